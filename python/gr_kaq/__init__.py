@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""gr-kaq: low-bit neural MIMO detection for GNU Radio.
+
+The NumPy API (`load_detector`, `list_detectors`) and `gr_kaq.testbed` work without GNU Radio; the blocks
+(`detector`, `channel_simulator`, `qam_source`, `ber_meter`) are loaded when first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .ber import BitErrorRate
+from .constellation import CONSTELLATIONS, Constellation
+from .detectors import Detection, Detector, list_detectors, load_detector
+from .model_file import ModelFileError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CONSTELLATIONS",
+    "BitErrorRate",
+    "Constellation",
+    "Detection",
+    "Detector",
+    "ModelFileError",
+    "ber_meter",
+    "channel_simulator",
+    "detector",
+    "list_detectors",
+    "load_detector",
+    "qam_source",
+]
+
+_BLOCKS = ("ber_meter", "channel_simulator", "detector", "qam_source")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _BLOCKS:
+        return getattr(importlib.import_module(f".blocks.{name}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

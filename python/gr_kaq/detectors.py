@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The NumPy API: load a detector by name, detect vectors that share a channel.
+
+    det = gr_kaq.load_detector("admm5-16qam")
+    out = det.detect(y, h, snr_db=20)
+
+`Detector.prepare` does what a channel estimate needs once; `PreparedChannels` then detects any number of vectors.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import full_precision, integer_reference, linear, model_file, native
+from .constellation import Constellation, constellation_named
+from .detection import Detection, PreparedChannels
+from .model_file import DetectorModel
+from .preparation import Preparation, prepare
+from .quantization import quantize_channels, quantize_estimates, state_unit
+from .signal_model import noise_var_from_snr, snr_from_noise_var
+
+__all__ = ["LINEAR_DETECTORS", "Detection", "Detector", "PreparedChannels", "list_detectors", "load_detector"]
+
+LINEAR_DETECTORS = {"lmmse": linear.lmmse, "zf": linear.zero_forcing}
+BACKENDS = ("native", "reference")
+
+
+class Detector(ABC):
+    """A MIMO detector for y = H x + n; see `signal_model` for the signal model and the SNR.
+
+    Attributes:
+        name: as given to `load_detector`, or the model's own name.
+        constellation: what every stream carries.
+    """
+
+    name: str
+    constellation: Constellation
+
+    @abstractmethod
+    def check_size(self, num_rx: int, num_tx: int) -> None:
+        """Raise ValueError unless the detector works with this number of antennas."""
+
+    @abstractmethod
+    def _prepare(
+        self, h: NDArray[np.complex64], noise_var: NDArray[np.float64], snr_db: NDArray[np.float64]
+    ) -> PreparedChannels:
+        """`prepare` after its arguments were checked; noise_var and snr_db are both (1,) or both (C,)."""
+
+    def prepare(
+        self, h: ArrayLike, *, snr_db: ArrayLike | None = None, noise_var: ArrayLike | None = None
+    ) -> PreparedChannels:
+        """Do what a channel estimate needs once.
+
+        Args:
+            h: (C, num_rx, num_tx).
+            snr_db: SNR in dB, a scalar for all channels together or (C,); or
+            noise_var: noise variance per receive antenna, a scalar or (C,). Exactly one of the two.
+
+        Raises:
+            ValueError: a shape does not fit, a value is not finite, or the detector does not take this size.
+        """
+        h = np.asarray(h)
+        if h.ndim != 3 or 0 in h.shape:
+            raise ValueError(f"h has shape {h.shape}; (channels, num_rx, num_tx) expected")
+        if not np.isfinite(h).all():
+            raise ValueError("h holds NaN or Inf")
+        self.check_size(h.shape[1], h.shape[2])
+        if (snr_db is None) == (noise_var is None):
+            raise ValueError("exactly one of snr_db and noise_var is expected")
+        given = np.asarray(snr_db if noise_var is None else noise_var, np.float64)
+        if given.shape not in ((), h.shape[:1]):
+            raise ValueError(f"snr_db or noise_var has shape {given.shape}; () or {h.shape[:1]} expected")
+        if not np.isfinite(given).all() or (noise_var is not None and (given < 0).any()):
+            raise ValueError("snr_db has to be finite, noise_var finite and not negative")
+        if noise_var is None:
+            snr, noise = given, noise_var_from_snr(h, given)
+        else:
+            snr, noise = snr_from_noise_var(h, given), given
+        return self._prepare(h.astype(np.complex64), np.atleast_1d(noise), np.atleast_1d(snr))
+
+    def detect(
+        self, y: ArrayLike, h: ArrayLike, snr_db: ArrayLike | None = None, *, noise_var: ArrayLike | None = None
+    ) -> Detection:
+        """Detect vectors.
+
+        Args:
+            y: (..., T, num_rx), T received vectors for each channel.
+            h: (..., num_rx, num_tx), one channel per leading index (subcarriers, users).
+            snr_db: SNR in dB: a scalar, with the received power averaged over all channels, or (...); or
+            noise_var: noise variance per receive antenna, a scalar or (...). Exactly one of the two.
+
+        Raises:
+            ValueError: a shape does not fit, a value of h, snr_db or noise_var is not finite, or the detector does not
+                take this size. NaN or Inf in y is no error: see `Detection.num_invalid`.
+
+        Example:
+            >>> det = gr_kaq.load_detector("lmmse", constellation="qpsk")
+            >>> det.detect(np.ones((1, 1)), np.ones((1, 1)), snr_db=10).symbols
+            array([[1.+0.j]], dtype=complex64)
+        """
+        y, h = np.asarray(y), np.asarray(h)
+        if h.ndim < 2 or y.ndim != h.ndim or y.shape[:-2] != h.shape[:-2] or y.shape[-1] != h.shape[-2]:
+            raise ValueError(
+                f"y has shape {y.shape} and h {h.shape}; (..., T, num_rx) and (..., num_rx, num_tx) expected"
+            )
+        lead = h.shape[:-2]
+
+        def flat(value: ArrayLike | None) -> NDArray | None:
+            value = None if value is None else np.asarray(value)
+            return value.reshape(-1) if value is not None and value.shape == lead and lead else value
+
+        prepared = self.prepare(h.reshape(-1, *h.shape[-2:]), snr_db=flat(snr_db), noise_var=flat(noise_var))
+        out = prepared.detect(y.reshape(-1, *y.shape[-2:]).astype(np.complex64))
+        num_tx, num_vectors = h.shape[-1], y.shape[-2]
+        return Detection(
+            out.symbols.reshape(*lead, num_vectors, num_tx),
+            out.llrs.reshape(*lead, num_vectors, num_tx, self.constellation.bits_per_symbol),
+            out.num_invalid,
+        )
+
+
+def _interleave(per_dimension: NDArray, num_tx: int) -> NDArray[np.float32]:
+    """(..., 2 num_tx, bits_per_dimension) -> (..., num_tx, bits_per_symbol): even bits in phase, odd quadrature."""
+    in_phase, quadrature = per_dimension[..., :num_tx, :], per_dimension[..., num_tx:, :]
+    return np.stack([in_phase, quadrature], axis=-1).reshape(*in_phase.shape[:-1], -1)
+
+
+def _complex(real: NDArray, num_tx: int) -> NDArray[np.complex64]:
+    return (real[..., :num_tx] + 1j * real[..., num_tx:]).astype(np.complex64)
+
+
+class _FloatChannels(PreparedChannels):
+    """Common to everything that computes in floating point: invalid vectors, LLRs from t and its error variance."""
+
+    def __init__(self, detector: Detector, variance: NDArray[np.float32]):
+        self._constellation = detector.constellation
+        self._variance = variance[:, None, :]  # (C, 1, n)
+
+    @abstractmethod
+    def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:
+        """(C, T, num_rx) -> (C, T, n)."""
+
+    def detect(self, y: NDArray[np.complex64]) -> Detection:
+        num_tx = self._variance.shape[-1] // 2
+        with np.errstate(invalid="ignore", over="ignore"):
+            t = self._estimate(y)
+        finite = np.isfinite(t).all(axis=-1)
+        t = np.where(finite[..., None], t, 0).astype(np.float32)
+        llrs = _interleave(full_precision.llrs(self._constellation, t, self._variance), num_tx)
+        llrs[~finite] = 0
+        return Detection(_complex(t, num_tx), llrs, int(finite.size - np.count_nonzero(finite)))
+
+
+class _LinearChannels(_FloatChannels):
+    def __init__(self, detector: Detector, filters: NDArray[np.complex64], variance: NDArray[np.float32]):
+        super().__init__(detector, np.tile(variance, 2))
+        self._filters = filters.swapaxes(-1, -2)
+
+    def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:
+        estimates = y @ self._filters
+        return np.concatenate([estimates.real, estimates.imag], axis=-1)
+
+
+class _FullPrecisionChannels(_FloatChannels):
+    def __init__(self, detector: UnfoldedDetector, prepared: Preparation):
+        with np.errstate(divide="ignore"):
+            error = detector.constellation.half_distance**2 / prepared.precision
+        super().__init__(detector, (error * prepared.values.output_variance[:, None]).astype(np.float32))
+        self._model, self._prepared = detector.model, prepared
+
+    def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:
+        return full_precision.detect(self._model, self._prepared, y)
+
+
+class _ReferenceChannels(PreparedChannels):
+    def __init__(self, model: DetectorModel, prepared: Preparation):
+        self._model, self._prepared = model, prepared
+        self._channels = quantize_channels(model, prepared)
+
+    def detect(self, y: NDArray[np.complex64]) -> Detection:
+        b, finite = quantize_estimates(self._model, self._prepared, y)
+        t = integer_reference.detect(self._model, self._channels, b)
+        llrs = integer_reference.llrs(self._model.constellation, t).astype(np.float32)
+        llrs *= self._channels.llr_scale[:, None, :, None]
+        num_tx = b.shape[-1] // 2
+        symbols = _complex(t * np.float32(state_unit(self._model)), num_tx)
+        symbols[~finite] = 0
+        llrs[~finite] = 0
+        return Detection(symbols, _interleave(llrs, num_tx), int(finite.size - np.count_nonzero(finite)))
+
+
+class LinearDetector(Detector):
+    """LMMSE (``"lmmse"``) or zero forcing (``"zf"``)."""
+
+    def __init__(self, name: str, constellation: Constellation):
+        self.name, self.constellation = name, constellation
+        self._filters = LINEAR_DETECTORS[name]
+
+    def check_size(self, num_rx: int, num_tx: int) -> None:
+        if num_rx < 1 or num_tx < 1 or (self.name == "zf" and num_rx < num_tx):
+            need = "num_rx >= num_tx >= 1" if self.name == "zf" else "num_rx >= 1 and num_tx >= 1"
+            raise ValueError(f"detector {self.name} needs {need}; got num_rx={num_rx}, num_tx={num_tx}")
+
+    def _prepare(
+        self, h: NDArray[np.complex64], noise_var: NDArray[np.float64], snr_db: NDArray[np.float64]
+    ) -> PreparedChannels:
+        return _LinearChannels(self, *self._filters(h, noise_var))
+
+
+class UnfoldedDetector(Detector):
+    """A trained network from a model file.
+
+    Attributes:
+        model: the model.
+        backend: ``"native"``, ``"reference"``, or ``"float"`` for a full-precision model.
+    """
+
+    def __init__(self, model: DetectorModel, backend: str):
+        self.name, self.constellation = model.name, model.constellation
+        self.model = model
+        self.backend = backend if model.quantized else "float"
+
+    def check_size(self, num_rx: int, num_tx: int) -> None:
+        self.model.check_size(num_rx, num_tx)
+
+    def _prepare(
+        self, h: NDArray[np.complex64], noise_var: NDArray[np.float64], snr_db: NDArray[np.float64]
+    ) -> PreparedChannels:
+        if self.backend == "native":
+            return native.NativeChannels(self.model, h, noise_var, snr_db)
+        prepared = prepare(self.model, h, noise_var, snr_db)
+        if self.backend == "reference":
+            return _ReferenceChannels(self.model, prepared)
+        return _FullPrecisionChannels(self, prepared)
+
+
+def list_detectors() -> list[str]:
+    """Names of the detectors that ship with the package, and of the linear baselines."""
+    names = sorted(p.name.removesuffix(model_file.SUFFIX) for p in _models() if p.name.endswith(model_file.SUFFIX))
+    return names + list(LINEAR_DETECTORS)
+
+
+def load_detector(name: str | Path, *, backend: str = "native", constellation: str | None = None) -> Detector:
+    """Load a detector.
+
+    Args:
+        name: one of `list_detectors()`, or the path of a model file.
+        backend: ``"native"`` (the integer kernel) or ``"reference"`` (the NumPy integers that specify it). Linear and
+            full-precision detectors have one implementation, and ignore it.
+        constellation: needed by ``"lmmse"`` and ``"zf"``; for a model it has to be the model's own.
+
+    Raises:
+        ValueError: no such detector, backend or constellation (`ModelFileError`, a ValueError, for a bad file).
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; one of {', '.join(BACKENDS)} expected")
+    if name in LINEAR_DETECTORS:
+        if constellation is None:
+            raise ValueError(f"detector {name} needs a constellation, for example '16qam'")
+        return LinearDetector(str(name), constellation_named(constellation))
+    model = model_file.load(_model_path(name))
+    if constellation is not None and constellation_named(constellation) != model.constellation:
+        raise ValueError(f"detector {model.name} is for {model.constellation.name}, not {constellation}")
+    return UnfoldedDetector(model, backend)
+
+
+def _models() -> list[Path]:
+    return list(Path(str(resources.files(__package__) / "models")).iterdir())
+
+
+def _model_path(name: str | Path) -> Path:
+    text = str(name)
+    if text.endswith(model_file.SUFFIX):
+        return Path(text)
+    for path in _models():
+        if path.name == text + model_file.SUFFIX:
+            return path
+    raise ValueError(
+        f"no detector {text!r}; one of {', '.join(list_detectors())}, "
+        f"or the path of a *{model_file.SUFFIX} file expected"
+    )

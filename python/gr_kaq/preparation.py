@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs once per channel estimate, in floating point: Gram matrix, regularised inverse, the values of the laws.
+
+The real-valued model stacks real over imaginary parts, so a network works on n = 2 num_tx rows. The linear part of a
+layer is always `exact diagonal + off-diagonal matrix`, because the diagonal dominates and would set the step of a
+quantized row (a 4-bit Gram matrix with its diagonal in it is useless).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .model_file import DetectorModel, Law
+
+__all__ = ["LayerValues", "Preparation", "layer_values", "prepare"]
+
+REGULARIZATION_FLOOR = 1e-5
+"""noise_var is taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LayerValues:
+    """The laws of a model at the SNR of one estimate (shape (1, K)) or of C channels (shape (C, K)).
+
+    None where the network has no such law.
+    """
+
+    step: Float | None
+    variance: Float | None
+    dual_step: Float | None
+    relaxation: Float | None
+    gradient_step: Float | None
+    threshold: Float | None
+    output_variance: Float  # (1,) or (C,)
+    regularization: Float  # (1,) or (C,)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The channel-dependent part of a detector for C channels.
+
+    Attributes:
+        filter: (C, num_tx, num_rx) complex. b = filter y is ADMM-Net's regularised linear estimate
+            (G + rho I)^-1 H^H y, or PGD-Net's matched filter output c H^H y.
+        diagonal: (C, n). Diagonal of rho (G + rho I)^-1 (ADMM-Net) or of c G (PGD-Net).
+        off_diagonal: (C, n, n), the rest of that matrix, zero on the diagonal.
+        precision: (C, n). half_distance^2 over the linear estimate's error variance per real dimension.
+        values: the laws at these channels' SNR.
+
+    c = num_tx / trace(G) makes PGD-Net independent of the scale of H. A channel of all zeros gives zeros everywhere.
+    """
+
+    filter: NDArray[np.complex128]
+    diagonal: Float
+    off_diagonal: Float
+    precision: Float
+    values: LayerValues
+
+
+def layer_values(model: DetectorModel, snr_db: Float) -> LayerValues:
+    """Evaluate the laws of `model` at `snr_db` (1,) or (C,), within the bounds that keep a layer meaningful."""
+    snr = model.law_snr(snr_db)
+
+    def per_layer(name: str, low: float, high: float) -> Float | None:
+        laws: list[Law | None] = [getattr(layer, name) for layer in model.layers]
+        if not any(laws):
+            return None
+        columns = [np.zeros_like(snr) if law is None else np.clip(law(snr), low, high) for law in laws]
+        return np.stack(columns, axis=-1)
+
+    d = model.constellation.half_distance
+    regularization = np.ones_like(snr) if model.regularization is None else model.regularization(snr)
+    return LayerValues(
+        step=per_layer("step", d / 256, 16 * d),
+        variance=per_layer("variance", 1e-3, 1e3),
+        dual_step=per_layer("dual_step", 0.0, 2.0),
+        relaxation=per_layer("relaxation", 0.0, 2.0),
+        gradient_step=per_layer("gradient_step", 0.0, 2.0),
+        threshold=per_layer("threshold", 0.0, 16 * d),
+        output_variance=np.clip(model.output_variance(snr), 1e-3, 1e3),
+        regularization=np.clip(regularization, 0.05, 100.0),
+    )
+
+
+def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Float, snr_db: Float) -> Preparation:
+    """Prepare `model` for C channels.
+
+    Args:
+        h: (C, num_rx, num_tx).
+        noise_var: (1,) or (C,).
+        snr_db: (1,) where the channels are the subcarriers of one estimate, which share one SNR, or (C,).
+    """
+    h = np.asarray(h, np.complex128)
+    num_tx = h.shape[-1]
+    hermitian = h.conj().swapaxes(-1, -2)
+    gram = hermitian @ h
+    mean_diagonal = np.einsum("cii->c", gram).real / num_tx
+    alive = mean_diagonal > 1e-30
+    scale = np.where(alive, mean_diagonal, 1.0)
+    noise_var = np.maximum(noise_var, REGULARIZATION_FLOOR * scale)
+    values = layer_values(model, snr_db)
+
+    if model.network == "admm":
+        rho = values.regularization * noise_var
+        inverse = np.linalg.inv(gram + rho[:, None, None] * np.eye(num_tx))
+        front = inverse @ hermitian
+        matrix = rho[:, None, None] * inverse
+        error_variance = noise_var[:, None] * np.einsum("cii->ci", inverse).real / 2
+    else:
+        front = hermitian / scale[:, None, None]
+        matrix = gram / scale[:, None, None]
+        error_variance = noise_var[:, None] / (np.einsum("cii->ci", gram).real + noise_var[:, None]) / 2
+    real = np.block([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]])
+    diagonal = np.einsum("cii->ci", real).copy()
+    np.einsum("cii->ci", real)[:] = 0.0
+    precision = np.tile(model.constellation.half_distance**2 / error_variance, 2)
+    dead = ~alive
+    front[dead], diagonal[dead], real[dead], precision[dead] = 0.0, 0.0, 0.0, 0.0
+    return Preparation(front, diagonal, real, precision, values)

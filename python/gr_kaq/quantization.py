@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a prepared channel and received samples in floating point to the integers that the detector runs on.
+
+docs/integer-model.md states every width and scale. Rounding is half to even here, where floats become integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .model_file import DetectorModel
+from .preparation import Preparation
+
+__all__ = ["HALF_DISTANCE", "IntegerChannels", "quantize_channels", "quantize_estimates", "state_unit"]
+
+HALF_DISTANCE = 512
+"""Half the distance between PAM levels in state units; the state is int16, so it spans +-64 half distances."""
+
+RESCALE_SHIFT = 12
+Q15 = 1 << 15
+INT16_MAX = 32767
+
+
+@dataclass(frozen=True)
+class IntegerChannels:
+    """C channels as integers; n = 2 num_tx rows, K layers.
+
+    Attributes:
+        matrix: int8 (C, n, n). Off-diagonal matrix in steps of each row's own step, zero on the diagonal.
+        diagonal: int16 (C, K, n), Q15. ADMM-Net: the exact diagonal; PGD-Net: 1 - gradient_step * diagonal.
+        rescale: int32 (C, K, n), Q12. From a product of `matrix` and activations to state units.
+        inverse_step: int16 (C, K), Q15. State unit over activation step.
+        slope: int16 (C, K, n), Q9. Slope of the constellation ramp, 0 where the layer has none.
+        threshold: int16 (C, K), state units. PGD-Net's soft threshold.
+        first_gain: int16 (C, K), Q15. ADMM-Net: relaxation - 1; PGD-Net: gradient_step - 1.
+        second_gain: int16 (C, K), Q15. ADMM-Net: dual_step - 1.
+        llr_scale: float32 (C, n). LLR per unit of the integer LLR.
+    """
+
+    matrix: NDArray[np.int8]
+    diagonal: NDArray[np.int16]
+    rescale: NDArray[np.int32]
+    inverse_step: NDArray[np.int16]
+    slope: NDArray[np.int16]
+    threshold: NDArray[np.int16]
+    first_gain: NDArray[np.int16]
+    second_gain: NDArray[np.int16]
+    llr_scale: NDArray[np.float32]
+
+
+def state_unit(model: DetectorModel) -> float:
+    """Amplitude of one state unit."""
+    return model.constellation.half_distance / HALF_DISTANCE
+
+
+def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerChannels:
+    """Quantize prepared channels: per row, at every estimate."""
+    if model.activation_bits is None or model.matrix_bits is None:
+        raise ValueError(f"detector {model.name} is full precision; it has no integer form")
+    num_channels, n = prepared.diagonal.shape
+    num_layers = len(model.layers)
+    values = prepared.values
+    unit = state_unit(model)
+    activation_max = 2 ** (model.activation_bits - 1) - 1
+    matrix_max = 2 ** (model.matrix_bits - 1) - 1
+
+    row_step = np.max(np.abs(prepared.off_diagonal), axis=-1) / matrix_max
+    matrix = np.rint(prepared.off_diagonal / np.where(row_step > 0, row_step, 1.0)[..., None])
+
+    def per_channel(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.broadcast_to(x, (num_channels, num_layers))
+
+    def none() -> NDArray[np.float64]:
+        return np.zeros((num_channels, num_layers))
+
+    assert values.step is not None  # the schema requires it of a quantized model
+    inverse_step = _integer(per_channel(Q15 * unit / values.step), 1, INT16_MAX)
+    effective_step = Q15 / inverse_step  # in state units
+    gain = effective_step[..., None] * row_step[:, None, :]
+    if model.network == "admm":
+        assert values.relaxation is not None and values.dual_step is not None
+        diagonal = np.broadcast_to(prepared.diagonal[:, None, :], gain.shape)
+        first_gain, second_gain = values.relaxation - 1, values.dual_step - 1
+    else:
+        assert values.gradient_step is not None
+        step = per_channel(values.gradient_step)[..., None]
+        diagonal = 1 - step * prepared.diagonal[:, None, :]
+        gain = -step * gain
+        first_gain, second_gain = values.gradient_step - 1, none()
+    # so that no product with an accumulator of n - 1 terms leaves int32
+    rescale_max = (2**31 - 1 - 2 ** (RESCALE_SHIFT - 1)) // (activation_max * matrix_max * max(1, n - 1))
+    slope = np.zeros((num_channels, num_layers, n))
+    if values.variance is not None:
+        variance = per_channel(values.variance)[..., None]
+        ramp = np.clip(prepared.precision[:, None, :] / np.where(variance > 0, variance, 1.0), 1.0, INT16_MAX / 512)
+        slope = np.where(variance > 0, 512 * ramp, 0.0)
+    threshold = none() if values.threshold is None else per_channel(values.threshold) / unit
+    output_variance = np.broadcast_to(values.output_variance, (num_channels,))[:, None]
+    return IntegerChannels(
+        matrix=matrix.astype(np.int8),
+        diagonal=_integer(Q15 * diagonal, -INT16_MAX, INT16_MAX).astype(np.int16),
+        rescale=_integer(2**RESCALE_SHIFT * gain, -rescale_max, rescale_max).astype(np.int32),
+        inverse_step=inverse_step.astype(np.int16),
+        slope=_integer(slope, 0, INT16_MAX).astype(np.int16),
+        threshold=_integer(threshold, 0, INT16_MAX).astype(np.int16),
+        first_gain=_integer(Q15 * per_channel(first_gain), -INT16_MAX, INT16_MAX).astype(np.int16),
+        second_gain=_integer(Q15 * per_channel(second_gain), -INT16_MAX, INT16_MAX).astype(np.int16),
+        llr_scale=(prepared.precision / (256 * output_variance)).astype(np.float32),
+    )
+
+
+def quantize_estimates(
+    model: DetectorModel, prepared: Preparation, y: NDArray[np.complexfloating]
+) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """Filter received vectors and round to state units.
+
+    Args:
+        y: (C, T, num_rx).
+
+    Returns:
+        b: int16 (C, T, n), and finite: bool (C, T), False where a vector holds NaN or Inf (b is 0 there).
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        estimates = y @ prepared.filter.swapaxes(-1, -2)
+    real = np.concatenate([estimates.real, estimates.imag], axis=-1) / state_unit(model)
+    finite = np.isfinite(real).all(axis=-1)
+    real = np.where(finite[..., None], real, 0.0)
+    return _integer(real, -INT16_MAX - 1, INT16_MAX).astype(np.int16), finite
+
+
+def _integer(x: NDArray[np.float64], low: int, high: int) -> NDArray[np.float64]:
+    return np.clip(np.rint(x), low, high)
