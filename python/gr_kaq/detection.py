@@ -52,8 +52,8 @@ class PreparedChannels(ABC):
             How many vectors held NaN or Inf.
         """
         detection = self.detect(np.stack(received, axis=-1).swapaxes(0, 1))
-        for stream, out in enumerate(symbols):
-            out[:] = detection.symbols[:, :, stream].T
-        for stream, out in enumerate(llrs):
-            out[:] = detection.llrs[:, :, stream].swapaxes(0, 1).reshape(out.shape)
+        for stream, symbol_buffer in enumerate(symbols):
+            symbol_buffer[:] = detection.symbols[:, :, stream].T
+        for stream, llr_buffer in enumerate(llrs):
+            llr_buffer[:] = detection.llrs[:, :, stream].swapaxes(0, 1).reshape(llr_buffer.shape)
         return detection.num_invalid

@@ -109,13 +109,14 @@ class Detector(ABC):
                 f"y has shape {y.shape} and h {h.shape}; (..., T, num_rx) and (..., num_rx, num_tx) expected"
             )
         lead = h.shape[:-2]
+        count = int(np.prod(lead))
 
         def flat(value: ArrayLike | None) -> NDArray | None:
             value = None if value is None else np.asarray(value)
             return value.reshape(-1) if value is not None and value.shape == lead and lead else value
 
-        prepared = self.prepare(h.reshape(-1, *h.shape[-2:]), snr_db=flat(snr_db), noise_var=flat(noise_var))
-        out = prepared.detect(y.reshape(-1, *y.shape[-2:]).astype(np.complex64))
+        prepared = self.prepare(h.reshape(count, *h.shape[-2:]), snr_db=flat(snr_db), noise_var=flat(noise_var))
+        out = prepared.detect(y.reshape(count, *y.shape[-2:]).astype(np.complex64))
         num_tx, num_vectors = h.shape[-1], y.shape[-2]
         return Detection(
             out.symbols.reshape(*lead, num_vectors, num_tx),
@@ -241,7 +242,7 @@ class UnfoldedDetector(Detector):
 
 def list_detectors() -> list[str]:
     """Names of the detectors that ship with the package, and of the linear baselines."""
-    names = sorted(p.name.removesuffix(model_file.SUFFIX) for p in _models() if p.name.endswith(model_file.SUFFIX))
+    names = sorted(p.name.removesuffix(model_file.SUFFIX) for p in _models())
     return names + list(LINEAR_DETECTORS)
 
 
@@ -270,7 +271,7 @@ def load_detector(name: str | Path, *, backend: str = "native", constellation: s
 
 
 def _models() -> list[Path]:
-    return list(Path(str(resources.files(__package__) / "models")).iterdir())
+    return list(Path(str(resources.files(__package__) / "models")).glob("*" + model_file.SUFFIX))
 
 
 def _model_path(name: str | Path) -> Path:

@@ -48,9 +48,10 @@ def ramp(t: Int, slope: Int, num_levels: int) -> Int:
     """
     pitch = 2 * HALF_DISTANCE
     outermost = (num_levels - 2) * HALF_DISTANCE
-    threshold = np.clip(saturate(t + HALF_DISTANCE) & -pitch, -outermost, outermost)
+    threshold: Int = np.clip(saturate(t + HALF_DISTANCE) & -pitch, -outermost, outermost)
     distance = np.clip(saturate(t - threshold), -HALF_DISTANCE + 1, HALF_DISTANCE - 1)
-    return threshold + np.clip(multiply_q15(distance << 6, slope), -HALF_DISTANCE, HALF_DISTANCE)
+    rise: Int = np.clip(multiply_q15(distance << 6, slope), -HALF_DISTANCE, HALF_DISTANCE)
+    return threshold + rise
 
 
 def soft_threshold(r: Int, threshold: Int) -> Int:

@@ -1,12 +1,128 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The C++ kernel behind the NumPy API."""
+"""The C++ kernel behind the NumPy API; equal to `integer_reference` bit for bit.
+
+The kernel for the best instruction set of the processor is chosen at run time; the environment variable
+GR_KAQ_INSTRUCTION_SET names another of `instruction_sets()`.
+"""
 
 from __future__ import annotations
 
-from .detection import PreparedChannels
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .detection import Detection, PreparedChannels
 from .model_file import DetectorModel
+from .preparation import layer_values
+from .quantization import IntegerChannels
+
+__all__ = ["NativeChannels", "instruction_sets", "run_layers"]
+
+_PROX_NONE, _PROX_SOFT_THRESHOLD, _PROX_RAMP = range(3)  # as in lib/network.h
+_LAWS = ("step", "variance", "dual_step", "relaxation", "gradient_step", "threshold")
+
+
+def _extension() -> Any:
+    """The extension, imported when first used: the linear and the reference detectors do without it."""
+    try:
+        from . import _kernel  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(
+            "the native kernel gr_kaq._kernel is not built; build and install gr-kaq, or use backend='reference'"
+        ) from error
+    return _kernel
+
+
+def instruction_sets() -> list[str]:
+    """Instruction sets that this build has a kernel for and this processor runs, the fastest first."""
+    return list(_extension().instruction_sets())
 
 
 class NativeChannels(PreparedChannels):
-    def __init__(self, model: DetectorModel, *args: object):
-        raise NotImplementedError("the native kernel is being written; use backend='reference'")
+    """`model` prepared for C channels; see `PreparedChannels`.
+
+    Args:
+        model: a quantized model.
+        h: complex64 (C, num_rx, num_tx).
+        noise_var, snr_db: both (1,) or both (C,).
+        instruction_set: one of `instruction_sets()`; empty: the best, or the environment's choice.
+    """
+
+    def __init__(
+        self,
+        model: DetectorModel,
+        h: NDArray[np.complex64],
+        noise_var: NDArray[np.float64],
+        snr_db: NDArray[np.float64],
+        instruction_set: str = "",
+    ):
+        values = layer_values(model, snr_db)
+        laws = {name: law for name in _LAWS if (law := getattr(values, name)) is not None}
+        self._channels = _extension().prepare(
+            _network(model),
+            instruction_set,
+            np.ascontiguousarray(h),
+            noise_var,
+            laws,
+            values.output_variance,
+            values.regularization,
+        )
+        self._num_tx = h.shape[-1]
+        self._bits_per_symbol = model.constellation.bits_per_symbol
+
+    @property
+    def instruction_set(self) -> str:
+        """The kernel in use."""
+        return str(self._channels.instruction_set)
+
+    @property
+    def integers(self) -> IntegerChannels:
+        """The quantized channels."""
+        return IntegerChannels(**self._channels.integers)
+
+    def filter(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+        """b and finite, as `quantization.quantize_estimates`."""
+        b, finite = self._channels.filter(np.ascontiguousarray(y))
+        return b, finite
+
+    def detect(self, y: NDArray[np.complex64]) -> Detection:
+        symbols = np.empty((*y.shape[:2], self._num_tx), np.complex64)
+        llrs = np.empty((*symbols.shape, self._bits_per_symbol), np.float32)
+        num_invalid = self._channels.detect(np.ascontiguousarray(y), symbols, llrs)
+        return Detection(symbols, llrs, num_invalid)
+
+    def detect_streams(
+        self,
+        received: Sequence[NDArray[np.complex64]],
+        symbols: Sequence[NDArray[np.complex64]],
+        llrs: Sequence[NDArray[np.float32]] = (),
+    ) -> int:
+        return int(self._channels.detect_streams(list(received), list(symbols), list(llrs)))
+
+
+def run_layers(
+    model: DetectorModel, channels: IntegerChannels, b: NDArray[np.int16], instruction_set: str
+) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+    """The integer layers and LLRs alone: `integer_reference.detect` and `integer_reference.llrs` of its result."""
+    kernel = _extension().from_integers(_network(model), instruction_set, vars(channels))
+    t = kernel.layers(b)
+    llrs = kernel.llrs(t.reshape(-1, t.shape[-1]))
+    return t, np.moveaxis(llrs, 1, -1).reshape(*t.shape, -1)
+
+
+def _network(model: DetectorModel) -> Any:
+    assert model.activation_bits is not None and model.matrix_bits is not None
+    prox = [
+        _PROX_SOFT_THRESHOLD if layer.threshold else _PROX_RAMP if layer.variance else _PROX_NONE
+        for layer in model.layers
+    ]
+    return _extension().Network(
+        model.network,
+        model.constellation.bits_per_dimension,
+        model.constellation.half_distance,
+        2 ** (model.activation_bits - 1) - 1,
+        2 ** (model.matrix_bits - 1) - 1,
+        prox,
+    )

@@ -115,6 +115,7 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
         front = hermitian / scale[:, None, None]
         matrix = gram / scale[:, None, None]
         error_variance = noise_var[:, None] / (np.einsum("cii->ci", gram).real + noise_var[:, None]) / 2
+    np.einsum("cii->ci", matrix)[:].imag = 0.0  # what rounding left there
     real = np.block([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]])
     diagonal = np.einsum("cii->ci", real).copy()
     np.einsum("cii->ci", real)[:] = 0.0

@@ -124,12 +124,12 @@ def quantize_estimates(
         b: int16 (C, T, n), and finite: bool (C, T), False where a vector holds NaN or Inf (b is 0 there).
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        estimates = y @ prepared.filter.swapaxes(-1, -2)
-    real = np.concatenate([estimates.real, estimates.imag], axis=-1) / state_unit(model)
+        estimates = y @ prepared.filter.swapaxes(-1, -2).astype(np.complex64)
+    real = np.concatenate([estimates.real, estimates.imag], axis=-1) / np.float32(state_unit(model))
     finite = np.isfinite(real).all(axis=-1)
-    real = np.where(finite[..., None], real, 0.0)
+    real = np.where(finite[..., None], real, np.float32(0))
     return _integer(real, -INT16_MAX - 1, INT16_MAX).astype(np.int16), finite
 
 
-def _integer(x: NDArray[np.float64], low: int, high: int) -> NDArray[np.float64]:
+def _integer(x: NDArray, low: int, high: int) -> NDArray:
     return np.clip(np.rint(x), low, high)

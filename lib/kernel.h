@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What an instruction set implements. Every kernel gives the same bits (docs/integer-model.md); to add one, write a
+// kernel_NAME.cc that defines a Kernel, and list it in instruction_sets.cc.
+#pragma once
+
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+
+#include "integer_channel.h"
+#include "network.h"
+
+namespace kaq {
+
+// Where the samples of one channel lie: antenna r of vector t is at antennas[r][t * stride].
+struct ReceivedView {
+    const std::complex<float> *const *antennas;
+    std::ptrdiff_t offset; // of this channel, in samples
+    std::ptrdiff_t stride; // from one vector to the next, in samples
+};
+
+// Channels that are prepared at once, one per lane of a vector register.
+inline constexpr int lanes = 16;
+
+// The floating-point stage for `lanes` channels; index [..][lane] is innermost everywhere, complex numbers are split.
+// Where nothing is known of a channel (H = 0), everything is zero.
+struct LinearStage {
+    int num_rx;
+    int num_tx;
+    const float *h[2];            // [num_rx][num_tx]
+    const float *noise_var;       // [1]
+    const float *regularization;  // [1]; ADMM-Net's rho over noise_var
+    float *filter[2];             // [num_tx][num_rx], b = filter y
+    float *diagonal;              // [num_tx]
+    float *row_step;              // [num_tx]
+    float *precision;             // [num_tx], 1 / error variance per real dimension
+    std::int8_t *off_diagonal[2]; // [num_tx][num_tx], in row_steps
+    float *scratch;               // linear_stage_scratch(num_tx) floats
+};
+
+constexpr std::size_t linear_stage_scratch(int num_tx) { return std::size_t{4} * num_tx * num_tx * lanes; }
+
+struct Kernel {
+    const char *name;
+
+    // Gram matrix, regularised inverse, filter, and the rows of the matrix quantized each with its own step.
+    void (*linear_stage)(const Network &, const LinearStage &);
+
+    // Bytes that `pack` writes for one channel.
+    std::size_t (*packed_bytes)(const Network &, int stride);
+
+    // Lay out a channel's matrix for `layers`; `packed` is aligned to 64 bytes.
+    void (*pack)(const Network &, const IntegerChannel &, std::byte *packed);
+
+    // b = filter y in state units, rounded half to even and saturated: [num_vectors][stride].
+    // `filter` is [num_rx][2][stride]: what the real and the imaginary part of antenna r add to each row, per state
+    // unit. finite[t] says whether vector t was free of NaN and Inf; b is zero where it was not.
+    void (*filter)(const float *filter, int num_rx, int stride, const ReceivedView &, int first, int num_vectors,
+                   std::int16_t *b, bool *finite);
+
+    // The K integer layers: b, t [num_vectors][stride], aligned to 64 bytes.
+    void (*layers)(const Network &, const IntegerChannel &, const std::byte *packed, const std::int16_t *b,
+                   std::int16_t *t, int num_vectors);
+
+    // Integer LLRs of one vector: llr [bits_per_dimension][stride].
+    void (*llrs)(const Network &, int stride, const std::int16_t *t, std::int32_t *llr);
+};
+
+} // namespace kaq

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What a trained network is to the kernels: its structure, and the values of its laws for one estimate.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace kaq {
+
+enum class NetworkType { admm, pgd };
+
+// The proximal map at the end of a layer.
+enum class Prox : std::uint8_t { none, soft_threshold, ramp };
+
+struct Network {
+    NetworkType type = NetworkType::admm;
+    int num_levels = 2;         // PAM levels per real dimension: 2, 4, 8 or 16
+    int bits_per_dimension = 1; // log2(num_levels)
+    float half_distance = 0;    // half the distance between levels
+    int activation_max = 127;   // largest activation, 2^(A-1) - 1
+    int matrix_max = 127;       // largest matrix entry, 2^(W-1) - 1
+    std::vector<Prox> prox;     // one per layer
+
+    int num_layers() const { return static_cast<int>(prox.size()); }
+};
+
+// The laws at one SNR, as real numbers; K values each, those that a network does not have unused.
+struct LayerValues {
+    const double *step = nullptr;
+    const double *variance = nullptr;
+    const double *dual_step = nullptr;
+    const double *relaxation = nullptr;
+    const double *gradient_step = nullptr;
+    const double *threshold = nullptr;
+    double output_variance = 1;
+    double regularization = 1;
+};
+
+// Half the distance between PAM levels in state units (docs/integer-model.md).
+inline constexpr int state_half_distance = 512;
+inline constexpr int rescale_shift = 12;
+
+} // namespace kaq

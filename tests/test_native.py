@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The native kernel equals the NumPy reference bit for bit, on every instruction set of this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gr_kaq import integer_reference, native
+from gr_kaq.preparation import prepare
+from gr_kaq.quantization import INT16_MAX, IntegerChannels, quantize_channels, quantize_estimates
+from gr_kaq.signal_model import snr_from_noise_var
+from tests.models import admm_model, random_link, random_model
+
+INSTRUCTION_SETS = native.instruction_sets()
+SIZES = [(1, 1), (2, 1), (3, 2), (2, 2), (4, 4), (8, 8), (16, 4), (16, 16), (18, 17), (32, 16), (64, 16), (64, 64)]
+
+
+def assert_equal(model, channels, b):
+    t = integer_reference.detect(model, channels, b)
+    llrs = integer_reference.llrs(model.constellation, t)
+    for instruction_set in INSTRUCTION_SETS:
+        native_t, native_llrs = native.run_layers(model, channels, b, instruction_set)
+        np.testing.assert_array_equal(native_t, t, err_msg=instruction_set)
+        np.testing.assert_array_equal(native_llrs, llrs, err_msg=instruction_set)
+
+
+@pytest.mark.parametrize("network", ["admm", "pgd"])
+@pytest.mark.parametrize("constellation", ["qpsk", "16qam", "64qam", "256qam"])
+def test_equals_the_reference_on_received_vectors(network, constellation):
+    """More than 10^5 vectors in all: sizes 1x1 to 64x64, SNR -10 to 40 dB, random laws, widths 2 to 8 bits."""
+    rng = np.random.default_rng(zlib.crc32(f"{network} {constellation}".encode()))
+    vectors = 0
+    for round_ in range(5 if network == "admm" else 4):
+        for num_rx, num_tx in SIZES:
+            widths = (8, 8) if round_ == 0 else tuple(int(w) for w in rng.integers(2, 9, 2))
+            model = random_model(rng, network, constellation, widths)
+            channels, count = 3, 100 if num_tx < 32 else 20
+            snr_db = float(rng.uniform(-10, 40))
+            _, y, h, noise_var = random_link(rng, model, channels, count + round_, num_rx, num_tx, snr_db)
+            noise = np.full(channels, noise_var)
+            prepared = prepare(model, h, noise, snr_from_noise_var(h, noise))
+            b, _ = quantize_estimates(model, prepared, y)
+            assert_equal(model, quantize_channels(model, prepared), b)
+            vectors += channels * b.shape[1]
+    assert vectors > 12500  # times eight parametrisations
+
+
+def integer_channels(rng: np.random.Generator, model, num_tx: int, extreme: bool) -> IntegerChannels:
+    """Integers at or near the ends of their ranges: what no real channel gives, but the types allow."""
+    c, k, n = 2, len(model.layers), 2 * num_tx
+    matrix_max = 2 ** (model.matrix_bits - 1) - 1
+    activation_max = 2 ** (model.activation_bits - 1) - 1
+    rescale_max = (2**31 - 1 - 2**11) // (activation_max * matrix_max * (n - 1))
+
+    def draw(low: int, high: int, *shape: int) -> np.ndarray:
+        values = rng.integers(low, high, shape, endpoint=True)
+        return np.where(rng.random(shape) < 0.5, low, high) if extreme else values
+
+    matrix = draw(-matrix_max, matrix_max, c, n, n).astype(np.int8)
+    matrix[:, np.arange(n), np.arange(n)] = 0
+    return IntegerChannels(
+        matrix=matrix,
+        diagonal=draw(-INT16_MAX, INT16_MAX, c, k, n).astype(np.int16),
+        rescale=draw(-rescale_max, rescale_max, c, k, n).astype(np.int32),
+        inverse_step=draw(1, INT16_MAX, c, k).astype(np.int16),
+        slope=draw(512, INT16_MAX, c, k, n).astype(np.int16),
+        threshold=draw(0, INT16_MAX, c, k).astype(np.int16),
+        first_gain=draw(-INT16_MAX, INT16_MAX, c, k).astype(np.int16),
+        second_gain=draw(-INT16_MAX, INT16_MAX, c, k).astype(np.int16),
+        llr_scale=np.ones((c, n), np.float32),
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["admm", "pgd"]),
+    st.sampled_from(["qpsk", "16qam", "64qam", "256qam"]),
+    st.sampled_from([1, 2, 15, 16, 17, 33, 49, 64]),
+    st.booleans(),
+)
+def test_equals_the_reference_on_any_integers(seed, network, constellation, num_tx, extreme):
+    """Saturation happens in the same places, also where only a hostile model or input would take it."""
+    rng = np.random.default_rng(seed)
+    model = random_model(rng, network, constellation, (int(rng.integers(2, 9)), int(rng.integers(2, 9))))
+    b = rng.integers(-INT16_MAX - 1, INT16_MAX, (2, 9, 2 * num_tx), endpoint=True).astype(np.int16)
+    if extreme:
+        b = np.where(b < 0, np.int16(-INT16_MAX - 1), np.int16(INT16_MAX))
+    assert_equal(model, integer_channels(rng, model, num_tx, extreme), b)
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+@pytest.mark.parametrize("network", ["admm", "pgd"])
+@pytest.mark.parametrize("size", SIZES)
+def test_float_stage_agrees_with_numpy(instruction_set, network, size):
+    """Single precision against double: integers differ by one at most, and seldom."""
+    rng = np.random.default_rng(7)
+    model = random_model(rng, network, "16qam", (8, 8))
+    _, y, h, noise_var = random_link(rng, model, 19, 5, *size, 15.0)
+    snr_db = snr_from_noise_var(h, noise_var)[None]
+    prepared = prepare(model, h, np.array([noise_var]), snr_db)
+    channels = native.NativeChannels(model, h, np.array([noise_var]), snr_db, instruction_set)
+    assert channels.instruction_set == instruction_set
+    for name, expected in vars(quantize_channels(model, prepared)).items():
+        actual = getattr(channels.integers, name)
+        assert actual.dtype == expected.dtype and actual.shape == expected.shape
+        if name == "llr_scale":
+            np.testing.assert_allclose(actual, expected, rtol=1e-4)
+        else:
+            difference = np.abs(actual.astype(np.int64) - expected)
+            tolerance = 1 + np.abs(expected.astype(np.int64)) // 10000
+            assert (difference <= tolerance).all(), name
+    b, finite = channels.filter(y)
+    expected_b, _ = quantize_estimates(model, prepared, y)
+    assert finite.all()
+    difference = np.abs(b.astype(int) - expected_b)
+    assert (difference <= 1 + np.abs(expected_b.astype(int)) // 5000).all()
+    assert np.mean(difference > 0) < 0.02
+
+
+def test_float_stage_is_the_same_on_every_instruction_set():
+    """No multiply-add is fused, so a recording detects alike on every machine."""
+    rng = np.random.default_rng(8)
+    model = admm_model()
+    _, y, h, noise_var = random_link(rng, model, 37, 9, 16, 16, 20.0)
+    arguments = (model, h, np.array([noise_var]), snr_from_noise_var(h, noise_var)[None])
+    first, *others = (native.NativeChannels(*arguments, name) for name in INSTRUCTION_SETS)
+    for other in others:
+        for name, expected in vars(first.integers).items():
+            np.testing.assert_array_equal(getattr(other.integers, name), expected)
+        np.testing.assert_array_equal(other.detect(y).llrs, first.detect(y).llrs)
+
+
+def test_streams_equal_detect():
+    """The block's entry point reads and writes other strides, and gives the same."""
+    rng = np.random.default_rng(9)
+    model = admm_model("64qam")
+    channels, vectors, num_rx, num_tx = 5, 70, 6, 3
+    _, y, h, noise_var = random_link(rng, model, channels, vectors, num_rx, num_tx, 25.0)
+    prepared = native.NativeChannels(model, h, np.array([noise_var]), np.array([25.0]))
+    expected = prepared.detect(y)
+    received = [np.ascontiguousarray(y[:, :, r].T) for r in range(num_rx)]
+    symbols = [np.full((vectors, channels), np.nan, np.complex64) for _ in range(num_tx)]
+    llrs = [np.full((vectors, channels * 6), np.nan, np.float32) for _ in range(num_tx)]
+    assert prepared.detect_streams(received, symbols, llrs) == 0
+    for j in range(num_tx):
+        np.testing.assert_array_equal(symbols[j], expected.symbols[:, :, j].T)
+        np.testing.assert_array_equal(llrs[j].reshape(vectors, channels, 6), expected.llrs[:, :, j].swapaxes(0, 1))
+
+
+def test_streams_of_a_wrong_shape_are_refused():
+    """The extension writes through pointers: nothing may get past its checks."""
+    model = admm_model()
+    prepared = native.NativeChannels(model, np.ones((4, 2, 2), np.complex64), np.array([0.1]), np.array([10.0]))
+    good = [np.zeros((3, 4), np.complex64) for _ in range(2)]
+    read_only = np.zeros((3, 4), np.complex64)
+    read_only.flags.writeable = False
+    bad = [
+        (good[:1], good, []),
+        (good, good[:1], []),
+        (good, [good[0], np.zeros((2, 4), np.complex64)], []),
+        (good, [good[0], np.zeros((3, 4), np.complex128)], []),
+        (good, [good[0], np.zeros((3, 8), np.complex64)[:, ::2]], []),
+        (good, [good[0], read_only], []),
+        (good, good, [np.zeros((3, 4), np.float32)] * 2),
+        ([], [], []),
+    ]
+    for received, symbols, llrs in bad:
+        with pytest.raises(ValueError, match="stream"):
+            prepared.detect_streams(received, symbols, llrs)
+
+
+def test_environment_chooses_the_instruction_set():
+    """GR_KAQ_INSTRUCTION_SET is how tests and doubting users reach every path; a wrong name says what there is."""
+    program = (
+        "import numpy as np; from gr_kaq import native; from tests.models import admm_model;"
+        "print(native.NativeChannels(admm_model(), np.ones((1, 1, 1), np.complex64), np.ones(1), np.zeros(1))"
+        ".instruction_set)"
+    )
+
+    def run(name):
+        environment = os.environ | {"GR_KAQ_INSTRUCTION_SET": name, "PYTHONPATH": os.pathsep.join(["", *sys.path])}
+        return subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60, check=False
+        )
+
+    for name in INSTRUCTION_SETS:
+        assert run(name).stdout.strip() == name
+    assert "one of" in run("z80").stderr
+
+
+def test_the_kernel_releases_the_gil():
+    """A flowgraph's other Python blocks run while a vector is detected."""
+    rng = np.random.default_rng(3)
+    model = admm_model()
+    _, y, h, noise_var = random_link(rng, model, 64, 3000, 16, 16, 20.0)
+    prepared = native.NativeChannels(model, h, np.array([noise_var]), np.array([20.0]))
+    thread = threading.Thread(target=prepared.detect, args=(y,))
+    progress = 0
+    thread.start()
+    while thread.is_alive():
+        progress += 1
+    assert progress > 100
