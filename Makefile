@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Every target sets up what it needs, is safe to repeat and fast the second time.
+
+BUILD ?= build
+VENV ?= .venv
+PREFIX ?= /usr/local
+CONFIG ?= training/configs/admm5-16qam.yaml
+JOBS ?= $(shell nproc)
+# GNU Radio belongs to the system's interpreter; another python3 on PATH may have none.
+PYTHON := /usr/bin/python3
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+APT_PACKAGES := gnuradio gnuradio-dev pybind11-dev g++ cmake make libboost-test-dev \
+    python3-numpy python3-zmq python3-jsonschema python3-yaml python3-tqdm python3-matplotlib \
+    python3-pytest python3-hypothesis python3-venv clang-format
+
+CMAKE_FLAGS ?=
+RUN := PYTHONPATH=$(BUILD)/test_modules $(PYTHON)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test test-long bench train lint format install uninstall clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## Install the Debian or Ubuntu packages that are missing
+	@missing=$$(for p in $(APT_PACKAGES); do \
+	    dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing:" $$missing; \
+	    $(SUDO) apt-get update -q && \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; fi
+
+build: setup  ## Compile the kernels and assemble the package in build/test_modules
+	@cmake -S . -B $(BUILD) -DPYTHON_EXECUTABLE=$(PYTHON) $(CMAKE_FLAGS) > $(BUILD).log 2>&1 || \
+	    { cat $(BUILD).log; exit 1; }
+	@cmake --build $(BUILD) -j $(JOBS) -- --no-print-directory
+
+# torch is only for training and its tests, and stays out of the system's packages
+$(VENV)/.complete: training/requirements.txt requirements-dev.txt
+	$(MAKE) --no-print-directory setup
+	$(PYTHON) -m venv --system-site-packages $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r training/requirements.txt -r requirements-dev.txt
+	@touch $@
+
+demo: build  ## Run the flowgraphs with the shipped detectors: a BER table, and a picture in out/demo.png
+	$(RUN) examples/demo.py --output out
+
+test: $(VENV)/.complete build  ## Run all quick tests
+	@cmake -S . -B $(BUILD) -DKAQ_TRAINING_PYTHON=$(abspath $(VENV))/bin/python > $(BUILD).log
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+test-long: $(VENV)/.complete build  ## Run the tests that take minutes: the BER of every shipped detector
+	PYTHONPATH=$(BUILD)/test_modules GRC_BLOCKS_PATH=grc $(VENV)/bin/python -m pytest -m long
+
+bench: build  ## Measure kernel and flowgraph side by side: out/benchmark.json
+	$(RUN) benchmarks/throughput.py --output out
+
+train: $(VENV)/.complete build  ## Train and export a detector: make train CONFIG=training/configs/NAME.yaml
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training train $(CONFIG) --output out/training
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training export out/training/$(basename $(notdir $(CONFIG)))
+
+lint: $(VENV)/.complete  ## Check formatting, style and types
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+	clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.h')
+
+format: $(VENV)/.complete  ## Format the sources
+	$(VENV)/bin/ruff format
+	$(VENV)/bin/ruff check --fix
+	clang-format -i $(shell git ls-files '*.cc' '*.h')
+
+install: build  ## Install into PREFIX (default /usr/local)
+	$(SUDO) cmake --install $(BUILD) --prefix $(PREFIX)
+
+uninstall:  ## Remove what `make install` installed
+	$(SUDO) xargs -r rm -fv < $(BUILD)/install_manifest.txt
+
+clean:  ## Remove everything that was built, trained or measured
+	rm -rf $(BUILD) $(BUILD).log $(VENV) out

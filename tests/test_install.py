@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `make install` installs is complete: nothing here sees the source tree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gr_kaq
+
+BUILD = Path(gr_kaq.__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory):
+    path = tmp_path_factory.mktemp("prefix")
+    subprocess.run(["cmake", "--install", BUILD, "--prefix", path], check=True, capture_output=True, timeout=60)
+    return path
+
+
+def in_prefix(prefix, command, cwd):
+    """Run a shell command after what the documentation says for a prefix."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "GRC_BLOCKS_PATH")}
+    done = subprocess.run(
+        ["sh", "-c", f'eval "$({prefix}/bin/gr-kaq-env)" && {command}'],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_python_finds_everything(prefix, tmp_path):
+    program = (
+        "import gr_kaq; print(gr_kaq.__file__); print(gr_kaq.shipped_recording('measured_csi_3x2'));"
+        "[gr_kaq.load_detector(n) for n in gr_kaq.list_detectors() if n not in ('lmmse', 'zf')];"
+        "gr_kaq.detector('admm5-16qam', 4, 4); from gr_kaq import _kernel, _pmt"
+    )
+    package, recording = in_prefix(prefix, f'{sys.executable} -c "{program}"', tmp_path).split()
+    assert package.startswith(str(prefix)) and recording.startswith(str(prefix))
+
+
+@pytest.mark.parametrize("name", ["simulated_channel", "measured_channel", "zmq_testbed"])
+def test_grc_finds_the_blocks(prefix, tmp_path, name):
+    in_prefix(prefix, f"grcc -o {tmp_path} {prefix}/share/gr-kaq/examples/{name}.grc", tmp_path)
+    assert (tmp_path / f"{name}.py").exists()
+
+
+def test_installed_examples_run(prefix, tmp_path):
+    command = f"{sys.executable} {prefix}/share/gr-kaq/examples/measured_channel.py --snr-db 15 --target-errors 50"
+    assert "lmmse" in in_prefix(prefix, command, tmp_path)
