@@ -11,6 +11,7 @@ import importlib
 from typing import Any
 
 from .ber import BitErrorRate
+from .channels import shipped_recording
 from .constellation import CONSTELLATIONS, Constellation
 from .detectors import Detection, Detector, list_detectors, load_detector
 from .model_file import ModelFileError
@@ -30,6 +31,7 @@ __all__ = [
     "list_detectors",
     "load_detector",
     "qam_source",
+    "shipped_recording",
 ]
 
 _BLOCKS = ("ber_meter", "channel_simulator", "detector", "qam_source")

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the blocks have in common: they survive whatever arrives, and outlive the caller's last reference."""
+
+from __future__ import annotations
+
+import collections
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pmt
+from gnuradio import gr
+from numpy.typing import NDArray
+
+__all__ = ["MAX_ANTENNAS", "MAX_SUBCARRIERS", "KaqBlock", "check_integer", "ports", "python_to_pmt", "rows"]
+
+MAX_ANTENNAS = 256
+MAX_SUBCARRIERS = 8192
+MAX_WARNINGS = 100
+
+# GNU Radio holds a Python block by a bare pointer, and crashes once the caller has dropped the last reference. So a
+# connected block is kept here; after it has stopped, with some others only, so that a sweep over many flowgraphs does
+# not keep all their buffers. What has stopped may be started again.
+_connected: dict[int, object] = {}
+_stopped: collections.deque[object] = collections.deque(maxlen=16)
+
+
+def check_integer(name: str, value: Any, low: int, high: int) -> int:
+    """`value` as an int, or ValueError unless it is a whole number from `low` to `high`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} is {value!r}; a whole number from {low} to {high} expected") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name} is {number}; {low} to {high} expected")
+    return number
+
+
+def ports(dtype: type, length: int, count: int) -> list[Any]:
+    """Signature of `count` ports whose items are vectors of `length` (scalars for 1)."""
+    return [dtype if length == 1 else (dtype, length)] * count
+
+
+def python_to_pmt(values: Mapping[str, Any]) -> Any:
+    """A PMT dict of numbers, strings and lists of numbers."""
+    entries = pmt.make_dict()
+    for key, value in values.items():
+        if isinstance(value, str):
+            element = pmt.intern(value)
+        elif isinstance(value, int):
+            element = pmt.from_long(value)
+        elif isinstance(value, Sequence):
+            element = pmt.init_f64vector(len(value), [float(v) for v in value])
+        else:
+            element = pmt.from_double(float(value))
+        entries = pmt.dict_add(entries, pmt.intern(key), element)
+    return entries
+
+
+class KaqBlock(gr.sync_block):
+    """A block whose `process` may raise: the outputs are then zeros, the error is counted and logged once.
+
+    An exception that left `work` would end the block's thread and hang the flowgraph.
+    """
+
+    def __init__(self, name: str, in_sig: list[Any], out_sig: list[Any]):
+        gr.sync_block.__init__(self, name, in_sig, out_sig)
+        self.set_tag_propagation_policy(gr.TPP_DONT)  # the default makes one copy per pair of ports
+        self._next_item = 0
+        self._internal_errors = 0
+        self._warned: set[str] = set()
+
+    def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
+        """What `work` of a gr.sync_block does."""
+        raise NotImplementedError
+
+    def work(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
+        """Called by GNU Radio."""
+        try:
+            return self.process(input_items, output_items)
+        except Exception as error:
+            self.failed(error)
+            for items in output_items:
+                items[:] = 0
+            return len((output_items or input_items)[0])
+
+    def started_again(self, first: int, count: int) -> bool:
+        """Whether the flowgraph has been started again since the last call: items are counted from 0 then.
+
+        To be called for every `count` items from item `first` on.
+        """
+        again = first < self._next_item
+        self._next_item = first + count
+        return again
+
+    def failed(self, error: Exception) -> None:
+        """Count and log an exception that should not have happened."""
+        self._internal_errors += 1
+        kind = type(error).__name__
+        self.warn_once(f"internal {kind}", f"internal error, please report: {kind}: {str(error)[:300]}")
+
+    def internal_errors(self) -> int:
+        """How many exceptions were caught that should not have happened."""
+        return self._internal_errors
+
+    def warn_once(self, kind: str, text: str) -> None:
+        """Log `text` unless something of this kind was logged already."""
+        if kind not in self._warned and len(self._warned) < MAX_WARNINGS:
+            self._warned.add(kind)
+            self.logger.warn(text)
+
+    def forward(self, tag: Any) -> None:
+        """Put a tag of input 0 on output 0, at the same item."""
+        # None is a null pointer, which crashes who reads it
+        key, value, source = (pmt.PMT_NIL if part is None else part for part in (tag.key, tag.value, tag.srcid))
+        self.add_item_tag(0, tag.offset, key, value, source)
+
+    def publish(self, port: str, values: Mapping[str, Any]) -> None:
+        """Send a dict on a message port."""
+        self.message_port_pub(pmt.intern(port), python_to_pmt(values))
+
+    def to_basic_block(self) -> Any:
+        """Called when the block is connected."""
+        _connected[id(self)] = self
+        return gr.sync_block.to_basic_block(self)
+
+    def start(self) -> bool:
+        """Called when the flowgraph starts, in the block's thread."""
+        _connected[id(self)] = self
+        return True
+
+    def stop(self) -> bool:
+        """Called when the flowgraph has ended, in the block's thread."""
+        if _connected.pop(id(self), None) is not None:
+            _stopped.append(self)
+        return True
+
+
+def rows(items: Sequence[NDArray[Any]], count: int, width: int) -> list[NDArray[Any]]:
+    """The first `count` items of each port as (count, width), whether items are vectors or scalars."""
+    return [port[:count].reshape(count, width) for port in items]

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A MIMO channel as a GNU Radio block, that tags its output with channel and SNR estimates."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import numpy as np
+import pmt
+from numpy.typing import NDArray
+
+from ..channels import ChannelModel, RayleighChannels, RecordedChannels, complex_normal
+from ..csi import SNR_RANGE_DB
+from ..signal_model import from_db, snr_from_noise_var
+from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
+from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt, check_keys
+
+__all__ = ["CHANNELS", "channel_simulator"]
+
+CHANNELS = ("iid", "kronecker", "recorded")
+
+
+class channel_simulator(KaqBlock):
+    """MIMO channel y = H x + n with block fading and white Gaussian noise.
+
+        y: (num_rx,)  H: (num_rx, num_tx)  x: (num_tx,)  n ~ CN(0, noise_var I)
+
+    All channels have mean |h|^2 = 1. The noise is constant, noise_var = num_tx / SNR for E|x|^2 = 1, so that BER curves
+    match the literature; the SNR of a single H differs from the nominal one.
+
+    Inputs: num_tx complex ports; an item is a vector of num_subcarriers symbols.
+
+    Outputs: num_rx complex ports; an item is a vector of num_subcarriers samples.
+
+    Tags, on output 0, at the first item of each estimate (docs/csi-contract.md):
+        mimo_channel: dict with `h`, `shape`, `noise_var`, and `seq`, counted from 0.
+        snr: SNR in dB of this H and noise_var, within the range that the detector accepts.
+
+    Tags of input 0 are passed on to output 0, each once. The output depends on the seed and the input only, not on how
+    the scheduler cuts the stream.
+
+    Args:
+        num_tx, num_rx: streams and antennas.
+        num_subcarriers: length of an item; 1 for a flat channel.
+        channel: ``"iid"`` (Rayleigh), ``"kronecker"`` (Rayleigh, antennas correlated exponentially) or ``"recorded"``.
+        snr_db: nominal SNR in dB, -40 to 100. A new value counts from the next estimate on.
+        items_per_estimate: items that share one H.
+        seed: of channel, noise and estimation error.
+        flat: one H for all subcarriers instead of independent ones (iid, kronecker).
+        rx_correlation, tx_correlation: of neighbouring antennas, in [0, 1) (kronecker).
+        recording: path of the NumPy archive (recorded), see `gr_kaq.channels.RecordedChannels`.
+        estimation_error_db: variance of the error of the tagged H, relative to mean |h|^2, in dB; None: no error.
+        snr_error_db: added to the tagged SNR. Unless it is 0 the dict has no `noise_var`, because that would win.
+        csi_key, snr_key: names of the two tags.
+
+    Raises:
+        ValueError: an argument is out of range, or the recording is not what it should be.
+    """
+
+    def __init__(
+        self,
+        num_tx: int,
+        num_rx: int,
+        num_subcarriers: int = 1,
+        *,
+        channel: str = "iid",
+        snr_db: float = 20.0,
+        items_per_estimate: int = 14,
+        seed: int = 0,
+        flat: bool = False,
+        rx_correlation: float = 0.0,
+        tx_correlation: float = 0.0,
+        recording: str = "",
+        estimation_error_db: float | None = None,
+        snr_error_db: float = 0.0,
+        csi_key: str = CSI_KEY,
+        snr_key: str = SNR_KEY,
+    ):
+        self._num_tx = check_integer("num_tx", num_tx, 1, MAX_ANTENNAS)
+        self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
+        self._num_subcarriers = check_integer("num_subcarriers", num_subcarriers, 1, MAX_SUBCARRIERS)
+        self._items_per_estimate = check_integer("items_per_estimate", items_per_estimate, 1, 2**31 - 1)
+        channel_seed, noise_seed, error_seed = np.random.SeedSequence(check_integer("seed", seed, 0, 2**63)).spawn(3)
+        self._noise_rng = np.random.Generator(np.random.SFC64(noise_seed))
+        self._error_rng = np.random.default_rng(error_seed)
+        self._channels: ChannelModel
+        size = (self._num_rx, self._num_tx, self._num_subcarriers)
+        if channel == "recorded":
+            self._channels = RecordedChannels(recording, *size)
+        elif channel in CHANNELS:
+            correlation = (rx_correlation, tx_correlation) if channel == "kronecker" else (0.0, 0.0)
+            self._channels = RayleighChannels(
+                *size, flat=flat, rx_correlation=correlation[0], tx_correlation=correlation[1], seed=channel_seed
+            )
+        else:
+            raise ValueError(f"unknown channel {channel!r}; one of {', '.join(CHANNELS)} expected")
+        check_keys(csi_key, snr_key)
+        self._lock = threading.Lock()  # setters are called from other threads
+        self.set_snr_db(snr_db)
+        self.set_estimation_error_db(estimation_error_db)
+        self.set_snr_error_db(snr_error_db)
+
+        super().__init__(
+            "KAQ MIMO channel simulator",
+            ports(np.complex64, self._num_subcarriers, self._num_tx),
+            ports(np.complex64, self._num_subcarriers, self._num_rx),
+        )
+        self._csi_key, self._snr_key = pmt.intern(csi_key), pmt.intern(snr_key)
+        self._h = np.zeros((self._num_subcarriers, self._num_rx, self._num_tx), np.complex64)
+        self._noise_var = 0.0
+        self._items_left = 0
+        self._estimates = 0
+
+    def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
+        """Send the items that share an H through it, one batch per subcarrier."""
+        num_items = len(output_items[0])
+        first = self.nitems_written(0)
+        if self.started_again(first, num_items):  # nobody has an estimate
+            self._items_left = 0
+        for tag in self.get_tags_in_window(0, 0, num_items):
+            self.forward(tag)
+
+        x = np.stack(rows(input_items, num_items, self._num_subcarriers), axis=-1)  # (items, subcarriers, num_tx)
+        y = complex_normal(self._noise_rng, (num_items, self._num_subcarriers, self._num_rx))
+        start = 0
+        with np.errstate(all="ignore"):  # x may hold NaN
+            while start < num_items:
+                if not self._items_left:
+                    self._next_channel(first + start)
+                stop = min(num_items, start + self._items_left)
+                y[start:stop] *= np.float32(math.sqrt(self._noise_var))
+                y[start:stop] += (x[start:stop].swapaxes(0, 1) @ self._h.swapaxes(-1, -2)).swapaxes(0, 1)
+                self._items_left -= stop - start
+                start = stop
+        for antenna, items in enumerate(rows(output_items, num_items, self._num_subcarriers)):
+            items[:] = y[..., antenna]
+        return num_items
+
+    def _next_channel(self, item: int) -> None:
+        """Draw the next H and tag `item` with its estimate."""
+        with self._lock:
+            noise_var, error_var, snr_error_db = self._next_noise_var, self._error_var, self._snr_error_db
+        self._h = estimate = self._channels.draw(1)[0]
+        self._noise_var = noise_var
+        if error_var:
+            estimate = self._h + np.float32(math.sqrt(error_var)) * complex_normal(self._error_rng, self._h.shape)
+        tagged = channel_to_pmt(estimate, None if snr_error_db else noise_var, self._estimates)
+        self.add_item_tag(0, item, self._csi_key, tagged)
+        snr_db = np.clip(snr_from_noise_var(self._h, noise_var) + snr_error_db, *SNR_RANGE_DB)
+        self.add_item_tag(0, item, self._snr_key, pmt.from_double(float(snr_db)))
+        self._items_left = self._items_per_estimate
+        self._estimates += 1
+
+    def set_snr_db(self, snr_db: float) -> None:
+        """Set the nominal SNR in dB, from the next estimate on."""
+        low, high = SNR_RANGE_DB
+        if not low <= snr_db <= high:
+            raise ValueError(f"snr_db is {snr_db}; {low:g} to {high:g} expected")
+        with self._lock:
+            self._snr_db = float(snr_db)
+            self._next_noise_var = float(self._num_tx / from_db(snr_db))
+
+    def set_estimation_error_db(self, estimation_error_db: float | None) -> None:
+        """Set the variance of the error of the tagged H relative to mean |h|^2, in dB; None or -inf: no error."""
+        if estimation_error_db is not None and not estimation_error_db <= 60:
+            raise ValueError(f"estimation_error_db is {estimation_error_db}; None or at most 60 expected")
+        with self._lock:
+            self._error_var = 0.0 if estimation_error_db is None else float(from_db(estimation_error_db))
+
+    def set_snr_error_db(self, snr_error_db: float) -> None:
+        """Set what is added to the tagged SNR, in dB."""
+        if not abs(snr_error_db) <= 100:
+            raise ValueError(f"snr_error_db is {snr_error_db}; -100 to 100 expected")
+        with self._lock:
+            self._snr_error_db = float(snr_error_db)
+
+    def snr_db(self) -> float:
+        """Nominal SNR in dB."""
+        return self._snr_db
+
+    def noise_var(self) -> float:
+        """Noise variance per receive antenna at the nominal SNR."""
+        return self._next_noise_var
+
+    def estimates(self) -> int:
+        """Channels drawn."""
+        return self._estimates

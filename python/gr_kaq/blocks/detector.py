@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The MIMO detector as a GNU Radio block."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pmt
+from numpy.typing import NDArray
+
+from ..csi import ChannelEstimate, CsiState, InvalidCsi
+from ..detection import PreparedChannels
+from ..detectors import Detector, load_detector
+from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
+from .csi_pmt import CSI_KEY, SNR_KEY, check_keys, parse_channel, parse_snr
+
+__all__ = ["detector"]
+
+
+class detector(KaqBlock):
+    """MIMO detector: antenna streams and channel estimates in, symbols and soft bits out.
+
+    Signal model, for every item and subcarrier:
+
+        y = H x + n     y: (num_rx,)  H: (num_rx, num_tx)  x: (num_tx,)  n ~ CN(0, noise_var I)
+
+    with E|x|^2 = 1 per stream (3GPP TS 38.211 QAM), SNR = (||H||_F^2 / num_rx) / noise_var averaged over the
+    subcarriers, and LLR = ln P(b=1)/P(b=0).
+
+    Inputs: num_rx complex ports, one per antenna; an item is a vector of num_subcarriers samples.
+
+    Outputs: num_tx complex ports, one per stream; an item is a vector of num_subcarriers symbol estimates before the
+    decision. Then, with output_llrs, num_tx float ports; an item is a vector of num_subcarriers * bits_per_symbol
+    LLRs, the bits of a symbol next to each other.
+
+    Tags, read on input 0 only (docs/csi-contract.md): `mimo_channel`, a channel estimate, and `snr`, in dB. Each holds
+    from its item on until the next of its kind. All tags of input 0 are passed on to output 0, each once.
+
+    Messages:
+        csi (in): the value of a `mimo_channel` tag, with `snr` inside if there is no `noise_var`. Takes effect at the
+            first item of the next work call; a tag at that item is the newer one.
+        model (in): name of a detector or path of a model file, as for `set_model`.
+        stats (out): dict with the value of every counter, about every stats_interval_s while items flow, and at the
+            end, as far as the receiver still runs then.
+
+    Before the first valid estimate, and when the estimate is older than max_csi_age, all outputs are zeros ('nothing
+    known'). A vector with NaN or Inf gives zeros too. An estimate that is malformed changes nothing. Each of these is
+    counted; nothing that arrives raises or stops the flowgraph. A flowgraph that is started again begins without an
+    estimate.
+
+    Args:
+        model: one of `gr_kaq.list_detectors()`, or the path of a model file.
+        num_rx, num_tx: antennas and streams.
+        num_subcarriers: length of an item; 1 for a flat channel.
+        constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``; needed by ``"lmmse"`` and ``"zf"``.
+        output_llrs: whether there are LLR ports.
+        max_csi_age: how many items an estimate may be old; 0: any. The item that it arrived at has age 0.
+        csi_key, snr_key: names of the two tags.
+        backend: ``"native"`` or ``"reference"``, see `gr_kaq.load_detector`.
+        stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
+
+    Raises:
+        ValueError: an argument is out of range, or the model does not exist or does not take this size.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        num_rx: int,
+        num_tx: int,
+        num_subcarriers: int = 1,
+        constellation: str | None = None,
+        *,
+        output_llrs: bool = False,
+        max_csi_age: int = 0,
+        csi_key: str = CSI_KEY,
+        snr_key: str = SNR_KEY,
+        backend: str = "native",
+        stats_interval_s: float = 1.0,
+    ):
+        self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
+        self._num_tx = check_integer("num_tx", num_tx, 1, MAX_ANTENNAS)
+        self._num_subcarriers = check_integer("num_subcarriers", num_subcarriers, 1, MAX_SUBCARRIERS)
+        self._max_csi_age = _check_age(max_csi_age)
+        if not stats_interval_s >= 0:
+            raise ValueError(f"stats_interval_s is {stats_interval_s}; at least 0 expected")
+        check_keys(csi_key, snr_key)
+        self._backend = backend
+        self._detector = self._load(model, constellation or None)
+        bits_per_symbol = self._detector.constellation.bits_per_symbol
+
+        symbol_ports = ports(np.complex64, self._num_subcarriers, self._num_tx)
+        llr_ports = ports(np.float32, self._num_subcarriers * bits_per_symbol, self._num_tx)
+        super().__init__(
+            "KAQ MIMO detector",
+            ports(np.complex64, self._num_subcarriers, self._num_rx),
+            symbol_ports + (llr_ports if output_llrs else []),
+        )
+        self._lock = threading.Lock()  # setters are called from other threads
+        self._shape = (self._num_subcarriers, self._num_rx, self._num_tx)
+        self._csi = CsiState(self._shape)
+        self._csi_item = 0  # the item that the estimate arrived at
+        self._prepared: PreparedChannels | None = None
+
+        self._csi_key, self._snr_key = pmt.intern(csi_key), pmt.intern(snr_key)
+        self._stats_interval_s = stats_interval_s
+        self._next_stats = time.monotonic() + stats_interval_s
+        self._items = self._csi_updates = self._rejected_csi = self._rejected_messages = 0
+        self._items_without_csi = self._invalid_vectors = 0
+        self._detected_vectors = self._detection_ns = 0
+
+        for port, handler in (("csi", self.handle_csi), ("model", self.handle_model)):
+            self.message_port_register_in(pmt.intern(port))
+            self.set_msg_handler(pmt.intern(port), handler)
+        self.message_port_register_out(pmt.intern("stats"))
+
+    # Samples
+
+    def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
+        """Cut the buffers where an estimate arrives, so that each piece has one."""
+        num_items = len(output_items[0])
+        with self._lock:
+            first = self.nitems_read(0)
+            if self.started_again(first, num_items):
+                self._csi, self._prepared = CsiState(self._shape), None
+            arrivals: dict[int, list[Any]] = {}
+            for tag in self.get_tags_in_window(0, 0, num_items):
+                self.forward(tag)
+                if tag.key is not None and (pmt.eq(tag.key, self._csi_key) or pmt.eq(tag.key, self._snr_key)):
+                    arrivals.setdefault(tag.offset - first, []).append(tag)
+
+            received = rows(input_items, num_items, self._num_subcarriers)
+            outputs = [items.reshape(num_items, -1) for items in output_items]
+            start = 0
+            for item in sorted(arrivals):
+                self._detect(received, outputs, first, start, item)
+                self._take_tags(arrivals[item], first + item)
+                start = item
+            self._detect(received, outputs, first, start, num_items)
+            self._items += num_items
+        if self._stats_interval_s and time.monotonic() >= self._next_stats:
+            self._next_stats = time.monotonic() + self._stats_interval_s
+            self.publish("stats", self.stats())
+        return num_items
+
+    def _detect(self, received: list[NDArray], outputs: list[NDArray], first: int, start: int, stop: int) -> None:
+        """Detect items start to stop, or as far as the estimate goes, and fill the rest with zeros."""
+        if start >= stop:
+            return
+        known = stop if self._csi.valid else start
+        if self._max_csi_age:
+            known = max(start, min(known, self._csi_item + self._max_csi_age + 1 - first))
+        if known > start:
+            began = time.perf_counter_ns()
+            try:
+                if self._prepared is None:
+                    assert self._csi.estimate is not None
+                    self._prepared = self._detector.prepare(self._csi.estimate.h, **self._csi.given)
+                self._invalid_vectors += self._prepared.detect_streams(
+                    [items[start:known] for items in received],
+                    [items[start:known] for items in outputs[: self._num_tx]],
+                    [items[start:known] for items in outputs[self._num_tx :]],
+                )
+            except Exception as error:
+                self.failed(error)
+                for items in outputs:
+                    items[start:known] = 0
+            self._detection_ns += time.perf_counter_ns() - began
+            self._detected_vectors += (known - start) * self._num_subcarriers
+        if known < stop:
+            for items in outputs:
+                items[known:stop] = 0
+            self._items_without_csi += stop - known
+
+    # Estimates
+
+    def _take_tags(self, tags: list[Any], item: int) -> None:
+        """Take what arrived at one item as one update. Of two with one key, the last that is valid counts."""
+        estimate, snr_db = None, None
+        for tag in tags:
+            try:
+                if pmt.eq(tag.key, self._csi_key):
+                    estimate = parse_channel(tag.value, self._shape)
+                else:
+                    snr_db = parse_snr(tag.value)
+            except InvalidCsi as error:
+                self._reject_csi(error)
+        self._update(estimate, snr_db, item)
+
+    def _update(self, estimate: ChannelEstimate | None, snr_db: float | None, item: int) -> None:
+        if estimate is None and snr_db is None:
+            return
+        self._csi.update(estimate, snr_db)
+        self._prepared = None  # what has to be prepared, is when items follow
+        if estimate is not None:
+            self._csi_item = item
+            self._csi_updates += 1
+
+    def _reject_csi(self, error: InvalidCsi) -> None:
+        self._rejected_csi += 1
+        self.warn_once(f"csi {error.kind}", f"estimate rejected: {error}")
+
+    def handle_csi(self, message: Any) -> None:
+        """A message on port `csi`."""
+        try:
+            estimate = parse_channel(message, self._shape)
+            with self._lock:
+                self._update(estimate, None, self.nitems_read(0))
+        except InvalidCsi as error:
+            self._reject_csi(error)
+        except Exception as error:
+            self.failed(error)
+
+    # The model
+
+    def _load(self, model: str | Path, constellation: str | None) -> Detector:
+        if not isinstance(model, str | Path):
+            raise ValueError(f"model is a {type(model).__name__}; a name or path expected")
+        loaded = load_detector(model, backend=self._backend, constellation=constellation)
+        loaded.check_size(self._num_rx, self._num_tx)
+        return loaded
+
+    def set_model(self, model: str | Path) -> None:
+        """Replace the model, also while the flowgraph runs: from the next work call on.
+
+        Args:
+            model: name of a detector or path of a model file, of the same constellation and for this size.
+
+        Raises:
+            ValueError: it cannot be loaded or does not fit; the old one stays.
+        """
+        loaded = self._load(model, self._detector.constellation.name)
+        with self._lock:
+            self._detector, self._prepared = loaded, None
+            self._detected_vectors = self._detection_ns = 0
+
+    def handle_model(self, message: Any) -> None:
+        """A message on port `model`."""
+        try:
+            if message is None or not pmt.is_symbol(message):
+                raise ValueError("the message is no string")
+            self.set_model(pmt.symbol_to_string(message))
+        except Exception as error:  # a file may hold anything
+            self._rejected_messages += 1
+            text = str(error)[:300]
+            self.warn_once(f"model {text}", f"model rejected, {self.model_name()} stays: {text}")
+
+    # Settings and counters
+
+    def set_max_csi_age(self, max_csi_age: int) -> None:
+        """How many items an estimate may be old; 0: any."""
+        with self._lock:
+            self._max_csi_age = _check_age(max_csi_age)
+
+    def items(self) -> int:
+        """Items processed."""
+        return self._items
+
+    def csi_updates(self) -> int:
+        """Valid channel estimates received, on tags and in messages."""
+        return self._csi_updates
+
+    def rejected_csi(self) -> int:
+        """Channel and SNR estimates received that were malformed, on tags and in messages."""
+        return self._rejected_csi
+
+    def rejected_messages(self) -> int:
+        """Messages on port `model` that were refused."""
+        return self._rejected_messages
+
+    def items_without_csi(self) -> int:
+        """Items that gave zeros because there was no valid estimate, or none young enough."""
+        return self._items_without_csi
+
+    def invalid_vectors(self) -> int:
+        """Vectors that gave zeros because a sample was NaN or Inf."""
+        return self._invalid_vectors
+
+    def csi_age(self) -> int:
+        """Items since the estimate in force arrived; -1 before the first."""
+        return self._next_item - self._csi_item if self._csi.estimate is not None else -1
+
+    def time_per_vector_ns(self) -> float:
+        """Mean time in ns per vector (one item and subcarrier), with what each estimate takes; NaN before the first.
+
+        Counted since the start, or since the model was replaced.
+        """
+        return self._detection_ns / self._detected_vectors if self._detected_vectors else float("nan")
+
+    def model_name(self) -> str:
+        """Name of the model in use."""
+        return self._detector.name
+
+    def constellation_name(self) -> str:
+        """Name of the constellation that the outputs are for."""
+        return self._detector.constellation.name
+
+    def snr_db(self) -> float:
+        """SNR in dB of the estimate in force; NaN while unknown."""
+        return self._csi.snr_db
+
+    def stats(self) -> dict[str, Any]:
+        """What is published on port `stats`: every getter's value under its name."""
+        getters = (
+            self.model_name,
+            self.items,
+            self.csi_updates,
+            self.rejected_csi,
+            self.rejected_messages,
+            self.items_without_csi,
+            self.invalid_vectors,
+            self.internal_errors,
+            self.csi_age,
+            self.snr_db,
+            self.time_per_vector_ns,
+        )
+        return {getter.__name__: getter() for getter in getters}
+
+    def stop(self) -> bool:
+        """Called when the flowgraph has ended: publishes the counters a last time."""
+        try:
+            self.publish("stats", self.stats())
+        except Exception as error:
+            self.failed(error)
+        return super().stop()
+
+
+def _check_age(max_csi_age: int) -> int:
+    return check_integer("max_csi_age", max_csi_age, 0, 2**62)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MIMO channels, for simulations, benchmarks and tests: i.i.d. Rayleigh, Kronecker-correlated, recorded.
+
+Every channel has mean |h|^2 = 1, so noise_var = num_tx / SNR (see `signal_model`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "ChannelModel",
+    "RayleighChannels",
+    "RecordedChannels",
+    "complex_normal",
+    "exponential_correlation",
+    "shipped_recording",
+]
+
+
+def complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.complex64]:
+    """CN(0, 1) values. They do not depend on how many are drawn at once."""
+    parts = rng.standard_normal((*shape, 2), dtype=np.float32)
+    parts *= np.float32(np.sqrt(0.5))
+    return parts.view(np.complex64)[..., 0]
+
+
+def exponential_correlation(num_antennas: int, correlation: float) -> NDArray[np.float64]:
+    """Correlation matrix (num_antennas, num_antennas) of a line of antennas: correlation^|i - j|."""
+    index = np.arange(num_antennas)
+    return float(correlation) ** np.abs(index[:, None] - index)
+
+
+class ChannelModel(ABC):
+    """A source of channels."""
+
+    @abstractmethod
+    def draw(self, count: int) -> NDArray[np.complex64]:
+        """The next `count` channels, (count, num_subcarriers, num_rx, num_tx).
+
+        The sequence does not depend on how many are drawn at once.
+        """
+
+
+class RayleighChannels(ChannelModel):
+    """Rayleigh fading, independent from one channel to the next: H = R_rx^(1/2) W R_tx^(1/2), W i.i.d. CN(0, 1).
+
+    Args:
+        num_rx, num_tx, num_subcarriers: size of a channel.
+        flat: one H for all subcarriers, instead of independent ones.
+        rx_correlation, tx_correlation: of neighbouring antennas, in [0, 1); 0: i.i.d. (see `exponential_correlation`).
+        seed: the same seed draws the same channels.
+    """
+
+    def __init__(
+        self,
+        num_rx: int,
+        num_tx: int,
+        num_subcarriers: int = 1,
+        *,
+        flat: bool = False,
+        rx_correlation: float = 0.0,
+        tx_correlation: float = 0.0,
+        seed: int | np.random.SeedSequence = 0,
+    ):
+        for name, value in (("rx_correlation", rx_correlation), ("tx_correlation", tx_correlation)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} is {value}; at least 0 and below 1 expected")
+        self._num_subcarriers = num_subcarriers
+        self._shape = (1 if flat else num_subcarriers, num_rx, num_tx)
+        self._rng = np.random.default_rng(seed)
+        self._roots = None
+        if rx_correlation or tx_correlation:
+            rx_root = np.linalg.cholesky(exponential_correlation(num_rx, rx_correlation))
+            tx_root = np.linalg.cholesky(exponential_correlation(num_tx, tx_correlation))
+            self._roots = rx_root.astype(np.complex64), tx_root.T.astype(np.complex64)
+
+    def draw(self, count: int) -> NDArray[np.complex64]:
+        h = complex_normal(self._rng, (count, *self._shape))
+        if self._roots is not None:
+            h = self._roots[0] @ h @ self._roots[1]
+        return np.repeat(h, self._num_subcarriers, axis=1) if self._shape[0] != self._num_subcarriers else h
+
+
+class RecordedChannels(ChannelModel):
+    """Recorded channels, one packet after the other, and from the first one again after the last.
+
+    Each packet is scaled to mean |h|^2 = 1, because a receiver's automatic gain differs per packet; one of all zeros is
+    left out. With one subcarrier, every subcarrier of a packet is used in turn. With several, they are spread over the
+    recorded ones at equal distances.
+
+    Args:
+        path: NumPy archive (.npz) whose `h` is (packets, subcarriers, rx, tx), complex, or real with a last axis of
+            real and imaginary part.
+        num_rx, num_tx, num_subcarriers: size of a channel, at most what was recorded; the first antennas are taken.
+
+    Raises:
+        ValueError: the file does not hold that; the message names the file and what was expected.
+    """
+
+    def __init__(self, path: str | Path, num_rx: int, num_tx: int, num_subcarriers: int = 1):
+        recorded = _load(path)
+        if num_subcarriers > recorded.shape[1] or num_rx > recorded.shape[2] or num_tx > recorded.shape[3]:
+            raise ValueError(
+                f"{path}: holds {recorded.shape[1]} subcarriers, {recorded.shape[2]} receive and {recorded.shape[3]} "
+                f"transmit antennas; at least {num_subcarriers}, {num_rx} and {num_tx} expected"
+            )
+        recorded = recorded[:, :, :num_rx, :num_tx]
+        power = np.mean(np.abs(recorded) ** 2, axis=(1, 2, 3), keepdims=True)
+        alive = power.ravel() > 0
+        if not alive.any():
+            raise ValueError(f"{path}: every recorded channel is zero")
+        recorded = (recorded[alive] / np.sqrt(power[alive])).astype(np.complex64)
+        if num_subcarriers == 1:
+            self._channels = recorded.reshape(-1, 1, num_rx, num_tx)
+        else:
+            distance = recorded.shape[1] // num_subcarriers
+            self._channels = recorded[:, : distance * num_subcarriers : distance]
+        self._next = 0
+
+    def draw(self, count: int) -> NDArray[np.complex64]:
+        index = (self._next + np.arange(count)) % len(self._channels)
+        self._next = (self._next + count) % len(self._channels)
+        return self._channels[index]
+
+
+def shipped_recording(name: str) -> str:
+    """Path of a recording that ships with the package, such as ``"measured_csi_3x2"``; recordings/README.md lists them.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    recordings = {path.stem: str(path) for path in Path(str(resources.files(__package__) / "recordings")).glob("*.npz")}
+    if name not in recordings:
+        raise ValueError(f"no recording {name!r}; one of {', '.join(sorted(recordings))} expected")
+    return recordings[name]
+
+
+def _load(path: str | Path) -> NDArray[np.complex128]:
+    expected = (
+        "a NumPy archive (.npz) with `h` (packets, subcarriers, rx, tx), complex or with a last axis of 2, expected"
+    )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            h = archive["h"]
+    except Exception as error:  # zip, zlib, OS and NumPy errors of a damaged file have no common base
+        raise ValueError(f"{path}: {error}; {expected}") from None
+    if h.dtype.kind in "fiu" and h.ndim == 5 and h.shape[-1] == 2:
+        h = h[..., 0].astype(np.float64) + 1j * h[..., 1].astype(np.float64)
+    if h.dtype.kind != "c" or h.ndim != 4 or 0 in h.shape:
+        raise ValueError(f"{path}: `h` is {h.dtype} {h.shape}; {expected}")
+    h = h.astype(np.complex128)
+    if not np.isfinite(h).all():
+        raise ValueError(f"{path}: `h` holds NaN or Inf")
+    return h

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The blocks in GNU Radio Companion: a flowgraph of all four compiles and runs, with variables for its parameters."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import gr_kaq
+
+GRC_BLOCKS = Path(__file__).resolve().parents[2] / "grc"
+STATES = {"bus_sink": False, "bus_source": False, "bus_structure": None, "coordinate": [0, 0], "rotation": 0}
+
+pytestmark = pytest.mark.skipif(shutil.which("grcc") is None, reason="grcc is not installed")
+
+
+def block(name, kind, **parameters):
+    values = {key: str(value) for key, value in parameters.items()}
+    return {"name": name, "id": kind, "parameters": values, "states": STATES | {"state": "enabled"}}
+
+
+def flowgraph(**variables):
+    """A link of all four blocks; every size and name is a variable, as users write it."""
+    variables = {
+        "streams": 2,
+        "subcarriers": 4,
+        "mapping": "'qpsk'",
+        "model": "'lmmse'",
+        "snr": 25,
+        "age": 14,
+    } | variables
+    size = {"num_tx": "streams", "num_subcarriers": "subcarriers"}
+    options = {"id": "small", "generate_options": "no_gui", "run_options": "run", "title": "small"}
+    connect = [(0, 0, "source", "channel"), (1, 1, "source", "channel")]
+    connect += [(i, i, "channel", "detector") for i in range(3)]
+    connect += [
+        (0, 0, "detector", "hard"),
+        (1, 1, "detector", "hard"),
+        (2, 0, "detector", "soft"),
+        (3, 1, "detector", "soft"),
+    ]
+    return {
+        "options": {"parameters": options, "states": STATES | {"state": "enabled"}},
+        "blocks": [block(name, "variable", value=value) for name, value in variables.items()]
+        + [
+            block("source", "kaq_qam_source", **size, constellation="mapping", num_items=1000),
+            block(
+                "channel",
+                "kaq_channel_simulator",
+                **size,
+                num_rx=3,
+                snr_db="snr",
+                channel="kronecker",
+                rx_correlation=0.3,
+            ),
+            block(
+                "detector",
+                "kaq_detector",
+                **size,
+                num_rx=3,
+                model="model",
+                constellation="mapping",
+                output_llrs="True",
+                max_csi_age="age",
+            ),
+            block("hard", "kaq_ber_meter", **size, constellation="mapping"),
+            block("soft", "kaq_ber_meter", **size, constellation="mapping", input="llrs"),
+            block("store", "blocks_message_debug"),
+        ],
+        "connections": [[a, str(i), b, str(j)] for i, j, a, b in connect]
+        + [["hard", "ber", "store", "store"], ["detector", "stats", "store", "store"]],
+        "metadata": {"file_format": 1},
+    }
+
+
+def compile_grc(directory, document):
+    environment = os.environ | {
+        "GRC_BLOCKS_PATH": str(GRC_BLOCKS),
+        "PYTHONPATH": str(Path(gr_kaq.__file__).parents[1]),
+        "HOME": str(directory),  # GRC writes a cache there
+    }
+    (directory / "small.grc").write_text(yaml.safe_dump(document))
+    command = ["grcc", "-o", str(directory), str(directory / "small.grc")]
+    compiled = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return compiled, environment
+
+
+def test_compiles_and_runs(tmp_path):
+    compiled, environment = compile_grc(tmp_path, flowgraph())
+    assert compiled.returncode == 0, compiled.stdout + compiled.stderr
+    code = (
+        "import small; tb = small.small(); tb.run(); tb.set_snr(10.0); tb.set_model('zf'); tb.set_age(3)\n"
+        "print(tb.hard.bits(), tb.soft.bits(), tb.channel.snr_db(), tb.detector.model_name(), tb.hard.ber() < 0.01)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.stdout.split() == ["16000", "16000", "10.0", "zf", "True"], ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("wrong", [{"streams": 0}, {"mapping": "'8psk'"}, {"snr": 1000}, {"age": -1}])
+def test_wrong_parameters_do_not_compile(tmp_path, wrong):
+    """GRC shows the assert at the block; without one the error would come when the flowgraph runs."""
+    compiled, _ = compile_grc(tmp_path, flowgraph(**wrong))
+    assert compiled.returncode != 0
+
+
+@pytest.mark.parametrize("path", sorted(GRC_BLOCKS.glob("kaq_*.block.yml")), ids=lambda path: path.stem)
+def test_every_parameter_reaches_the_block(path):
+    """Each is used by the template; each setter that a block has is called back; and each block is documented."""
+    document = yaml.safe_load(path.read_text())
+    name = document["id"].removeprefix("kaq_")
+    made = document["templates"]["make"]
+    assert made.startswith(f"gr_kaq.{name}(")
+    for parameter in document["parameters"]:
+        assert "${" + parameter["id"] + "}" in made
+        assert parameter["dtype"] != "enum"  # GRC would replace a variable by the default
+    setters = {attribute for attribute in vars(getattr(gr_kaq, name)) if attribute.startswith("set_")}
+    assert {callback.split("(")[0] for callback in document["templates"].get("callbacks", [])} == setters
+    assert "Outputs" in document["documentation"] or "ber (message" in document["documentation"]
+    assert document["asserts"] and document["file_format"] == 1
