@@ -17,14 +17,15 @@ import sys
 import time
 from pathlib import Path
 
-import gr_kaq
 import numpy as np
 import pmt
 from gnuradio import blocks, gr
+from tqdm import trange
+
+import gr_kaq
 from gr_kaq import native
 from gr_kaq.blocks.csi_pmt import channel_to_pmt
 from gr_kaq.channels import RayleighChannels, complex_normal
-from tqdm import trange
 
 NUM_SUBCARRIERS, ITEMS_PER_ESTIMATE, NUM_ESTIMATES = 64, 14, 20
 
@@ -36,7 +37,9 @@ class Data:
         rng = np.random.default_rng(1)
         self.noise_var = num_tx / 10 ** (snr_db / 10)
         self.h = RayleighChannels(num_rx, num_tx, NUM_SUBCARRIERS, seed=1).draw(NUM_ESTIMATES)
-        x = rng.choice(gr_kaq.CONSTELLATIONS["16qam"].points, (NUM_ESTIMATES, NUM_SUBCARRIERS, ITEMS_PER_ESTIMATE, num_tx))
+        x = rng.choice(
+            gr_kaq.CONSTELLATIONS["16qam"].points, (NUM_ESTIMATES, NUM_SUBCARRIERS, ITEMS_PER_ESTIMATE, num_tx)
+        )
         y = x @ self.h.swapaxes(-1, -2)
         y += np.float32(np.sqrt(self.noise_var)) * complex_normal(rng, y.shape)
         by_antenna = y.transpose(3, 0, 2, 1).reshape(num_rx, -1, NUM_SUBCARRIERS)
@@ -86,6 +89,15 @@ def flowgraph(name: str, data: Data, num_tx: int, with_llrs: bool, seconds: floa
     return rate
 
 
+def processor() -> str:
+    """Name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", default="admm5-16qam", help="name or path of a model file (default %(default)s)")
@@ -107,13 +119,16 @@ def main() -> int:
             else:
                 measured.append(flowgraph(options.detector, data, options.num_tx, with_llrs, options.seconds))
 
-    machine = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), platform.machine())
+    machine = processor()
     medians = {key: statistics.median(values) for key, values in rates.items()}
     shares = {
-        suffix or "symbols": statistics.median(f / k for f, k in zip(rates["flowgraph" + suffix], rates["kernel" + suffix], strict=True))
+        suffix or "symbols": statistics.median(
+            f / k for f, k in zip(rates["flowgraph" + suffix], rates["kernel" + suffix], strict=True)
+        )
         for suffix in ("", ", LLRs")
     }
-    print(f"{options.detector}, {options.num_rx}x{options.num_tx}, {NUM_SUBCARRIERS} subcarriers, {ITEMS_PER_ESTIMATE} vectors per estimate")
+    print(f"{options.detector}, {options.num_rx}x{options.num_tx}, {NUM_SUBCARRIERS} subcarriers, ", end="")
+    print(f"{ITEMS_PER_ESTIMATE} vectors per estimate")
     print(f"{machine}, {native.instruction_sets()[0]}, median of {options.rounds} rounds [smallest, largest]")
     for key, values in rates.items():
         print(f"  {key:<16} {medians[key]:.3g} vectors/s  [{min(values):.3g}, {max(values):.3g}]")

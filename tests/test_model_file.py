@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 
 import numpy as np
 import pytest
@@ -51,6 +52,8 @@ def test_full_precision_round_trip(tmp_path):
         (b"\x80\x04\x95pickle", "not valid JSON"),
         (b'{"format": "gr-kaq detector", "version": 1', "not valid JSON"),
         (b"[" * 100_000, "not valid JSON"),
+        (b"[" * 985 + b"]" * 985, "not valid JSON|top level"),
+        (b'{"version": 1' + b"9" * 100_000 + b"}", "^.{0,600}$"),
         (b'{"version": 1, "layers": ' + b"[" * 500 + b"]" * 500 + b"}", "key"),
         (b"[1, 2]", "top level"),
         (b"null", "top level"),
@@ -110,6 +113,26 @@ def test_what_cannot_be_read(tmp_path):
         model_file.load(tmp_path / "missing.kaq.json")
     with pytest.raises(ModelFileError, match="cannot be read"):
         model_file.load(tmp_path)
+    os.mkfifo(tmp_path / "fifo.kaq.json")
+    with pytest.raises(ModelFileError, match="not a regular file"):
+        model_file.load(tmp_path / "fifo.kaq.json")
+
+
+def test_a_whole_number_may_be_written_as_a_float(tmp_path, document):
+    """JSON has one type of number; the kernel gets an integer."""
+    document["bits"]["matrix"] = 8.0
+    document["sizes"]["max_num_rx"] = 16.0
+    model = load(tmp_path, document)
+    assert isinstance(model.matrix_bits, int) and isinstance(model.max_num_rx, int)
+
+
+@pytest.mark.parametrize("depth", range(960, 1000, 5))
+def test_deep_nesting_is_refused(tmp_path, document, depth):
+    """Wherever the interpreter's recursion limit strikes: in the parser, the validator or the error message."""
+    document["layers"] = "DEEP"
+    text = json.dumps(document).replace('"DEEP"', "[" * depth + "]" * depth)
+    with pytest.raises(ModelFileError):
+        load(tmp_path, text.encode())
 
 
 json_values = st.recursive(

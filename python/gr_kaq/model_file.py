@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import stat
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = ["SUFFIX", "DetectorModel", "Law", "Layer", "ModelFileError", "load", 
 SUFFIX = ".kaq.json"
 VERSION = 1
 MAX_FILE_BYTES = 1 << 20  # a model is a few kilobytes; anything larger is not one
+MAX_QUOTED = 300  # characters of a file that an error message repeats
 
 
 class ModelFileError(ValueError):
@@ -100,9 +102,21 @@ class DetectorModel:
         """Whether the detector runs in integers."""
         return self.activation_bits is not None
 
+    @functools.cached_property
+    def law_tables(self) -> dict[str, NDArray[np.float64]]:
+        """Name of a law -> (3, K): alpha, gamma, and 1 where the layer has it; only laws that some layer has."""
+        tables = {}
+        for name in vars(self.layers[0]):
+            laws = [getattr(layer, name) for layer in self.layers]
+            if any(laws):
+                rows = [(law.alpha, law.gamma, 1.0) if law else (0.0, 0.0, 0.0) for law in laws]
+                tables[name] = np.array(rows).T
+        return tables
+
     def law_snr(self, snr_db: ArrayLike) -> NDArray[np.float64]:
         """Linear SNR at which the laws are evaluated: clipped to what training covered."""
-        return from_db(np.clip(np.asarray(snr_db, np.float64), *self.snr_range_db))
+        low, high = self.snr_range_db
+        return from_db(np.maximum(np.minimum(snr_db, high), low))
 
     def check_size(self, num_rx: int, num_tx: int) -> None:
         """Raise ValueError unless the detector accepts this number of antennas."""
@@ -126,16 +140,19 @@ def load(path: str | Path) -> DetectorModel:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a FIFO would wait for ever
+            raise ModelFileError(f"{path}: cannot be read: not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
             raise ModelFileError(f"{path}: larger than {MAX_FILE_BYTES} bytes, not a detector model")
         document = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant, parse_float=_finite_float)
+        return _from_document(document, str(path))
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from None
+    except ModelFileError:
+        raise
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"{path}: not valid JSON: {error}") from None
-    return _from_document(document, str(path))
+        raise ModelFileError(f"{path}: not valid JSON: {str(error)[:MAX_QUOTED]}") from None
 
 
 def save(model: DetectorModel, directory: str | Path) -> Path:
@@ -167,24 +184,29 @@ def _finite_float(text: str) -> float:
 def _from_document(document: Any, origin: str) -> DetectorModel:
     # Said first, as every other complaint about a later version's file would mislead.
     if isinstance(document, dict) and document.get("version", VERSION) != VERSION:
-        raise ModelFileError(f"{origin}: key version: {document['version']!r} is not supported, {VERSION} expected")
+        found = repr(document["version"])[:MAX_QUOTED]
+        raise ModelFileError(f"{origin}: key version: {found} is not supported, {VERSION} expected")
     error = jsonschema.exceptions.best_match(_validator().iter_errors(document))
     if error is not None:
         key = ".".join(str(part) for part in error.absolute_path) or "(top level)"
-        raise ModelFileError(f"{origin}: key {key}: {error.message[:300]}")
+        raise ModelFileError(f"{origin}: key {key}: {error.message[:MAX_QUOTED]}")
     low, high = document["snr_range_db"]
     if low >= high:
         raise ModelFileError(
             f"{origin}: key snr_range_db: the first value has to be below the second, got {[low, high]}"
         )
     bits = document["bits"] or {}
+    sizes = document["sizes"]
     return DetectorModel(
         name=document["name"],
         network=document["network"],
         constellation=CONSTELLATIONS[document["constellation"]],
-        activation_bits=bits.get("activations"),
-        matrix_bits=bits.get("matrix"),
-        **document["sizes"],
+        # 8.0 is an integer to JSON Schema
+        activation_bits=int(bits["activations"]) if bits else None,
+        matrix_bits=int(bits["matrix"]) if bits else None,
+        max_num_rx=int(sizes["max_num_rx"]),
+        max_num_tx=int(sizes["max_num_tx"]),
+        min_rx_per_tx=float(sizes["min_rx_per_tx"]),
         snr_range_db=(float(low), float(high)),
         output_variance=Law(**document["output_variance"]),
         layers=tuple(Layer(**{k: Law(**law) for k, law in layer.items()}) for layer in document["layers"]),

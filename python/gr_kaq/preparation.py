@@ -64,17 +64,20 @@ class Preparation:
 
 def layer_values(model: DetectorModel, snr_db: Float) -> LayerValues:
     """Evaluate the laws of `model` at `snr_db` (1,) or (C,), within the bounds that keep a layer meaningful."""
-    snr = model.law_snr(snr_db)
+    root = 1 / np.sqrt(model.law_snr(snr_db))
+    d = model.constellation.half_distance
 
     def per_layer(name: str, low: float, high: float) -> Float | None:
-        laws: list[Law | None] = [getattr(layer, name) for layer in model.layers]
-        if not any(laws):
+        table = model.law_tables.get(name)
+        if table is None:
             return None
-        columns = [np.zeros_like(snr) if law is None else np.clip(law(snr), low, high) for law in laws]
-        return np.stack(columns, axis=-1)
+        alpha, gamma, present = table
+        # zero in a layer that has no such law though its neighbours have; minimum and maximum beat clip at this size
+        return present * np.maximum(np.minimum(alpha * root[:, None] + gamma, high), low)
 
-    d = model.constellation.half_distance
-    regularization = np.ones_like(snr) if model.regularization is None else model.regularization(snr)
+    def single(law: Law, low: float, high: float) -> Float:
+        return np.maximum(np.minimum(law.alpha * root + law.gamma, high), low)
+
     return LayerValues(
         step=per_layer("step", d / 256, 16 * d),
         variance=per_layer("variance", 1e-3, 1e3),
@@ -82,8 +85,8 @@ def layer_values(model: DetectorModel, snr_db: Float) -> LayerValues:
         relaxation=per_layer("relaxation", 0.0, 2.0),
         gradient_step=per_layer("gradient_step", 0.0, 2.0),
         threshold=per_layer("threshold", 0.0, 16 * d),
-        output_variance=np.clip(model.output_variance(snr), 1e-3, 1e3),
-        regularization=np.clip(regularization, 0.05, 100.0),
+        output_variance=single(model.output_variance, 1e-3, 1e3),
+        regularization=single(model.regularization or Law(0.0, 1.0), 0.05, 100.0),
     )
 
 

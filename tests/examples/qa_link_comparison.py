@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The comparison examples, run as a user runs them: scripts, demo, and the flowgraphs that GRC shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SUMMARY = """
+import json, sys, time
+from PyQt5 import Qt
+sys.path.insert(0, sys.argv[1])
+import {name}
+app = Qt.QApplication(sys.argv)
+flowgraph = {name}.{name}()
+flowgraph.set_item_rate(1e6)
+flowgraph.start()
+deadline = time.monotonic() + 20
+while flowgraph.kaq_ber_meter_2.bit_errors() < 100 and time.monotonic() < deadline:
+    time.sleep(0.1)
+flowgraph.set_snr_db(30.0)
+flowgraph.stop()
+flowgraph.wait()
+print(json.dumps([getattr(flowgraph, f"kaq_ber_meter_{i}").bit_errors() for i in range(3)]))
+"""
+
+
+def run(*command, expect=0, timeout=120):
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "QT_QPA_PLATFORM": "offscreen",
+        "MPLBACKEND": "Agg",
+    }
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=timeout, env=environment, check=False
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+def rates(output):
+    """detector -> BER of the last SNR in a printed table."""
+    rows = re.findall(r"^\s+[\d.]+ dB\s+(\S+)\s+(\S+)", output, re.MULTILINE)
+    assert rows, output
+    return {name: float(rate) for name, rate in rows}
+
+
+@pytest.mark.parametrize(
+    ("script", "detectors"),
+    [
+        ("simulated_channel", ("lmmse", "admm5-16qam-fp", "admm5-16qam")),
+        ("measured_channel", ("lmmse", "measured-3x2-16qam-fp", "measured-3x2-16qam")),
+    ],
+)
+def test_headless_scripts(tmp_path, script, detectors):
+    """A table with the expected order of detectors, and a picture."""
+    picture = tmp_path / "new" / "picture.png"
+    done = run(
+        sys.executable, EXAMPLES / f"{script}.py", "--snr-db", 18, "--detectors", *detectors, "--output", picture
+    )
+    rate = rates(done.stdout)
+    lmmse, full, quantized = (rate[name] for name in detectors)
+    assert quantized < 0.9 * lmmse
+    assert quantized == pytest.approx(full, rel=0.2)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("script", ["simulated_channel", "measured_channel", "demo"])
+def test_help(script):
+    assert "--target-errors" in run(sys.executable, EXAMPLES / f"{script}.py", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--detectors", "nope"), "no detector 'nope'"),
+        (("--snr-db", "1000"), "snr_db is 1000"),
+        (("--num-rx", "8"), "num_rx=8, num_tx=16"),
+        (("--target-errors", "0"), "at least 1"),
+        (("--constellation", "8psk"), "8psk"),
+        (("--correlation", "1"), "correlation is 1"),
+    ],
+)
+def test_wrong_arguments_are_one_clear_line(arguments, message):
+    done = run(sys.executable, EXAMPLES / "simulated_channel.py", *arguments, expect=2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_recording_that_is_none(tmp_path):
+    path = tmp_path / "noise.npz"
+    path.write_bytes(b"noise")
+    done = run(sys.executable, EXAMPLES / "measured_channel.py", "--recording", path, expect=2)
+    assert "noise.npz" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_demo(tmp_path):
+    """All that `make demo` shows, with fewer errors."""
+    run(sys.executable, EXAMPLES / "demo.py", "--output", tmp_path, "--target-errors", 30, "--max-bits", 300_000)
+    results = json.loads((tmp_path / "demo.json").read_text())
+    assert set(results) == {"measured_channel", "simulated_channel"}
+    assert {r["detector"] for r in results["simulated_channel"]} > {"lmmse", "admm5-16qam", "admm5-16qam-fp"}
+    assert all(r["vectors_per_second"] > 0 and r["bits"] > 0 for rows in results.values() for r in rows)
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["simulated_channel", "measured_channel"])
+def test_grc_flowgraphs(tmp_path, name):
+    """They compile with grcc and run, callbacks included; the window is drawn off screen."""
+    run("grcc", "-o", tmp_path, EXAMPLES / f"{name}.grc")
+    done = run(sys.executable, "-c", SUMMARY.replace("{name}", name), tmp_path)
+    lmmse, full, quantized = json.loads(done.stdout.splitlines()[-1])
+    assert quantized >= 100
+    assert quantized < 0.9 * lmmse
+    assert quantized == pytest.approx(full, rel=0.2)
