@@ -61,3 +61,11 @@ def test_errors_name_what_was_wrong():
         constellation_named("8psk")
     with pytest.raises(ValueError, match="3 bits.*4"):
         CONSTELLATIONS["16qam"].modulate([0, 1, 0])
+
+
+@names
+def test_no_symbols(name):
+    """Zero vectors are a shape like any other."""
+    constellation = CONSTELLATIONS[name]
+    assert constellation.modulate(np.zeros((3, 0))).shape == (3, 0)
+    assert constellation.decide(np.zeros((0, 2))).shape == (0, 2 * constellation.bits_per_symbol)

@@ -69,7 +69,7 @@ class Constellation:
         bits = np.asarray(bits)
         if bits.shape[-1] % self.bits_per_symbol:
             raise ValueError(f"{bits.shape[-1]} bits are no multiple of {self.bits_per_symbol} ({self.name})")
-        bits = bits.reshape(*bits.shape[:-1], -1, self.bits_per_symbol)
+        bits = bits.reshape(*bits.shape[:-1], bits.shape[-1] // self.bits_per_symbol, self.bits_per_symbol)
         symbols = self.half_distance * (_pam(bits[..., 0::2]) + 1j * _pam(bits[..., 1::2]))
         return symbols.astype(np.complex64)
 
@@ -79,7 +79,7 @@ class Constellation:
         bits = np.empty((*symbols.shape, self.bits_per_symbol), np.uint8)
         bits[..., 0::2] = self.level_bits[self._nearest_level(symbols.real)]
         bits[..., 1::2] = self.level_bits[self._nearest_level(symbols.imag)]
-        return bits.reshape(*symbols.shape[:-1], -1) if symbols.ndim else bits
+        return bits.reshape(*symbols.shape[:-1], symbols.shape[-1] * self.bits_per_symbol) if symbols.ndim else bits
 
     def _nearest_level(self, values: NDArray[np.floating]) -> NDArray[np.intp]:
         position = np.nan_to_num(values / (2 * self.half_distance) + (self.num_levels - 1) / 2)

@@ -24,7 +24,7 @@ MAX_AMPLITUDE = 1e12
 MAX_NOISE_VAR = MAX_AMPLITUDE**2
 
 
-class InvalidCsi(ValueError):  # noqa: N818 - it names the estimate, not the fault of the program
+class InvalidCsi(ValueError):
     """An estimate that cannot be used.
 
     Attributes:
