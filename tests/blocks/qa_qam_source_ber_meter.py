@@ -126,6 +126,20 @@ def test_reset_keeps_the_place_in_the_stream():
     assert block.bits() == 40 * S * TX * 4 and block.bit_errors() == 0
 
 
+def test_a_new_condition_restarts_the_count():
+    """What GRC calls when the SNR slider moves: rates at two SNRs do not mix, and the same value again is no change."""
+    symbols, _ = sent(60)
+    block = meter(condition=20.0)
+    with Flowgraph(block, symbols) as flowgraph:
+        flowgraph.source.limit = 20
+        flowgraph.wait_until(lambda: block.bits() == 20 * S * TX * 4)
+        block.set_condition(20.0)
+        assert block.bits() == 20 * S * TX * 4
+        block.set_condition(21.0)
+        assert block.bits() == 0
+    assert block.bits() == 40 * S * TX * 4
+
+
 def test_target_errors_end_the_flowgraph():
     """Also one with an endless source and a second branch, which is how a BER curve is measured."""
     tb = gr.top_block()

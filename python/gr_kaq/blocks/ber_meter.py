@@ -37,6 +37,7 @@ class ber_meter(KaqBlock):
         skip_items: received items to leave out at first, for example until a radio has settled.
         target_errors: end, and with it the flowgraph, once so many bit errors were counted; 0: never.
         publish_interval_s: seconds between two messages; 0: only one at the end.
+        condition: what is measured under, such as the SNR of a slider; see `set_condition`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -53,6 +54,7 @@ class ber_meter(KaqBlock):
         skip_items: int = 0,
         target_errors: int = 0,
         publish_interval_s: float = 1.0,
+        condition: object = None,
     ):
         self._num_tx = check_integer("num_tx", num_tx, 1, MAX_ANTENNAS)
         self._num_subcarriers = check_integer("num_subcarriers", num_subcarriers, 1, MAX_SUBCARRIERS)
@@ -71,6 +73,7 @@ class ber_meter(KaqBlock):
         )
         self._lock = threading.Lock()  # reset is called from other threads
         self._symbols = self._sent()
+        self._condition = condition
         self._publish_interval_s = publish_interval_s
         self._next_publication = time.monotonic() + publish_interval_s
         self.message_port_register_out(pmt.intern("ber"))
@@ -106,6 +109,12 @@ class ber_meter(KaqBlock):
     def set_target_errors(self, target_errors: int) -> None:
         """End once so many bit errors were counted; 0: never."""
         self._target_errors = check_integer("target_errors", target_errors, 0, 2**62)
+
+    def set_condition(self, condition: object) -> None:
+        """Count from zero again if `condition` differs from the last one: rates under two conditions do not mix."""
+        if condition != self._condition:
+            self._condition = condition
+            self.reset()
 
     def reset(self) -> None:
         """Count from zero again, at the present place in the stream."""
