@@ -117,7 +117,11 @@ def parse_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--detector", default="admm5-16qam", help="one of gr_kaq.list_detectors(), or a model file (default: %(default)s)")
+    add(
+        "--detector",
+        default="admm5-16qam",
+        help="one of gr_kaq.list_detectors(), or a model file (default: %(default)s)",
+    )
     add("--num-rx", type=int, default=8, help="receive antennas (default: %(default)s)")
     add("--num-tx", type=int, default=8, help="transmitted streams (default: %(default)s)")
     add("--num-subcarriers", type=int, default=1, help="channel uses per item (default: %(default)s)")

@@ -76,7 +76,7 @@ def test_measured_channels_beat_lmmse_wherever_it_matters(constellation, effort)
         ("admm10-16qam", (16, 16), 20.0),
         ("admm5-qpsk", (16, 16), 12.0),
         ("admm5-64qam", (16, 16), 28.0),
-        ("pgd5-16qam", (64, 16), 5.0),
+        ("pgd8-16qam", (64, 16), 5.0),
     ],
 )
 def test_better_than_lmmse(name, size, snr_db, effort):

@@ -13,7 +13,8 @@ from typing import Any
 from .ber import BitErrorRate
 from .channels import shipped_recording
 from .constellation import CONSTELLATIONS, Constellation
-from .detectors import Detection, Detector, list_detectors, load_detector
+from .detection import Detection
+from .detectors import Detector, UnfoldedDetector, list_detectors, load_detector
 from .model_file import ModelFileError
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ __all__ = [
     "Detection",
     "Detector",
     "ModelFileError",
+    "UnfoldedDetector",
     "ber_meter",
     "channel_simulator",
     "detector",

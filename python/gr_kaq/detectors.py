@@ -24,7 +24,7 @@ from .preparation import Preparation, prepare
 from .quantization import quantize_channels, quantize_estimates, state_unit
 from .signal_model import noise_var_from_snr, snr_from_noise_var
 
-__all__ = ["LINEAR_DETECTORS", "Detection", "Detector", "PreparedChannels", "list_detectors", "load_detector"]
+__all__ = ["LINEAR_DETECTORS", "Detector", "UnfoldedDetector", "list_detectors", "load_detector"]
 
 LINEAR_DETECTORS = {"lmmse": linear.lmmse, "zf": linear.zero_forcing}
 BACKENDS = ("native", "reference")

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The commands: python -m training train | export | presets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+
+from gr_kaq import model_file
+
+from . import config as configuration
+from . import evaluate, summary
+from .config import ConfigError
+from .export import detector_model
+from .train import CHECKPOINT, Run, TrainingInterruptedError, train
+
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    try:
+        return options.command(options)
+    except (ConfigError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default 1: the matrices are small)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "train",
+        help="train a detector from a YAML configuration",
+        description="Train the full-precision twin, then the quantized network; measure both. Writes checkpoint.pt, "
+        "config.yaml, summary.json and summary.png. A run that was interrupted goes on where it stopped.",
+    )
+    command.add_argument("config", help="path of a YAML file, or the name of a preset")
+    command.add_argument(
+        "--output",
+        type=Path,
+        default=Path("out/training"),
+        help="directory of runs (default %(default)s); this one goes into a folder named after the configuration file",
+    )
+    command.add_argument("--fresh", action="store_true", help="start over, where a checkpoint is found")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change a key of the configuration, for example mmd.epsilon=0 (repeatable)",
+    )
+    command.set_defaults(command=_train)
+
+    command = commands.add_parser(
+        "export",
+        help="write the model files of a finished run",
+        description="Write NAME.kaq.json and its full-precision twin NAME-fp.kaq.json.",
+    )
+    command.add_argument("run", type=Path, help="directory of a finished run")
+    command.add_argument("--output", type=Path, help="directory to write to (default: the run's)")
+    command.set_defaults(command=_export)
+
+    command = commands.add_parser("presets", help="list the configurations that ship with gr-kaq")
+    command.set_defaults(command=_presets)
+    return parser
+
+
+def _train(options: argparse.Namespace) -> int:
+    config = configuration.load(options.config, options.overrides)
+    directory = options.output / Path(options.config).name.removesuffix(".yaml")
+    resuming = (directory / CHECKPOINT).exists() and not options.fresh
+    run = Run.resume(directory, config) if resuming else Run.start(config)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), "utf-8")
+    if resuming:
+        print(f"{directory}: going on from a checkpoint", file=sys.stderr)
+    else:
+        (directory / summary.SUMMARY).unlink(missing_ok=True)
+    try:
+        train(run, directory)
+    except TrainingInterruptedError:
+        print(f"interrupted; the same command goes on from {directory / CHECKPOINT}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    models = [detector_model(config, network) for network in (run.twin, run.network)]
+    results = evaluate.measure(config, models)
+    summary.write(directory, config, run.history, results, run.seconds)
+    print(summary.table(results))
+    print(f"wrote {directory}/{summary.SUMMARY} and summary.png; export with: python -m training export {directory}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    if not (options.run / summary.SUMMARY).exists():
+        raise ConfigError(f"{options.run}: no {summary.SUMMARY}, so this is no finished run; train it first")
+    config = configuration.load(options.run / "config.yaml")
+    run = Run.resume(options.run, config)
+    results = summary.read_results(options.run)
+    directory = options.output or options.run
+    directory.mkdir(parents=True, exist_ok=True)
+    for network in (run.network, run.twin):
+        model = evaluate.with_measured_ber(detector_model(config, network), results)
+        print(model_file.save(model, directory))
+    return 0
+
+
+def _presets(options: argparse.Namespace) -> int:
+    print("\n".join(configuration.preset_names()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
