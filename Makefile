@@ -11,7 +11,7 @@ PYTHON := /usr/bin/python3
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 APT_PACKAGES := gnuradio gnuradio-dev pybind11-dev g++ cmake make libboost-test-dev \
-    python3-numpy python3-zmq python3-jsonschema python3-yaml python3-tqdm python3-matplotlib \
+    python3-numpy python3-zmq python3-jsonschema python3-yaml python3-tqdm python3-threadpoolctl python3-matplotlib \
     gir1.2-gtk-3.0 python3-pytest python3-hypothesis python3-venv clang-format
 
 CMAKE_FLAGS ?=

@@ -16,9 +16,9 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "detectors.md"
 MARKERS = re.compile(r"(<!-- table -->\n).*(<!-- end of table -->)", re.DOTALL)
 
 
-def describe(model_detector: UnfoldedDetector) -> str:
+def describe(detector: UnfoldedDetector) -> str:
     """Network, widths and sizes in a line."""
-    model = model_detector.model
+    model = detector.model
     widths = f"W{model.matrix_bits}A{model.activation_bits}" if model.quantized else "full precision"
     ratio = f", num_rx >= {model.min_rx_per_tx:g} num_tx" if model.min_rx_per_tx > 1 else ""
     return (
@@ -27,23 +27,29 @@ def describe(model_detector: UnfoldedDetector) -> str:
     )
 
 
+def rate(errors: int, bits: int) -> str:
+    """BER with half the width of its interval, and the number of errors."""
+    count = BitErrorRate(errors, bits)
+    low, high = count.confidence_interval()
+    return f"{count.rate:.2e} ± {(high - low) / 2:.0e} ({errors})"
+
+
 def table() -> str:
-    """The Markdown table."""
-    lines = ["| detector | measured at | SNR [dB] | BER [95 % interval] | bit errors |", "|---|---|---|---|---|"]
+    """A Markdown section per quantized detector; the full-precision twin and LMMSE saw the same received vectors."""
+    lines = []
     for name in gr_kaq.list_detectors():
-        if name in ("lmmse", "zf"):
+        if name in ("lmmse", "zf") or name.endswith("-fp"):
             continue
-        detector = gr_kaq.load_detector(name)
-        assert isinstance(detector, UnfoldedDetector)
-        lines.append(f"| **{name}** | {describe(detector)} | | | |")
-        for point in detector.model.measured_ber:
-            count = BitErrorRate(point["bit_errors"], point["bits"])
-            low, high = count.confidence_interval()
-            where = f"{point['num_rx']}x{point['num_tx']}, {point['channel']}"
-            lines.append(
-                f"| | {where} | {point['snr_db']:g} | {count.rate:.2e} [{low:.2e}, {high:.2e}] | {count.errors} |"
-            )
-    return "\n".join(lines) + "\n"
+        detector, twin = gr_kaq.load_detector(name), gr_kaq.load_detector(name + "-fp")
+        assert isinstance(detector, UnfoldedDetector) and isinstance(twin, UnfoldedDetector)
+        lines += [f"### {name}", "", describe(detector), ""]
+        lines += ["| size, channel | SNR [dB] | this detector | full precision | LMMSE |", "|---|---|---|---|---|"]
+        for own, full in zip(detector.model.measured_ber, twin.model.measured_ber, strict=True):
+            where = f"{own['num_rx']}x{own['num_tx']}, {own['channel']}"
+            columns = [rate(n, own["bits"]) for n in (own["bit_errors"], full["bit_errors"], own["lmmse_bit_errors"])]
+            lines.append(f"| {where} | {own['snr_db']:g} | {' | '.join(columns)} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def main() -> int:

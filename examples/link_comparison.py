@@ -18,12 +18,15 @@ from typing import Any
 
 import numpy as np
 from gnuradio import blocks, gr
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import gr_kaq
 from gr_kaq import BitErrorRate
+from gr_kaq.constellation import constellation_named
 
 CONSTELLATION_POINTS = 3000
+FEWEST_ITEMS = 1000  # errors come in clusters of bad channels: so many that a rate is not that of a few channels
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,10 @@ class Measurement:
 class LinkComparison(gr.top_block):
     """The flowgraph: one transmitter and channel, `detectors` in parallel, a BER meter for each."""
 
-    def __init__(self, link: Link, snr_db: float, detectors: Sequence[str]):
+    def __init__(self, link: Link, snr_db: float, detectors: Sequence[str], num_items: int):
         gr.top_block.__init__(self, "Detectors side by side", catch_exceptions=False)
         size = (link.num_tx, link.num_subcarriers)
-        source = gr_kaq.qam_source(*size, link.constellation, seed=link.seed)
+        source = gr_kaq.qam_source(*size, link.constellation, link.seed, num_items)
         channel = gr_kaq.channel_simulator(
             link.num_tx, link.num_rx, link.num_subcarriers, snr_db=snr_db, seed=link.seed, **link.channel
         )
@@ -69,10 +72,10 @@ class LinkComparison(gr.top_block):
                 self.connect((channel, antenna), (detector, antenna))
             for stream in range(link.num_tx):
                 self.connect((detector, stream), (meter, stream))
-            item_size = gr.sizeof_gr_complex * link.num_subcarriers
-            head = blocks.head(item_size, -(-CONSTELLATION_POINTS // link.num_subcarriers))
+            # not blocks.head: once it has finished, what feeds it can no longer write, and the flowgraph stands
+            some = blocks.keep_one_in_n(gr.sizeof_gr_complex * link.num_subcarriers, 4)
             sink = blocks.vector_sink_c(link.num_subcarriers)
-            self.connect((detector, 0), head, sink)
+            self.connect((detector, 0), some, sink)
             self.detectors.append(detector)
             self.meters.append(meter)
             self.sinks.append(sink)
@@ -86,24 +89,40 @@ def measure(
     max_bits: int,
     progress: Callable[[float], None] = lambda done: None,
 ) -> list[Measurement]:
-    """Run the flowgraph until every detector has made `target_errors`, or `max_bits` were compared.
+    """Run the flowgraph over so many items that every detector makes `target_errors`, or `max_bits` are compared.
+
+    All detectors see the same items, and the same arguments give the same result: a flowgraph is run to its end, and
+    once more with more items if there were too few errors.
 
     Args:
         progress: called now and then with how much of that is done, 0 to 1.
     """
-    flowgraph = LinkComparison(link, snr_db, detectors)
-    flowgraph.start()
-    done = 0.0
-    while done < 1:
-        time.sleep(0.05)
+    bits_per_item = link.num_tx * link.num_subcarriers * constellation_named(link.constellation).bits_per_symbol
+    max_items = max(1, max_bits // bits_per_item)
+    num_items = min(max_items, FEWEST_ITEMS)
+    while True:
+        flowgraph = LinkComparison(link, snr_db, detectors, num_items)
+        # a block has one thread; the detectors that run in NumPy would otherwise fight over those of BLAS
+        with threadpool_limits(1, "blas"):
+            flowgraph.start()
+            while min(meter.bits() for meter in flowgraph.meters) < num_items * bits_per_item:
+                time.sleep(0.02)
+                progress(min(meter.bit_errors() for meter in flowgraph.meters) / target_errors)
+            flowgraph.wait()
         errors = min(meter.bit_errors() for meter in flowgraph.meters)
-        bits = min(meter.bits() for meter in flowgraph.meters)
-        done = min(1.0, max(errors / target_errors, bits / max_bits))
-        progress(done)
-    flowgraph.stop()
-    flowgraph.wait()
+        if errors >= target_errors or num_items == max_items:
+            break
+        growth = min(32.0, max(1.5, 1.2 * target_errors / max(errors, 1)))
+        num_items = min(max_items, int(num_items * growth) + 1)
+    progress(1.0)
     return [
-        Measurement(name, snr_db, meter.error_rate(), 1e9 / detector.time_per_vector_ns(), np.array(sink.data()))
+        Measurement(
+            name,
+            snr_db,
+            meter.error_rate(),
+            1e9 / detector.time_per_vector_ns(),
+            np.array(sink.data()[-CONSTELLATION_POINTS:]),
+        )
         for name, detector, meter, sink in zip(
             detectors, flowgraph.detectors, flowgraph.meters, flowgraph.sinks, strict=True
         )
@@ -119,7 +138,7 @@ def sweep(
         for index, snr_db in enumerate(snrs_db):
 
             def progress(done: float, index: int = index) -> None:
-                bar.update(round(100 * (index + done)) - bar.n)
+                bar.update(max(0, round(100 * (index + min(1.0, done))) - bar.n))
 
             measurements += measure(link, snr_db, detectors, target_errors, max_bits, progress)
     print_table(title, measurements)

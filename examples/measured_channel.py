@@ -16,7 +16,7 @@ def main() -> int:
     options = parser.parse_args()
     name = f"measured-3x2-{options.constellation}"
     options.detectors = options.detectors or ["lmmse", f"{name}-fp", name]
-    channel = {"channel": "recorded", "recording": str(options.recording)}
+    channel = {"channel": "recorded", "recording": str(options.recording), "items_per_estimate": 2}
     link = Link(3, 2, options.constellation, options.num_subcarriers, channel, seed=options.seed)
     return run(f"3x2 {options.constellation}, measured channel", link, options)
 

@@ -31,7 +31,7 @@ Channels::Channels(Network network, const Kernel &kernel, int num_channels, int 
     integers_.inverse_step.resize(c * k);
     integers_.threshold.resize(c * k);
     integers_.first_gain.resize(c * k);
-    integers_.second_gain.resize(c * k);
+    integers_.second_gain.resize(c * k * s);
     integers_.llr_scale.resize(c * s);
     filter_.resize(c * num_rx * 2 * s);
     packed_bytes_ = kernel_.packed_bytes(network_, stride());
@@ -49,7 +49,7 @@ IntegerChannel Channels::channel(int c) const {
             integers_.inverse_step.data() + c * k,
             integers_.threshold.data() + c * k,
             integers_.first_gain.data() + c * k,
-            integers_.second_gain.data() + c * k};
+            integers_.second_gain.data() + per_layer};
 }
 
 void Channels::pack() {
@@ -136,7 +136,6 @@ void Channels::quantize(int c, const LayerValues &values, const float *diagonal,
         integers_.inverse_step[layer] = static_cast<std::int16_t>(inverse_step);
         const double gradient_step = admm ? 0 : values.gradient_step[k];
         integers_.first_gain[layer] = q15(admm ? values.relaxation[k] - 1 : gradient_step - 1);
-        integers_.second_gain[layer] = admm ? q15(values.dual_step[k] - 1) : std::int16_t{0};
         integers_.threshold[layer] = network_.prox[k] == Prox::soft_threshold
                                          ? static_cast<std::int16_t>(to_integer(values.threshold[k] / unit, 0, 32767))
                                          : std::int16_t{0};
@@ -146,6 +145,8 @@ void Channels::quantize(int c, const LayerValues &values, const float *diagonal,
         for (int i = 0; i < rows(); ++i) {
             const std::size_t place = layer * stride() + i;
             integers_.rescale[place] = to_integer(to_state * row_step[i], -rescale_max, rescale_max);
+            if (admm)
+                integers_.second_gain[place] = q15(std::min(values.dual_step[k] * diagonal[i], 2.0) - 1);
             integers_.diagonal[place] = q15(admm ? diagonal[i] : 1 - gradient_step * diagonal[i]);
             integers_.slope[place] =
                 ramp ? static_cast<std::int16_t>(to_integer(to_slope * precision[i], 512, 32767)) : std::int16_t{0};

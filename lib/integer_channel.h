@@ -24,7 +24,7 @@ struct IntegerChannel {
     const std::int16_t *inverse_step; // [K], Q15
     const std::int16_t *threshold;    // [K], state units
     const std::int16_t *first_gain;   // [K], Q15
-    const std::int16_t *second_gain;  // [K], Q15
+    const std::int16_t *second_gain;  // [K][stride], Q15
 };
 
 } // namespace kaq

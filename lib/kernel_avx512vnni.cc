@@ -154,9 +154,9 @@ void admm(const Network &network, const IntegerChannel &channel, const Packed &p
         }
     for (int k = 0; k < network.num_layers(); ++k) {
         const __m512i first_gain = _mm512_set1_epi16(channel.first_gain[k]);
-        const __m512i second_gain = _mm512_set1_epi16(channel.second_gain[k]);
         for (int g = 0; g < Groups; ++g) {
             const __m512i slope = load16(channel.slope + k * channel.stride + g * row_multiple);
+            const __m512i second_gain = load16(channel.second_gain + k * channel.stride + g * row_multiple);
             for (int i = 0; i < Vectors; ++i) {
                 const __m512i difference = _mm512_subs_epi16(x[i][g], z[i][g]);
                 const __m512i relaxed = _mm512_adds_epi16(x[i][g], _mm512_mulhrs_epi16(difference, first_gain));

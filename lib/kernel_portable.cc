@@ -49,10 +49,11 @@ void admm(const Network &network, const IntegerChannel &channel, const std::int1
     for (int k = 0; k < network.num_layers(); ++k) {
         const std::int16_t *slope = channel.slope + k * channel.stride;
         const std::int16_t *diagonal = channel.diagonal + k * channel.stride;
+        const std::int16_t *second_gain = channel.second_gain + k * channel.stride;
         for (int i = 0; i < rows; ++i) {
             const std::int32_t relaxed = saturate(x[i] + multiply_q15(saturate(x[i] - z[i]), channel.first_gain[k]));
             z[i] = ramp(saturate(relaxed + u[i]), slope[i], network.num_levels);
-            u[i] = saturate(u[i] + multiply_q15_plus_1(saturate(relaxed - z[i]), channel.second_gain[k]));
+            u[i] = saturate(u[i] + multiply_q15_plus_1(saturate(relaxed - z[i]), second_gain[i]));
             v[i] = saturate(z[i] - u[i]);
         }
         matrix_product(network, channel, k, v, product);

@@ -15,17 +15,17 @@ def admm_model(constellation: str = "16qam", bits: int | None = 8, name: str = "
     peak = (point.num_levels - 1) * point.half_distance
     step = Law(0.0, 2 * peak / (2 ** (bits - 1) - 1)) if bits else None
     layers = tuple(
-        Layer(step, Law(0.0, variance), Law(1.0, dual_step), Law(0.5, relaxation))
+        Layer(step, Law(0.0, variance), Law(0.0, dual_step), Law(0.0, relaxation))
         for variance, dual_step, relaxation in (
-            (4, 0.9, 1.2),
-            (3, 0.6, 1.2),
-            (2.5, 0.6, 1.2),
-            (2, 0.4, 1.0),
-            (1.2, 0.4, 1),
+            (8.0, 6.8, 1.3),
+            (4.3, 6.5, 1.65),
+            (4.5, 7.5, 1.5),
+            (3.5, 3.8, 1.2),
+            (1.8, 2.2, 1.15),
         )
     )
     return DetectorModel(
-        name, "admm", point, bits, bits, 64, 64, 1.0, (0.0, 30.0), Law(2.0, 0.6), layers, Law(0.0, 3.5)
+        name, "admm", point, bits, bits, 64, 64, 1.0, (0.0, 30.0), Law(4.3, 0.7), layers, Law(0.0, 5.1)
     )
 
 
@@ -38,7 +38,7 @@ def random_model(rng: np.random.Generator, network: str, constellation: str, bit
     def layer() -> Layer:
         step = law(0.001, 1.0) if rng.random() < 0.7 else law(1e-4, 0.02)
         if network == "admm":
-            return Layer(step, law(0.01, 5.0), law(0.0, 2.0), law(0.0, 2.0))
+            return Layer(step, law(0.01, 5.0), law(0.0, 8.0), law(0.0, 2.0))
         prox = rng.integers(3)
         return Layer(
             step,

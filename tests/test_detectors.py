@@ -195,7 +195,7 @@ def test_a_model_knows_its_constellation(saved):
 def test_everything_that_ships_loads_and_detects(name):
     constellation = "16qam" if name in ("lmmse", "zf") else None
     detector = gr_kaq.load_detector(name, constellation=constellation)
-    assert np.mean(np.abs(detector.detect(np.ones((5, 4)), np.eye(4, 2), 30.0).symbols[:, 0])) > 0.3
+    assert np.mean(np.abs(detector.detect(np.ones((5, 2)), np.eye(2, 1), 30.0).symbols)) > 0.3
 
 
 def test_the_run_time_needs_no_torch_and_no_gnu_radio():

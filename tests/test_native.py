@@ -75,7 +75,7 @@ def integer_channels(rng: np.random.Generator, model, num_tx: int, extreme: bool
         slope=draw(512, INT16_MAX, c, k, n).astype(np.int16),
         threshold=draw(0, INT16_MAX, c, k).astype(np.int16),
         first_gain=draw(-INT16_MAX, INT16_MAX, c, k).astype(np.int16),
-        second_gain=draw(-INT16_MAX, INT16_MAX, c, k).astype(np.int16),
+        second_gain=draw(-INT16_MAX, INT16_MAX, c, k, n).astype(np.int16),
         llr_scale=np.ones((c, n), np.float32),
     )
 

@@ -65,7 +65,16 @@ def measure(config: Config, models: list[DetectorModel]) -> list[dict[str, Any]]
 
 def with_measured_ber(model: DetectorModel, results: list[dict[str, Any]]) -> DetectorModel:
     """The model with its part of `measure`'s results."""
-    own = [{k: v for k, v in r.items() if k != "detector"} for r in results if r["detector"] == model.name]
+
+    def place(r: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(r[key] for key in ("snr_db", "num_rx", "num_tx", "channel"))
+
+    lmmse = {place(r): r["bit_errors"] for r in results if r["detector"] == "lmmse"}
+    own = [
+        {k: v for k, v in r.items() if k != "detector"} | {"lmmse_bit_errors": lmmse[place(r)]}
+        for r in results
+        if r["detector"] == model.name
+    ]
     return dataclasses.replace(model, measured_ber=tuple(own))
 
 

@@ -187,7 +187,7 @@ class AdmmNet(UnfoldedNet):
         super().__init__(config, quantized)
         num_layers = config.layers
         self.variance = Law(num_layers, torch.linspace(4, 1, num_layers + 1)[:-1], 1e-3, 1e3, self.static)
-        self.dual_step = Law(num_layers, 0.5, 0.0, 2.0, self.static)
+        self.dual_step = Law(num_layers, 2.0, 0.0, 64.0, self.static)
         self.relaxation = Law(num_layers, 1.0, 0.0, 2.0, self.static)
         self.regularization = Law(1, 3.5, 0.05, 100.0, self.static)
 
@@ -201,6 +201,7 @@ class AdmmNet(UnfoldedNet):
         b = to_real((batch.y @ batch.h.conj()) @ inverse.mT)
         error = (noise_var[:, None] * inverse.diagonal(dim1=1, dim2=2).real / 2).repeat(1, 2)[:, None, :]
         product = self._linear_part(rho * inverse)
+        diagonal = (rho[:, 0] * inverse.diagonal(dim1=1, dim2=2).real).repeat(1, 2)[:, None, :]
         variance, dual_step, relaxation = (
             law(root)[:, None, None, :] for law in (self.variance, self.dual_step, self.relaxation)
         )
@@ -210,7 +211,7 @@ class AdmmNet(UnfoldedNet):
         for k, step in enumerate(self._steps(root)):
             s = z + relaxation[..., k] * (x - z)
             z = self._ramp(s + u, variance[..., k] * error)
-            u = u + dual_step[..., k] * (s - z)
+            u = u + (dual_step[..., k] * diagonal).clamp_max(2) * (s - z)
             moved, used = product(z - u, step)
             x = b + moved
             intermediate.append(z)

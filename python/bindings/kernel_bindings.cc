@@ -128,7 +128,7 @@ void visit_integers(kaq::Channels &channels, Visitor visit) {
     visit(arrays.inverse_step, "inverse_step", {c, k}, layers);
     visit(arrays.threshold, "threshold", {c, k}, layers);
     visit(arrays.first_gain, "first_gain", {c, k}, layers);
-    visit(arrays.second_gain, "second_gain", {c, k}, layers);
+    visit(arrays.second_gain, "second_gain", {c, k, n}, stride);
     visit(arrays.llr_scale, "llr_scale", {c, n}, stride);
 }
 

@@ -56,7 +56,8 @@ def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexflo
         for k in range(len(model.layers)):
             relaxed = z + law(values.relaxation, k) * (x - z)
             z = prox(relaxed + u, k)
-            u = u + law(values.dual_step, k) * (relaxed - z)
+            gain = np.minimum(law(values.dual_step, k) * prepared.diagonal[:, None, :], 2).astype(np.float32)
+            u = u + gain * (relaxed - z)
             x = b + (z - u) @ matrix
         return x + u
 

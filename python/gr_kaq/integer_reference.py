@@ -74,13 +74,13 @@ def detect(model: DetectorModel, channels: IntegerChannels, b: NDArray[np.int16]
     activation_max = 2 ** (model.activation_bits - 1) - 1
     num_levels = model.constellation.num_levels
     # (K, C, 1, n or 1) in int32, so that layer k broadcasts over the T vectors
-    diagonal, rescale, slope = (
+    diagonal, rescale, slope, second_gain = (
         np.moveaxis(x, 1, 0)[:, :, None, :].astype(np.int32)
-        for x in (channels.diagonal, channels.rescale, channels.slope)
+        for x in (channels.diagonal, channels.rescale, channels.slope, channels.second_gain)
     )
-    inverse_step, threshold, first_gain, second_gain = (
+    inverse_step, threshold, first_gain = (
         np.moveaxis(x, 1, 0)[:, :, None, None].astype(np.int32)
-        for x in (channels.inverse_step, channels.threshold, channels.first_gain, channels.second_gain)
+        for x in (channels.inverse_step, channels.threshold, channels.first_gain)
     )
     # |accumulator| <= 127 * 127 * 127 < 2^21, so single precision products and sums are exact integers
     matrix = channels.matrix.astype(np.float32).swapaxes(-1, -2)

@@ -81,7 +81,7 @@ def layer_values(model: DetectorModel, snr_db: Float) -> LayerValues:
     return LayerValues(
         step=per_layer("step", d / 256, 16 * d),
         variance=per_layer("variance", 1e-3, 1e3),
-        dual_step=per_layer("dual_step", 0.0, 2.0),
+        dual_step=per_layer("dual_step", 0.0, 64.0),
         relaxation=per_layer("relaxation", 0.0, 2.0),
         gradient_step=per_layer("gradient_step", 0.0, 2.0),
         threshold=per_layer("threshold", 0.0, 16 * d),

