@@ -182,8 +182,10 @@ def plot_ber(axes: Any, title: str, measurements: Sequence[Measurement]) -> None
         rates = np.array([m.bit_errors.rate for m in points])
         intervals = np.array([m.bit_errors.confidence_interval() for m in points])
         error = np.abs(intervals.T - rates)
-        style = "--" if name.endswith("-fp") else "-"
-        axes.errorbar([m.snr_db for m in points], rates, error, fmt=style, marker=".", capsize=2, label=name)
+        # full precision in open circles, which the quantized curve on top of them does not hide
+        twin = name.endswith("-fp")
+        style = {"fmt": "o", "markersize": 9, "markerfacecolor": "none"} if twin else {"fmt": ".-", "capsize": 2}
+        axes.errorbar([m.snr_db for m in points], rates, error, label=name, **style)
     axes.set(title=title, xlabel="SNR [dB]", ylabel="bit error rate", yscale="log")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()

@@ -170,7 +170,7 @@ void admm(const Network &network, const IntegerChannel &channel, const Packed &p
     }
     for (int i = 0; i < Vectors; ++i)
         for (int g = 0; g < Groups; ++g)
-            _mm512_storeu_si512(t_out + i * channel.stride + g * row_multiple, _mm512_adds_epi16(x[i][g], u[i][g]));
+            _mm512_storeu_si512(t_out + i * channel.stride + g * row_multiple, x[i][g]);
 }
 
 template <int Groups, int Vectors>

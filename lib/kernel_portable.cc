@@ -61,7 +61,7 @@ void admm(const Network &network, const IntegerChannel &channel, const std::int1
             x[i] = saturate(b[i] + multiply_q15(v[i], diagonal[i]) + product[i]);
     }
     for (int i = 0; i < rows; ++i)
-        t[i] = static_cast<std::int16_t>(saturate(x[i] + u[i]));
+        t[i] = static_cast<std::int16_t>(x[i]);
 }
 
 void pgd(const Network &network, const IntegerChannel &channel, const std::int16_t *b, std::int16_t *t) {

@@ -216,9 +216,8 @@ class AdmmNet(UnfoldedNet):
             x = b + moved
             intermediate.append(z)
             activations.append(used)
-        t = x + u
-        soft = self._posterior_mean(t, self.output_variance(root)[..., None] * error)
-        return NetworkOutput(t, [soft], intermediate, activations)
+        soft = self._posterior_mean(x, self.output_variance(root)[..., None] * error)
+        return NetworkOutput(x, [soft], intermediate, activations)
 
 
 class PgdNet(UnfoldedNet):

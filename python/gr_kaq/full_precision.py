@@ -59,7 +59,7 @@ def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexflo
             gain = np.minimum(law(values.dual_step, k) * prepared.diagonal[:, None, :], 2).astype(np.float32)
             u = u + gain * (relaxed - z)
             x = b + (z - u) @ matrix
-        return x + u
+        return x
 
     x = np.zeros_like(b)
     for k, layer in enumerate(model.layers):

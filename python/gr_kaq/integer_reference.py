@@ -99,7 +99,7 @@ def detect(model: DetectorModel, channels: IntegerChannels, b: NDArray[np.int16]
             u = saturate(u + multiply_q15_plus_1(saturate(relaxed - z), second_gain[k]))
             v = saturate(z - u)
             x = saturate(start + multiply_q15(v, diagonal[k]) + matrix_product(k, v))
-        return saturate(x + u).astype(np.int16)
+        return x.astype(np.int16)
 
     x = np.zeros_like(start)
     for k, layer in enumerate(model.layers):
