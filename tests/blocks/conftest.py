@@ -5,7 +5,6 @@ import sys
 import pytest
 
 from gr_kaq import model_file
-from tests.blocks.flowgraphs import default_backend
 from tests.models import admm_model
 
 
@@ -23,7 +22,7 @@ def model_path(tmp_path_factory):
     return model_file.save(admm_model(), tmp_path_factory.mktemp("models"))
 
 
-@pytest.fixture(scope="session")
-def backend(model_path):
-    """``"native"``, or ``"reference"`` where the kernel is not built."""
-    return default_backend(model_path)
+@pytest.fixture(params=["native", "reference"])
+def backend(request):
+    """Both give the block the same to do."""
+    return request.param

@@ -10,18 +10,7 @@ import numpy as np
 import pmt
 from gnuradio import blocks, gr
 
-import gr_kaq
-
 TIMEOUT_S = 20
-
-
-def default_backend(model):
-    """``"native"``, or ``"reference"`` where the kernel is not built."""
-    try:
-        gr_kaq.load_detector(model).prepare(np.ones((1, 1, 1)), snr_db=10)
-    except (ImportError, NotImplementedError):
-        return "reference"
-    return "native"
 
 
 def tag(item, value, key="mimo_channel", port=0):
