@@ -91,8 +91,8 @@ def measure(
 ) -> list[Measurement]:
     """Run the flowgraph over so many items that every detector makes `target_errors`, or `max_bits` are compared.
 
-    All detectors see the same items, and the same arguments give the same result: a flowgraph is run to its end, and
-    once more with more items if there were too few errors.
+    All detectors see the same items, and the same arguments give the same result (but for a bit in millions, which the
+    rounding of BLAS decides): a flowgraph is run to its end, and again with more items if there were too few errors.
 
     Args:
         progress: called now and then with how much of that is done, 0 to 1.

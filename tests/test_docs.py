@@ -15,6 +15,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "training" / "README.md",
+    ROOT / "examples" / "README.md",
     *(ROOT / "docs").glob("*.md"),
 ]
 

@@ -38,7 +38,7 @@ class channel_simulator(KaqBlock):
         snr: SNR in dB of this H and noise_var, within the range that the detector accepts.
 
     Tags of input 0 are passed on to output 0, each once. The output depends on the seed and the input only, not on how
-    the scheduler cuts the stream.
+    the scheduler cuts the stream (but for the last bit: BLAS rounds differently for other numbers of items).
 
     Args:
         num_tx, num_rx: streams and antennas.
