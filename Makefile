@@ -52,7 +52,7 @@ test: $(VENV)/.complete build  ## Run all quick tests
 test-long: $(VENV)/.complete build  ## Run the tests that take minutes: the BER of every shipped detector
 	PYTHONPATH=$(BUILD)/test_modules GRC_BLOCKS_PATH=grc $(VENV)/bin/python -m pytest -m long
 
-bench: build  ## Measure kernel and flowgraph side by side: out/benchmark.json
+bench: build  ## Measure kernel and flowgraph side by side: out/throughput.json
 	$(RUN) benchmarks/throughput.py --output out
 
 train: $(VENV)/.complete build  ## Train and export a detector: make train CONFIG=training/configs/NAME.yaml
@@ -73,8 +73,11 @@ format: $(VENV)/.complete  ## Format the sources
 install: build  ## Install into PREFIX (default /usr/local)
 	$(SUDO) cmake --install $(BUILD) --prefix $(PREFIX)
 
-uninstall:  ## Remove what `make install` installed
-	$(SUDO) xargs -r rm -fv < $(BUILD)/install_manifest.txt
+uninstall:  ## Remove what `make install` installed last
+	@test -f $(BUILD)/install_manifest.txt || { echo "nothing was installed from here"; exit 1; }
+	$(SUDO) xargs -r rm -f < $(BUILD)/install_manifest.txt
+	@# and the package's folders, where Python has left its caches
+	$(SUDO) rm -rf $$(sed -n 's,/gr_kaq/__init__.py$$,/gr_kaq,p' $(BUILD)/install_manifest.txt)
 
 clean:  ## Remove everything that was built, trained or measured
 	rm -rf $(BUILD) $(BUILD).log $(VENV) out
