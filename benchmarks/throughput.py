@@ -129,7 +129,7 @@ def main() -> int:
     }
     print(f"{options.detector}, {options.num_rx}x{options.num_tx}, {NUM_SUBCARRIERS} subcarriers, ", end="")
     print(f"{ITEMS_PER_ESTIMATE} vectors per estimate")
-    print(f"{machine}, {native.instruction_sets()[0]}, median of {options.rounds} rounds [smallest, largest]")
+    print(f"{machine}, {native.selected_instruction_set()}, median of {options.rounds} rounds [smallest, largest]")
     for key, values in rates.items():
         print(f"  {key:<16} {medians[key]:.3g} vectors/s  [{min(values):.3g}, {max(values):.3g}]")
     for key, share in shares.items():

@@ -182,9 +182,9 @@ def test_streams_of_a_wrong_shape_are_refused():
 def test_environment_chooses_the_instruction_set():
     """GR_KAQ_INSTRUCTION_SET is how tests and doubting users reach every path; a wrong name says what there is."""
     program = (
-        "import numpy as np; from gr_kaq import native; from tests.models import admm_model;"
-        "print(native.NativeChannels(admm_model(), np.ones((1, 1, 1), np.complex64), np.ones(1), np.zeros(1))"
-        ".instruction_set)"
+        "import numpy as np; import gr_kaq;"
+        "prepared = gr_kaq.load_detector('admm5-16qam').prepare(np.ones((1, 1, 1)), snr_db=0.0);"
+        "print(prepared.instruction_set)"
     )
 
     def run(name):
@@ -195,7 +195,8 @@ def test_environment_chooses_the_instruction_set():
 
     for name in INSTRUCTION_SETS:
         assert run(name).stdout.strip() == name
-    assert "one of" in run("z80").stderr
+    refused = run("z80").stderr
+    assert "'z80'" in refused and "one of" in refused and "load_detector" in refused
 
 
 def test_the_kernel_releases_the_gil():

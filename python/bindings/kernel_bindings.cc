@@ -263,6 +263,7 @@ PYBIND11_MODULE(_kernel, module) {
         .def("detect_streams", &detect_streams);
     module.def("prepare", &prepare);
     module.def("from_integers", &from_integers);
+    module.def("selected_instruction_set", [] { return kaq::select_kernel().name; });
     module.def("instruction_sets", [] {
         std::vector<std::string> names;
         for (const kaq::Kernel *kernel : kaq::available_kernels())

@@ -225,6 +225,8 @@ class UnfoldedDetector(Detector):
         self.name, self.constellation = model.name, model.constellation
         self.model = model
         self.backend = backend if model.quantized else "float"
+        if self.backend == "native":
+            native.selected_instruction_set()  # said here, and not when the first estimate arrives
 
     def check_size(self, num_rx: int, num_tx: int) -> None:
         self.model.check_size(num_rx, num_tx)
@@ -256,7 +258,9 @@ def load_detector(name: str | Path, *, backend: str = "native", constellation: s
         constellation: needed by ``"lmmse"`` and ``"zf"``; for a model it has to be the model's own.
 
     Raises:
-        ValueError: no such detector, backend or constellation (`ModelFileError`, a ValueError, for a bad file).
+        ValueError: no such detector, backend or constellation (`ModelFileError`, a ValueError, for a bad file), or
+            GR_KAQ_INSTRUCTION_SET names none that is available.
+        ImportError: the native kernel is not built.
     """
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; one of {', '.join(BACKENDS)} expected")

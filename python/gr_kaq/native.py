@@ -18,7 +18,7 @@ from .model_file import DetectorModel
 from .preparation import layer_values
 from .quantization import IntegerChannels
 
-__all__ = ["NativeChannels", "instruction_sets", "run_layers"]
+__all__ = ["NativeChannels", "instruction_sets", "run_layers", "selected_instruction_set"]
 
 _PROX_NONE, _PROX_SOFT_THRESHOLD, _PROX_RAMP = range(3)  # as in lib/network.h
 _LAWS = ("step", "variance", "dual_step", "relaxation", "gradient_step", "threshold")
@@ -100,6 +100,16 @@ class NativeChannels(PreparedChannels):
         llrs: Sequence[NDArray[np.float32]] = (),
     ) -> int:
         return int(self._channels.detect_streams(list(received), list(symbols), list(llrs)))
+
+
+def selected_instruction_set() -> str:
+    """The one that detectors use: the fastest, or the one that GR_KAQ_INSTRUCTION_SET names.
+
+    Raises:
+        ImportError: the kernel is not built.
+        ValueError: the environment names one that is not available; the message lists those that are.
+    """
+    return str(_extension().selected_instruction_set())
 
 
 def run_layers(
