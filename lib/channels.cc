@@ -162,7 +162,7 @@ void Channels::filter(const InputView &input, int num_vectors, std::int16_t *b, 
         const ReceivedView received{input.antennas, c * input.channel_stride, input.vector_stride};
         const std::size_t first = static_cast<std::size_t>(c) * num_vectors;
         kernel_.filter(filter_.data() + static_cast<std::size_t>(c) * num_rx_ * 2 * stride(), num_rx_, stride(),
-                       received, 0, num_vectors, b + first * stride(), finite + first);
+                       received, num_vectors, b + first * stride(), finite + first);
     }
 }
 
@@ -189,7 +189,7 @@ std::size_t Channels::detect(const InputView &input, const OutputView &output, i
         const ReceivedView received{input.antennas, c * input.channel_stride, input.vector_stride};
         for (int first = 0; first < num_vectors; first += vectors_at_once) {
             const int count = std::min(vectors_at_once, num_vectors - first);
-            kernel_.filter(filter, num_rx_, stride(), received, first, count, b, finite);
+            kernel_.filter(filter, num_rx_, stride(), received.from(first), count, b, finite);
             kernel_.layers(network_, integers, packed_.data() + c * packed_bytes_, b, t, count);
             for (int v = 0; v < count; ++v) {
                 std::int16_t *estimate = t + v * stride();

@@ -20,15 +20,15 @@ inline std::int32_t round_to_int(float x) {
 }
 
 template <int Rows, int Vectors>
-inline void filter_block(const float *filter, int num_rx, int stride, const ReceivedView &received, int first,
-                         std::int16_t *b, bool *finite) {
+inline void filter_block(const float *filter, int num_rx, int stride, const ReceivedView &received, std::int16_t *b,
+                         bool *finite) {
     for (int row = 0; row < stride; row += Rows) {
         float sum[Vectors][Rows] = {};
         for (int r = 0; r < num_rx; ++r) {
             const float *in_phase = filter + (2 * r) * stride + row;
             const float *quadrature = in_phase + stride;
             for (int v = 0; v < Vectors; ++v) {
-                const std::complex<float> y = received.antennas[r][received.offset + (first + v) * received.stride];
+                const std::complex<float> y = received.antennas[r][received.offset + v * received.stride];
                 for (int i = 0; i < Rows; ++i) {
                     sum[v][i] += in_phase[i] * y.real();
                     sum[v][i] += quadrature[i] * y.imag();
@@ -41,7 +41,8 @@ inline void filter_block(const float *filter, int num_rx, int stride, const Rece
                 all_finite &= std::fabs(sum[v][i]) <= std::numeric_limits<float>::max();
             finite[v] = (row == 0 || finite[v]) && all_finite;
             for (int i = 0; i < Rows; ++i) {
-                const float clipped = std::min(std::max(sum[v][i], -32768.0f), 32767.0f);
+                // in this order, max takes NaN to -32768, which fits an int16
+                const float clipped = std::min(std::max(-32768.0f, sum[v][i]), 32767.0f);
                 b[v * stride + row + i] = static_cast<std::int16_t>(round_to_int(clipped));
             }
         }
@@ -51,13 +52,13 @@ inline void filter_block(const float *filter, int num_rx, int stride, const Rece
             std::fill_n(b + v * stride, stride, std::int16_t{0});
 }
 
-void generic_filter(const float *filter, int num_rx, int stride, const ReceivedView &received, int first,
-                    int num_vectors, std::int16_t *b, bool *finite) {
+void generic_filter(const float *filter, int num_rx, int stride, const ReceivedView &received, int num_vectors,
+                    std::int16_t *b, bool *finite) {
     int v = 0;
     for (; v + 4 <= num_vectors; v += 4)
-        filter_block<row_multiple, 4>(filter, num_rx, stride, received, first + v, b + v * stride, finite + v);
+        filter_block<row_multiple, 4>(filter, num_rx, stride, received.from(v), b + v * stride, finite + v);
     for (; v < num_vectors; ++v)
-        filter_block<row_multiple, 1>(filter, num_rx, stride, received, first + v, b + v * stride, finite + v);
+        filter_block<row_multiple, 1>(filter, num_rx, stride, received.from(v), b + v * stride, finite + v);
 }
 
 // Bit `bit` of the level at `index` from below, after TS 38.211 section 5.1 (see constellation.py).

@@ -12,11 +12,13 @@
 
 namespace kaq {
 
-// Where the samples of one channel lie: antenna r of vector t is at antennas[r][t * stride].
+// Where the samples of one channel lie: antenna r of vector t is at antennas[r][offset + t * stride].
 struct ReceivedView {
     const std::complex<float> *const *antennas;
-    std::ptrdiff_t offset; // of this channel, in samples
+    std::ptrdiff_t offset; // of the first vector, in samples
     std::ptrdiff_t stride; // from one vector to the next, in samples
+
+    ReceivedView from(int vector) const { return {antennas, offset + vector * stride, stride}; }
 };
 
 // Channels that are prepared at once, one per lane of a vector register.
@@ -55,8 +57,8 @@ struct Kernel {
     // b = filter y in state units, rounded half to even and saturated: [num_vectors][stride].
     // `filter` is [num_rx][2][stride]: what the real and the imaginary part of antenna r add to each row, per state
     // unit. finite[t] says whether vector t was free of NaN and Inf; b is zero where it was not.
-    void (*filter)(const float *filter, int num_rx, int stride, const ReceivedView &, int first, int num_vectors,
-                   std::int16_t *b, bool *finite);
+    void (*filter)(const float *filter, int num_rx, int stride, const ReceivedView &, int num_vectors, std::int16_t *b,
+                   bool *finite);
 
     // The K integer layers: b, t [num_vectors][stride], aligned to 64 bytes.
     void (*layers)(const Network &, const IntegerChannel &, const std::byte *packed, const std::int16_t *b,

@@ -160,7 +160,7 @@ void admm(const Network &network, const IntegerChannel &channel, const Packed &p
             for (int i = 0; i < Vectors; ++i) {
                 const __m512i difference = _mm512_subs_epi16(x[i][g], z[i][g]);
                 const __m512i relaxed = _mm512_adds_epi16(x[i][g], _mm512_mulhrs_epi16(difference, first_gain));
-                z[i][g] = ramp(_mm512_adds_epi16(relaxed, u[i][g]), slope, network.num_levels);
+                z[i][g] = ramp(_mm512_adds_epi16(relaxed, u[i][g]), slope, network.num_levels());
                 u[i][g] =
                     _mm512_adds_epi16(u[i][g], multiply_q15_plus_1(_mm512_subs_epi16(relaxed, z[i][g]), second_gain));
                 v[i][g] = _mm512_subs_epi16(z[i][g], u[i][g]);
@@ -198,7 +198,7 @@ void pgd(const Network &network, const IntegerChannel &channel, const Packed &pa
                     x[i][g] = _mm512_add_epi16(_mm512_max_epi16(_mm512_subs_epi16(x[i][g], threshold), zero),
                                                _mm512_min_epi16(_mm512_adds_epi16(x[i][g], threshold), zero));
                 else if (network.prox[k] == Prox::ramp)
-                    x[i][g] = ramp(x[i][g], slope, network.num_levels);
+                    x[i][g] = ramp(x[i][g], slope, network.num_levels());
             }
         }
     }

@@ -52,7 +52,7 @@ void admm(const Network &network, const IntegerChannel &channel, const std::int1
         const std::int16_t *second_gain = channel.second_gain + k * channel.stride;
         for (int i = 0; i < rows; ++i) {
             const std::int32_t relaxed = saturate(x[i] + multiply_q15(saturate(x[i] - z[i]), channel.first_gain[k]));
-            z[i] = ramp(saturate(relaxed + u[i]), slope[i], network.num_levels);
+            z[i] = ramp(saturate(relaxed + u[i]), slope[i], network.num_levels());
             u[i] = saturate(u[i] + multiply_q15_plus_1(saturate(relaxed - z[i]), second_gain[i]));
             v[i] = saturate(z[i] - u[i]);
         }
@@ -77,7 +77,7 @@ void pgd(const Network &network, const IntegerChannel &channel, const std::int16
             if (network.prox[k] == Prox::soft_threshold)
                 x[i] = std::max(x[i] - channel.threshold[k], 0) + std::min(x[i] + channel.threshold[k], 0);
             else if (network.prox[k] == Prox::ramp)
-                x[i] = ramp(x[i], slope[i], network.num_levels);
+                x[i] = ramp(x[i], slope[i], network.num_levels());
         }
     }
     for (int i = 0; i < rows; ++i)

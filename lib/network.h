@@ -14,13 +14,13 @@ enum class Prox : std::uint8_t { none, soft_threshold, ramp };
 
 struct Network {
     NetworkType type = NetworkType::admm;
-    int num_levels = 2;         // PAM levels per real dimension: 2, 4, 8 or 16
-    int bits_per_dimension = 1; // log2(num_levels)
-    float half_distance = 0;    // half the distance between levels
+    int bits_per_dimension = 1; // 1 to 4
+    float half_distance = 0;    // half the distance between PAM levels
     int activation_max = 127;   // largest activation, 2^(A-1) - 1
     int matrix_max = 127;       // largest matrix entry, 2^(W-1) - 1
     std::vector<Prox> prox;     // one per layer
 
+    int num_levels() const { return 1 << bits_per_dimension; } // PAM levels per real dimension
     int num_layers() const { return static_cast<int>(prox.size()); }
 };
 

@@ -21,7 +21,6 @@ kaq::Network network(kaq::NetworkType type, int bits, int num_layers) {
     kaq::Network out;
     out.type = type;
     out.bits_per_dimension = bits;
-    out.num_levels = 1 << bits;
     out.half_distance = 1.0f / std::sqrt(2.0f * (std::pow(4.0f, static_cast<float>(bits)) - 1) / 3);
     out.prox.assign(num_layers, kaq::Prox::ramp);
     return out;

@@ -29,7 +29,6 @@ kaq::Network make_network(const std::string &type, int bits_per_dimension, float
     kaq::Network network;
     network.type = type == "admm" ? kaq::NetworkType::admm : kaq::NetworkType::pgd;
     network.bits_per_dimension = bits_per_dimension;
-    network.num_levels = 1 << bits_per_dimension;
     network.half_distance = half_distance;
     network.activation_max = activation_max;
     network.matrix_max = matrix_max;

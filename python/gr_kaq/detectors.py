@@ -64,7 +64,8 @@ class Detector(ABC):
         Raises:
             ValueError: a shape does not fit, a value is not finite, or the detector does not take this size.
         """
-        h = np.asarray(h)
+        with np.errstate(over="ignore"):  # what does not fit single precision becomes Inf, and is refused as such
+            h = np.asarray(h).astype(np.complex64, copy=False)
         if h.ndim != 3 or 0 in h.shape:
             raise ValueError(f"h has shape {h.shape}; (channels, num_rx, num_tx) expected")
         if not np.isfinite(h).all():
@@ -81,7 +82,7 @@ class Detector(ABC):
             snr, noise = given, noise_var_from_snr(h, given)
         else:
             snr, noise = snr_from_noise_var(h, given), given
-        return self._prepare(h.astype(np.complex64), np.atleast_1d(noise), np.atleast_1d(snr))
+        return self._prepare(h, np.atleast_1d(noise), np.atleast_1d(snr))
 
     def detect(
         self, y: ArrayLike, h: ArrayLike, snr_db: ArrayLike | None = None, *, noise_var: ArrayLike | None = None
