@@ -31,9 +31,9 @@ struct InputView {
 
 // The integers of all channels, rows padded; IntegerChannel says what they are.
 struct IntegerArrays {
-    AlignedVector<std::int8_t> matrix;
-    AlignedVector<std::int16_t> diagonal, slope, inverse_step, threshold, first_gain, second_gain;
-    AlignedVector<std::int32_t> rescale;
+    AlignedVector<std::int8_t> matrix, metric_matrix; // the metric's: empty for a network without candidates
+    AlignedVector<std::int16_t> diagonal, slope, inverse_step, threshold, first_gain, second_gain, metric_diagonal;
+    AlignedVector<std::int32_t> rescale, metric_rescale;
     AlignedVector<float> llr_scale;
 };
 
@@ -51,8 +51,9 @@ public:
     std::size_t detect(const InputView &input, const OutputView &output, int num_vectors) const;
 
     // The integer stages alone, for the tests of bit-exactness; [num_channels][num_vectors][stride()].
-    void filter(const InputView &input, int num_vectors, std::int16_t *b, bool *finite) const;
-    void layers(const std::int16_t *b, std::int16_t *t, int num_vectors) const;
+    // `matched` is nullptr for a network without candidates.
+    void filter(const InputView &input, int num_vectors, std::int16_t *b, std::int16_t *matched, bool *finite) const;
+    void layers(const std::int16_t *b, const std::int16_t *matched, std::int16_t *t, int num_vectors) const;
 
     // Lay out the matrices for the kernel, after `integers()` were written.
     void pack();
@@ -67,9 +68,14 @@ public:
     int stride() const { return padded_rows(rows()); }
 
 private:
+    struct Rows; // what quantize needs of each row
     IntegerChannel channel(int c) const;
-    void quantize(int c, const LayerValues &values, const float *diagonal, const float *row_step,
-                  const float *precision);
+    IntegerMetric metric(int c) const;
+    void quantize(int c, const LayerValues &values, const Rows &rows);
+    void filter(int c, const ReceivedView &received, int num_vectors, std::int16_t *b, std::int16_t *matched,
+                bool *finite) const;
+    // The layers, and once more for each candidate.
+    void layers(int c, const std::int16_t *b, const std::int16_t *matched, std::int16_t *t, int num_vectors) const;
 
     Network network_;
     const Kernel &kernel_;
@@ -77,9 +83,10 @@ private:
     int num_rx_;
     int num_tx_;
     IntegerArrays integers_;
-    AlignedVector<float> filter_; // [C][num_rx][2][stride], see Kernel::filter
-    AlignedVector<std::byte> packed_;
-    std::size_t packed_bytes_;
+    AlignedVector<float> filter_;         // [C][num_rx][2][stride], see Kernel::filter
+    AlignedVector<float> matched_filter_; // the same; empty for a network without candidates
+    AlignedVector<std::byte> packed_, metric_packed_;
+    std::size_t packed_bytes_, metric_packed_bytes_;
 };
 
 } // namespace kaq

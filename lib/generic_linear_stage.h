@@ -13,6 +13,7 @@ namespace {
 
 // noise_var is at least this times the mean diagonal of the Gram matrix (preparation.py)
 constexpr float regularization_floor = 1e-5f;
+constexpr float stream_scale_limit = 8; // as in quantization.py
 
 typedef float Lanes __attribute__((vector_size(4 * lanes)));
 typedef std::int32_t LanesInt __attribute__((vector_size(4 * lanes)));
@@ -116,25 +117,65 @@ inline void hermitian_product(const Matrix &m, int n, const Matrix &out) {
         }
 }
 
-// Each row of scale * matrix, without its diagonal, in steps of its largest entry over matrix_max.
-inline void quantize_rows(const LinearStage &s, const Matrix &matrix, const Lanes &scale, int matrix_max) {
+// Each row of scale * matrix, without its diagonal, in steps of clip times its largest entry over `largest`. Column j
+// is multiplied by column_scale[j] first; nullptr: by 1.
+inline void quantize_rows(int n, const Matrix &matrix, const Lanes &scale, const float *column_scale, float clip,
+                          int matrix_max, const QuantizedRows &out) {
     const float largest = static_cast<float>(matrix_max);
-    for (int i = 0; i < s.num_tx; ++i) {
+    const auto factor = [&](int j) { return column_scale ? at(column_scale, j) : all(1); };
+    for (int i = 0; i < n; ++i) {
         Lanes peak{};
-        for (int j = 0; j < s.num_tx; ++j)
+        for (int j = 0; j < n; ++j)
             if (j != i)
-                peak = maximum(peak, maximum(magnitude(at(matrix.re, matrix.index(i, j))),
-                                             magnitude(at(matrix.im, matrix.index(i, j)))));
-        at(s.diagonal, i) = scale * at(matrix.re, matrix.index(i, i));
-        at(s.row_step, i) = scale * peak / largest;
+                peak = maximum(peak, factor(j) * maximum(magnitude(at(matrix.re, matrix.index(i, j))),
+                                                         magnitude(at(matrix.im, matrix.index(i, j)))));
+        peak *= clip;
+        at(out.diagonal, i) = scale * at(matrix.re, matrix.index(i, i));
+        at(out.row_step, i) = scale * peak / largest;
         const Lanes per_step = largest / (peak > 0 ? peak : all(1));
-        for (int j = 0; j < s.num_tx; ++j)
+        for (int j = 0; j < n; ++j)
             for (int part = 0; part < 2; ++part) {
-                const Lanes entry = at(part ? matrix.im : matrix.re, matrix.index(i, j)) * per_step;
-                std::int8_t *out = s.off_diagonal[part] + (static_cast<std::size_t>(i) * s.num_tx + j) * lanes;
+                const Lanes entry = at(part ? matrix.im : matrix.re, matrix.index(i, j)) * factor(j) * per_step;
+                std::int8_t *to = out.off_diagonal[part] + (static_cast<std::size_t>(i) * n + j) * lanes;
                 for (int l = 0; l < lanes; ++l)
-                    out[l] = i == j ? 0 : static_cast<std::int8_t>(round_to_int(entry[l]));
+                    to[l] = i == j
+                                ? 0
+                                : static_cast<std::int8_t>(std::clamp(round_to_int(entry[l]), -matrix_max, matrix_max));
             }
+    }
+}
+
+// c H^H and the rows of c G, quantized. The lower triangle of `gram` is given.
+inline void normalised_gram(const LinearStage &s, const Matrix &gram, const Lanes &normalise, float clip,
+                            int matrix_max, float *const (&filter)[2], const QuantizedRows &out) {
+    const int n = s.num_tx;
+    for (int i = 0; i < n; ++i)
+        for (int j = 0; j < i; ++j) {
+            at(gram.re, gram.index(j, i)) = at(gram.re, gram.index(i, j));
+            at(gram.im, gram.index(j, i)) = -at(gram.im, gram.index(i, j));
+        }
+    quantize_rows(n, gram, normalise, nullptr, clip, matrix_max, out);
+    for (int i = 0; i < n; ++i)
+        for (int r = 0; r < s.num_rx; ++r) {
+            at(filter[0], i * s.num_rx + r) = normalise * at(s.h[0], r * n + i);
+            at(filter[1], i * s.num_rx + r) = -normalise * at(s.h[1], r * n + i);
+        }
+}
+
+// What a stream's activation step is divided by: sqrt of its diagonal entry over their mean. And its inverse.
+inline void stream_scales(const LinearStage &s, const Matrix &matrix, float *inverse) {
+    const int n = s.num_tx;
+    Lanes mean{};
+    for (int i = 0; i < n; ++i)
+        mean += at(matrix.re, matrix.index(i, i));
+    mean /= static_cast<float>(n);
+    for (int i = 0; i < n; ++i) {
+        const Lanes relative = at(matrix.re, matrix.index(i, i)) / (mean > 0 ? mean : all(1));
+        Lanes scale;
+        for (int l = 0; l < lanes; ++l)
+            scale[l] = std::clamp(std::sqrt(relative[l]), 1 / stream_scale_limit, stream_scale_limit);
+        at(s.stream_scale, i) = scale;
+        at(inverse, i) = 1.0f / scale;
     }
 }
 
@@ -152,14 +193,24 @@ void generic_linear_stage(const Network &network, const LinearStage &s) {
     const Lanes scale = alive ? mean_diagonal : all(1);
     const Lanes noise_var = maximum(at(s.noise_var, 0), regularization_floor * scale);
 
+    const Lanes normalise = alive ? 1.0f / scale : Lanes{};
+
     if (network.type == NetworkType::admm) {
+        if (network.candidates)
+            normalised_gram(s, gram, normalise, 1.0f, metric_matrix_max, s.matched_filter, s.metric);
         const Lanes rho = at(s.regularization, 0) * noise_var;
         for (int i = 0; i < n; ++i)
             at(gram.re, gram.index(i, i)) += rho;
         invert_cholesky_factor(gram, n);
         const Matrix inverse{s.scratch + 2 * plane, s.scratch + 3 * plane, n};
         hermitian_product(gram, n, inverse);
-        quantize_rows(s, inverse, alive ? rho : Lanes{}, network.matrix_max);
+        float *column_scale = nullptr;
+        if (network.stream_steps) {
+            column_scale = s.scratch; // the factor is no longer needed
+            stream_scales(s, inverse, column_scale);
+        }
+        quantize_rows(n, inverse, alive ? rho : Lanes{}, column_scale, network.matrix_clip, network.matrix_max,
+                      s.matrix);
         for (int i = 0; i < n; ++i) {
             const Lanes error = 0.5f * noise_var * at(inverse.re, inverse.index(i, i));
             at(s.precision, i) = alive ? 1.0f / error : Lanes{};
@@ -176,20 +227,10 @@ void generic_linear_stage(const Network &network, const LinearStage &s) {
             }
         }
     } else {
-        for (int i = 0; i < n; ++i)
-            for (int j = 0; j < i; ++j) {
-                at(gram.re, gram.index(j, i)) = at(gram.re, gram.index(i, j));
-                at(gram.im, gram.index(j, i)) = -at(gram.im, gram.index(i, j));
-            }
-        const Lanes normalise = alive ? 1.0f / scale : Lanes{};
-        quantize_rows(s, gram, normalise, network.matrix_max);
+        normalised_gram(s, gram, normalise, network.matrix_clip, network.matrix_max, s.filter, s.matrix);
         for (int i = 0; i < n; ++i) {
             const Lanes error = 0.5f * noise_var / (at(gram.re, gram.index(i, i)) + noise_var);
             at(s.precision, i) = alive ? 1.0f / error : Lanes{};
-            for (int r = 0; r < s.num_rx; ++r) {
-                at(s.filter[0], i * s.num_rx + r) = normalise * at(s.h[0], r * n + i);
-                at(s.filter[1], i * s.num_rx + r) = -normalise * at(s.h[1], r * n + i);
-            }
         }
     }
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "kernel.h"
@@ -59,6 +60,39 @@ void generic_filter(const float *filter, int num_rx, int stride, const ReceivedV
         filter_block<row_multiple, 4>(filter, num_rx, stride, received.from(v), b + v * stride, finite + v);
     for (; v < num_vectors; ++v)
         filter_block<row_multiple, 1>(filter, num_rx, stride, received.from(v), b + v * stride, finite + v);
+}
+
+// The PAM level, an odd integer, nearest to t.
+inline std::int32_t nearest_level(std::int32_t t, int num_levels) {
+    return std::clamp((t >> 9) | 1, -(num_levels - 1), num_levels - 1);
+}
+
+int generic_second_guesses(const Network &network, const IntegerChannel &channel, const std::int16_t *t, Pin *pins) {
+    constexpr int half = state_half_distance;
+    constexpr std::int32_t taken = std::numeric_limits<std::int32_t>::max();
+    const std::int16_t *slope = channel.slope + (network.num_layers() - 1) * channel.stride;
+    const int outermost = network.num_levels() - 1;
+    std::int32_t reliability[max_rows], second[max_rows];
+    for (int i = 0; i < channel.rows; ++i) {
+        const std::int32_t level = nearest_level(t[i], network.num_levels());
+        const std::int32_t towards = t[i] >= half * level ? 2 : -2;
+        const bool outside = level + towards > outermost || level + towards < -outermost;
+        second[i] = level + (outside ? -towards : towards);
+        const std::int32_t distance = std::abs(t[i] - half / 2 * (level + second[i]));
+        reliability[i] = std::min(distance, 32767) * slope[i];
+    }
+    const int count = std::min(network.candidates, channel.rows);
+    for (int m = 0; m < count; ++m) {
+        std::int32_t least = taken;
+        for (int i = 0; i < channel.rows; ++i)
+            least = std::min(least, reliability[i]);
+        int row = 0;
+        while (reliability[row] != least)
+            ++row;
+        pins[m] = {row, static_cast<std::int16_t>(half * second[row])};
+        reliability[row] = taken;
+    }
+    return count;
 }
 
 // Bit `bit` of the level at `index` from below, after TS 38.211 section 5.1 (see constellation.py).

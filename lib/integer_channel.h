@@ -21,10 +21,28 @@ struct IntegerChannel {
     const std::int16_t *diagonal;     // [K][stride], Q15
     const std::int32_t *rescale;      // [K][stride], Q12
     const std::int16_t *slope;        // [K][stride], Q9
-    const std::int16_t *inverse_step; // [K], Q15
+    const std::int16_t *inverse_step; // [K][stride], Q15
     const std::int16_t *threshold;    // [K], state units
     const std::int16_t *first_gain;   // [K], Q15
     const std::int16_t *second_gain;  // [K][stride], Q15
+};
+
+// The metric that tells candidates apart, for one channel.
+struct IntegerMetric {
+    int rows;
+    int stride;
+    const std::int8_t *matrix;    // [rows][stride], zero diagonal
+    const std::int32_t *rescale;  // [stride], Q12
+    const std::int16_t *diagonal; // [stride], gradient units
+};
+
+// A matrix, and the factors of its rows that go with it: what a kernel packs.
+struct RescaledMatrix {
+    int rows;
+    int stride;
+    const std::int8_t *matrix;   // [rows][stride]
+    const std::int32_t *rescale; // [num_rescales][stride]
+    int num_rescales;
 };
 
 } // namespace kaq

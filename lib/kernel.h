@@ -24,23 +24,37 @@ struct ReceivedView {
 // Channels that are prepared at once, one per lane of a vector register.
 inline constexpr int lanes = 16;
 
+// The rows of a matrix, each quantized with its own step.
+struct QuantizedRows {
+    float *diagonal;              // [num_tx]
+    float *row_step;              // [num_tx]
+    std::int8_t *off_diagonal[2]; // [num_tx][num_tx], in row_steps
+};
+
 // The floating-point stage for `lanes` channels; index [..][lane] is innermost everywhere, complex numbers are split.
 // Where nothing is known of a channel (H = 0), everything is zero.
 struct LinearStage {
     int num_rx;
     int num_tx;
-    const float *h[2];            // [num_rx][num_tx]
-    const float *noise_var;       // [1]
-    const float *regularization;  // [1]; ADMM-Net's rho over noise_var
-    float *filter[2];             // [num_tx][num_rx], b = filter y
-    float *diagonal;              // [num_tx]
-    float *row_step;              // [num_tx]
-    float *precision;             // [num_tx], 1 / error variance per real dimension
-    std::int8_t *off_diagonal[2]; // [num_tx][num_tx], in row_steps
-    float *scratch;               // linear_stage_scratch(num_tx) floats
+    const float *h[2];           // [num_rx][num_tx]
+    const float *noise_var;      // [1]
+    const float *regularization; // [1]; ADMM-Net's rho over noise_var
+    float *filter[2];            // [num_tx][num_rx], b = filter y
+    QuantizedRows matrix;
+    float *precision;         // [num_tx], 1 / error variance per real dimension
+    float *stream_scale;      // [num_tx], see `quantize_channels` in quantization.py
+    float *matched_filter[2]; // [num_tx][num_rx], c H^H; for networks with candidates, as is
+    QuantizedRows metric;     // c G
+    float *scratch;           // linear_stage_scratch(num_tx) floats
 };
 
 constexpr std::size_t linear_stage_scratch(int num_tx) { return std::size_t{4} * num_tx * num_tx * lanes; }
+
+// A second guess: in row `row`, ADMM-Net's z is held at `value`.
+struct Pin {
+    int row;
+    std::int16_t value;
+};
 
 struct Kernel {
     const char *name;
@@ -48,11 +62,11 @@ struct Kernel {
     // Gram matrix, regularised inverse, filter, and the rows of the matrix quantized each with its own step.
     void (*linear_stage)(const Network &, const LinearStage &);
 
-    // Bytes that `pack` writes for one channel.
-    std::size_t (*packed_bytes)(const Network &, int stride);
+    // Bytes that `pack` writes.
+    std::size_t (*packed_bytes)(int num_rescales, int stride);
 
-    // Lay out a channel's matrix for `layers`; `packed` is aligned to 64 bytes.
-    void (*pack)(const Network &, const IntegerChannel &, std::byte *packed);
+    // Lay out a matrix for `layers` or `metric`; `packed` is aligned to 64 bytes.
+    void (*pack)(const RescaledMatrix &, std::byte *packed);
 
     // b = filter y in state units, rounded half to even and saturated: [num_vectors][stride].
     // `filter` is [num_rx][2][stride]: what the real and the imaginary part of antenna r add to each row, per state
@@ -60,9 +74,18 @@ struct Kernel {
     void (*filter)(const float *filter, int num_rx, int stride, const ReceivedView &, int num_vectors, std::int16_t *b,
                    bool *finite);
 
-    // The K integer layers: b, t [num_vectors][stride], aligned to 64 bytes.
-    void (*layers)(const Network &, const IntegerChannel &, const std::byte *packed, const std::int16_t *b,
-                   std::int16_t *t, int num_vectors);
+    // The K integer layers: t [num_vectors][stride] from the b at b + v * b_step, both aligned to 64 bytes. `pins` is
+    // nullptr, or holds one for each vector (ADMM-Net).
+    void (*layers)(const Network &, const IntegerChannel &, const std::byte *packed, const std::int16_t *b, int b_step,
+                   const Pin *pins, std::int16_t *t, int num_vectors);
+
+    // The rows of t [stride] that are doubted most, and the second guess for each; returns how many.
+    int (*second_guesses)(const Network &, const IntegerChannel &, const std::int16_t *t, Pin *pins);
+
+    // The metric of the decisions on t [num_vectors][stride]; the matched filter's output is at
+    // matched + v * matched_step.
+    void (*metric)(const Network &, const IntegerMetric &, const std::byte *packed, const std::int16_t *t,
+                   const std::int16_t *matched, int matched_step, std::int32_t *metric, int num_vectors);
 
     // Integer LLRs of one vector: llr [bits_per_dimension][stride].
     void (*llrs)(const Network &, int stride, const std::int16_t *t, std::int32_t *llr);

@@ -31,8 +31,9 @@ inline std::int32_t ramp(std::int32_t t, std::int32_t slope, int num_levels) {
 void matrix_product(const Network &network, const IntegerChannel &channel, int k, const Row &v, Row &out) {
     std::int8_t activations[max_rows];
     for (int i = 0; i < channel.rows; ++i)
-        activations[i] = static_cast<std::int8_t>(
-            std::clamp(multiply_q15(v[i], channel.inverse_step[k]), -network.activation_max, network.activation_max));
+        activations[i] =
+            static_cast<std::int8_t>(std::clamp(multiply_q15(v[i], channel.inverse_step[k * channel.stride + i]),
+                                                -network.activation_max, network.activation_max));
     for (int i = 0; i < channel.rows; ++i) {
         const std::int8_t *row = channel.matrix + i * channel.stride;
         std::int32_t sum = 0;
@@ -42,7 +43,8 @@ void matrix_product(const Network &network, const IntegerChannel &channel, int k
     }
 }
 
-void admm(const Network &network, const IntegerChannel &channel, const std::int16_t *b, std::int16_t *t) {
+void admm(const Network &network, const IntegerChannel &channel, const std::int16_t *b, const Pin *pin,
+          std::int16_t *t) {
     Row x, z = {}, u = {}, v, product;
     const int rows = channel.rows;
     std::copy_n(b, rows, x);
@@ -52,7 +54,7 @@ void admm(const Network &network, const IntegerChannel &channel, const std::int1
         const std::int16_t *second_gain = channel.second_gain + k * channel.stride;
         for (int i = 0; i < rows; ++i) {
             const std::int32_t relaxed = saturate(x[i] + multiply_q15(saturate(x[i] - z[i]), channel.first_gain[k]));
-            z[i] = ramp(saturate(relaxed + u[i]), slope[i], network.num_levels());
+            z[i] = pin && pin->row == i ? pin->value : ramp(saturate(relaxed + u[i]), slope[i], network.num_levels());
             u[i] = saturate(u[i] + multiply_q15_plus_1(saturate(relaxed - z[i]), second_gain[i]));
             v[i] = saturate(z[i] - u[i]);
         }
@@ -64,7 +66,7 @@ void admm(const Network &network, const IntegerChannel &channel, const std::int1
         t[i] = static_cast<std::int16_t>(x[i]);
 }
 
-void pgd(const Network &network, const IntegerChannel &channel, const std::int16_t *b, std::int16_t *t) {
+void pgd(const Network &network, const IntegerChannel &channel, const std::int16_t *b, const Pin *, std::int16_t *t) {
     Row x = {}, product;
     const int rows = channel.rows;
     for (int k = 0; k < network.num_layers(); ++k) {
@@ -84,21 +86,38 @@ void pgd(const Network &network, const IntegerChannel &channel, const std::int16
         t[i] = static_cast<std::int16_t>(x[i]);
 }
 
-std::size_t packed_bytes(const Network &, int) { return 0; }
+std::size_t packed_bytes(int, int) { return 0; }
 
-void pack(const Network &, const IntegerChannel &, std::byte *) {}
+void pack(const RescaledMatrix &, std::byte *) {}
 
-void layers(const Network &network, const IntegerChannel &channel, const std::byte *, const std::int16_t *b,
-            std::int16_t *t, int num_vectors) {
-    for (int v = 0; v < num_vectors; ++v) {
-        const auto run = network.type == NetworkType::admm ? admm : pgd;
-        run(network, channel, b + v * channel.stride, t + v * channel.stride);
+void layers(const Network &network, const IntegerChannel &channel, const std::byte *, const std::int16_t *b, int b_step,
+            const Pin *pins, std::int16_t *t, int num_vectors) {
+    const auto run = network.type == NetworkType::admm ? admm : pgd;
+    for (int v = 0; v < num_vectors; ++v)
+        run(network, channel, b + v * b_step, pins ? pins + v : nullptr, t + v * channel.stride);
+}
+
+void metric(const Network &network, const IntegerMetric &channel, const std::byte *, const std::int16_t *t,
+            const std::int16_t *matched, int matched_step, std::int32_t *metric, int num_vectors) {
+    for (int v = 0; v < num_vectors; ++v, t += channel.stride, matched += matched_step) {
+        std::int32_t level[max_rows], total = 0;
+        for (int i = 0; i < channel.rows; ++i)
+            level[i] = nearest_level(t[i], network.num_levels());
+        for (int i = 0; i < channel.rows; ++i) {
+            const std::int8_t *row = channel.matrix + i * channel.stride;
+            std::int32_t sum = 0;
+            for (int j = 0; j < channel.rows; ++j)
+                sum += row[j] * level[j];
+            const std::int32_t product = (sum * channel.rescale[i] + (1 << (rescale_shift - 1))) >> rescale_shift;
+            total += level[i] * saturate(product + channel.diagonal[i] * level[i] - 2 * matched[i]);
+        }
+        metric[v] = total;
     }
 }
 
 } // namespace
 
-const Kernel portable_kernel{"portable", generic_linear_stage, packed_bytes, pack, generic_filter,
-                             layers,     generic_llrs};
+const Kernel portable_kernel{"portable", generic_linear_stage,   packed_bytes, pack,        generic_filter,
+                             layers,     generic_second_guesses, metric,       generic_llrs};
 
 } // namespace kaq

@@ -18,6 +18,9 @@ struct Network {
     float half_distance = 0;    // half the distance between PAM levels
     int activation_max = 127;   // largest activation, 2^(A-1) - 1
     int matrix_max = 127;       // largest matrix entry, 2^(W-1) - 1
+    float matrix_clip = 1;      // largest entry that is represented, over the largest of its row
+    bool stream_steps = false;  // each stream's activations have a step of their own
+    int candidates = 0;         // second guesses that are tried for each vector, 0 to max_candidates
     std::vector<Prox> prox;     // one per layer
 
     int num_levels() const { return 1 << bits_per_dimension; } // PAM levels per real dimension
@@ -36,8 +39,12 @@ struct LayerValues {
     double regularization = 1;
 };
 
-// Half the distance between PAM levels in state units (docs/integer-model.md).
+inline constexpr int max_candidates = 16;
+
+// Half the distance between PAM levels in state units, and in units of the metric's gradient (docs/integer-model.md).
 inline constexpr int state_half_distance = 512;
+inline constexpr int metric_half_distance = 128;
+inline constexpr int metric_matrix_max = 127;
 inline constexpr int rescale_shift = 12;
 
 } // namespace kaq

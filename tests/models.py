@@ -29,7 +29,9 @@ def admm_model(constellation: str = "16qam", bits: int | None = 8, name: str = "
     )
 
 
-def random_model(rng: np.random.Generator, network: str, constellation: str, bits: tuple[int, int]) -> DetectorModel:
+def random_model(
+    rng: np.random.Generator, network: str, constellation: str, bits: tuple[int, int], candidates: bool = False
+) -> DetectorModel:
     """A model with random laws: nonsense as a detector, but all of the arithmetic is exercised."""
 
     def law(low: float, high: float) -> Law:
@@ -59,6 +61,9 @@ def random_model(rng: np.random.Generator, network: str, constellation: str, bit
         law(0.1, 3.0),
         tuple(layer() for _ in range(int(rng.integers(1, 7)))),
         law(0.5, 5.0) if network == "admm" else None,
+        matrix_clip=float(rng.choice([1.0, rng.uniform(0.1, 1)])),
+        stream_steps=network == "admm" and bool(rng.integers(2)),
+        candidates=int(rng.integers(1, 17)) if candidates and network == "admm" else 0,
     )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 
@@ -37,6 +38,35 @@ def test_round_trip(tmp_path, network, seed):
     assert loaded == again
     assert loaded.layers[0].step.gamma == pytest.approx(model.layers[0].step.gamma, abs=1e-6)
     assert (loaded.network, loaded.activation_bits, loaded.matrix_bits) == (network, 4, 8)
+
+
+def test_what_the_quantizer_and_the_search_add_is_kept(tmp_path):
+    model = dataclasses.replace(admm_model(), matrix_clip=0.625, stream_steps=True, candidates=8)
+    loaded = model_file.load(model_file.save(model, tmp_path))
+    assert (loaded.matrix_clip, loaded.stream_steps, loaded.candidates) == (0.625, True, 8)
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("candidates", lambda d: d.update(candidates=17)),
+        ("candidates", lambda d: d.update(candidates=-1)),
+        ("matrix_clip", lambda d: d["bits"].update(matrix_clip=0.01)),
+        ("matrix_clip", lambda d: d["bits"].update(matrix_clip=1.5)),
+        ("stream_steps", lambda d: d["bits"].update(stream_steps=1)),
+    ],
+)
+def test_what_the_quantizer_and_the_search_add_is_checked(tmp_path, document, key, change):
+    change(document)
+    with pytest.raises(ModelFileError, match=f"key [a-z.]*{key}"):
+        load(tmp_path, document)
+
+
+@pytest.mark.parametrize(("key", "value"), [("candidates", 4), ("stream_steps", True)])
+def test_pgd_has_neither_candidates_nor_stream_steps(tmp_path, key, value):
+    model = dataclasses.replace(random_model(np.random.default_rng(0), "pgd", "16qam", (8, 8)), **{key: value})
+    with pytest.raises(ModelFileError, match=key):
+        model_file.save(model, tmp_path)
 
 
 def test_full_precision_round_trip(tmp_path):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -16,7 +17,14 @@ from hypothesis import strategies as st
 
 from gr_kaq import integer_reference, native
 from gr_kaq.preparation import prepare
-from gr_kaq.quantization import INT16_MAX, IntegerChannels, quantize_channels, quantize_estimates
+from gr_kaq.quantization import (
+    INT16_MAX,
+    IntegerChannels,
+    IntegerMetric,
+    quantize_channels,
+    quantize_estimates,
+    quantize_matched,
+)
 from gr_kaq.signal_model import snr_from_noise_var
 from tests.models import admm_model, random_link, random_model
 
@@ -24,11 +32,11 @@ INSTRUCTION_SETS = native.instruction_sets()
 SIZES = [(1, 1), (2, 1), (3, 2), (2, 2), (4, 4), (8, 8), (16, 4), (16, 16), (18, 17), (32, 16), (64, 16), (64, 64)]
 
 
-def assert_equal(model, channels, b):
-    t = integer_reference.detect(model, channels, b)
+def assert_equal(model, channels, b, matched=None):
+    t = integer_reference.detect(model, channels, b, matched)
     llrs = integer_reference.llrs(model.constellation, t)
     for instruction_set in INSTRUCTION_SETS:
-        native_t, native_llrs = native.run_layers(model, channels, b, instruction_set)
+        native_t, native_llrs = native.run_layers(model, channels, b, matched, instruction_set)
         np.testing.assert_array_equal(native_t, t, err_msg=instruction_set)
         np.testing.assert_array_equal(native_llrs, llrs, err_msg=instruction_set)
 
@@ -42,14 +50,14 @@ def test_equals_the_reference_on_received_vectors(network, constellation):
     for round_ in range(5 if network == "admm" else 4):
         for num_rx, num_tx in SIZES:
             widths = (8, 8) if round_ == 0 else tuple(int(w) for w in rng.integers(2, 9, 2))
-            model = random_model(rng, network, constellation, widths)
+            model = random_model(rng, network, constellation, widths, bool(round_ % 2))
             channels, count = 3, 100 if num_tx < 32 else 20
             snr_db = float(rng.uniform(-10, 40))
             _, y, h, noise_var = random_link(rng, model, channels, count + round_, num_rx, num_tx, snr_db)
             noise = np.full(channels, noise_var)
             prepared = prepare(model, h, noise, snr_from_noise_var(h, noise))
             b, _ = quantize_estimates(model, prepared, y)
-            assert_equal(model, quantize_channels(model, prepared), b)
+            assert_equal(model, quantize_channels(model, prepared), b, quantize_matched(model, prepared, y))
             vectors += channels * b.shape[1]
     assert vectors > 12500  # times eight parametrisations
 
@@ -71,13 +79,21 @@ def integer_channels(rng: np.random.Generator, model, num_tx: int, extreme: bool
         matrix=matrix,
         diagonal=draw(-INT16_MAX, INT16_MAX, c, k, n).astype(np.int16),
         rescale=draw(-rescale_max, rescale_max, c, k, n).astype(np.int32),
-        inverse_step=draw(1, INT16_MAX, c, k).astype(np.int16),
+        inverse_step=draw(1, INT16_MAX, c, k, n).astype(np.int16),
         slope=draw(512, INT16_MAX, c, k, n).astype(np.int16),
         threshold=draw(0, INT16_MAX, c, k).astype(np.int16),
         first_gain=draw(-INT16_MAX, INT16_MAX, c, k).astype(np.int16),
         second_gain=draw(-INT16_MAX, INT16_MAX, c, k, n).astype(np.int16),
         llr_scale=np.ones((c, n), np.float32),
+        metric=integer_metric(draw, model, c, n) if model.candidates else None,
     )
+
+
+def integer_metric(draw, model, c: int, n: int) -> IntegerMetric:
+    matrix = draw(-127, 127, c, n, n).astype(np.int8)
+    matrix[:, np.arange(n), np.arange(n)] = 0
+    rescale_max = (2**31 - 1 - 2**11) // (127 * (model.constellation.num_levels - 1) * (n - 1))
+    return IntegerMetric(matrix, draw(0, rescale_max, c, n).astype(np.int32), draw(0, INT16_MAX, c, n).astype(np.int16))
 
 
 @settings(max_examples=150, deadline=None)
@@ -91,27 +107,30 @@ def integer_channels(rng: np.random.Generator, model, num_tx: int, extreme: bool
 def test_equals_the_reference_on_any_integers(seed, network, constellation, num_tx, extreme):
     """Saturation happens in the same places, also where only a hostile model or input would take it."""
     rng = np.random.default_rng(seed)
-    model = random_model(rng, network, constellation, (int(rng.integers(2, 9)), int(rng.integers(2, 9))))
-    b = rng.integers(-INT16_MAX - 1, INT16_MAX, (2, 9, 2 * num_tx), endpoint=True).astype(np.int16)
-    if extreme:
-        b = np.where(b < 0, np.int16(-INT16_MAX - 1), np.int16(INT16_MAX))
-    assert_equal(model, integer_channels(rng, model, num_tx, extreme), b)
+    widths = int(rng.integers(2, 9)), int(rng.integers(2, 9))
+    model = random_model(rng, network, constellation, widths, bool(rng.integers(2)))
+
+    def rows() -> np.ndarray:
+        values = rng.integers(-INT16_MAX - 1, INT16_MAX, (2, 9, 2 * num_tx), endpoint=True).astype(np.int16)
+        return np.where(values < 0, np.int16(-INT16_MAX - 1), np.int16(INT16_MAX)) if extreme else values
+
+    assert_equal(model, integer_channels(rng, model, num_tx, extreme), rows(), rows() if model.candidates else None)
 
 
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
-@pytest.mark.parametrize("network", ["admm", "pgd"])
+@pytest.mark.parametrize(("network", "candidates"), [("admm", False), ("admm", True), ("pgd", False)])
 @pytest.mark.parametrize("size", SIZES)
-def test_float_stage_agrees_with_numpy(instruction_set, network, size):
+def test_float_stage_agrees_with_numpy(instruction_set, network, candidates, size):
     """Single precision against double: integers differ by one at most, and seldom."""
     rng = np.random.default_rng(7)
-    model = random_model(rng, network, "16qam", (8, 8))
+    model = random_model(rng, network, "16qam", (8, 8), candidates)
     _, y, h, noise_var = random_link(rng, model, 19, 5, *size, 15.0)
     snr_db = snr_from_noise_var(h, noise_var)[None]
     prepared = prepare(model, h, np.array([noise_var]), snr_db)
     channels = native.NativeChannels(model, h, np.array([noise_var]), snr_db, instruction_set)
     assert channels.instruction_set == instruction_set
-    for name, expected in vars(quantize_channels(model, prepared)).items():
-        actual = getattr(channels.integers, name)
+    for name, expected in arrays(quantize_channels(model, prepared)).items():
+        actual = arrays(channels.integers)[name]
         assert actual.dtype == expected.dtype and actual.shape == expected.shape
         if name == "llr_scale":
             np.testing.assert_allclose(actual, expected, rtol=1e-4)
@@ -119,24 +138,36 @@ def test_float_stage_agrees_with_numpy(instruction_set, network, size):
             difference = np.abs(actual.astype(np.int64) - expected)
             tolerance = 1 + np.abs(expected.astype(np.int64)) // 10000
             assert (difference <= tolerance).all(), name
-    b, finite = channels.filter(y)
+    b, matched, finite = channels.filter(y)
     expected_b, _ = quantize_estimates(model, prepared, y)
     assert finite.all()
-    difference = np.abs(b.astype(int) - expected_b)
-    assert (difference <= 1 + np.abs(expected_b.astype(int)) // 5000).all()
-    assert np.mean(difference > 0) < 0.02
+    pairs = [(b, expected_b)]
+    if candidates:
+        pairs.append((matched, quantize_matched(model, prepared, y)))
+    else:
+        assert matched is None
+    for actual, expected in pairs:
+        difference = np.abs(actual.astype(int) - expected)
+        assert (difference <= 1 + np.abs(expected.astype(int)) // 5000).all()
+        assert np.mean(difference > 0) < 0.02
+
+
+def arrays(channels: IntegerChannels) -> dict[str, np.ndarray]:
+    """All arrays of prepared channels by name."""
+    of_metric = {} if channels.metric is None else {f"metric {k}": v for k, v in vars(channels.metric).items()}
+    return {k: v for k, v in vars(channels).items() if k != "metric"} | of_metric
 
 
 def test_float_stage_is_the_same_on_every_instruction_set():
     """No multiply-add is fused, so a recording detects alike on every machine."""
     rng = np.random.default_rng(8)
-    model = admm_model()
+    model = dataclasses.replace(admm_model(), stream_steps=True, candidates=3)
     _, y, h, noise_var = random_link(rng, model, 37, 9, 16, 16, 20.0)
     arguments = (model, h, np.array([noise_var]), snr_from_noise_var(h, noise_var)[None])
     first, *others = (native.NativeChannels(*arguments, name) for name in INSTRUCTION_SETS)
     for other in others:
-        for name, expected in vars(first.integers).items():
-            np.testing.assert_array_equal(getattr(other.integers, name), expected)
+        for name, expected in arrays(first.integers).items():
+            np.testing.assert_array_equal(arrays(other.integers)[name], expected)
         np.testing.assert_array_equal(other.detect(y).llrs, first.detect(y).llrs)
 
 

@@ -91,6 +91,19 @@ BOOST_AUTO_TEST_CASE(detects_without_noise_at_every_size) {
             }
 }
 
+BOOST_AUTO_TEST_CASE(candidates_keep_what_is_right) {
+    for (const kaq::Kernel *kernel : kaq::available_kernels())
+        for (const int num_tx : {1, 2, 5, 17, 64}) {
+            auto net = network(kaq::NetworkType::admm, 2, 3);
+            net.candidates = 7;
+            net.stream_steps = true;
+            net.matrix_clip = 0.8f;
+            const Link link(net, *kernel, 3, 5, 2 * num_tx, num_tx);
+            for (const Complex &symbol : link.symbols)
+                BOOST_TEST(std::abs(symbol - Complex{net.half_distance, net.half_distance}) < 0.5f * net.half_distance);
+        }
+}
+
 BOOST_AUTO_TEST_CASE(runs_every_layer_type) {
     for (const kaq::Kernel *kernel : kaq::available_kernels())
         for (const kaq::Prox prox : {kaq::Prox::none, kaq::Prox::soft_threshold, kaq::Prox::ramp}) {

@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -22,9 +23,12 @@ template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
 kaq::Network make_network(const std::string &type, int bits_per_dimension, float half_distance, int activation_max,
-                          int matrix_max, const std::vector<int> &prox) {
+                          int matrix_max, float matrix_clip, bool stream_steps, int candidates,
+                          const std::vector<int> &prox) {
     if ((type != "admm" && type != "pgd") || bits_per_dimension < 1 || bits_per_dimension > 4 || activation_max < 1 ||
-        activation_max > 127 || matrix_max < 1 || matrix_max > 127 || prox.empty())
+        activation_max > 127 || matrix_max < 1 || matrix_max > 127 || !(matrix_clip > 0 && matrix_clip <= 1) ||
+        candidates < 0 || candidates > kaq::max_candidates || (type == "pgd" && (candidates || stream_steps)) ||
+        prox.empty())
         throw std::invalid_argument("not a network that the kernels know");
     kaq::Network network;
     network.type = type == "admm" ? kaq::NetworkType::admm : kaq::NetworkType::pgd;
@@ -32,6 +36,9 @@ kaq::Network make_network(const std::string &type, int bits_per_dimension, float
     network.half_distance = half_distance;
     network.activation_max = activation_max;
     network.matrix_max = matrix_max;
+    network.matrix_clip = matrix_clip;
+    network.stream_steps = stream_steps;
+    network.candidates = candidates;
     for (const int p : prox)
         network.prox.push_back(static_cast<kaq::Prox>(p));
     return network;
@@ -124,11 +131,16 @@ void visit_integers(kaq::Channels &channels, Visitor visit) {
     visit(arrays.diagonal, "diagonal", {c, k, n}, stride);
     visit(arrays.rescale, "rescale", {c, k, n}, stride);
     visit(arrays.slope, "slope", {c, k, n}, stride);
-    visit(arrays.inverse_step, "inverse_step", {c, k}, layers);
+    visit(arrays.inverse_step, "inverse_step", {c, k, n}, stride);
     visit(arrays.threshold, "threshold", {c, k}, layers);
     visit(arrays.first_gain, "first_gain", {c, k}, layers);
     visit(arrays.second_gain, "second_gain", {c, k, n}, stride);
     visit(arrays.llr_scale, "llr_scale", {c, n}, stride);
+    if (!channels.network().candidates)
+        return;
+    visit(arrays.metric_matrix, "metric_matrix", {c, n, n}, stride);
+    visit(arrays.metric_rescale, "metric_rescale", {c, n}, stride);
+    visit(arrays.metric_diagonal, "metric_diagonal", {c, n}, stride);
 }
 
 py::dict get_integers(kaq::Channels &channels) {
@@ -151,17 +163,28 @@ kaq::Channels from_integers(const kaq::Network &network, const std::string &inst
     return channels;
 }
 
-// t from b, (C, T, n)
-Array<std::int16_t> run_layers(const kaq::Channels &channels, const Array<std::int16_t> &b) {
-    require(b.ndim() == 3 && b.shape(0) == channels.num_channels() && b.shape(2) == channels.rows(),
-            "b of shape (C, T, n) expected");
-    const std::size_t count = b.shape(0) * b.shape(1);
-    kaq::AlignedVector<std::int16_t> in(count * channels.stride()), out(in.size());
+// A copy of rows (C, T, n) with padding.
+kaq::AlignedVector<std::int16_t> padded(const kaq::Channels &channels, const Array<std::int16_t> &from) {
+    require(from.ndim() == 3 && from.shape(0) == channels.num_channels() && from.shape(2) == channels.rows(),
+            "rows of shape (C, T, n) expected");
+    const std::size_t count = from.shape(0) * from.shape(1);
+    kaq::AlignedVector<std::int16_t> to(count * channels.stride());
     for (std::size_t i = 0; i < count; ++i)
-        std::copy_n(b.data() + i * channels.rows(), channels.rows(), in.data() + i * channels.stride());
+        std::copy_n(from.data() + i * channels.rows(), channels.rows(), to.data() + i * channels.stride());
+    return to;
+}
+
+// t from b and, for a network with candidates, the matched filter's output; all (C, T, n)
+Array<std::int16_t> run_layers(const kaq::Channels &channels, const Array<std::int16_t> &b,
+                               const std::optional<Array<std::int16_t>> &matched) {
+    require(matched.has_value() == (channels.network().candidates > 0), "matched: for a network with candidates");
+    require(!matched || matched->ndim() < 2 || matched->shape(1) == b.shape(1), "b and matched of one shape expected");
+    const auto in = padded(channels, b);
+    const auto matched_in = matched ? padded(channels, *matched) : kaq::AlignedVector<std::int16_t>();
+    kaq::AlignedVector<std::int16_t> out(in.size());
     {
         py::gil_scoped_release release;
-        channels.layers(in.data(), out.data(), static_cast<int>(b.shape(1)));
+        channels.layers(in.data(), matched_in.data(), out.data(), static_cast<int>(b.shape(1)));
     }
     return unpadded<std::int16_t>(out, {b.shape(0), b.shape(1), b.shape(2)}, channels.stride());
 }
@@ -179,19 +202,22 @@ Array<std::int32_t> run_llrs(const kaq::Channels &channels, const Array<std::int
     return unpadded<std::int32_t>(out, {t.shape(0), bits, t.shape(1)}, stride);
 }
 
-// b and finite of y (C, T, num_rx)
+// b, the matched filter's output (or None) and finite of y (C, T, num_rx)
 py::tuple run_filter(const kaq::Channels &channels, const Array<Complex> &y) {
     require(y.ndim() == 3 && y.shape(0) == channels.num_channels() && y.shape(2) == channels.num_rx(),
             "y of shape (C, T, num_rx) expected");
     std::vector<const Complex *> antennas;
     for (int r = 0; r < channels.num_rx(); ++r)
         antennas.push_back(y.data() + r);
-    kaq::AlignedVector<std::int16_t> b(y.shape(0) * y.shape(1) * channels.stride());
+    kaq::AlignedVector<std::int16_t> b(y.shape(0) * y.shape(1) * channels.stride()), matched(b.size());
     Array<bool> finite({y.shape(0), y.shape(1)});
     channels.filter({antennas.data(), y.shape(1) * y.shape(2), y.shape(2)}, static_cast<int>(y.shape(1)), b.data(),
-                    finite.mutable_data());
-    return py::make_tuple(unpadded<std::int16_t>(b, {y.shape(0), y.shape(1), channels.rows()}, channels.stride()),
-                          finite);
+                    matched.data(), finite.mutable_data());
+    const std::vector<py::ssize_t> shape{y.shape(0), y.shape(1), channels.rows()};
+    const py::object second = channels.network().candidates
+                                  ? py::object(unpadded<std::int16_t>(matched, shape, channels.stride()))
+                                  : py::object(py::none());
+    return py::make_tuple(unpadded<std::int16_t>(b, shape, channels.stride()), second, finite);
 }
 
 std::size_t detect(const kaq::Channels &channels, const Array<Complex> &y, Array<Complex> &symbols,
@@ -251,7 +277,8 @@ PYBIND11_MODULE(_kernel, module) {
     module.doc() = "The integer detection kernel; gr_kaq.native wraps it.";
     py::class_<kaq::Network>(module, "Network")
         .def(py::init(&make_network), py::arg("type"), py::arg("bits_per_dimension"), py::arg("half_distance"),
-             py::arg("activation_max"), py::arg("matrix_max"), py::arg("prox"));
+             py::arg("activation_max"), py::arg("matrix_max"), py::arg("matrix_clip"), py::arg("stream_steps"),
+             py::arg("candidates"), py::arg("prox"));
     py::class_<kaq::Channels>(module, "Channels")
         .def_property_readonly("instruction_set", [](const kaq::Channels &c) { return c.kernel().name; })
         .def_property_readonly("integers", &get_integers)

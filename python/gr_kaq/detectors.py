@@ -21,7 +21,7 @@ from .constellation import Constellation, constellation_named
 from .detection import Detection, PreparedChannels
 from .model_file import DetectorModel
 from .preparation import Preparation, prepare
-from .quantization import quantize_channels, quantize_estimates, state_unit
+from .quantization import quantize_channels, quantize_estimates, quantize_matched, state_unit
 from .signal_model import noise_var_from_snr, snr_from_noise_var
 
 __all__ = ["LINEAR_DETECTORS", "Detector", "UnfoldedDetector", "list_detectors", "load_detector"]
@@ -186,7 +186,8 @@ class _ReferenceChannels(PreparedChannels):
 
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         b, finite = quantize_estimates(self._model, self._prepared, y)
-        t = integer_reference.detect(self._model, self._channels, b)
+        matched = quantize_matched(self._model, self._prepared, y)
+        t = integer_reference.detect(self._model, self._channels, b, matched)
         llrs = integer_reference.llrs(self._model.constellation, t).astype(np.float32)
         llrs *= self._channels.llr_scale[:, None, :, None]
         num_tx = b.shape[-1] // 2

@@ -24,7 +24,7 @@ def ramp(t: Float, slope: Float, half_distance: float, num_levels: int) -> Float
 
 
 def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexfloating]) -> Float:
-    """Run the K layers in single precision.
+    """Run the K layers in single precision, and once more for each candidate.
 
     Args:
         model: a full-precision model.
@@ -34,40 +34,97 @@ def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexflo
     Returns:
         (C, T, n): the estimate on which the bits are decided.
     """
-    estimates = y @ prepared.filter.swapaxes(-1, -2).astype(np.complex64)
-    b = np.concatenate([estimates.real, estimates.imag], axis=-1)
-    index = np.arange(prepared.diagonal.shape[-1])
-    matrix = prepared.off_diagonal.copy()
-    matrix[:, index, index] = prepared.diagonal
-    matrix = matrix.swapaxes(-1, -2).astype(np.float32)
-    values = prepared.values
+    b = _filtered(prepared.filter, y)
+    if model.network == "pgd":
+        return _pgd(model, prepared, b)
+    best = _admm(model, prepared, b, None)
+    if prepared.metric is not None:
+        matched = _filtered(prepared.metric.filter, y)
+        gram = _whole(prepared.metric.diagonal, prepared.metric.off_diagonal)
+        best_metric = _metric(model, gram, best, matched)
+        for pins in _second_guesses(model, prepared, best):
+            candidate = _admm(model, prepared, b, pins)
+            metric = _metric(model, gram, candidate, matched)
+            better = metric < best_metric
+            best = np.where(better[..., None], candidate, best)
+            best_metric = np.where(better, metric, best_metric)
+    return best
+
+
+def _filtered(filters: NDArray[np.complex128], y: NDArray[np.complexfloating]) -> Float:
+    estimates = y @ filters.swapaxes(-1, -2).astype(np.complex64)
+    return np.concatenate([estimates.real, estimates.imag], axis=-1)
+
+
+def _whole(diagonal: Float, off_diagonal: Float) -> Float:
+    """Both parts of matrices (C, n, n) together, transposed for products with rows."""
+    index = np.arange(diagonal.shape[-1])
+    matrix = off_diagonal.copy()
+    matrix[:, index, index] = diagonal
+    return matrix.swapaxes(-1, -2).astype(np.float32)
+
+
+def _law(of_layer: Float | None, k: int) -> Float:
+    assert of_layer is not None
+    return of_layer[:, k, None, None].astype(np.float32)
+
+
+def _slope(prepared: Preparation, k: int) -> Float:
+    return np.maximum(prepared.precision[:, None, :] / _law(prepared.values.variance, k), 1).astype(np.float32)
+
+
+def _decided(model: DetectorModel, t: Float) -> Float:
+    """The PAM levels nearest to t, as amplitudes."""
+    half_distance, outermost = model.constellation.half_distance, model.constellation.num_levels - 1
+    odd = 2 * np.floor(t / (2 * half_distance)) + 1
+    return (half_distance * np.clip(odd, -outermost, outermost)).astype(np.float32)
+
+
+def _second_guesses(model: DetectorModel, prepared: Preparation, t: Float) -> list[tuple[NDArray[np.intp], Float]]:
+    """See `integer_reference`: rows (C, T, 1), the most doubtful first, and the level that each is pinned at."""
+    half_distance = model.constellation.half_distance
+    decided = _decided(model, t)
+    towards = np.where(t >= decided, 2 * half_distance, -2 * half_distance)
+    outside = np.abs(decided + towards) > model.constellation.num_levels * half_distance
+    second = (decided + np.where(outside, -towards, towards)).astype(np.float32)
+    reliability = np.abs(t - (decided + second) / 2) * _slope(prepared, len(model.layers) - 1)
+    order = np.argsort(reliability, axis=-1, kind="stable")
+    rows = [order[..., i : i + 1] for i in range(min(model.candidates, t.shape[-1]))]
+    return [(row, np.take_along_axis(second, row, axis=-1)) for row in rows]
+
+
+def _metric(model: DetectorModel, gram: Float, t: Float, matched: Float) -> Float:
+    s = _decided(model, t)
+    return (s * (s @ gram - 2 * matched)).sum(axis=-1)
+
+
+def _admm(model: DetectorModel, prepared: Preparation, b: NDArray, pins: tuple[NDArray[np.intp], Float] | None) -> Float:
+    matrix = _whole(prepared.diagonal, prepared.off_diagonal)
     half_distance, num_levels = model.constellation.half_distance, model.constellation.num_levels
+    values = prepared.values
+    x, z, u = b, np.zeros_like(b), np.zeros_like(b)
+    for k in range(len(model.layers)):
+        relaxed = z + _law(values.relaxation, k) * (x - z)
+        z = ramp(relaxed + u, _slope(prepared, k), half_distance, num_levels)
+        if pins is not None:
+            np.put_along_axis(z, *pins, axis=-1)
+        gain = np.minimum(_law(values.dual_step, k) * prepared.diagonal[:, None, :], 2).astype(np.float32)
+        u = u + gain * (relaxed - z)
+        x = b + (z - u) @ matrix
+    return x
 
-    def law(of_layer: Float | None, k: int) -> Float:
-        assert of_layer is not None
-        return of_layer[:, k, None, None].astype(np.float32)
 
-    def prox(t: Float, k: int) -> Float:
-        slope = np.maximum(prepared.precision[:, None, :] / law(values.variance, k), 1).astype(np.float32)
-        return ramp(t, slope, half_distance, num_levels)
-
-    if model.network == "admm":
-        x, z, u = b, np.zeros_like(b), np.zeros_like(b)
-        for k in range(len(model.layers)):
-            relaxed = z + law(values.relaxation, k) * (x - z)
-            z = prox(relaxed + u, k)
-            gain = np.minimum(law(values.dual_step, k) * prepared.diagonal[:, None, :], 2).astype(np.float32)
-            u = u + gain * (relaxed - z)
-            x = b + (z - u) @ matrix
-        return x
-
+def _pgd(model: DetectorModel, prepared: Preparation, b: NDArray) -> Float:
+    matrix = _whole(prepared.diagonal, prepared.off_diagonal)
+    values = prepared.values
     x = np.zeros_like(b)
     for k, layer in enumerate(model.layers):
-        x = x + law(values.gradient_step, k) * (b - x @ matrix)
+        x = x + _law(values.gradient_step, k) * (b - x @ matrix)
         if layer.threshold is not None:
-            x = np.sign(x) * np.maximum(np.abs(x) - law(values.threshold, k), 0)
+            x = np.sign(x) * np.maximum(np.abs(x) - _law(values.threshold, k), 0)
         elif layer.variance is not None:
-            x = prox(x, k)
+            half_distance, num_levels = model.constellation.half_distance, model.constellation.num_levels
+            x = ramp(x, _slope(prepared, k), half_distance, num_levels)
     return x
 
 

@@ -73,6 +73,9 @@ class DetectorModel:
         network: ``"admm"`` or ``"pgd"``.
         constellation: what the streams carry.
         activation_bits, matrix_bits: widths of the operands of the matrix-vector product; None: full precision.
+        matrix_clip: largest matrix entry that is represented, over the largest of its row.
+        stream_steps: each stream's activations have a step of their own, see `quantization.quantize_channels`.
+        candidates: how many second guesses are tried for each vector, see docs/design.md.
         max_num_rx, max_num_tx, min_rx_per_tx: antenna counts that the detector accepts.
         snr_range_db: SNR that training covered. Laws are evaluated at the SNR clipped to it.
         output_variance: error variance of the output over the linear estimate's, scales the LLRs.
@@ -94,6 +97,9 @@ class DetectorModel:
     output_variance: Law
     layers: tuple[Layer, ...]
     regularization: Law | None = None
+    matrix_clip: float = 1.0
+    stream_steps: bool = False
+    candidates: int = 0
     training: dict[str, Any] = field(default_factory=dict)
     measured_ber: tuple[dict[str, Any], ...] = ()
 
@@ -211,6 +217,9 @@ def _from_document(document: Any, origin: str) -> DetectorModel:
         output_variance=Law(**document["output_variance"]),
         layers=tuple(Layer(**{k: Law(**law) for k, law in layer.items()}) for layer in document["layers"]),
         regularization=Law(**document["regularization"]) if "regularization" in document else None,
+        matrix_clip=float(bits.get("matrix_clip", 1.0)),
+        stream_steps=bits.get("stream_steps", False),
+        candidates=int(document.get("candidates", 0)),
         training=document["training"],
         measured_ber=tuple(document["measured_ber"]),
     )
@@ -220,13 +229,20 @@ def _to_document(model: DetectorModel) -> dict[str, Any]:
     def law(value: Law) -> dict[str, float]:
         return {"alpha": round(float(value.alpha), 6), "gamma": round(float(value.gamma), 6)}
 
+    bits: dict[str, Any] | None = None
+    if model.quantized:
+        bits = {"activations": model.activation_bits, "matrix": model.matrix_bits}
+        if model.matrix_clip != 1:
+            bits["matrix_clip"] = round(float(model.matrix_clip), 6)
+        if model.stream_steps:
+            bits["stream_steps"] = True
     document: dict[str, Any] = {
         "format": "gr-kaq detector",
         "version": VERSION,
         "name": model.name,
         "network": model.network,
         "constellation": model.constellation.name,
-        "bits": {"activations": model.activation_bits, "matrix": model.matrix_bits} if model.quantized else None,
+        "bits": bits,
         "sizes": {
             "max_num_rx": model.max_num_rx,
             "max_num_tx": model.max_num_tx,
@@ -240,4 +256,6 @@ def _to_document(model: DetectorModel) -> dict[str, Any]:
     }
     if model.regularization is not None:
         document["regularization"] = law(model.regularization)
+    if model.candidates:
+        document["candidates"] = model.candidates
     return document

@@ -7,6 +7,7 @@ GR_KAQ_INSTRUCTION_SET names another of `instruction_sets()`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from .detection import Detection, PreparedChannels
 from .model_file import DetectorModel
 from .preparation import layer_values
-from .quantization import IntegerChannels
+from .quantization import IntegerChannels, IntegerMetric
 
 __all__ = ["NativeChannels", "instruction_sets", "run_layers", "selected_instruction_set"]
 
 _PROX_NONE, _PROX_SOFT_THRESHOLD, _PROX_RAMP = range(3)  # as in lib/network.h
+_METRIC = "metric_"
 _LAWS = ("step", "variance", "dual_step", "relaxation", "gradient_step", "threshold")
 
 
@@ -80,12 +82,15 @@ class NativeChannels(PreparedChannels):
     @property
     def integers(self) -> IntegerChannels:
         """The quantized channels."""
-        return IntegerChannels(**self._channels.integers)
+        arrays = dict(self._channels.integers)
+        names = [field.name for field in dataclasses.fields(IntegerMetric) if _METRIC + field.name in arrays]
+        metric = IntegerMetric(**{name: arrays.pop(_METRIC + name) for name in names}) if names else None
+        return IntegerChannels(**arrays, metric=metric)
 
-    def filter(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-        """b and finite, as `quantization.quantize_estimates`."""
-        b, finite = self._channels.filter(np.ascontiguousarray(y))
-        return b, finite
+    def filter(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.int16] | None, NDArray[np.bool_]]:
+        """b, the matched filter's output and finite, as `quantize_estimates` and `quantize_matched`."""
+        b, matched, finite = self._channels.filter(np.ascontiguousarray(y))
+        return b, matched, finite
 
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         symbols = np.empty((*y.shape[:2], self._num_tx), np.complex64)
@@ -113,11 +118,18 @@ def selected_instruction_set() -> str:
 
 
 def run_layers(
-    model: DetectorModel, channels: IntegerChannels, b: NDArray[np.int16], instruction_set: str
+    model: DetectorModel,
+    channels: IntegerChannels,
+    b: NDArray[np.int16],
+    matched: NDArray[np.int16] | None,
+    instruction_set: str,
 ) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
     """The integer layers and LLRs alone: `integer_reference.detect` and `integer_reference.llrs` of its result."""
-    kernel = _extension().from_integers(_network(model), instruction_set, vars(channels))
-    t = kernel.layers(b)
+    arrays = dict(vars(channels))
+    if (metric := arrays.pop("metric")) is not None:
+        arrays |= {_METRIC + name: array for name, array in vars(metric).items()}
+    kernel = _extension().from_integers(_network(model), instruction_set, arrays)
+    t = kernel.layers(b, matched)
     llrs = kernel.llrs(t.reshape(-1, t.shape[-1]))
     return t, np.moveaxis(llrs, 1, -1).reshape(*t.shape, -1)
 
@@ -134,5 +146,8 @@ def _network(model: DetectorModel) -> Any:
         model.constellation.half_distance,
         2 ** (model.activation_bits - 1) - 1,
         2 ** (model.matrix_bits - 1) - 1,
+        model.matrix_clip,
+        model.stream_steps,
+        model.candidates,
         prox,
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .model_file import DetectorModel, Law
 
-__all__ = ["LayerValues", "Preparation", "layer_values", "prepare"]
+__all__ = ["LayerValues", "Metric", "Preparation", "layer_values", "prepare"]
 
 REGULARIZATION_FLOOR = 1e-5
 """noise_var is taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
@@ -41,6 +41,21 @@ class LayerValues:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """The squared distance |y - H s|^2 of candidates s, but for what they have in common: c (s^T G s - 2 s^T H^H y).
+
+    Attributes:
+        filter: (C, num_tx, num_rx) complex, c H^H.
+        diagonal: (C, n), of c G.
+        off_diagonal: (C, n, n), the rest of c G.
+    """
+
+    filter: NDArray[np.complex128]
+    diagonal: Float
+    off_diagonal: Float
+
+
+@dataclass(frozen=True)
 class Preparation:
     """The channel-dependent part of a detector for C channels.
 
@@ -51,8 +66,10 @@ class Preparation:
         off_diagonal: (C, n, n), the rest of that matrix, zero on the diagonal.
         precision: (C, n). half_distance^2 over the linear estimate's error variance per real dimension.
         values: the laws at these channels' SNR.
+        metric: what tells candidates apart; None for a model without candidates.
 
-    c = num_tx / trace(G) makes PGD-Net independent of the scale of H. A channel of all zeros gives zeros everywhere.
+    c = num_tx / trace(G) makes what is not inverted independent of the scale of H. A channel of all zeros gives zeros
+    everywhere.
     """
 
     filter: NDArray[np.complex128]
@@ -60,6 +77,7 @@ class Preparation:
     off_diagonal: Float
     precision: Float
     values: LayerValues
+    metric: Metric | None = None
 
 
 def layer_values(model: DetectorModel, snr_db: Float) -> LayerValues:
@@ -108,6 +126,7 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
     noise_var = np.maximum(noise_var, REGULARIZATION_FLOOR * scale)
     values = layer_values(model, snr_db)
 
+    matched_filter, normalised = hermitian / scale[:, None, None], gram / scale[:, None, None]
     if model.network == "admm":
         rho = values.regularization * noise_var
         inverse = np.linalg.inv(gram + rho[:, None, None] * np.eye(num_tx))
@@ -115,14 +134,23 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
         matrix = rho[:, None, None] * inverse
         error_variance = noise_var[:, None] * np.einsum("cii->ci", inverse).real / 2
     else:
-        front = hermitian / scale[:, None, None]
-        matrix = gram / scale[:, None, None]
+        front, matrix = matched_filter, normalised
         error_variance = noise_var[:, None] / (np.einsum("cii->ci", gram).real + noise_var[:, None]) / 2
-    np.einsum("cii->ci", matrix)[:].imag = 0.0  # what rounding left there
-    real = np.block([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]])
-    diagonal = np.einsum("cii->ci", real).copy()
-    np.einsum("cii->ci", real)[:] = 0.0
+    diagonal, off_diagonal = _split(matrix)
     precision = np.tile(model.constellation.half_distance**2 / error_variance, 2)
     dead = ~alive
-    front[dead], diagonal[dead], real[dead], precision[dead] = 0.0, 0.0, 0.0, 0.0
-    return Preparation(front, diagonal, real, precision, values)
+    front[dead], diagonal[dead], off_diagonal[dead], precision[dead] = 0.0, 0.0, 0.0, 0.0
+    metric = Metric(matched_filter, *_split(normalised)) if model.candidates else None
+    return Preparation(front, diagonal, off_diagonal, precision, values, metric)
+
+
+def _split(matrix: NDArray) -> tuple[Float, Float]:
+    """Diagonal (C, n) and the rest (C, n, n) of Hermitian matrices (C, num_tx, num_tx) over the real-valued model."""
+    real = np.block([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]])
+    diagonal = np.tile(np.einsum("cii->ci", matrix).real, 2)
+    num_tx, n = matrix.shape[-1], real.shape[-1]
+    index = np.arange(n)
+    real[:, index, index] = 0.0
+    # what rounding left of the diagonal's imaginary part
+    real[:, index[:num_tx], index[num_tx:]] = real[:, index[num_tx:], index[:num_tx]] = 0.0
+    return diagonal, real

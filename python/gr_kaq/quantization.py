@@ -14,14 +14,44 @@ from numpy.typing import NDArray
 from .model_file import DetectorModel
 from .preparation import Preparation
 
-__all__ = ["HALF_DISTANCE", "IntegerChannels", "quantize_channels", "quantize_estimates", "state_unit"]
+__all__ = [
+    "HALF_DISTANCE",
+    "IntegerChannels",
+    "IntegerMetric",
+    "quantize_channels",
+    "quantize_estimates",
+    "quantize_matched",
+    "state_unit",
+]
 
 HALF_DISTANCE = 512
 """Half the distance between PAM levels in state units; the state is int16, so it spans +-64 half distances."""
 
+METRIC_HALF_DISTANCE = 128
+"""Half the distance between PAM levels in units of the metric's gradient, which is int16 too and spans more."""
+
 RESCALE_SHIFT = 12
+METRIC_MATRIX_MAX = 127
+"""The metric's matrix has 8 bits whatever the network's has: 4 would not tell candidates apart."""
+
+STREAM_SCALE_LIMIT = 8.0
 Q15 = 1 << 15
 INT16_MAX = 32767
+
+
+@dataclass(frozen=True)
+class IntegerMetric:
+    """The normalised Gram matrix of C channels; n = 2 num_tx rows.
+
+    Attributes:
+        matrix: int8 (C, n, n), zero on the diagonal, in steps of each row's own step.
+        rescale: int32 (C, n), Q12. From a product of `matrix` and levels to gradient units.
+        diagonal: int16 (C, n), gradient units.
+    """
+
+    matrix: NDArray[np.int8]
+    rescale: NDArray[np.int32]
+    diagonal: NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -32,12 +62,13 @@ class IntegerChannels:
         matrix: int8 (C, n, n). Off-diagonal matrix in steps of each row's own step, zero on the diagonal.
         diagonal: int16 (C, K, n), Q15. ADMM-Net: the exact diagonal; PGD-Net: 1 - gradient_step * diagonal.
         rescale: int32 (C, K, n), Q12. From a product of `matrix` and activations to state units.
-        inverse_step: int16 (C, K), Q15. State unit over activation step.
+        inverse_step: int16 (C, K, n), Q15. State unit over activation step.
         slope: int16 (C, K, n), Q9. Slope of the constellation ramp, 0 where the layer has none.
         threshold: int16 (C, K), state units. PGD-Net's soft threshold.
         first_gain: int16 (C, K), Q15. ADMM-Net: relaxation - 1; PGD-Net: gradient_step - 1.
         second_gain: int16 (C, K, n), Q15. ADMM-Net: min(dual_step * diagonal, 2) - 1.
         llr_scale: float32 (C, n). LLR per unit of the integer LLR.
+        metric: what tells candidates apart; None for a model without candidates.
     """
 
     matrix: NDArray[np.int8]
@@ -49,6 +80,7 @@ class IntegerChannels:
     first_gain: NDArray[np.int16]
     second_gain: NDArray[np.int16]
     llr_scale: NDArray[np.float32]
+    metric: IntegerMetric | None = None
 
 
 def state_unit(model: DetectorModel) -> float:
@@ -57,7 +89,12 @@ def state_unit(model: DetectorModel) -> float:
 
 
 def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerChannels:
-    """Quantize prepared channels: per row, at every estimate."""
+    """Quantize prepared channels: per row, at every estimate.
+
+    With `stream_steps`, the activation step of stream j is the law's divided by s_j = sqrt(diagonal_j / mean), and
+    column j of the matrix is divided by s_j as well. A weak stream, whose column is large, so has a finer step: every
+    stream's rounding then adds about as much to a row.
+    """
     if model.activation_bits is None or model.matrix_bits is None:
         raise ValueError(f"detector {model.name} is full precision; it has no integer form")
     num_channels, n = prepared.diagonal.shape
@@ -67,8 +104,12 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
     activation_max = 2 ** (model.activation_bits - 1) - 1
     matrix_max = 2 ** (model.matrix_bits - 1) - 1
 
-    row_step = np.max(np.abs(prepared.off_diagonal), axis=-1) / matrix_max
-    matrix = np.rint(prepared.off_diagonal / np.where(row_step > 0, row_step, 1.0)[..., None])
+    stream_scale = np.ones_like(prepared.diagonal)
+    if model.stream_steps:
+        mean = prepared.diagonal.mean(axis=-1, keepdims=True)
+        relative = prepared.diagonal / np.where(mean > 0, mean, 1.0)
+        stream_scale = np.clip(np.sqrt(relative), 1 / STREAM_SCALE_LIMIT, STREAM_SCALE_LIMIT)
+    matrix, row_step = _quantize_rows(prepared.off_diagonal / stream_scale[:, None, :], model.matrix_clip, matrix_max)
 
     def per_channel(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.broadcast_to(x, (num_channels, num_layers))
@@ -77,8 +118,9 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
         return np.zeros((num_channels, num_layers))
 
     assert values.step is not None  # the schema requires it of a quantized model
-    inverse_step = _integer(per_channel(Q15 * unit / values.step), 1, INT16_MAX)
-    effective_step = Q15 / inverse_step  # in state units
+    common_inverse_step = _integer(per_channel(Q15 * unit / values.step), 1, INT16_MAX)
+    inverse_step = _integer(common_inverse_step[..., None] * stream_scale[:, None, :], 1, INT16_MAX)
+    effective_step = Q15 / common_inverse_step  # in state units
     gain = effective_step[..., None] * row_step[:, None, :]
     if model.network == "admm":
         assert values.relaxation is not None and values.dual_step is not None
@@ -91,8 +133,7 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
         diagonal = 1 - step * prepared.diagonal[:, None, :]
         gain = -step * gain
         first_gain, second_gain = values.gradient_step - 1, np.zeros_like(gain)
-    # so that no product with an accumulator of n - 1 terms leaves int32
-    rescale_max = (2**31 - 1 - 2 ** (RESCALE_SHIFT - 1)) // (activation_max * matrix_max * max(1, n - 1))
+    rescale_max = _rescale_max(activation_max * matrix_max * max(1, n - 1))
     slope = np.zeros((num_channels, num_layers, n))
     if values.variance is not None:
         variance = per_channel(values.variance)[..., None]
@@ -101,7 +142,7 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
     threshold = none() if values.threshold is None else per_channel(values.threshold) / unit
     output_variance = np.broadcast_to(values.output_variance, (num_channels,))[:, None]
     return IntegerChannels(
-        matrix=matrix.astype(np.int8),
+        matrix=matrix,
         diagonal=_integer(Q15 * diagonal, -INT16_MAX, INT16_MAX).astype(np.int16),
         rescale=_integer(2**RESCALE_SHIFT * gain, -rescale_max, rescale_max).astype(np.int32),
         inverse_step=inverse_step.astype(np.int16),
@@ -110,7 +151,33 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
         first_gain=_integer(Q15 * per_channel(first_gain), -INT16_MAX, INT16_MAX).astype(np.int16),
         second_gain=_integer(Q15 * second_gain, -INT16_MAX, INT16_MAX).astype(np.int16),
         llr_scale=(prepared.precision / (256 * output_variance)).astype(np.float32),
+        metric=_quantize_metric(model, prepared),
     )
+
+
+def _quantize_metric(model: DetectorModel, prepared: Preparation) -> IntegerMetric | None:
+    if prepared.metric is None:
+        return None
+    matrix, row_step = _quantize_rows(prepared.metric.off_diagonal, 1.0, METRIC_MATRIX_MAX)
+    n = matrix.shape[-1]
+    largest = METRIC_MATRIX_MAX * (model.constellation.num_levels - 1) * max(1, n - 1)
+    rescale = _integer(2**RESCALE_SHIFT * METRIC_HALF_DISTANCE * row_step, 0, _rescale_max(largest))
+    diagonal = _integer(METRIC_HALF_DISTANCE * prepared.metric.diagonal, 0, INT16_MAX)
+    return IntegerMetric(matrix, rescale.astype(np.int32), diagonal.astype(np.int16))
+
+
+def _quantize_rows(
+    matrix: NDArray[np.float64], clip: float, largest: int
+) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Rows in steps of clip * max |row| / largest, as integers up to +-largest, and these steps."""
+    row_step = clip * np.max(np.abs(matrix), axis=-1) / largest
+    scaled = matrix / np.where(row_step > 0, row_step, 1.0)[..., None]
+    return _integer(scaled, -largest, largest).astype(np.int8), row_step
+
+
+def _rescale_max(largest_accumulator: int) -> int:
+    """So that no product with an accumulator leaves int32."""
+    return (2**31 - 1 - 2 ** (RESCALE_SHIFT - 1)) // largest_accumulator
 
 
 def quantize_estimates(
@@ -124,12 +191,30 @@ def quantize_estimates(
     Returns:
         b: int16 (C, T, n), and finite: bool (C, T), False where a vector holds NaN or Inf (b is 0 there).
     """
-    with np.errstate(invalid="ignore", over="ignore"):
-        estimates = y @ prepared.filter.swapaxes(-1, -2).astype(np.complex64)
-    real = np.concatenate([estimates.real, estimates.imag], axis=-1) / np.float32(state_unit(model))
-    finite = np.isfinite(real).all(axis=-1)
-    real = np.where(finite[..., None], real, np.float32(0))
+    real, finite = _filtered(prepared.filter, y, state_unit(model))
     return _integer(real, -INT16_MAX - 1, INT16_MAX).astype(np.int16), finite
+
+
+def quantize_matched(
+    model: DetectorModel, prepared: Preparation, y: NDArray[np.complexfloating]
+) -> NDArray[np.int16] | None:
+    """The matched filter's output c H^H y in gradient units, int16 (C, T, n); None for a model without candidates."""
+    if prepared.metric is None:
+        return None
+    unit = model.constellation.half_distance / METRIC_HALF_DISTANCE
+    real, _ = _filtered(prepared.metric.filter, y, unit)
+    return _integer(real, -INT16_MAX - 1, INT16_MAX).astype(np.int16)
+
+
+def _filtered(
+    filters: NDArray[np.complex128], y: NDArray[np.complexfloating], unit: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """filter y (C, T, n) in units, 0 in vectors that hold NaN or Inf, and whether they do not (C, T)."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        estimates = y @ filters.swapaxes(-1, -2).astype(np.complex64)
+    real = np.concatenate([estimates.real, estimates.imag], axis=-1) / np.float32(unit)
+    finite = np.isfinite(real).all(axis=-1)
+    return np.where(finite[..., None], real, np.float32(0)), finite
 
 
 def _integer(x: NDArray, low: int, high: int) -> NDArray:
