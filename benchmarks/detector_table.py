@@ -1,63 +1,78 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of docs/detectors.md, out of the shipped model files. Prints it, or with --update writes it there."""
+"""The table of docs/detectors.md, and docs/model-cards.md, out of the shipped model files.
+
+Prints the table, or with --update writes both documents.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import gr_kaq
-from gr_kaq import BitErrorRate, UnfoldedDetector
+from gr_kaq.model_card import compare_with_lmmse, description, model_card, rate, reference_point
+from gr_kaq.model_file import DetectorModel
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "detectors.md"
+DOCS = Path(__file__).parents[1] / "docs"
 MARKERS = re.compile(r"(<!-- table -->\n).*(<!-- end of table -->)", re.DOTALL)
+CARDS_HEADING = """# Model cards
+
+What the model files of the shipped detectors say. Written by `python3 benchmarks/detector_table.py --update`;
+`kaq info NAME` prints one of them. [detectors.md](detectors.md) tells which detector to take.
+
+"""
 
 
-def describe(detector: UnfoldedDetector) -> str:
-    """Network, widths and sizes in a line."""
-    model = detector.model
-    widths = f"W{model.matrix_bits}A{model.activation_bits}" if model.quantized else "full precision"
-    ratio = f", num_rx >= {model.min_rx_per_tx:g} num_tx" if model.min_rx_per_tx > 1 else ""
-    return (
-        f"{model.network.upper()}-Net, K={len(model.layers)}, {model.constellation.name}, {widths}; "
-        f"up to {model.max_num_rx}x{model.max_num_tx}{ratio}"
-    )
+def shipped() -> Iterator[tuple[DetectorModel, DetectorModel | None]]:
+    """Every detector with its full-precision twin, if it has one."""
+    names = [name for name in gr_kaq.list_detectors() if name not in ("lmmse", "zf")]
+    for name in names:
+        if not name.endswith("-fp"):
+            yield load(name), load(f"{name}-fp") if f"{name}-fp" in names else None
 
 
-def rate(errors: int, bits: int) -> str:
-    """BER with half the width of its interval, and the number of errors."""
-    count = BitErrorRate(errors, bits)
-    low, high = count.confidence_interval()
-    return f"{count.rate:.2e} ± {(high - low) / 2:.0e} ({errors})"
+def load(name: str) -> DetectorModel:
+    detector = gr_kaq.load_detector(name, backend="reference")
+    assert isinstance(detector, gr_kaq.UnfoldedDetector)
+    return detector.model
 
 
 def table() -> str:
-    """A Markdown section per quantized detector; the full-precision twin and LMMSE saw the same received vectors."""
-    lines = []
-    for name in gr_kaq.list_detectors():
-        if name in ("lmmse", "zf") or name.endswith("-fp"):
-            continue
-        detector, twin = gr_kaq.load_detector(name), gr_kaq.load_detector(name + "-fp")
-        assert isinstance(detector, UnfoldedDetector) and isinstance(twin, UnfoldedDetector)
-        lines += [f"### {name}", "", describe(detector), ""]
-        lines += ["| size, channel | SNR [dB] | this detector | full precision | LMMSE |", "|---|---|---|---|---|"]
-        for own, full in zip(detector.model.measured_ber, twin.model.measured_ber, strict=True):
-            where = f"{own['num_rx']}x{own['num_tx']}, {own['channel']}"
-            columns = [rate(n, own["bits"]) for n in (own["bit_errors"], full["bit_errors"], own["lmmse_bit_errors"])]
-            lines.append(f"| {where} | {own['snr_db']:g} | {' | '.join(columns)} |")
-        lines.append("")
-    return "\n".join(lines)
+    """A row per quantized detector, in Markdown."""
+    lines = [
+        "| detector | what it is | measured at | BER | LMMSE | better / worse than LMMSE at |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model, _ in shipped():
+        anchor = model.name.replace(".", "")  # as GitHub makes anchors of headings
+        row = [f"[{model.name}](model-cards.md#{anchor})", description(model)]
+        point = reference_point(model)
+        if point is not None:
+            row.append(f"{point['num_rx']}x{point['num_tx']}, {point['channel']}, {point['snr_db']:g} dB")
+            row += [rate(point), rate(point, "lmmse_bit_errors")]
+            compared = [compare_with_lmmse(p) for p in model.measured_ber]
+            row.append(f"{compared.count(-1)} / {compared.count(1)} of {len(compared)} points")
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def cards() -> str:
+    """docs/model-cards.md."""
+    return CARDS_HEADING + "\n".join(model_card(model, twin) for model, twin in shipped())
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--update", action="store_true", help="write the table into docs/detectors.md")
+    parser.add_argument("--update", action="store_true", help="write docs/detectors.md's table and docs/model-cards.md")
     if parser.parse_args().update:
-        text = DOCUMENT.read_text("utf-8")
-        DOCUMENT.write_text(MARKERS.sub(lambda match: match[1] + table() + match[2], text), "utf-8")
+        document = DOCS / "detectors.md"
+        text = document.read_text("utf-8")
+        document.write_text(MARKERS.sub(lambda match: match[1] + table() + match[2], text), "utf-8")
+        (DOCS / "model-cards.md").write_text(cards(), "utf-8")
     else:
         print(table(), end="")
     return 0
