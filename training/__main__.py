@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands: python -m training train | export | presets."""
+"""The commands: python -m training train | export | compare | presets."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import yaml
 
 from gr_kaq import model_file
 
+from . import compare, evaluate, summary
 from . import config as configuration
-from . import evaluate, summary
 from .config import ConfigError
 from .export import detector_model
 from .train import CHECKPOINT, Run, TrainingInterruptedError, train
@@ -50,16 +51,27 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("out/training"),
         help="directory of runs (default %(default)s); this one goes into a folder named after the configuration file",
     )
-    command.add_argument("--fresh", action="store_true", help="start over, where a checkpoint is found")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="overrides",
-        help="change a key of the configuration, for example mmd.epsilon=0 (repeatable)",
-    )
+    _add_common(command, "mmd.epsilon=0")
     command.set_defaults(command=_train)
+
+    command = commands.add_parser(
+        "compare",
+        help="train and measure several methods side by side",
+        description="Train every method of a comparison at every width and seed, from the same full-precision twins, "
+        "and measure all on the same transmissions. What is finished is skipped, what was interrupted goes on.",
+    )
+    command.add_argument("comparison", type=Path, help="path of a YAML file, such as training/comparisons/methods.yaml")
+    command.add_argument(
+        "--output",
+        type=Path,
+        default=Path("out/compare"),
+        help="directory of comparisons (default %(default)s); this one goes into a folder named after its file",
+    )
+    command.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one per core, here %(default)s)"
+    )
+    _add_common(command, "base.quantized.iterations=100")
+    command.set_defaults(command=_compare)
 
     command = commands.add_parser(
         "export",
@@ -73,6 +85,18 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("presets", help="list the configurations that ship with gr-kaq")
     command.set_defaults(command=_presets)
     return parser
+
+
+def _add_common(command: argparse.ArgumentParser, example: str) -> None:
+    command.add_argument("--fresh", action="store_true", help="start over, where something is found")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help=f"change a key of the YAML file, for example {example} (repeatable)",
+    )
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -110,6 +134,21 @@ def _export(options: argparse.Namespace) -> int:
     for network in (run.network, run.twin):
         model = evaluate.with_measured_ber(detector_model(config, network), results)
         print(model_file.save(model, directory))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    comparison = compare.load(options.comparison, options.overrides)
+    directory = options.output / options.comparison.name.removesuffix(".yaml")
+    if options.jobs < 1:
+        raise ConfigError(f"--jobs is {options.jobs}; at least 1 expected")
+    try:
+        compare.run(comparison, directory, options.jobs, fresh=options.fresh)
+    except (KeyboardInterrupt, TrainingInterruptedError):
+        print(f"interrupted; the same command goes on from what is in {directory}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    print(compare.table(compare.results(directory)))
+    print(f"wrote {directory}/{compare.CELLS}/*/{compare.RESULT}")
     return 0
 
 

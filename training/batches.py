@@ -10,7 +10,7 @@ independent, of the packet (over all its subcarriers) where they are recorded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -20,9 +20,12 @@ from gr_kaq.channels import RecordedChannels
 from gr_kaq.constellation import Constellation
 from gr_kaq.signal_model import db, from_db
 
-from .config import ROOT, Channel, ConfigError
+from .config import ROOT, Channel, ConfigError, CsiError
 
 __all__ = ["Batch", "draw_batch", "draw_channels", "recorded_packets", "to_real"]
+
+
+PERFECT = CsiError()
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,10 @@ class Batch:
     """B channels, T vectors for each; n = 2 num_tx real rows, real over imaginary parts.
 
     Attributes:
-        h: complex64 (B, num_rx, num_tx).
+        h: complex64 (B, num_rx, num_tx), as estimated.
         y: complex64 (B, T, num_rx).
         x: float32 (B, T, n), the symbols sent.
-        noise_var: (B,).
+        noise_var: (B,), as estimated.
         snr_db: (B,), what the laws see.
     """
 
@@ -42,6 +45,10 @@ class Batch:
     x: Tensor
     noise_var: Tensor
     snr_db: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 def to_real(x: Tensor) -> Tensor:
@@ -104,6 +111,7 @@ def draw_batch(
     size: tuple[int, int],
     snr_db: tuple[float, float],
     generator: torch.Generator,
+    csi_error: CsiError = PERFECT,
 ) -> Batch:
     """Draw a batch.
 
@@ -114,6 +122,7 @@ def draw_batch(
         size: (num_rx, num_tx).
         snr_db: lowest and highest, uniform in dB, one for each channel.
         generator: source of randomness.
+        csi_error: of the receiver's estimates, as `gr_kaq.link` makes them.
     """
     count, num_vectors = shape
     num_rx, num_tx = size
@@ -125,6 +134,17 @@ def draw_batch(
     x = levels[index]
     noise = complex_normal((count, num_vectors, num_rx), generator) * noise_var.sqrt()[:, None, None]
     y = torch.complex(x[..., :num_tx], x[..., num_tx:]) @ h.mT + noise
-    power = h.abs().square().sum((1, 2)) / num_rx
-    snr = nominal if packets is not None else torch.as_tensor(db((power / noise_var).numpy()), dtype=torch.float32)
-    return Batch(h, y, x, noise_var, snr)
+    share = variance = offset = torch.zeros(count)
+    if csi_error.channel:
+        share = csi_error.channel * torch.rand(count, generator=generator)
+        variance = share * noise_var / num_tx
+        h = h + variance.sqrt()[:, None, None] * complex_normal((count, num_rx, num_tx), generator)
+    if csi_error.snr_bias_db:
+        offset = csi_error.snr_bias_db * (2 * torch.rand(count, generator=generator) - 1)
+    told = noise_var * (1 + share) / 10 ** (offset / 10)
+    if packets is not None:  # a packet's power is 1, and what an error adds to it the same on all its subcarriers
+        snr = nominal + 10 * torch.log10((1 + variance) / (1 + share)) + offset
+    else:
+        power = h.abs().square().sum((1, 2)) / num_rx
+        snr = torch.as_tensor(db((power / told).numpy()), dtype=torch.float32)
+    return Batch(h, y, x, told, snr)

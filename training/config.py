@@ -15,7 +15,21 @@ import yaml
 
 from gr_kaq.constellation import CONSTELLATIONS
 
-__all__ = ["ROOT", "Channel", "Config", "ConfigError", "Stage", "load", "preset_names"]
+__all__ = [
+    "ROOT",
+    "Channel",
+    "Config",
+    "ConfigError",
+    "CsiError",
+    "Mmd",
+    "Quantizer",
+    "Stage",
+    "from_document",
+    "load",
+    "preset_names",
+    "read_document",
+    "set_key",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository. Paths in a configuration are relative to it."""
@@ -58,7 +72,7 @@ class Stage:
     """One of the two stages.
 
     Args:
-        iterations: batches.
+        iterations: batches. 0 of the quantized stage is post-training quantization: its twin with calibrated steps.
         learning_rate: Adam's, at the start. It falls to zero along a cosine, or
         halve_every: is halved every so many iterations.
     """
@@ -69,6 +83,42 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class CsiError:
+    """What the receiver gets wrong in training, drawn for each channel; 0 draws nothing. See `gr_kaq.link.CsiError`.
+
+    Args:
+        snr_bias_db: the estimated SNR is off by up to this much, either way.
+        channel: highest error variance of an entry of the channel estimate, in units of noise_var / num_tx.
+    """
+
+    snr_bias_db: float = 0.0
+    channel: float = 0.0
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """The steps of the activations and of the matrix.
+
+    Args:
+        step: how training moves them: ``"straight_through"`` (the gradient of the fake quantization), ``"lsq"`` (the
+            same, scaled as LSQ does), ``"pact"`` (the clip value's gradient and decay) or ``"fixed"`` (not at all).
+        start: calibration on the twin's activations that they start from: ``"lsq"`` (2 mean|v| / sqrt(Qp), on one
+            batch), ``"minmax"``, ``"percentile"`` or ``"mse"``.
+        law: ``"dynamic"`` (alpha SNR^(-1/2) + gamma), ``"dynamic_positive"`` (alpha >= 0) or ``"static"`` (alpha = 0).
+        streams: ``"common"`` (all streams have the step of the law) or ``"own"`` (each stream's step follows its error
+            variance, and the columns of the matrix with it; see `gr_kaq.quantization`). ADMM-Net.
+        matrix_clip: largest matrix entry that is represented, over the largest of its row: ``"max"`` (1), ``"mse"``
+            (least squared error of the twin's matrices) or ``"learned"`` (starts from that).
+    """
+
+    step: str = "straight_through"
+    start: str = "lsq"
+    law: str = "dynamic"
+    streams: str = "common"
+    matrix_clip: str = "max"
+
+
+@dataclass(frozen=True)
 class Mmd:
     """The distribution match between the quantized network and its full-precision twin.
 
@@ -76,10 +126,14 @@ class Mmd:
         epsilon: its weight in the loss; 0 leaves plain quantization-aware training.
         bandwidth: ``"ascent"`` (learned, maximises the MMD), ``"fixed"`` (median heuristic, three kernels) or
             ``"descent"`` (learned along with everything else, as published; goes blind).
+        samples: ``"vector"`` (the activations of a received vector) or ``"scalar"`` (one of them).
+        estimator: ``"full"`` (quadratic in the number of samples) or ``"linear"`` (pairs of samples, Gretton 2012).
     """
 
     epsilon: float = 0.1
     bandwidth: str = "ascent"
+    samples: str = "vector"
+    estimator: str = "full"
 
 
 @dataclass(frozen=True)
@@ -110,8 +164,10 @@ class Config:
         channel: channel model.
         proximal: ``"ramp"`` (constellation-aware), or ``"soft_threshold"`` (PGD-Net as published).
         laws: ``"dynamic"`` (alpha SNR^(-1/2) + gamma) or ``"static"`` (alpha = 0) for the network's parameters.
-        step_law: the same for the quantization steps.
+        quantizer: the activations' steps, and their law.
         mmd: distribution match.
+        csi_error: of the receiver's estimates in training.
+        candidates: of the exported detector, see docs/design.md; 0 to 16, ADMM-Net only. Has no part in training.
         intermediate_weight: weight of the intermediate layers' mean squared error.
         batch: channels, and vectors per channel, of a batch.
         seed: of everything random.
@@ -132,8 +188,10 @@ class Config:
     channel: Channel = Channel()
     proximal: str = "ramp"
     laws: str = "dynamic"
-    step_law: str = "dynamic"
+    quantizer: Quantizer = Quantizer()
     mmd: Mmd = Mmd()
+    csi_error: CsiError = CsiError()
+    candidates: int = 0
     intermediate_weight: float = 0.2
     batch: tuple[int, int] = (128, 4)
     seed: int = 1
@@ -143,21 +201,38 @@ class Config:
         _one_of("constellation", self.constellation, CONSTELLATIONS)
         _one_of("proximal", self.proximal, ("ramp", "soft_threshold") if self.network == "pgd" else ("ramp",))
         _one_of("laws", self.laws, ("static", "dynamic"))
-        _one_of("step_law", self.step_law, ("static", "dynamic"))
+        _one_of("quantizer.step", self.quantizer.step, ("straight_through", "lsq", "pact", "fixed"))
+        _one_of("quantizer.start", self.quantizer.start, ("lsq", "minmax", "percentile", "mse"))
+        laws = ("static",) if self.quantizer.step == "fixed" else ("dynamic", "dynamic_positive", "static")
+        _one_of("quantizer.law", self.quantizer.law, laws)
+        _one_of(
+            "quantizer.streams", self.quantizer.streams, ("common", "own") if self.network == "admm" else ("common",)
+        )
+        _one_of("quantizer.matrix_clip", self.quantizer.matrix_clip, ("max", "mse", "learned"))
         _one_of("mmd.bandwidth", self.mmd.bandwidth, ("ascent", "fixed", "descent"))
+        _one_of("mmd.samples", self.mmd.samples, ("vector", "scalar"))
+        _one_of("mmd.estimator", self.mmd.estimator, ("full", "linear"))
+        _one_of("candidates", self.candidates, range(17) if self.network == "admm" else (0,))
         _one_of("channel.kind", self.channel.kind, ("rayleigh", "kronecker", "recorded"))
         for key, bits in (("activation_bits", self.activation_bits), ("matrix_bits", self.matrix_bits)):
             _one_of(key, bits, range(2, 9))
-        positive = {
+        positive: dict[str, float] = {
             "layers": self.layers,
             "batch": min(self.batch),
             "sizes": min(map(min, self.sizes), default=0),
             "full_precision.iterations": self.full_precision.iterations,
-            "quantized.iterations": self.quantized.iterations,
         }
         for key, value in positive.items():
             if value < 1:
                 raise ConfigError(f"key {key}: has to be at least 1")
+        not_negative: dict[str, float] = {
+            "quantized.iterations": self.quantized.iterations,
+            "csi_error.snr_bias_db": self.csi_error.snr_bias_db,
+            "csi_error.channel": self.csi_error.channel,
+        }
+        for key, value in not_negative.items():
+            if value < 0:
+                raise ConfigError(f"key {key}: has to be at least 0")
         if self.snr_db[0] >= self.snr_db[1]:
             raise ConfigError("key snr_db: the first value has to be below the second")
         if not 0 <= self.channel.correlation < 1:
@@ -189,6 +264,15 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file is missing or no YAML, a key is unknown or missing, or a value does not fit.
     """
+    document = read_document(source, overrides)
+    try:
+        return from_document(document)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def read_document(source: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read the YAML of a configuration, without a check of its keys; see `load`."""
     path = PRESETS / f"{source}.yaml" if str(source) in preset_names() else Path(source)
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
@@ -202,17 +286,32 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: a mapping of keys expected")
     for key, value in changes.items():
-        *parents, last = key.split(".")
-        inner = document
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-            if not isinstance(inner, dict):
-                raise ConfigError(f"key {key}: {parent} has no keys of its own")
+        set_key(document, key, value)
+    return document
+
+
+def set_key(document: dict[str, Any], key: str, value: Any) -> None:
+    """Set a key, a dot between nested ones. A mapping changes what it names and leaves the other keys."""
+    *parents, last = key.split(".")
+    inner = document
+    for parent in parents:
+        inner = inner.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"key {key}: {parent} has no keys of its own")
+    if isinstance(value, dict) and isinstance(inner.get(last), dict):
+        for name, item in value.items():
+            set_key(inner[last], str(name), item)
+    else:
         inner[last] = value
-    try:
-        return _build(Config, document, "")
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+
+
+def from_document(document: dict[str, Any]) -> Config:
+    """The configuration that a mapping holds.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value does not fit.
+    """
+    return _build(Config, document, "")
 
 
 def _one_of(key: str, value: Any, allowed: Any) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""BER of what was trained, measured with gr_kaq itself: the NumPy integer reference, full precision, LMMSE.
+"""BER of what was trained, measured with gr_kaq itself: the integer detectors, full precision, LMMSE.
 
 All detectors see the same received vectors, so that their differences are known better than their rates.
 """
@@ -7,60 +7,75 @@ All detectors see the same received vectors, so that their differences are known
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gr_kaq.ber import BitErrorRate
+from gr_kaq import native
+from gr_kaq.channels import ChannelModel, RayleighChannels
 from gr_kaq.constellation import CONSTELLATIONS
 from gr_kaq.detectors import Detector, LinearDetector, UnfoldedDetector
+from gr_kaq.link import Link, count_bit_errors
 from gr_kaq.model_file import DetectorModel
-from gr_kaq.signal_model import from_db
 
-from .batches import draw_channels, recorded_packets
+from .batches import recorded_packets
 from .config import Config
 
-__all__ = ["measure", "with_measured_ber"]
+__all__ = ["EVALUATION_SEED", "measure", "measure_again", "with_measured_ber"]
 
 EVALUATION_SEED = 1_000_000
-CHANNELS_PER_DRAW = 1000
-
-Estimate = tuple[NDArray[np.complex64], NDArray[np.float64]]
-"""Channels (C, num_rx, num_tx), and a noise variance for each (C,) or one for all the subcarriers ()."""
+ESTIMATES_PER_DRAW = 500
 
 
-def measure(config: Config, models: list[DetectorModel]) -> list[dict[str, Any]]:
-    """Measure LMMSE and `models`.
+class PacketChannels(ChannelModel):
+    """Given packets, complex64 (packets, subcarriers, num_rx, num_tx), one after the other, over and over."""
+
+    def __init__(self, packets: NDArray[np.complex64]):
+        self._packets = packets
+        self._next = 0
+
+    def draw(self, count: int) -> NDArray[np.complex64]:
+        index = (self._next + np.arange(count)) % len(self._packets)
+        self._next = (self._next + count) % len(self._packets)
+        return self._packets[index]
+
+
+def measure(
+    config: Config, models: Sequence[DetectorModel], *, seed: int | None = None, progress: bool = True
+) -> list[dict[str, Any]]:
+    """Measure LMMSE and `models`, until all have made enough errors.
+
+    Args:
+        config: what they were trained for.
+        models: what to measure.
+        seed: of the transmissions; None: one that follows from the configuration's.
+        progress: show a progress bar.
 
     Returns:
         One dict per detector, channel, size and SNR: detector, and the keys of `measured_ber` in the model file.
     """
-    constellation = CONSTELLATIONS[config.constellation]
-    detectors: list[Detector] = [LinearDetector("lmmse", constellation)]
-    detectors += [UnfoldedDetector(model, "reference") for model in models]
-    results = []
+    seed = EVALUATION_SEED + config.seed if seed is None else seed
     sizes = dict.fromkeys(config.sizes)
-    jobs = [(c, size, snr) for c in _channel_names(config) for size in sizes for snr in config.evaluation.snr_db]
-    for number, (channel, size, snr_db) in enumerate(tqdm(jobs, desc=f"{config.name} BER", mininterval=0.5)):
-        seed = EVALUATION_SEED + config.seed + number
-        for detector, count in zip(detectors, _count(config, detectors, channel, size, snr_db, seed), strict=True):
-            results.append(
-                {
-                    "detector": detector.name,
-                    "snr_db": snr_db,
-                    "bit_errors": count.errors,
-                    "bits": count.bits,
-                    "num_rx": size[0],
-                    "num_tx": size[1],
-                    "channel": channel,
-                    "seed": seed,
-                }
-            )
+    places = [(c, size, snr) for c in _channel_names(config) for size in sizes for snr in config.evaluation.snr_db]
+    detectors = [LinearDetector("lmmse", CONSTELLATIONS[config.constellation]), *_detectors(models)]
+    results = []
+    bar = tqdm(places, desc=f"{config.name} BER", mininterval=0.5, disable=not progress)
+    for number, (channel, (num_rx, num_tx), snr_db) in enumerate(bar):
+        place = {"snr_db": snr_db, "num_rx": num_rx, "num_tx": num_tx, "channel": channel, "seed": seed + number}
+        results += _count(config, detectors, place, config.evaluation.min_errors, config.evaluation.max_bits)
     return results
+
+
+def measure_again(
+    config: Config, models: Sequence[DetectorModel], results: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Measure `models` on exactly the transmissions of earlier results for this configuration's channels."""
+    detectors = _detectors(models)
+    places = {r["seed"]: r for r in results}
+    return [r for place in places.values() for r in _count(config, detectors, place, None, place["bits"])]
 
 
 def with_measured_ber(model: DetectorModel, results: list[dict[str, Any]]) -> DetectorModel:
@@ -86,47 +101,59 @@ def _channel_names(config: Config) -> list[str]:
         name = channel.file.rsplit("/", 1)[-1]
         return [f"{name}, packets held out (all but {low} to {high - 1})", f"{name}, all packets"]
     if channel.kind == "kronecker":
-        return [f"kronecker, exponential, correlation 0 to {channel.correlation:g}"]
+        return [f"kronecker, exponential, correlation {channel.correlation:g}"]
     return ["iid rayleigh"]
 
 
+def _detectors(models: Sequence[DetectorModel]) -> list[Detector]:
+    """The models by the native kernel, or by the reference, which gives the same bits, where that is not built."""
+    try:
+        native.instruction_sets()
+        backend = "native"
+    except ImportError:
+        backend = "reference"
+    return [UnfoldedDetector(model, backend) for model in models]
+
+
 def _count(
-    config: Config, detectors: list[Detector], channel: str, size: tuple[int, int], snr_db: float, seed: int
-) -> list[BitErrorRate]:
-    """Simulate until every detector has made enough errors."""
-    constellation = CONSTELLATIONS[config.constellation]
-    # errors come in clusters of bad channels, so that many channels tell more than many vectors; recorded ones are few
-    num_vectors = 20 if config.channel.kind == "recorded" else 4
-    rng = np.random.default_rng(seed)
-    counts = [BitErrorRate() for _ in detectors]
-    for estimates in _rounds(config, channel, size, snr_db, seed):
-        for h, noise_var in estimates:
-            num_bits = size[1] * constellation.bits_per_symbol
-            bits = rng.integers(0, 2, (len(h), num_vectors, num_bits), dtype=np.uint8)
-            x = constellation.modulate(bits)
-            noise = rng.standard_normal((*x.shape[:2], size[0], 2), np.float32) @ np.array([1, 1j], np.complex64)
-            scale = np.sqrt(noise_var / 2).astype(np.float32).reshape(-1, 1, 1)
-            y = x @ h.swapaxes(-1, -2) + scale * noise
-            for i, detector in enumerate(detectors):
-                decided = constellation.decide(detector.prepare(h, noise_var=noise_var).detect(y).symbols)
-                counts[i] += BitErrorRate(int(np.count_nonzero(decided != bits)), bits.size)
-        enough = min(count.errors for count in counts) >= config.evaluation.min_errors
-        if enough or counts[0].bits >= config.evaluation.max_bits:
-            break
-    return counts
+    config: Config, detectors: Sequence[Detector], place: dict[str, Any], min_errors: int | None, max_bits: int
+) -> list[dict[str, Any]]:
+    """Results of all detectors at a place: the keys snr_db, num_rx, num_tx, channel and seed.
 
-
-def _rounds(config: Config, channel: str, size: tuple[int, int], snr_db: float, seed: int) -> Iterator[list[Estimate]]:
-    """Endless rounds of estimates. A round of recorded channels is all packets, so that each counts alike."""
+    Without `min_errors`, `max_bits` are simulated.
+    """
+    channel_seed, link_seed = np.random.SeedSequence(place["seed"]).spawn(2)
+    size = place["num_rx"], place["num_tx"]
+    channels: ChannelModel
     if config.channel.kind == "recorded":
         assert config.channel.training_packets is not None
         packets = recorded_packets(config.channel, size).numpy()
-        if "held out" in channel:
+        if "held out" in place["channel"]:
             packets = np.delete(packets, slice(*config.channel.training_packets), axis=0)
-        noise_var = np.asarray(size[1] / from_db(snr_db))
-        while True:
-            yield [(packet, noise_var) for packet in packets]
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        h = draw_channels(config.channel, None, CHANNELS_PER_DRAW, size, generator).numpy()
-        yield [(h, np.full(CHANNELS_PER_DRAW, size[1] / from_db(snr_db)))]
+        channels = PacketChannels(packets)
+        # a draw is all packets, so that each counts alike; they are few, so that each carries more vectors
+        estimates_per_draw, num_vectors = len(packets), 20
+    else:
+        correlation = config.channel.correlation  # 0 but for kind: kronecker
+        channels = RayleighChannels(*size, rx_correlation=correlation, tx_correlation=correlation, seed=channel_seed)
+        # errors come in clusters of bad channels, so that many channels tell more than many vectors
+        estimates_per_draw, num_vectors = ESTIMATES_PER_DRAW, 4
+    constellation = CONSTELLATIONS[config.constellation]
+    counts = count_bit_errors(
+        detectors,
+        Link(channels, constellation, place["snr_db"], num_vectors=num_vectors, seed=link_seed),
+        min_errors=max_bits if min_errors is None else min_errors,  # there are no more errors than bits
+        max_bits=max_bits,
+        estimates_per_draw=estimates_per_draw,
+    )
+    where = {key: place[key] for key in ("num_rx", "num_tx", "channel", "seed")}
+    return [
+        {
+            "detector": detector.name,
+            "snr_db": place["snr_db"],
+            "bit_errors": count.errors,
+            "bits": count.bits,
+            **where,
+        }
+        for detector, count in zip(detectors, counts, strict=True)
+    ]

@@ -13,7 +13,7 @@ from gr_kaq.model_file import DetectorModel, Layer
 from gr_kaq.model_file import Law as FileLaw
 
 from .config import Config
-from .networks import Law, UnfoldedNet
+from .networks import CLIP_RANGE, Law, UnfoldedNet
 
 __all__ = ["detector_model"]
 
@@ -40,6 +40,9 @@ def detector_model(config: Config, network: UnfoldedNet) -> DetectorModel:
         output_variance=shared["output_variance"],
         layers=tuple(layers),
         regularization=shared.get("regularization"),
+        matrix_clip=round(float(network.matrix_clip.detach().clamp(*CLIP_RANGE)), 6) if quantized else 1.0,
+        stream_steps=quantized and config.quantizer.streams == "own",
+        candidates=config.candidates,
         training=_training(config, quantized),
     )
 
@@ -51,10 +54,10 @@ def _file_laws(law: Law) -> list[FileLaw]:
 
 def _training(config: Config, quantized: bool) -> dict[str, Any]:
     document = config.to_dict()
-    said_elsewhere = ("name", "network", "layers", "constellation", "activation_bits", "matrix_bits", "accepts")
-    for key in (*said_elsewhere, "snr_db", "evaluation"):
+    said_elsewhere = {"name", "network", "layers", "constellation", "activation_bits", "matrix_bits", "accepts"}
+    for key in said_elsewhere | {"snr_db", "evaluation", "candidates"}:
         del document[key]
     if not quantized:
-        for key in ("quantized", "step_law", "mmd"):
+        for key in ("quantized", "quantizer", "mmd"):
             del document[key]
     return {**document, "torch": str(torch.__version__)}

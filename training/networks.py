@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from gr_kaq.constellation import CONSTELLATIONS, Constellation
 from gr_kaq.preparation import REGULARIZATION_FLOOR
+from gr_kaq.quantization import STREAM_SCALE_LIMIT
 
 from .batches import Batch, to_real
 from .config import Config
-from .quantizers import fake_quantize, fake_quantize_rows, starting_step
+from .quantizers import calibrated_clip, calibrated_step, fake_quantize, fake_quantize_rows, largest
 
 __all__ = ["AdmmNet", "Law", "NetworkOutput", "PgdNet", "UnfoldedNet", "build"]
 
@@ -36,16 +37,16 @@ class Law(nn.Module):
         num_layers: K, or 1 for what the layers share.
         start: value that gamma starts from: one, or one per layer.
         low, high: bounds of the value.
-        static: alpha stays 0.
+        kind: ``"dynamic"``, ``"dynamic_positive"`` (alpha >= 0, for a positive start) or ``"static"`` (alpha = 0).
     """
 
     scale: Tensor
 
-    def __init__(self, num_layers: int, start: float | Tensor, low: float, high: float, static: bool):
+    def __init__(self, num_layers: int, start: float | Tensor, low: float, high: float, kind: str):
         super().__init__()
-        self.low, self.high = low, high
+        self.low, self.high, self.kind = low, high, kind
         self.register_buffer("scale", torch.ones(num_layers))
-        self.relative_alpha = nn.Parameter(torch.zeros(num_layers), requires_grad=not static)
+        self.relative_alpha = nn.Parameter(torch.zeros(num_layers), requires_grad=kind != "static")
         self.relative_gamma = nn.Parameter(torch.ones(num_layers) * start)
 
     def forward(self, root: Tensor) -> Tensor:
@@ -60,6 +61,12 @@ class Law(nn.Module):
         self.relative_alpha.zero_()
         self.relative_gamma.fill_(1.0)
 
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """After a step of the optimizer: take alpha back to where it may be."""
+        if self.kind == "dynamic_positive":
+            self.relative_alpha.clamp_(min=0)
+
     @property
     def alpha(self) -> Tensor:
         """(num_layers,)."""
@@ -71,6 +78,10 @@ class Law(nn.Module):
         return (self.scale * self.relative_gamma).detach()
 
 
+CLIP_RANGE = (0.1, 1.0)
+"""Bounds of matrix_clip in the model file."""
+
+
 @dataclass(frozen=True)
 class NetworkOutput:
     """What a network says of a batch.
@@ -80,12 +91,14 @@ class NetworkOutput:
         outputs: each (B, T, n), what the loss compares with the symbols.
         intermediate: per layer but the last, (B, T, n): its estimate of the symbols.
         activations: per layer, (B, T, n): the operand of its matrix-vector product, quantized if the network is.
+        matrix: (B, n, n), the other operand, before it is quantized.
     """
 
     t: Tensor
     outputs: list[Tensor]
     intermediate: list[Tensor]
     activations: list[Tensor]
+    matrix: Tensor
 
 
 class UnfoldedNet(nn.Module):
@@ -103,12 +116,16 @@ class UnfoldedNet(nn.Module):
         self.constellation: Constellation = CONSTELLATIONS[config.constellation]
         self.num_layers = config.layers
         self.snr_db = config.snr_db
-        self.static = config.laws == "static"
+        self.quantizer = config.quantizer
         self.activation_bits = config.activation_bits if quantized else None
         self.matrix_bits = config.matrix_bits if quantized else None
         d = self.constellation.half_distance
-        self.output_variance = Law(1, 1.0, 1e-3, 1e3, self.static)
-        self.step = Law(config.layers, d, d / 256, 16 * d, config.step_law == "static") if quantized else None
+        self.output_variance = Law(1, 1.0, 1e-3, 1e3, config.laws)
+        self.step = Law(config.layers, d, d / 256, 16 * d, config.quantizer.law) if quantized else None
+        if self.step is not None and config.quantizer.step == "fixed":
+            self.step.requires_grad_(False)
+        self.own_steps = quantized and config.quantizer.streams == "own"
+        self.matrix_clip = nn.Parameter(torch.ones(()), requires_grad=config.quantizer.matrix_clip == "learned")
 
     @abstractmethod
     def forward(self, batch: Batch) -> NetworkOutput:
@@ -118,42 +135,64 @@ class UnfoldedNet(nn.Module):
         """The laws by their names in the model file."""
         return {name: module for name, module in self.named_children() if isinstance(module, Law)}
 
-    def start_from(self, twin: UnfoldedNet, batch: Batch) -> None:
-        """Take over the parameters of the full-precision twin; activation steps start from its activations."""
+    def start_from(self, twin: UnfoldedNet, batches: list[Batch]) -> None:
+        """Take over the parameters of the full-precision twin; activation steps are calibrated on its activations."""
         assert self.step is not None and self.activation_bits is not None
         own = self.laws()
         for name, law in twin.laws().items():
             own[name].load_state_dict(law.state_dict())
         with torch.no_grad():
-            steps = [starting_step(v, self.activation_bits) for v in twin(batch).activations]
+            outputs = [twin(batch) for batch in batches]
+            layers = zip(*(output.activations for output in outputs), strict=True)
+            seen = (torch.cat([v.flatten() for v in layer]) for layer in layers)
+            steps = [calibrated_step(v, self.activation_bits, self.quantizer.start) for v in seen]
+            if self.quantizer.matrix_clip != "max" and self.matrix_bits is not None:
+                clips = [calibrated_clip(output.matrix, self.matrix_bits) for output in outputs]
+                self.matrix_clip.copy_(torch.stack(clips).mean())
         used = torch.stack(steps)
         # PGD-Net's first product is with x = 0, which no step spoils
         missing = self.num_layers - len(steps)
         self.step.start_at(torch.cat([used[:1].expand(missing), used]).clamp(2 * self.step.low, self.step.high / 2))
 
+    def clip_values(self, batch: Batch) -> Tensor:
+        """Largest magnitude of the quantized activations, (B, K)."""
+        assert self.step is not None and self.activation_bits is not None
+        return largest(self.activation_bits) * self.step(self._root(batch))
+
     def _root(self, batch: Batch) -> Tensor:
         """SNR^(-1/2) that the laws are evaluated at, (B,)."""
         return 10 ** (-batch.snr_db.clamp(*self.snr_db) / 20)
 
-    def _linear_part(self, matrix: Tensor) -> Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]:
+    def _linear_part(self, matrix: Tensor) -> tuple[Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]], Tensor]:
         """The product with matrix (B, num_tx, num_tx) complex, with an exact diagonal and the rest quantized.
 
-        Returns a function of v (B, T, n) and its step (B,), which gives the product and the activations used.
+        Returns a function of v (B, T, n) and its step (B,), which gives the product and the activations used; and the
+        rest (B, n, n), as it is quantized: with its columns scaled if each stream has its own step.
         """
         real = torch.cat([torch.cat([matrix.real, -matrix.imag], 2), torch.cat([matrix.imag, matrix.real], 2)], 1)
         diagonal = real.diagonal(dim1=1, dim2=2)
-        off_diagonal = real - torch.diag_embed(diagonal)
+        scale = self._stream_scale(diagonal)[:, None, :]
+        rest = (real - torch.diag_embed(diagonal)) / scale
+        off_diagonal = rest
         if self.matrix_bits is not None:
-            off_diagonal = fake_quantize_rows(off_diagonal, self.matrix_bits)
+            off_diagonal = fake_quantize_rows(rest, self.matrix_bits, self.matrix_clip.clamp(*CLIP_RANGE))
 
         def product(v: Tensor, step: Tensor | None) -> tuple[Tensor, Tensor]:
-            q = v
+            q = v * scale
             if self.activation_bits is not None:
                 assert step is not None
-                q = fake_quantize(v, step[:, None, None], self.activation_bits)
-            return v * diagonal[:, None, :] + q @ off_diagonal.mT, q
+                gradient = "straight_through" if self.quantizer.step == "fixed" else self.quantizer.step
+                q = fake_quantize(q, step[:, None, None], self.activation_bits, gradient)
+            return v * diagonal[:, None, :] + q @ off_diagonal.mT, q / scale
 
-        return product
+        return product, rest
+
+    def _stream_scale(self, diagonal: Tensor) -> Tensor:
+        """What the activations of each stream are multiplied by before the common step, (B, n)."""
+        if not self.own_steps:
+            return torch.ones_like(diagonal)
+        relative = (diagonal / diagonal.mean(1, keepdim=True)).sqrt()
+        return relative.clamp(1 / STREAM_SCALE_LIMIT, STREAM_SCALE_LIMIT)
 
     def _steps(self, root: Tensor) -> list[Tensor] | list[None]:
         return [None] * self.num_layers if self.step is None else list(self.step(root).unbind(1))
@@ -168,7 +207,9 @@ class UnfoldedNet(nn.Module):
 
     def _posterior_mean(self, t: Tensor, variance: Tensor) -> Tensor:
         """E[s | t] of a PAM symbol in Gaussian noise of this variance per real dimension."""
-        levels = self.constellation.half_distance * torch.as_tensor(self.constellation.levels, dtype=torch.float32)
+        levels = self.constellation.half_distance * torch.as_tensor(
+            self.constellation.levels, dtype=torch.float32, device=t.device
+        )
         weights = torch.softmax(-(t[..., None] - levels).square() / (2 * variance[..., None]), dim=-1)
         return weights @ levels
 
@@ -186,10 +227,10 @@ class AdmmNet(UnfoldedNet):
     def __init__(self, config: Config, quantized: bool):
         super().__init__(config, quantized)
         num_layers = config.layers
-        self.variance = Law(num_layers, torch.linspace(4, 1, num_layers + 1)[:-1], 1e-3, 1e3, self.static)
-        self.dual_step = Law(num_layers, 2.0, 0.0, 64.0, self.static)
-        self.relaxation = Law(num_layers, 1.0, 0.0, 2.0, self.static)
-        self.regularization = Law(1, 3.5, 0.05, 100.0, self.static)
+        self.variance = Law(num_layers, torch.linspace(4, 1, num_layers + 1)[:-1], 1e-3, 1e3, config.laws)
+        self.dual_step = Law(num_layers, 2.0, 0.0, 64.0, config.laws)
+        self.relaxation = Law(num_layers, 1.0, 0.0, 2.0, config.laws)
+        self.regularization = Law(1, 3.5, 0.05, 100.0, config.laws)
 
     def forward(self, batch: Batch) -> NetworkOutput:
         """See `UnfoldedNet.forward`."""
@@ -197,10 +238,10 @@ class AdmmNet(UnfoldedNet):
         root = self._root(batch)
         gram, _, noise_var = _gram(batch)
         rho = (self.regularization(root)[:, 0] * noise_var)[:, None, None]
-        inverse = torch.linalg.inv(gram + rho * torch.eye(gram.shape[-1]))
+        inverse = torch.linalg.inv(gram + rho * torch.eye(gram.shape[-1], device=gram.device))
         b = to_real((batch.y @ batch.h.conj()) @ inverse.mT)
         error = (noise_var[:, None] * inverse.diagonal(dim1=1, dim2=2).real / 2).repeat(1, 2)[:, None, :]
-        product = self._linear_part(rho * inverse)
+        product, rest = self._linear_part(rho * inverse)
         diagonal = (rho[:, 0] * inverse.diagonal(dim1=1, dim2=2).real).repeat(1, 2)[:, None, :]
         variance, dual_step, relaxation = (
             law(root)[:, None, None, :] for law in (self.variance, self.dual_step, self.relaxation)
@@ -217,7 +258,7 @@ class AdmmNet(UnfoldedNet):
             intermediate.append(z)
             activations.append(used)
         soft = self._posterior_mean(x, self.output_variance(root)[..., None] * error)
-        return NetworkOutput(x, [soft], intermediate, activations)
+        return NetworkOutput(x, [soft], intermediate, activations, rest)
 
 
 class PgdNet(UnfoldedNet):
@@ -231,11 +272,11 @@ class PgdNet(UnfoldedNet):
         super().__init__(config, quantized)
         num_layers, d = config.layers, self.constellation.half_distance
         self.soft_threshold = config.proximal == "soft_threshold"
-        self.gradient_step = Law(num_layers, 0.1 if self.soft_threshold else 0.5, 0.0, 2.0, self.static)
-        self.threshold = Law(num_layers, 0.05, 0.0, 16 * d, self.static) if self.soft_threshold else None
+        self.gradient_step = Law(num_layers, 0.1 if self.soft_threshold else 0.5, 0.0, 2.0, config.laws)
+        self.threshold = Law(num_layers, 0.05, 0.0, 16 * d, config.laws) if self.soft_threshold else None
         ramps = num_layers - 1
         starts = torch.linspace(4, 1, num_layers)[:-1]
-        self.variance = None if self.soft_threshold else Law(ramps, starts, 1e-3, 1e3, self.static)
+        self.variance = None if self.soft_threshold else Law(ramps, starts, 1e-3, 1e3, config.laws)
 
     def forward(self, batch: Batch) -> NetworkOutput:
         """See `UnfoldedNet.forward`."""
@@ -244,7 +285,7 @@ class PgdNet(UnfoldedNet):
         b = to_real((batch.y @ batch.h.conj()) / scale[:, None, None])
         diagonal = gram.diagonal(dim1=1, dim2=2).real
         error = (noise_var[:, None] / (diagonal + noise_var[:, None]) / 2).repeat(1, 2)[:, None, :]
-        product = self._linear_part(gram / scale[:, None, None])
+        product, rest = self._linear_part(gram / scale[:, None, None])
         gradient_step = self.gradient_step(root)[:, None, None, :]
 
         x = torch.zeros_like(b)
@@ -262,7 +303,7 @@ class PgdNet(UnfoldedNet):
         soft = self._posterior_mean(
             x.detach() if self.soft_threshold else x, self.output_variance(root)[..., None] * error
         )
-        return NetworkOutput(x, [x, soft] if self.soft_threshold else [soft], intermediate, activations)
+        return NetworkOutput(x, [x, soft] if self.soft_threshold else [soft], intermediate, activations, rest)
 
 
 def build(config: Config, quantized: bool) -> UnfoldedNet:

@@ -3,7 +3,7 @@
 
 A run is a directory with `checkpoint.pt`. A run that was interrupted goes on from there, and ends bit for bit as one
 that was not: the checkpoint holds the state of the one random generator as well. (With the same torch, number of
-threads and processor.)
+threads and processor.) Batches are drawn on the CPU, so that they are the same where a GPU computes.
 """
 
 from __future__ import annotations
@@ -29,14 +29,20 @@ from .batches import Batch, draw_batch, recorded_packets
 from .config import Config, ConfigError, Stage
 from .mmd import MmdLoss
 from .networks import NetworkOutput, UnfoldedNet, build
+from .quantizers import PACT_DECAY
 
-__all__ = ["CHECKPOINT", "STAGES", "Run", "TrainingInterruptedError", "train"]
+__all__ = ["CHECKPOINT", "NO_PART_IN_TWIN", "STAGES", "Run", "TrainingInterruptedError", "train"]
 
 CHECKPOINT = "checkpoint.pt"
 STAGES = ("full_precision", "quantized")
 CHECKPOINT_SECONDS = 30.0
 HISTORY_ITERATIONS = 25
 CLIP_NORM = 1.0
+CALIBRATION_BATCHES = 16
+CALIBRATION_SEED = 2_000_000
+NO_PART_IN_TRAINING = frozenset({"name", "evaluation", "candidates"})
+NO_PART_IN_TWIN = NO_PART_IN_TRAINING | {"activation_bits", "matrix_bits", "quantized", "quantizer", "mmd"}
+"""Keys of the configuration that the full-precision twin does not depend on."""
 
 
 class TrainingInterruptedError(Exception):
@@ -51,7 +57,8 @@ class Run:
         config: what to train.
         twin, network: the full-precision network and the quantized one.
         mmd: once the second stage has begun.
-        generator: the one source of randomness.
+        generator: the one source of randomness, but for the batches of a calibration.
+        device: what computes.
         stage, iteration: how far it got; the stages are those of `STAGES`.
         history: means over `HISTORY_ITERATIONS` iterations each: stage, iteration, loss, mse, mmd.
         seconds: spent in training.
@@ -62,6 +69,7 @@ class Run:
     network: UnfoldedNet
     generator: torch.Generator
     packets: Tensor | None
+    device: torch.device
     mmd: MmdLoss | None = None
     optimizer: torch.optim.Optimizer | None = None
     stage: int = 0
@@ -82,7 +90,9 @@ class Run:
                 raise ConfigError(f"key channel.training_packets: 0 to {len(packets)} expected, got {[low, high]}")
             packets = packets[low:high]
         generator = torch.Generator().manual_seed(config.seed)
-        run = cls(config, build(config, False), build(config, True), generator, packets)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        twin, network = (build(config, quantized).to(device) for quantized in (False, True))
+        run = cls(config, twin, network, generator, packets, device)
         run.begin_stage(0)
         return run
 
@@ -93,9 +103,24 @@ class Run:
         Raises:
             ConfigError: it was another configuration's.
         """
+        return cls._restore(directory, config, NO_PART_IN_TRAINING)
+
+    @classmethod
+    def from_twin(cls, directory: Path, config: Config) -> Run:
+        """A run that is done with its first stage, which another run did in `directory`; see `train`.
+
+        It goes on as if it had trained the twin itself.
+
+        Raises:
+            ConfigError: that one was another twin.
+        """
+        return cls._restore(directory, config, NO_PART_IN_TWIN)
+
+    @classmethod
+    def _restore(cls, directory: Path, config: Config, ignored: frozenset[str]) -> Run:
         state = load_checkpoint(directory)
         stored, given = state["config"], config.to_dict()
-        keys = (stored.keys() | given.keys()) - {"evaluation"}  # which has no part in training
+        keys = (stored.keys() | given.keys()) - ignored
         different = sorted(k for k in keys if stored.get(k) != given.get(k))
         if different:
             raise ConfigError(
@@ -137,32 +162,39 @@ class Run:
         torch.save(state, temporary)
         os.replace(temporary, directory / CHECKPOINT)
 
-    @property
-    def finished(self) -> bool:
-        """Whether both stages are done."""
-        return self.stage == 1 and self.iteration >= self.config.quantized.iterations
-
     def begin_stage(self, stage: int) -> None:
         """Prepare the first or the second stage."""
         self.stage, self.iteration = stage, 0
         trained: list[nn.Module] = [self.twin]
         if stage == 1:
-            batch = self.draw()
-            self.network.start_from(self.twin, batch)
+            batch = self.draw(self.generator)
+            # other calibrations than the default have a generator of their own, so that all train on the same batches
+            source = torch.Generator().manual_seed(CALIBRATION_SEED + self.config.seed)
+            several = self.config.quantizer.start != "lsq"
+            batches = [self.draw(source) for _ in range(CALIBRATION_BATCHES)] if several else [batch]
+            self.network.start_from(self.twin, batches)
             with torch.no_grad():
-                self.mmd = MmdLoss(self.twin(batch).activations, self.config.mmd.bandwidth)
+                self.mmd = MmdLoss(self.twin(batch).activations, self.config.mmd)
             trained = [self.network, self.mmd]
         parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(parameters, lr=self._stage().learning_rate)
 
-    def draw(self) -> Batch:
-        """The next batch."""
+    def draw(self, generator: torch.Generator) -> Batch:
+        """The next batch of a generator."""
         config = self.config
-        size = config.sizes[int(torch.randint(len(config.sizes), (1,), generator=self.generator))]
+        size = config.sizes[int(torch.randint(len(config.sizes), (1,), generator=generator))]
         constellation = CONSTELLATIONS[config.constellation]
-        return draw_batch(
-            config.channel, self.packets, constellation, config.batch, size, config.snr_db, self.generator
+        batch = draw_batch(
+            config.channel,
+            self.packets,
+            constellation,
+            config.batch,
+            size,
+            config.snr_db,
+            generator,
+            config.csi_error,
         )
+        return batch.to(self.device)
 
     def step(self) -> float:
         """One iteration; returns its loss."""
@@ -170,20 +202,24 @@ class Run:
         rate = learning_rate(self._stage(), self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self.draw()
+        batch = self.draw(self.generator)
         network = self.network if self.stage else self.twin
         output = network(batch)
         mse = symbol_loss(self.config, batch, output)
-        mmd = torch.zeros(())
+        mmd = torch.zeros((), device=self.device)
         if self.mmd is not None:
             with torch.no_grad():
                 reference = self.twin(batch).activations
             mmd = self.mmd(reference, output.activations, self.generator)
         loss = mse + self.config.mmd.epsilon * mmd
+        if self.stage and self.config.quantizer.step == "pact":
+            loss = loss + PACT_DECAY * network.clip_values(batch).square().mean(0).sum()
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
         self.optimizer.step()
+        for law in network.laws().values():
+            law.constrain()
         self.iteration += 1
         values = torch.stack([loss, mse, mmd]).tolist()
         self._record(values)
@@ -203,7 +239,7 @@ class Run:
 
 def load_checkpoint(directory: Path) -> dict[str, Any]:
     """Read a checkpoint: tensors and plain values only, nothing that could execute."""
-    return torch.load(directory / CHECKPOINT, weights_only=True)
+    return torch.load(directory / CHECKPOINT, weights_only=True, map_location="cpu")
 
 
 def learning_rate(stage: Stage, iteration: int) -> float:
@@ -225,18 +261,24 @@ def symbol_loss(config: Config, batch: Batch, output: NetworkOutput) -> Tensor:
     return loss
 
 
-def train(run: Run, directory: Path) -> None:
-    """Train to the end, with a progress bar and checkpoints in `directory`.
+def train(run: Run, directory: Path, *, last_stage: int = 1, progress: bool = True) -> None:
+    """Train to the end of a stage, with checkpoints in `directory`.
+
+    Args:
+        run: what to train.
+        directory: for `Run.resume`, or after stage 0 for `Run.from_twin`.
+        last_stage: 0 trains the twin only.
+        progress: show a progress bar.
 
     Raises:
         TrainingInterruptedError: by SIGINT or SIGTERM, after the iteration under way and a checkpoint.
     """
     with _signals_noted() as stop:
         saved = time.monotonic()
-        while not run.finished:
+        while True:
             total = getattr(run.config, STAGES[run.stage]).iterations
             name = f"{run.config.name} {STAGES[run.stage]}"
-            with tqdm(total=total, initial=run.iteration, desc=name, mininterval=0.5) as bar:
+            with tqdm(total=total, initial=run.iteration, desc=name, mininterval=0.5, disable=not progress) as bar:
                 while run.iteration < total:
                     began = time.monotonic()
                     loss = run.step()
@@ -249,8 +291,9 @@ def train(run: Run, directory: Path) -> None:
                         saved = now
                     if stop.is_set():
                         raise TrainingInterruptedError
-            if run.stage == 0:
-                run.begin_stage(1)
+            if run.stage >= last_stage:
+                break
+            run.begin_stage(1)
     run.save(directory)
 
 

@@ -21,7 +21,7 @@ def test_presets_load(name):
 def test_paper_preset_is_as_published():
     paper = config.load("paper")
     assert (paper.network, paper.layers, paper.constellation, paper.sizes) == ("pgd", 5, "16qam", ((16, 16),))
-    assert (paper.proximal, paper.laws, paper.step_law, paper.mmd.bandwidth) == (
+    assert (paper.proximal, paper.laws, paper.quantizer.law, paper.mmd.bandwidth) == (
         "soft_threshold", "static", "dynamic", "descent"
     )  # fmt: skip
     epochs = paper.quantized.iterations * paper.batch[0] * paper.batch[1] / 5e4
@@ -47,6 +47,17 @@ def test_overrides():
         ("layers=true", "layers"),
         ("mmd.epsilom=1", r"mmd\.epsilom"),
         ("mmd.bandwidth=up", r"mmd\.bandwidth"),
+        ("mmd.samples=matrix", r"mmd\.samples"),
+        ("mmd.estimator=cubic", r"mmd\.estimator"),
+        ("quantizer.step=sometimes", r"quantizer\.step"),
+        ("quantizer.start=best", r"quantizer\.start"),
+        ("quantizer.law=negative", r"quantizer\.law"),
+        ("quantizer.step=fixed", r"quantizer\.law"),
+        ("step_law=static", "step_law"),
+        ("csi_error.channel=-1", r"csi_error\.channel"),
+        ("candidates=17", "candidates"),
+        ("full_precision.iterations=0", r"full_precision\.iterations"),
+        ("quantized.iterations=-1", r"quantized\.iterations"),
         ("activation_bits=9", "activation_bits"),
         ("network=mlp", "network"),
         ("proximal=soft_threshold", "proximal"),
@@ -75,3 +86,15 @@ def test_bad_files(tmp_path, text, said):
 def test_missing_file_lists_presets():
     with pytest.raises(config.ConfigError, match="admm5-16qam"):
         config.load("no-such-preset")
+
+
+def test_a_mapping_changes_what_it_names():
+    loaded = config.load("admm5-16qam", ["quantized={iterations: 7}", "quantizer={law: static}"])
+    assert (loaded.quantized.iterations, loaded.quantized.learning_rate) == (7, 0.01)
+    assert loaded.quantizer == config.Quantizer(law="static")
+
+
+def test_candidates_are_admm_net_s():
+    assert config.load("admm5-16qam", ["candidates=16"]).candidates == 16
+    with pytest.raises(config.ConfigError, match="key candidates"):
+        config.load("pgd8-16qam", ["candidates=1"])
