@@ -217,7 +217,8 @@ void Channels::quantize(int c, const LayerValues &values, const Rows &of) {
     const float to_llr = static_cast<float>(distance * distance / (256 * values.output_variance));
     const std::size_t first = static_cast<std::size_t>(c) * stride();
     for (int i = 0; i < rows(); ++i)
-        integers_.llr_scale[first + i] = to_llr * of.precision[i];
+        integers_.llr_scale[first + i] =
+            to_llr * of.precision[i] / (1 + network_.output_spread * of.diagonal[i] * of.diagonal[i]);
     if (!network_.candidates)
         return;
     const std::int32_t metric_limit = rescale_max(network_.num_levels() - 1, metric_matrix_max);

@@ -20,6 +20,7 @@ struct Network {
     int matrix_max = 127;       // largest matrix entry, 2^(W-1) - 1
     float matrix_clip = 1;      // largest entry that is represented, over the largest of its row
     bool stream_steps = false;  // each stream's activations have a step of their own
+    float output_spread = 0;    // row i has (1 + output_spread P_ii^2) times the output variance
     int candidates = 0;         // second guesses that are tried for each vector, 0 to max_candidates
     std::vector<Prox> prox;     // one per layer
 

@@ -61,6 +61,7 @@ def random_model(
         law(0.1, 3.0),
         tuple(layer() for _ in range(int(rng.integers(1, 7)))),
         law(0.5, 5.0) if network == "admm" else None,
+        output_spread=float(rng.uniform(0, 4)) if network == "admm" else 0.0,
         matrix_clip=float(rng.choice([1.0, rng.uniform(0.1, 1)])),
         stream_steps=network == "admm" and bool(rng.integers(2)),
         candidates=int(rng.integers(1, 17)) if candidates and network == "admm" else 0,

@@ -139,8 +139,9 @@ def draw_batch(
         share = csi_error.channel * torch.rand(count, generator=generator)
         variance = share * noise_var / num_tx
         h = h + variance.sqrt()[:, None, None] * complex_normal((count, num_rx, num_tx), generator)
-    if csi_error.snr_bias_db:
-        offset = csi_error.snr_bias_db * (2 * torch.rand(count, generator=generator) - 1)
+    low, high = csi_error.snr_bias_db
+    if low < high:
+        offset = low + (high - low) * torch.rand(count, generator=generator)
     told = noise_var * (1 + share) / 10 ** (offset / 10)
     if packets is not None:  # a packet's power is 1, and what an error adds to it the same on all its subcarriers
         snr = nominal + 10 * torch.log10((1 + variance) / (1 + share)) + offset

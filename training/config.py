@@ -87,11 +87,11 @@ class CsiError:
     """What the receiver gets wrong in training, drawn for each channel; 0 draws nothing. See `gr_kaq.link.CsiError`.
 
     Args:
-        snr_bias_db: the estimated SNR is off by up to this much, either way.
+        snr_bias_db: lowest and highest difference of the estimated and the true SNR.
         channel: highest error variance of an entry of the channel estimate, in units of noise_var / num_tx.
     """
 
-    snr_bias_db: float = 0.0
+    snr_bias_db: tuple[float, float] = (0.0, 0.0)
     channel: float = 0.0
 
 
@@ -227,7 +227,6 @@ class Config:
                 raise ConfigError(f"key {key}: has to be at least 1")
         not_negative: dict[str, float] = {
             "quantized.iterations": self.quantized.iterations,
-            "csi_error.snr_bias_db": self.csi_error.snr_bias_db,
             "csi_error.channel": self.csi_error.channel,
         }
         for key, value in not_negative.items():
@@ -235,6 +234,8 @@ class Config:
                 raise ConfigError(f"key {key}: has to be at least 0")
         if self.snr_db[0] >= self.snr_db[1]:
             raise ConfigError("key snr_db: the first value has to be below the second")
+        if self.csi_error.snr_bias_db[0] > self.csi_error.snr_bias_db[1]:
+            raise ConfigError("key csi_error.snr_bias_db: the first value has to be at most the second")
         if not 0 <= self.channel.correlation < 1:
             raise ConfigError("key channel.correlation: has to be at least 0 and below 1")
         if (self.channel.kind == "recorded") != (self.channel.file is not None):

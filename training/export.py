@@ -13,7 +13,7 @@ from gr_kaq.model_file import DetectorModel, Layer
 from gr_kaq.model_file import Law as FileLaw
 
 from .config import Config
-from .networks import CLIP_RANGE, Law, UnfoldedNet
+from .networks import CLIP_RANGE, AdmmNet, Law, UnfoldedNet
 
 __all__ = ["detector_model"]
 
@@ -40,6 +40,7 @@ def detector_model(config: Config, network: UnfoldedNet) -> DetectorModel:
         output_variance=shared["output_variance"],
         layers=tuple(layers),
         regularization=shared.get("regularization"),
+        output_spread=round(max(0.0, float(network.output_spread)), 6) if isinstance(network, AdmmNet) else 0.0,
         matrix_clip=round(float(network.matrix_clip.detach().clamp(*CLIP_RANGE)), 6) if quantized else 1.0,
         stream_steps=quantized and config.quantizer.streams == "own",
         candidates=config.candidates,

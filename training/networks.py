@@ -141,6 +141,8 @@ class UnfoldedNet(nn.Module):
         own = self.laws()
         for name, law in twin.laws().items():
             own[name].load_state_dict(law.state_dict())
+        if isinstance(self, AdmmNet) and isinstance(twin, AdmmNet):
+            self.output_spread.data.copy_(twin.output_spread)
         with torch.no_grad():
             outputs = [twin(batch) for batch in batches]
             layers = zip(*(output.activations for output in outputs), strict=True)
@@ -231,6 +233,7 @@ class AdmmNet(UnfoldedNet):
         self.dual_step = Law(num_layers, 2.0, 0.0, 64.0, config.laws)
         self.relaxation = Law(num_layers, 1.0, 0.0, 2.0, config.laws)
         self.regularization = Law(1, 3.5, 0.05, 100.0, config.laws)
+        self.output_spread = nn.Parameter(torch.ones(()))
 
     def forward(self, batch: Batch) -> NetworkOutput:
         """See `UnfoldedNet.forward`."""
@@ -257,7 +260,8 @@ class AdmmNet(UnfoldedNet):
             x = b + moved
             intermediate.append(z)
             activations.append(used)
-        soft = self._posterior_mean(x, self.output_variance(root)[..., None] * error)
+        spread = 1 + self.output_spread.clamp_min(0) * diagonal.square()
+        soft = self._posterior_mean(x, self.output_variance(root)[..., None] * error * spread)
         return NetworkOutput(x, [soft], intermediate, activations, rest)
 
 

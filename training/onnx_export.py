@@ -375,6 +375,9 @@ class _Layers:
             per_bit.append(add("Sub", *nearest))
         output_variance = float(self._values.output_variance[0])
         scale = add("Mul", "precision", 1 / (2 * self._half_distance**2 * output_variance))
+        if self._model.output_spread:
+            square = add("Mul", add("Mul", "diagonal", "diagonal"), self._model.output_spread)
+            scale = add("Div", scale, add("Add", square, 1.0))
         scaled = add("Mul", add("Concat", *per_bit, axis=2), add("Unsqueeze", scale, integers([-1])))
         # (T, n, m) -> (T, in phase or quadrature, num_tx, m) -> (T, num_tx, m, 2): even bits from the in-phase part
         m = constellation.bits_per_dimension

@@ -23,12 +23,12 @@ template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
 kaq::Network make_network(const std::string &type, int bits_per_dimension, float half_distance, int activation_max,
-                          int matrix_max, float matrix_clip, bool stream_steps, int candidates,
+                          int matrix_max, float matrix_clip, bool stream_steps, float output_spread, int candidates,
                           const std::vector<int> &prox) {
     if ((type != "admm" && type != "pgd") || bits_per_dimension < 1 || bits_per_dimension > 4 || activation_max < 1 ||
         activation_max > 127 || matrix_max < 1 || matrix_max > 127 || !(matrix_clip > 0 && matrix_clip <= 1) ||
-        candidates < 0 || candidates > kaq::max_candidates || (type == "pgd" && (candidates || stream_steps)) ||
-        prox.empty())
+        !(output_spread >= 0) || candidates < 0 || candidates > kaq::max_candidates ||
+        (type == "pgd" && (candidates || stream_steps)) || prox.empty())
         throw std::invalid_argument("not a network that the kernels know");
     kaq::Network network;
     network.type = type == "admm" ? kaq::NetworkType::admm : kaq::NetworkType::pgd;
@@ -38,6 +38,7 @@ kaq::Network make_network(const std::string &type, int bits_per_dimension, float
     network.matrix_max = matrix_max;
     network.matrix_clip = matrix_clip;
     network.stream_steps = stream_steps;
+    network.output_spread = output_spread;
     network.candidates = candidates;
     for (const int p : prox)
         network.prox.push_back(static_cast<kaq::Prox>(p));
@@ -278,7 +279,7 @@ PYBIND11_MODULE(_kernel, module) {
     py::class_<kaq::Network>(module, "Network")
         .def(py::init(&make_network), py::arg("type"), py::arg("bits_per_dimension"), py::arg("half_distance"),
              py::arg("activation_max"), py::arg("matrix_max"), py::arg("matrix_clip"), py::arg("stream_steps"),
-             py::arg("candidates"), py::arg("prox"));
+             py::arg("output_spread"), py::arg("candidates"), py::arg("prox"));
     py::class_<kaq::Channels>(module, "Channels")
         .def_property_readonly("instruction_set", [](const kaq::Channels &c) { return c.kernel().name; })
         .def_property_readonly("integers", &get_integers)

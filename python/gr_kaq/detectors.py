@@ -20,7 +20,7 @@ from . import full_precision, integer_reference, linear, model_file, native
 from .constellation import Constellation, constellation_named
 from .detection import Detection, PreparedChannels
 from .model_file import DetectorModel
-from .preparation import Preparation, prepare
+from .preparation import Preparation, output_error, prepare
 from .quantization import quantize_channels, quantize_estimates, quantize_matched, state_unit
 from .signal_model import noise_var_from_snr, snr_from_noise_var
 
@@ -172,7 +172,7 @@ class _FullPrecisionChannels(_FloatChannels):
     def __init__(self, detector: UnfoldedDetector, prepared: Preparation):
         with np.errstate(divide="ignore"):
             error = detector.constellation.half_distance**2 / prepared.precision
-        super().__init__(detector, (error * prepared.values.output_variance[:, None]).astype(np.float32))
+        super().__init__(detector, (error * output_error(detector.model, prepared)).astype(np.float32))
         self._model, self._prepared = detector.model, prepared
 
     def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:

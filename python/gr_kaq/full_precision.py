@@ -98,7 +98,9 @@ def _metric(model: DetectorModel, gram: Float, t: Float, matched: Float) -> Floa
     return (s * (s @ gram - 2 * matched)).sum(axis=-1)
 
 
-def _admm(model: DetectorModel, prepared: Preparation, b: NDArray, pins: tuple[NDArray[np.intp], Float] | None) -> Float:
+def _admm(
+    model: DetectorModel, prepared: Preparation, b: NDArray, pins: tuple[NDArray[np.intp], Float] | None
+) -> Float:
     matrix = _whole(prepared.diagonal, prepared.off_diagonal)
     half_distance, num_levels = model.constellation.half_distance, model.constellation.num_levels
     values = prepared.values

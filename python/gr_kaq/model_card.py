@@ -60,6 +60,7 @@ def facts(model: DetectorModel) -> dict[str, Any]:
         "matrix_bits": model.matrix_bits,
         "matrix_clip": model.matrix_clip,
         "stream_steps": model.stream_steps,
+        "output_spread": model.output_spread,
         "candidates": model.candidates,
         "max_num_rx": model.max_num_rx,
         "max_num_tx": model.max_num_tx,
@@ -179,6 +180,10 @@ def _laws(model: DetectorModel) -> Iterator[str]:
         if law is not None:
             values = [f"{getattr(end, name)[0]:.3g}" for end in ends]
             yield f"| {LAW_MEANINGS[name]} | {_sign(law.alpha)} | {' | '.join(values)} |"
+    if model.output_spread:
+        yield ""
+        yield f"In row i the output's variance is (1 + {model.output_spread:.3g} P_ii^2) times that, P_ii being the"
+        yield "diagonal entry of rho (G + rho I)^-1."
 
 
 def _sign(alpha: float) -> str:

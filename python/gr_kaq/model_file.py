@@ -78,7 +78,8 @@ class DetectorModel:
         candidates: how many second guesses are tried for each vector, see docs/design.md.
         max_num_rx, max_num_tx, min_rx_per_tx: antenna counts that the detector accepts.
         snr_range_db: SNR that training covered. Laws are evaluated at the SNR clipped to it.
-        output_variance: error variance of the output over the linear estimate's, scales the LLRs.
+        output_variance: error variance of the output over the linear estimate's, scales the LLRs;
+        output_spread: it is (1 + output_spread P_ii^2) times that in row i, P_ii the row's `Preparation.diagonal`.
         layers: K layers.
         regularization: ADMM-Net's rho over noise_var.
         training: what it was trained on, free form.
@@ -97,6 +98,7 @@ class DetectorModel:
     output_variance: Law
     layers: tuple[Layer, ...]
     regularization: Law | None = None
+    output_spread: float = 0.0
     matrix_clip: float = 1.0
     stream_steps: bool = False
     candidates: int = 0
@@ -217,6 +219,7 @@ def _from_document(document: Any, origin: str) -> DetectorModel:
         output_variance=Law(**document["output_variance"]),
         layers=tuple(Layer(**{k: Law(**law) for k, law in layer.items()}) for layer in document["layers"]),
         regularization=Law(**document["regularization"]) if "regularization" in document else None,
+        output_spread=float(document.get("output_spread", 0.0)),
         matrix_clip=float(bits.get("matrix_clip", 1.0)),
         stream_steps=bits.get("stream_steps", False),
         candidates=int(document.get("candidates", 0)),
@@ -256,6 +259,8 @@ def _to_document(model: DetectorModel) -> dict[str, Any]:
     }
     if model.regularization is not None:
         document["regularization"] = law(model.regularization)
+    if model.output_spread:
+        document["output_spread"] = round(float(model.output_spread), 6)
     if model.candidates:
         document["candidates"] = model.candidates
     return document

@@ -148,6 +148,7 @@ def _network(model: DetectorModel) -> Any:
         2 ** (model.matrix_bits - 1) - 1,
         model.matrix_clip,
         model.stream_steps,
+        model.output_spread,
         model.candidates,
         prox,
     )

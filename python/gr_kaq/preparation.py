@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .model_file import DetectorModel, Law
 
-__all__ = ["LayerValues", "Metric", "Preparation", "layer_values", "prepare"]
+__all__ = ["LayerValues", "Metric", "Preparation", "layer_values", "output_error", "prepare"]
 
 REGULARIZATION_FLOOR = 1e-5
 """noise_var is taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
@@ -142,6 +142,11 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
     front[dead], diagonal[dead], off_diagonal[dead], precision[dead] = 0.0, 0.0, 0.0, 0.0
     metric = Metric(matched_filter, *_split(normalised)) if model.candidates else None
     return Preparation(front, diagonal, off_diagonal, precision, values, metric)
+
+
+def output_error(model: DetectorModel, prepared: Preparation) -> Float:
+    """Error variance of the output over the linear estimate's, (C, n): larger where a stream is known badly."""
+    return prepared.values.output_variance[:, None] * (1 + model.output_spread * prepared.diagonal**2)
 
 
 def _split(matrix: NDArray) -> tuple[Float, Float]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .model_file import DetectorModel
-from .preparation import Preparation
+from .preparation import Preparation, output_error
 
 __all__ = [
     "HALF_DISTANCE",
@@ -140,7 +140,6 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
         ramp = np.clip(prepared.precision[:, None, :] / np.where(variance > 0, variance, 1.0), 1.0, INT16_MAX / 512)
         slope = np.where(variance > 0, 512 * ramp, 0.0)
     threshold = none() if values.threshold is None else per_channel(values.threshold) / unit
-    output_variance = np.broadcast_to(values.output_variance, (num_channels,))[:, None]
     return IntegerChannels(
         matrix=matrix,
         diagonal=_integer(Q15 * diagonal, -INT16_MAX, INT16_MAX).astype(np.int16),
@@ -150,7 +149,7 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
         threshold=_integer(threshold, 0, INT16_MAX).astype(np.int16),
         first_gain=_integer(Q15 * per_channel(first_gain), -INT16_MAX, INT16_MAX).astype(np.int16),
         second_gain=_integer(Q15 * second_gain, -INT16_MAX, INT16_MAX).astype(np.int16),
-        llr_scale=(prepared.precision / (256 * output_variance)).astype(np.float32),
+        llr_scale=(prepared.precision / (256 * output_error(model, prepared))).astype(np.float32),
         metric=_quantize_metric(model, prepared),
     )
 

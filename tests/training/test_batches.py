@@ -62,7 +62,7 @@ def test_recorded_packets_share_the_snr_of_the_packet(tmp_path):
 def test_estimation_errors_are_the_link_s():
     given = (Channel(), None, CONSTELLATIONS["qpsk"], (4000, 2), (6, 4), (10, 20))
     perfect = draw_batch(*given, generator())
-    wrong = draw_batch(*given, generator(), CsiError(3.0, 2.0))
+    wrong = draw_batch(*given, generator(), CsiError((-3.0, 3.0), 2.0))
     assert torch.equal(perfect.y, wrong.y) and torch.equal(perfect.x, wrong.x)
     # the receiver believes its own estimate
     expected = snr_from_noise_var(wrong.h.numpy(), wrong.noise_var.numpy())
@@ -83,7 +83,7 @@ def test_estimation_errors_are_the_link_s():
 def test_no_estimation_errors_draw_nothing():
     given = (Channel(), None, CONSTELLATIONS["qpsk"], (8, 2), (6, 4), (10, 20))
     states = []
-    for error in (CsiError(), CsiError(snr_bias_db=1.0)):
+    for error in (CsiError(), CsiError(snr_bias_db=(-1.0, 1.0))):
         source = generator()
         draw_batch(*given, source, error)
         states.append(source.get_state())
@@ -99,7 +99,7 @@ def test_estimation_errors_of_recorded_packets(tmp_path):
     channel = Channel("recorded", file=str(path), training_packets=(0, 1))
     packets = recorded_packets(channel, (3, 2))
     given = (channel, packets, CONSTELLATIONS["qpsk"], (20_000, 1), (3, 2), (0, 0.001))
-    batch = draw_batch(*given, generator(), CsiError(snr_bias_db=2.0, channel=1.0))
+    batch = draw_batch(*given, generator(), CsiError(snr_bias_db=(-2.0, 2.0), channel=1.0))
     # what an estimate of the whole packet would say: noise_var is 2 at 0 dB, so an entry of error variance share
     for low, high in ((1.5, 2.0), (3.0, 4.0)):
         chosen = (batch.noise_var > low) & (batch.noise_var < high)
