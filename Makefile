@@ -12,16 +12,16 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 APT_PACKAGES := gnuradio gnuradio-dev pybind11-dev g++ cmake make libboost-test-dev \
     python3-numpy python3-zmq python3-jsonschema python3-yaml python3-tqdm python3-threadpoolctl python3-matplotlib \
-    gir1.2-gtk-3.0 python3-pytest python3-hypothesis python3-venv clang-format
+    gir1.2-gtk-3.0 python3-scipy python3-pytest python3-hypothesis python3-venv clang-format
 
 CMAKE_FLAGS ?=
 RUN := PYTHONPATH=$(BUILD)/test_modules $(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long bench train lint format install uninstall clean
+.PHONY: help setup build demo test test-long bench train compare report report-quick onnx lint format install uninstall clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## Install the Debian or Ubuntu packages that are missing
 	@missing=$$(for p in $(APT_PACKAGES); do \
@@ -58,6 +58,26 @@ bench: build  ## Measure kernel and flowgraph side by side: out/throughput.json
 train: $(VENV)/.complete build  ## Train and export a detector: make train CONFIG=training/configs/NAME.yaml
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training train $(CONFIG) --output out/training
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training export out/training/$(basename $(notdir $(CONFIG)))
+
+compare: $(VENV)/.complete build  ## Train quantization methods side by side: training/comparisons/methods.yaml
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training compare training/comparisons/methods.yaml --jobs $(JOBS)
+
+# Sionna's detectors and its LDPC code are what the report compares with. Its metadata asks for a NumPy that GNU Radio of
+# Debian 12 does not run with, so what it needs is installed by name.
+$(VENV)/.sionna: $(VENV)/.complete
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps sionna-no-rt==2.2.0 importlib_resources==7.1.0
+	@touch $@
+
+report: $(VENV)/.sionna build  ## Measure what is missing and write docs/report (some two hours from scratch)
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m benchmarks.report --jobs $(JOBS)
+
+report-quick: $(VENV)/.complete build  ## The same with tiny budgets, in minutes: out/report-quick
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m benchmarks.report --quick --fresh --jobs $(JOBS)
+
+NAME ?= admm5-16qam
+SNR ?= 10 15 20
+onnx: $(VENV)/.complete build  ## Export a detector to ONNX: make onnx NAME=admm5-16qam SNR="10 15 20"
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.onnx_export $(NAME) --snr $(SNR) --output out/onnx
 
 lint: $(VENV)/.complete  ## Check formatting, style and types
 	$(VENV)/bin/ruff format --check

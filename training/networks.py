@@ -125,7 +125,9 @@ class UnfoldedNet(nn.Module):
         if self.step is not None and config.quantizer.step == "fixed":
             self.step.requires_grad_(False)
         self.own_steps = quantized and config.quantizer.streams == "own"
-        self.matrix_clip = nn.Parameter(torch.ones(()), requires_grad=config.quantizer.matrix_clip == "learned")
+        self.matrix_clip = nn.Parameter(
+            torch.ones(()), requires_grad=quantized and config.quantizer.matrix_clip == "learned"
+        )
 
     @abstractmethod
     def forward(self, batch: Batch) -> NetworkOutput:

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Markdown of the report: tables, figures, numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from .statistics import Interval, Rate
+
+__all__ = ["decibels", "figure", "joined", "rate", "table"]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; no rows, no table."""
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines]) if lines else ""
+
+
+def figure(name: str, caption: str) -> str:
+    """A plot in images/, with its caption under it."""
+    return f"![{caption}](images/{name}.png)\n\n*{caption}*"
+
+
+def joined(*parts: str) -> str:
+    """Paragraphs, empty ones left out."""
+    return "\n\n".join(part for part in parts if part)
+
+
+def rate(value: Rate | None) -> str:
+    """A rate with its interval; below one error, its upper end."""
+    if value is None or not value.trials:
+        return "-"
+    low, high = value.interval()
+    return f"{value.value:.2e} [{low:.1e}, {high:.1e}]" if value.errors else f"< {high:.0e}"
+
+
+def decibels(value: Interval | None) -> str:
+    """dB with interval; a dash where a curve does not reach the level."""
+    if value is None:
+        return "-"
+    return str(value) if math.isfinite(value.low) else f"{value.value:+.2f} (one seed)"

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which detectors the report is about. A name that `gr_kaq.list_detectors()` does not have is left out."""
+
+from __future__ import annotations
+
+import gr_kaq
+
+FLAGSHIP = "search10-16qam"
+GENERAL_16QAM = (FLAGSHIP, "search10-16qam-w4", "admm5-16qam", "admm5-16qam-w2")
+"""Detectors for every size, the flagship first: the first that is installed is `ours` in comparisons."""
+GENERAL = {
+    "qpsk": ("search10-qpsk", "search10-qpsk-w4", "admm5-qpsk"),
+    "16qam": GENERAL_16QAM,
+    "64qam": ("search10-64qam", "search10-64qam-w4", "admm5-64qam"),
+}
+CODED = {
+    "16qam": (FLAGSHIP, "admm5-16qam"),
+    "64qam": ("search10-64qam", "admm5-64qam"),
+}
+TALL_16QAM = "pgd8-16qam"
+"""For twice as many antennas as streams."""
+MEASURED_16QAM = "measured-3x2-16qam"
+"""Trained on the recording that ships."""
+
+LMMSE = "lmmse"
+EP, KBEST = "sionna-ep10", "sionna-kbest64"
+PEERS = {EP: "Sionna EP x10", KBEST: "Sionna K-best 64"}
+"""Sionna's detectors by their names in `peers`, and what they are called here."""
+
+
+def installed(*names: str) -> list[str]:
+    """Those of the names that this installation has, in their order."""
+    present = set(gr_kaq.list_detectors())
+    return [name for name in names if name in present]
+
+
+def label(name: str) -> str:
+    """What a plot or table calls a detector."""
+    if name == LMMSE:
+        return "LMMSE"
+    if name in PEERS:
+        return PEERS[name]
+    return f"{name.removesuffix('-fp')}, full precision" if name.endswith("-fp") else name

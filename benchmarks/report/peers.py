@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sionna's MIMO detectors behind `gr_kaq.detectors.Detector`, so that they see the same transmissions as ours.
+
+Sionna (Apache-2.0) is an optional dependency: `pip install --no-deps sionna-no-rt==2.2.0 importlib_resources`, next to
+torch. Without `--no-deps` pip would fetch NumPy 2, with which GNU Radio 3.10 does not load; these parts of Sionna run
+with NumPy 1.24. The detectors are used as they ship (`sionna.phy.mimo`), with three things to know:
+
+- K-best runs in its complex form; `use_real_rep=True` scales 16-QAM points by sqrt(3/4) in Sionna 2.2.
+- K-best detects the stream with the weakest column first. `sionna-kbest64-reversed` is the same with the strongest one
+  first, which comes close to maximum likelihood.
+- A peer that has only LLRs to say is given the hard decisions as its symbols.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gr_kaq.constellation import Constellation, constellation_named
+from gr_kaq.detection import Detection, PreparedChannels
+from gr_kaq.detectors import Detector
+
+__all__ = ["PEERS", "SIONNA_VERSION", "PeersUnavailableError", "load_peer", "sionna_module"]
+
+SIONNA_VERSION = "2.2.0"
+VECTORS_PER_CALL = 2048  # EP's matrices of so many vectors fit the processor's caches and little memory
+
+
+class PeersUnavailableError(RuntimeError):
+    """Sionna or torch is missing; the message says what to install."""
+
+
+def sionna_module(name: str) -> Any:
+    """Import `sionna.phy.NAME`.
+
+    Raises:
+        PeersUnavailableError: it, or what it needs, is not installed.
+    """
+    try:
+        return importlib.import_module(f"sionna.phy.{name}")
+    except ImportError as error:
+        raise PeersUnavailableError(
+            f"Sionna's detectors and decoders are left out ({error}); to have them: "
+            f"pip install torch && pip install --no-deps sionna-no-rt=={SIONNA_VERSION} importlib_resources"
+        ) from None
+
+
+def load_peer(name: str, constellation: str) -> Detector:
+    """One of `PEERS` for a constellation.
+
+    Raises:
+        ValueError: no such peer or constellation.
+        PeersUnavailableError: Sionna is not installed.
+    """
+    if name not in PEERS:
+        raise ValueError(f"no peer {name!r}; one of {', '.join(PEERS)} expected")
+    return SionnaDetector(name, constellation_named(constellation), sionna_module("mimo"))
+
+
+class SionnaDetector(Detector):
+    """A detector of `sionna.phy.mimo` in single precision on the CPU.
+
+    Args:
+        name: one of `PEERS`.
+        constellation: what every stream carries.
+        mimo: the module `sionna.phy.mimo`.
+    """
+
+    def __init__(self, name: str, constellation: Constellation, mimo: Any):
+        self.name, self.constellation = name, constellation
+        self._peer, self._mimo = PEERS[name], mimo
+        self._made: dict[int, Any] = {}  # by num_tx, which K-best has to know
+
+    def check_size(self, num_rx: int, num_tx: int) -> None:
+        if not num_rx >= num_tx >= 1:
+            raise ValueError(f"detector {self.name} needs num_rx >= num_tx >= 1; got num_rx={num_rx}, num_tx={num_tx}")
+
+    def _prepare(
+        self, h: NDArray[np.complex64], noise_var: NDArray[np.float64], snr_db: NDArray[np.float64]
+    ) -> PreparedChannels:
+        num_tx = h.shape[-1]
+        if num_tx not in self._made:
+            self._made[num_tx] = self._peer.make(self._mimo, self.constellation.bits_per_symbol, num_tx)
+        return _SionnaChannels(self.constellation, self._made[num_tx], h, noise_var, self._peer.prior)
+
+
+class _SionnaChannels(PreparedChannels):
+    """Sionna has no form in which vectors share a channel: H is repeated for each of them.
+
+    y = H x + n is handed over as Q^H y = R x + Q^H n with H = Q R, divided by the noise's standard deviation. That is a
+    sufficient statistic with white noise again, and spares Sionna a num_rx x num_rx noise covariance per vector.
+    """
+
+    def __init__(
+        self,
+        constellation: Constellation,
+        detector: Any,
+        h: NDArray[np.complex64],
+        noise_var: NDArray[np.float64],
+        prior: bool,
+    ):
+        q, r = np.linalg.qr(h.astype(np.complex128))
+        scale = 1 / np.sqrt(np.maximum(noise_var, 1e-12))[:, None, None]
+        self._filters = (q.conj() * scale).astype(np.complex64)  # (C, num_rx, num_tx): y @ this is (Q^H y)^T
+        self._r = (r * scale).astype(np.complex64)
+        self._constellation, self._detector, self._prior = constellation, detector, prior
+
+    def detect(self, y: NDArray[np.complex64]) -> Detection:
+        torch = importlib.import_module("torch")
+        num_tx = self._r.shape[-1]
+        num_vectors = y.shape[1]
+        received = (y @ self._filters).reshape(-1, num_tx)
+        finite = np.isfinite(received).all(axis=-1)
+        received[~finite] = 0
+        llrs = np.empty((len(received), num_tx, self._constellation.bits_per_symbol), np.float32)
+        covariance = torch.eye(num_tx, dtype=torch.complex64)
+        # K-best's LLRs would be compiled otherwise, which takes longer than a short run
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            for start in range(0, len(received), VECTORS_PER_CALL):
+                part = slice(start, min(start + VECTORS_PER_CALL, len(received)))
+                channel = np.arange(part.start, part.stop) // num_vectors
+                arguments = [torch.from_numpy(received[part]), torch.from_numpy(self._r[channel])]
+                arguments.append(covariance.expand(len(channel), -1, -1))
+                if self._prior:
+                    arguments.append(torch.zeros(llrs[part].shape))
+                llrs[part] = self._detector(*arguments).numpy()
+        llrs[~finite] = 0
+        bits = (llrs > 0).astype(np.uint8)
+        symbols = self._constellation.modulate(bits.reshape(len(bits), -1))
+        symbols[~finite] = 0
+        shape = (*y.shape[:2], num_tx)
+        return Detection(symbols.reshape(shape), llrs.reshape(*shape, -1), int(np.count_nonzero(~finite)))
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How one of Sionna's detectors is made.
+
+    Args:
+        make: of the module, the bits per symbol and num_tx.
+        prior: whether it takes LLRs that are known before.
+    """
+
+    make: Callable[[Any, int, int], Any]
+    prior: bool = False
+
+
+def _k_best(mimo: Any, bits_per_symbol: int, num_tx: int, k: int, reverse: bool = False) -> Any:
+    kind = _reversed_k_best(mimo) if reverse else mimo.KBestDetector
+    return kind("bit", num_tx, k, constellation_type="qam", num_bits_per_symbol=bits_per_symbol, device="cpu")
+
+
+def _reversed_k_best(mimo: Any) -> Any:
+    """Sionna's K-best with the order of its columns reversed: the strongest is detected first."""
+    torch = importlib.import_module("torch")
+
+    class ReversedKBest(mimo.KBestDetector):
+        def _preprocessing(self, y: Any, h: Any, s: Any) -> tuple[Any, Any, Any]:
+            # as KBestDetector's own of Sionna 2.2, for noise that is white already, but for `descending`
+            order = (h.abs() ** 2).sum(dim=-2).argsort(dim=-1, descending=False)
+            h = torch.gather(h, -1, order.unsqueeze(-2).expand_as(h))
+            lower, _ = torch.linalg.cholesky_ex(h.mH @ h)
+            matched = h.mH @ y.unsqueeze(-1)
+            return torch.linalg.solve_triangular(lower, matched, upper=False).squeeze(-1), lower.mH, order
+
+    return ReversedKBest
+
+
+PEERS = {
+    "sionna-ep10": Peer(lambda mimo, bits, num_tx: mimo.EPDetector("bit", bits, l=10, device="cpu")),
+    "sionna-mmse-pic3": Peer(
+        lambda mimo, bits, num_tx: mimo.MMSEPICDetector(
+            "bit", num_iter=3, constellation_type="qam", num_bits_per_symbol=bits, device="cpu"
+        ),
+        prior=True,
+    ),
+    "sionna-kbest16": Peer(lambda mimo, bits, num_tx: _k_best(mimo, bits, num_tx, 16)),
+    "sionna-kbest64": Peer(lambda mimo, bits, num_tx: _k_best(mimo, bits, num_tx, 64)),
+    "sionna-kbest64-reversed": Peer(lambda mimo, bits, num_tx: _k_best(mimo, bits, num_tx, 64, reverse=True)),
+}
+"""Peers by name, quickest first but for K-best 16."""

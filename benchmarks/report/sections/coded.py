@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Block error rates behind a channel code: whether the LLRs are worth what they claim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .. import coded, plots
+from .. import markdown as md
+from ..names import CODED, EP, LMMSE, label
+from ..names import installed as installed_names
+from ..points import run_points
+from ..settings import Settings
+from ..simulate import missing_peers
+from ..statistics import Crossing, Interval, Rate, crossing, distance
+
+TITLE = "Coded block error rate"
+
+LEVEL = 0.1
+LINKS: dict[str, tuple[float, ...]] = {
+    "iid-16x16-16qam": (11.5, 12, 12.5, 13, 13.5, 14.5),
+    "iid-16x16-64qam": (18, 18.5, 19, 19.5, 20.5, 21.5),
+    "umi-64x16-16qam": (6, 6.5, 7, 7.5, 8.5),
+    "umi-64x16-64qam": (11.5, 12, 12.5, 13, 14),
+    "umi-16x4-16qam": (2.5, 3, 3.5, 4, 4.5),
+    "umi-16x4-64qam": (7.5, 8, 8.5, 9, 9.5),
+}
+QUICK_LINKS: dict[str, tuple[float, ...]] = {"iid-16x16-16qam": (11, 14)}
+WITH_PEER = ("iid-16x16-16qam", "iid-16x16-64qam")
+"""The links at which Sionna's EP, which is slow, is measured too."""
+
+
+def block_errors(job: dict[str, Any]) -> dict[str, Any]:
+    """One link and SNR; see `coded.measure`."""
+    link = coded.CODED_LINKS[job["link"]]
+    detectors = [coded.load(name, link.constellation) for name in job["detectors"]]
+    limits = {key: job[key] for key in ("min_block_errors", "max_blocks", "seed")}
+    coded.BLOCKS_PER_DRAW = job["blocks_per_draw"]  # decoding takes most of the time, in quick mode too
+    return {"rows": coded.measure(detectors, link, job["snr_db"], **limits)}
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+    """Block error rates of every link; nothing without Sionna, whose code it is."""
+    reason = missing_peers()
+    jobs = []
+    for name, snrs in () if reason else settings.pick(LINKS, QUICK_LINKS).items():
+        ours = installed_names(*CODED[coded.CODED_LINKS[name].constellation])
+        detectors = [*settings.pick(ours, ours[:1]), LMMSE]
+        detectors += [EP] if name in WITH_PEER and not settings.quick else []
+        for snr_db in snrs:
+            jobs.append(
+                {
+                    "link": name,
+                    "snr_db": float(snr_db),
+                    "detectors": detectors,
+                    "min_block_errors": settings.pick(100, 10),
+                    "max_blocks": settings.pick(1024, 64),
+                    "blocks_per_draw": settings.pick(1024, 64),
+                    "seed": settings.seed,
+                }
+            )
+    results = run_points(settings, "coded", block_errors, jobs)
+    return {"missing": reason, "points": [{**job, **result} for job, result in zip(jobs, results, strict=True)]}
+
+
+def links(data: dict[str, Any]) -> list[str]:
+    """Links that were measured."""
+    return list(dict.fromkeys(point["link"] for point in data["points"]))
+
+
+def curve(data: dict[str, Any], link: str, detector: str) -> tuple[list[float], list[Rate]]:
+    """SNRs and block error rates."""
+    points = sorted((p for p in data["points"] if p["link"] == link), key=lambda p: p["snr_db"])
+    found = [(p["snr_db"], row) for p in points for row in p["rows"] if row["detector"] == detector]
+    return [snr for snr, _ in found], [Rate(row["block_errors"], row["blocks"]) for _, row in found]
+
+
+def detectors(data: dict[str, Any], link: str) -> list[str]:
+    """What was measured on a link."""
+    return next(p["detectors"] for p in data["points"] if p["link"] == link)
+
+
+def needed(data: dict[str, Any], link: str, detector: str) -> Crossing | None:
+    """SNR at the block error rate `LEVEL`."""
+    return crossing(*curve(data, link, detector), LEVEL)
+
+
+def gain(data: dict[str, Any], link: str, detector: str) -> Interval | None:
+    """dB that LMMSE needs more."""
+    return distance(needed(data, link, detector), needed(data, link, LMMSE))
+
+
+def plot(data: dict[str, Any], folder: Path) -> list[str]:
+    """Block error rate versus SNR."""
+    names = links(data)
+    if not names:
+        return []
+    figure, axes = plots.axes(len(names), width=4.6, height=4.2)
+    for axis, link in zip(axes[0], names, strict=True):
+        plots.ber_axis(axis, link.replace("-", ", "), "block error rate")
+        for detector in detectors(data, link):
+            snrs, rates = curve(data, link, detector)
+            plots.curve(axis, snrs, list(rates), plots.style(detector, detectors(data, link)), label(detector))
+        axis.axhline(LEVEL, color="0.4", linewidth=0.8)
+        plots.legend(axis, loc="lower left")
+    return [plots.save(figure, folder, "coded")]
+
+
+def markdown(data: dict[str, Any]) -> str:
+    """SNR at 10 % block error rate, and the gain over LMMSE."""
+    if data["missing"]:
+        return f"Not measured: {data['missing']}."
+    rows = []
+    for link in links(data):
+        for detector in detectors(data, link):
+            where = needed(data, link, detector)
+            cell = "-" if where is None else f"{where.snr_db:.2f}"
+            gained = "-" if detector == LMMSE else md.decibels(gain(data, link, detector))
+            rates = " ".join(
+                f"{snr:g}: {rate.value:.1e}" for snr, rate in zip(*curve(data, link, detector), strict=True)
+            )
+            rows.append([link, label(detector), cell, gained, rates])
+    return md.joined(
+        f"5G LDPC code, rate 1/2, {coded.CODED_BITS} coded bits in a block of one stream, Sionna's encoder and "
+        f"belief-propagation decoder ({coded.DECODER_ITERATIONS} iterations), max-log LLRs as the detectors give "
+        f"them. H is independent on each of 24 subcarriers (i.i.d.), or that of one drop at 8 subcarriers (UMi).",
+        md.figure("coded", "block error rate versus SNR"),
+        md.table(["link", "detector", f"SNR (dB) at {LEVEL:g}", "dB better than LMMSE", "SNR: block error rate"], rows),
+    )

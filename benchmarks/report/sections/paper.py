@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The paper's figure 4: PGD-Net as published in full precision, with plain quantization-aware training, with KAQ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .. import markdown as md
+from .. import plots
+from ..comparisons import log_ber, of, over_seeds, paired, ratio, run, snrs
+from ..plots import Style
+from ..settings import Settings
+from .methods import KAQ, QAT, convergence_axis, look, ratio_text, seed_curve, widths
+
+TITLE = "The paper's figure 4"
+
+COMPARISON = "paper"
+QUICK = (
+    "seeds=[1, 2]",
+    "bits=[8]",
+    "base.full_precision.iterations=40",
+    "base.quantized.iterations=30",
+    "base.evaluation={snr_db: [10, 20], min_errors: 30, max_bits: 20000}",
+)
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+    """Run the comparison where that is due."""
+    return {"cells": run(settings, COMPARISON, settings.pick((), QUICK))}
+
+
+def plot(data: dict[str, Any], folder: Path) -> list[str]:
+    """BER versus SNR, and convergence, for each width."""
+    cells = data["cells"]
+    order = widths(cells)
+    figure, axes = plots.axes(len(order), 2, width=5.0, height=4.0)
+    for column, bits in enumerate(order):
+        axis = axes[0][column]
+        plots.ber_axis(axis, f"PGD-Net as published, 16x16, W{bits}A{bits}")
+        for method, name in ((QAT, "QAT, static step"), (KAQ, "KAQ as published")):
+            seed_curve(axis, of(cells, method, bits), look(method), name)
+        seed_curve(axis, of(cells, KAQ, bits), Style("#000000", "", "-"), "full precision", "full_precision")
+        seed_curve(axis, of(cells, KAQ, bits), Style("#000000", "x", "--"), "LMMSE", "lmmse")
+        plots.legend(axis, loc="lower left")
+        convergence_axis(axes[1][column], cells, bits, (KAQ, QAT))
+    return [plots.save(figure, folder, "paper-figure4")]
+
+
+def markdown(data: dict[str, Any]) -> str:
+    """The plot, and BER with paired ratios."""
+    cells = data["cells"]
+    rows = []
+    for bits in widths(cells):
+        kaq, qat = of(cells, KAQ, bits), of(cells, QAT, bits)
+        for snr in snrs(kaq):
+
+            def rate(chosen: list[dict[str, Any]], detector: str, snr: float = snr) -> str:
+                return ratio_text(ratio(over_seeds(chosen, log_ber(snr, detector))))
+
+            against = ratio(paired(kaq, qat, log_ber(snr)))
+            row = [f"W{bits}A{bits}", f"{snr:g}", rate(kaq, "lmmse"), rate(kaq, "full_precision")]
+            rows.append([*row, rate(qat, "quantized"), rate(kaq, "quantized"), ratio_text(against)])
+    iterations = cells[0]["history"][-1][0] if cells else 0
+    return md.joined(
+        "The preset `paper`: scalar parameters, soft threshold, five layers, SNR 0 to 25 dB, Adam 1e-3 halved every "
+        f"ten epochs. The quantized stage ran for {iterations} iterations; the preset's 50 epochs of 5e4 samples in "
+        "batches of 128 are 19550. KAQ as published: dynamic step, MMD with epsilon 0.1 and a bandwidth that is "
+        "learned by descent. QAT: the same without MMD, with a static step. Intervals are Student's t over the seeds.",
+        md.figure("paper-figure4", "BER versus SNR of the published network, and its training error"),
+        md.table(["width", "SNR (dB)", "LMMSE", "full precision", "QAT", "KAQ", "KAQ / QAT"], rows),
+    )
