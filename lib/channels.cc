@@ -9,6 +9,7 @@
 namespace kaq {
 namespace {
 
+constexpr float soft_limit = 0.27f; // as in preparation.py
 constexpr int vectors_at_once = 32; // what the stages hand to each other stays in the first-level cache
 
 std::int32_t to_integer(double x, double low, double high) {
@@ -41,6 +42,7 @@ Channels::Channels(Network network, const Kernel &kernel, int num_channels, int 
         integers_.metric_matrix.resize(c * rows() * s);
         integers_.metric_rescale.resize(c * s);
         integers_.metric_diagonal.resize(c * s);
+        integers_.metric_soft_first.resize(c);
         matched_filter_.resize(filter_.size());
         metric_packed_.resize(c * metric_packed_bytes_);
     }
@@ -221,6 +223,10 @@ void Channels::quantize(int c, const LayerValues &values, const Rows &of) {
             to_llr * of.precision[i] / (1 + network_.output_spread * of.diagonal[i] * of.diagonal[i]);
     if (!network_.candidates)
         return;
+    float error = 0;
+    for (int i = 0; i < rows(); ++i)
+        error += 1 / (static_cast<float>(distance * distance) * of.precision[i]);
+    integers_.metric_soft_first[c] = error > soft_limit * static_cast<float>(rows());
     const std::int32_t metric_limit = rescale_max(network_.num_levels() - 1, metric_matrix_max);
     for (int i = 0; i < rows(); ++i) {
         integers_.metric_rescale[first + i] =
@@ -238,13 +244,16 @@ void Channels::filter(int c, const ReceivedView &received, int num_vectors, std:
     kernel_.filter(filter_.data() + place, num_rx_, stride(), received, num_vectors, b, finite);
 }
 
-void Channels::layers(int c, const std::int16_t *b, const std::int16_t *matched, std::int16_t *t,
-                      int num_vectors) const {
+const std::int16_t *Channels::layers(int c, const std::int16_t *b, const std::int16_t *matched, std::int16_t *t,
+                                     std::int16_t *first, int num_vectors) const {
     const IntegerChannel integers = channel(c);
     const std::byte *packed = packed_.data() + c * packed_bytes_;
     kernel_.layers(network_, integers, packed, b, stride(), nullptr, t, num_vectors);
     if (!network_.candidates)
-        return;
+        return t;
+    const std::int16_t *soft = integers_.metric_soft_first[c] ? first : t;
+    if (soft == first)
+        std::copy_n(t, static_cast<std::size_t>(num_vectors) * stride(), first);
     alignas(64) std::int16_t candidates[max_candidates * max_rows];
     std::int32_t metrics[max_candidates];
     Pin pins[max_candidates];
@@ -262,6 +271,7 @@ void Channels::layers(int c, const std::int16_t *b, const std::int16_t *matched,
                 std::copy_n(candidates + m * stride(), stride(), t);
             }
     }
+    return soft;
 }
 
 void Channels::filter(const InputView &input, int num_vectors, std::int16_t *b, std::int16_t *matched,
@@ -273,10 +283,15 @@ void Channels::filter(const InputView &input, int num_vectors, std::int16_t *b, 
     }
 }
 
-void Channels::layers(const std::int16_t *b, const std::int16_t *matched, std::int16_t *t, int num_vectors) const {
+void Channels::layers(const std::int16_t *b, const std::int16_t *matched, std::int16_t *t, std::int16_t *soft,
+                      int num_vectors) const {
+    const std::size_t size = static_cast<std::size_t>(num_vectors) * stride();
     for (int c = 0; c < num_channels_; ++c) {
-        const std::size_t first = static_cast<std::size_t>(c) * num_vectors * stride();
-        layers(c, b + first, matched ? matched + first : nullptr, t + first, num_vectors);
+        const std::size_t place = c * size;
+        const std::int16_t *from =
+            layers(c, b + place, matched ? matched + place : nullptr, t + place, soft + place, num_vectors);
+        if (from != soft + place)
+            std::copy_n(from, size, soft + place);
     }
 }
 
@@ -284,6 +299,7 @@ std::size_t Channels::detect(const InputView &input, const OutputView &output, i
     alignas(64) std::int16_t b[vectors_at_once * max_rows];
     alignas(64) std::int16_t matched[vectors_at_once * max_rows];
     alignas(64) std::int16_t t[vectors_at_once * max_rows];
+    alignas(64) std::int16_t first_run[vectors_at_once * max_rows];
     alignas(64) std::int32_t llr[4 * max_rows];
     bool finite[vectors_at_once];
     const int bits = network_.bits_per_dimension, n = num_tx_;
@@ -296,9 +312,9 @@ std::size_t Channels::detect(const InputView &input, const OutputView &output, i
         for (int first = 0; first < num_vectors; first += vectors_at_once) {
             const int count = std::min(vectors_at_once, num_vectors - first);
             filter(c, received.from(first), count, b, matched, finite);
-            layers(c, b, matched, t, count);
+            const std::int16_t *soft = layers(c, b, matched, t, first_run, count);
             for (int v = 0; v < count; ++v) {
-                std::int16_t *estimate = t + v * stride();
+                const std::int16_t *estimate = t + v * stride();
                 const float scale = finite[v] ? 1.0f : 0.0f;
                 num_invalid += !finite[v];
                 const std::ptrdiff_t place = c * output.channel_stride + (first + v) * output.vector_stride;
@@ -306,7 +322,7 @@ std::size_t Channels::detect(const InputView &input, const OutputView &output, i
                     output.symbols[j][place] = {estimate[j] * unit * scale, estimate[n + j] * unit * scale};
                 if (!output.llrs)
                     continue;
-                kernel_.llrs(network_, stride(), estimate, llr);
+                kernel_.llrs(network_, stride(), soft + v * stride(), llr);
                 const std::ptrdiff_t llr_place = c * output.llr_channel_stride + (first + v) * output.llr_vector_stride;
                 for (int j = 0; j < n; ++j)
                     for (int bit = 0; bit < bits; ++bit) {

@@ -5,6 +5,7 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "aligned.h"
 #include "kernel.h"
@@ -35,6 +36,7 @@ struct IntegerArrays {
     AlignedVector<std::int16_t> diagonal, slope, inverse_step, threshold, first_gain, second_gain, metric_diagonal;
     AlignedVector<std::int32_t> rescale, metric_rescale;
     AlignedVector<float> llr_scale;
+    std::vector<std::uint8_t> metric_soft_first; // whether LLRs are those of the first run
 };
 
 class Channels {
@@ -53,7 +55,9 @@ public:
     // The integer stages alone, for the tests of bit-exactness; [num_channels][num_vectors][stride()].
     // `matched` is nullptr for a network without candidates.
     void filter(const InputView &input, int num_vectors, std::int16_t *b, std::int16_t *matched, bool *finite) const;
-    void layers(const std::int16_t *b, const std::int16_t *matched, std::int16_t *t, int num_vectors) const;
+    // `soft` is what the LLRs are computed from.
+    void layers(const std::int16_t *b, const std::int16_t *matched, std::int16_t *t, std::int16_t *soft,
+                int num_vectors) const;
 
     // Lay out the matrices for the kernel, after `integers()` were written.
     void pack();
@@ -74,8 +78,10 @@ private:
     void quantize(int c, const LayerValues &values, const Rows &rows);
     void filter(int c, const ReceivedView &received, int num_vectors, std::int16_t *b, std::int16_t *matched,
                 bool *finite) const;
-    // The layers, and once more for each candidate.
-    void layers(int c, const std::int16_t *b, const std::int16_t *matched, std::int16_t *t, int num_vectors) const;
+    // The layers, and once more for each candidate. Returns what the LLRs are computed from: t, or `first`, which then
+    // holds the first run's.
+    const std::int16_t *layers(int c, const std::int16_t *b, const std::int16_t *matched, std::int16_t *t,
+                               std::int16_t *first, int num_vectors) const;
 
     Network network_;
     const Kernel &kernel_;

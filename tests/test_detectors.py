@@ -90,6 +90,25 @@ def test_candidates_find_what_one_run_misses(bits):
     assert rates[1] < 0.5 * rates[0]
 
 
+@pytest.mark.parametrize("backend", ["native", "reference", "float"])
+def test_llrs_are_the_first_run_s_where_many_vectors_fit(backend):
+    """A decoder gains more from a run that says where it is in doubt; where few vectors fit, the best is as sure."""
+    model = admm_model(bits=None if backend == "float" else 8)
+    rng = np.random.default_rng(13)
+    for snr_db, first in ((8.0, True), (25.0, False)):
+        _, y, h, noise_var = random_link(rng, model, 100, 4, 8, 8, snr_db)
+        one, many = (
+            UnfoldedDetector(dataclasses.replace(model, candidates=m), backend).detect(
+                y, h, noise_var=np.full(100, noise_var)
+            )
+            for m in (0, 8)
+        )
+        assert not np.array_equal(one.symbols, many.symbols)
+        assert np.array_equal(one.llrs, many.llrs) == first
+        decided = model.constellation.decide(many.symbols).reshape(many.llrs.shape)
+        assert (np.mean((many.llrs > 0) != decided) < 1e-3) == (not first)
+
+
 def test_more_candidates_than_rows():
     """One stream has two rows, so two guesses are all there is."""
     model = dataclasses.replace(admm_model(), candidates=16)

@@ -33,11 +33,12 @@ SIZES = [(1, 1), (2, 1), (3, 2), (2, 2), (4, 4), (8, 8), (16, 4), (16, 16), (18,
 
 
 def assert_equal(model, channels, b, matched=None):
-    t = integer_reference.detect(model, channels, b, matched)
-    llrs = integer_reference.llrs(model.constellation, t)
+    t, soft = integer_reference.detect(model, channels, b, matched)
+    llrs = integer_reference.llrs(model.constellation, soft)
     for instruction_set in INSTRUCTION_SETS:
-        native_t, native_llrs = native.run_layers(model, channels, b, matched, instruction_set)
+        native_t, native_soft, native_llrs = native.run_layers(model, channels, b, matched, instruction_set)
         np.testing.assert_array_equal(native_t, t, err_msg=instruction_set)
+        np.testing.assert_array_equal(native_soft, soft, err_msg=instruction_set)
         np.testing.assert_array_equal(native_llrs, llrs, err_msg=instruction_set)
 
 
@@ -93,7 +94,12 @@ def integer_metric(draw, model, c: int, n: int) -> IntegerMetric:
     matrix = draw(-127, 127, c, n, n).astype(np.int8)
     matrix[:, np.arange(n), np.arange(n)] = 0
     rescale_max = (2**31 - 1 - 2**11) // (127 * (model.constellation.num_levels - 1) * (n - 1))
-    return IntegerMetric(matrix, draw(0, rescale_max, c, n).astype(np.int32), draw(0, INT16_MAX, c, n).astype(np.int16))
+    return IntegerMetric(
+        matrix,
+        draw(0, rescale_max, c, n).astype(np.int32),
+        draw(0, INT16_MAX, c, n).astype(np.int16),
+        draw(0, 1, c).astype(np.bool_),
+    )
 
 
 @settings(max_examples=150, deadline=None)

@@ -29,6 +29,7 @@ def detector_model(config: Config, network: UnfoldedNet) -> DetectorModel:
     layers = []
     for k in range(config.layers):
         layers.append(Layer(**{name: per_layer[k] for name, per_layer in laws.items() if k < len(per_layer)}))
+    spread = max(0.0, float(network.output_spread.detach())) if isinstance(network, AdmmNet) else 0.0
     return DetectorModel(
         name=config.name if quantized else config.name + "-fp",
         network=config.network,
@@ -40,7 +41,7 @@ def detector_model(config: Config, network: UnfoldedNet) -> DetectorModel:
         output_variance=shared["output_variance"],
         layers=tuple(layers),
         regularization=shared.get("regularization"),
-        output_spread=round(max(0.0, float(network.output_spread)), 6) if isinstance(network, AdmmNet) else 0.0,
+        output_spread=round(spread, 6),
         matrix_clip=round(float(network.matrix_clip.detach().clamp(*CLIP_RANGE)), 6) if quantized else 1.0,
         stream_steps=quantized and config.quantizer.streams == "own",
         candidates=config.candidates,

@@ -142,6 +142,7 @@ void visit_integers(kaq::Channels &channels, Visitor visit) {
     visit(arrays.metric_matrix, "metric_matrix", {c, n, n}, stride);
     visit(arrays.metric_rescale, "metric_rescale", {c, n}, stride);
     visit(arrays.metric_diagonal, "metric_diagonal", {c, n}, stride);
+    visit(arrays.metric_soft_first, "metric_soft_first", {c}, static_cast<int>(c));
 }
 
 py::dict get_integers(kaq::Channels &channels) {
@@ -175,19 +176,21 @@ kaq::AlignedVector<std::int16_t> padded(const kaq::Channels &channels, const Arr
     return to;
 }
 
-// t from b and, for a network with candidates, the matched filter's output; all (C, T, n)
-Array<std::int16_t> run_layers(const kaq::Channels &channels, const Array<std::int16_t> &b,
-                               const std::optional<Array<std::int16_t>> &matched) {
+// t and soft from b and, for a network with candidates, the matched filter's output; all (C, T, n)
+py::tuple run_layers(const kaq::Channels &channels, const Array<std::int16_t> &b,
+                     const std::optional<Array<std::int16_t>> &matched) {
     require(matched.has_value() == (channels.network().candidates > 0), "matched: for a network with candidates");
     require(!matched || matched->ndim() < 2 || matched->shape(1) == b.shape(1), "b and matched of one shape expected");
     const auto in = padded(channels, b);
     const auto matched_in = matched ? padded(channels, *matched) : kaq::AlignedVector<std::int16_t>();
-    kaq::AlignedVector<std::int16_t> out(in.size());
+    kaq::AlignedVector<std::int16_t> out(in.size()), soft(in.size());
     {
         py::gil_scoped_release release;
-        channels.layers(in.data(), matched_in.data(), out.data(), static_cast<int>(b.shape(1)));
+        channels.layers(in.data(), matched_in.data(), out.data(), soft.data(), static_cast<int>(b.shape(1)));
     }
-    return unpadded<std::int16_t>(out, {b.shape(0), b.shape(1), b.shape(2)}, channels.stride());
+    const std::vector<py::ssize_t> shape{b.shape(0), b.shape(1), b.shape(2)};
+    return py::make_tuple(unpadded<std::int16_t>(out, shape, channels.stride()),
+                          unpadded<std::int16_t>(soft, shape, channels.stride()));
 }
 
 // Integer LLRs (count, bits_per_dimension, n) of t (count, n)

@@ -144,16 +144,16 @@ class _FloatChannels(PreparedChannels):
         self._variance = variance[:, None, :]  # (C, 1, n)
 
     @abstractmethod
-    def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:
-        """(C, T, num_rx) -> (C, T, n)."""
+    def _estimate(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """(C, T, num_rx) -> the estimates for symbols and for LLRs, (C, T, n)."""
 
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         num_tx = self._variance.shape[-1] // 2
         with np.errstate(invalid="ignore", over="ignore"):
-            t = self._estimate(y)
-        finite = np.isfinite(t).all(axis=-1)
-        t = np.where(finite[..., None], t, 0).astype(np.float32)
-        llrs = _interleave(full_precision.llrs(self._constellation, t, self._variance), num_tx)
+            t, soft = self._estimate(y)
+        finite = np.isfinite(t).all(axis=-1) & np.isfinite(soft).all(axis=-1)
+        t, soft = (np.where(finite[..., None], x, 0).astype(np.float32) for x in (t, soft))
+        llrs = _interleave(full_precision.llrs(self._constellation, soft, self._variance), num_tx)
         llrs[~finite] = 0
         return Detection(_complex(t, num_tx), llrs, int(finite.size - np.count_nonzero(finite)))
 
@@ -163,9 +163,10 @@ class _LinearChannels(_FloatChannels):
         super().__init__(detector, np.tile(variance, 2))
         self._filters = filters.swapaxes(-1, -2)
 
-    def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:
+    def _estimate(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         estimates = y @ self._filters
-        return np.concatenate([estimates.real, estimates.imag], axis=-1)
+        t = np.concatenate([estimates.real, estimates.imag], axis=-1)
+        return t, t
 
 
 class _FullPrecisionChannels(_FloatChannels):
@@ -175,7 +176,7 @@ class _FullPrecisionChannels(_FloatChannels):
         super().__init__(detector, (error * output_error(detector.model, prepared)).astype(np.float32))
         self._model, self._prepared = detector.model, prepared
 
-    def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:
+    def _estimate(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         return full_precision.detect(self._model, self._prepared, y)
 
 
@@ -187,8 +188,8 @@ class _ReferenceChannels(PreparedChannels):
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         b, finite = quantize_estimates(self._model, self._prepared, y)
         matched = quantize_matched(self._model, self._prepared, y)
-        t = integer_reference.detect(self._model, self._channels, b, matched)
-        llrs = integer_reference.llrs(self._model.constellation, t).astype(np.float32)
+        t, soft = integer_reference.detect(self._model, self._channels, b, matched)
+        llrs = integer_reference.llrs(self._model.constellation, soft).astype(np.float32)
         llrs *= self._channels.llr_scale[:, None, :, None]
         num_tx = b.shape[-1] // 2
         symbols = _complex(t * np.float32(state_unit(self._model)), num_tx)

@@ -23,7 +23,7 @@ def ramp(t: Float, slope: Float, half_distance: float, num_levels: int) -> Float
     return threshold + np.clip(slope * (t - threshold), -half_distance, half_distance)
 
 
-def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexfloating]) -> Float:
+def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexfloating]) -> tuple[Float, Float]:
     """Run the K layers in single precision, and once more for each candidate.
 
     Args:
@@ -32,12 +32,11 @@ def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexflo
         y: (C, T, num_rx).
 
     Returns:
-        (C, T, n): the estimate on which the bits are decided.
+        t and soft, (C, T, n): the estimate on which the bits are decided, and that which the LLRs are computed from.
     """
     b = _filtered(prepared.filter, y)
-    if model.network == "pgd":
-        return _pgd(model, prepared, b)
-    best = _admm(model, prepared, b, None)
+    first: Float = _pgd(model, prepared, b) if model.network == "pgd" else _admm(model, prepared, b, None)
+    best = soft = first
     if prepared.metric is not None:
         matched = _filtered(prepared.metric.filter, y)
         gram = _whole(prepared.metric.diagonal, prepared.metric.off_diagonal)
@@ -48,7 +47,8 @@ def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexflo
             better = metric < best_metric
             best = np.where(better[..., None], candidate, best)
             best_metric = np.where(better, metric, best_metric)
-    return best
+        soft = np.where(prepared.metric.soft_first[:, None, None], first, best)
+    return best, soft
 
 
 def _filtered(filters: NDArray[np.complex128], y: NDArray[np.complexfloating]) -> Float:

@@ -61,7 +61,7 @@ def soft_threshold(r: Int, threshold: Int) -> Int:
 
 def detect(
     model: DetectorModel, channels: IntegerChannels, b: NDArray[np.int16], matched: NDArray[np.int16] | None = None
-) -> NDArray[np.int16]:
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Run the K integer layers, and once more for each candidate.
 
     Args:
@@ -71,11 +71,12 @@ def detect(
         matched: int16 (C, T, n), the matched filter's output in gradient units; for a model with candidates.
 
     Returns:
-        int16 (C, T, n): the estimate on which the bits are decided, in state units.
+        t and soft, int16 (C, T, n), in state units: the estimate on which the bits are decided, and that which the LLRs
+        are computed from. They differ with candidates only, where `IntegerMetric.soft_first` says so.
     """
-    if model.network == "pgd":
-        return _pgd(model, channels, b).astype(np.int16)
-    best = _admm(model, channels, b, None)
+    first = (_pgd(model, channels, b) if model.network == "pgd" else _admm(model, channels, b, None)).astype(np.int16)
+    best = first.astype(np.int32)
+    soft = first
     if model.candidates:
         assert matched is not None and channels.metric is not None
         best_metric = _metric(model, channels.metric, best, matched)
@@ -85,7 +86,8 @@ def detect(
             better = metric < best_metric
             best = np.where(better[..., None], candidate, best)
             best_metric = np.where(better, metric, best_metric)
-    return best.astype(np.int16)
+        soft = np.where(channels.metric.soft_first[:, None, None], first, best.astype(np.int16))
+    return best.astype(np.int16), soft
 
 
 def levels(model: DetectorModel, t: Int) -> Int:

@@ -85,6 +85,8 @@ class NativeChannels(PreparedChannels):
         arrays = dict(self._channels.integers)
         names = [field.name for field in dataclasses.fields(IntegerMetric) if _METRIC + field.name in arrays]
         metric = IntegerMetric(**{name: arrays.pop(_METRIC + name) for name in names}) if names else None
+        if metric is not None:
+            metric = dataclasses.replace(metric, soft_first=metric.soft_first.astype(np.bool_))
         return IntegerChannels(**arrays, metric=metric)
 
     def filter(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.int16] | None, NDArray[np.bool_]]:
@@ -123,15 +125,15 @@ def run_layers(
     b: NDArray[np.int16],
     matched: NDArray[np.int16] | None,
     instruction_set: str,
-) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-    """The integer layers and LLRs alone: `integer_reference.detect` and `integer_reference.llrs` of its result."""
+) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int32]]:
+    """The integer stages alone: t and soft of `integer_reference.detect`, and `integer_reference.llrs` of soft."""
     arrays = dict(vars(channels))
     if (metric := arrays.pop("metric")) is not None:
         arrays |= {_METRIC + name: array for name, array in vars(metric).items()}
     kernel = _extension().from_integers(_network(model), instruction_set, arrays)
-    t = kernel.layers(b, matched)
-    llrs = kernel.llrs(t.reshape(-1, t.shape[-1]))
-    return t, np.moveaxis(llrs, 1, -1).reshape(*t.shape, -1)
+    t, soft = kernel.layers(b, matched)
+    llrs = kernel.llrs(soft.reshape(-1, soft.shape[-1]))
+    return t, soft, np.moveaxis(llrs, 1, -1).reshape(*t.shape, -1)
 
 
 def _network(model: DetectorModel) -> Any:

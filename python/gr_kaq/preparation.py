@@ -20,6 +20,11 @@ __all__ = ["LayerValues", "Metric", "Preparation", "layer_values", "output_error
 REGULARIZATION_FLOOR = 1e-5
 """noise_var is taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
 
+SOFT_LIMIT = 0.27
+"""Where the linear estimate's mean error variance exceeds this times half_distance^2 (16x16, 16-QAM: below 16.5 dB), a
+model with candidates takes its LLRs from the first run. Many vectors then fit the received one about equally well; the
+best fit is the better decision still, but a decoder gains more from the first run, which says where it is in doubt."""
+
 Float = NDArray[np.float64]
 
 
@@ -48,11 +53,13 @@ class Metric:
         filter: (C, num_tx, num_rx) complex, c H^H.
         diagonal: (C, n), of c G.
         off_diagonal: (C, n, n), the rest of c G.
+        soft_first: (C,), whether LLRs are those of the first run.
     """
 
     filter: NDArray[np.complex128]
     diagonal: Float
     off_diagonal: Float
+    soft_first: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,11 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
     precision = np.tile(model.constellation.half_distance**2 / error_variance, 2)
     dead = ~alive
     front[dead], diagonal[dead], off_diagonal[dead], precision[dead] = 0.0, 0.0, 0.0, 0.0
-    metric = Metric(matched_filter, *_split(normalised)) if model.candidates else None
+    metric = None
+    if model.candidates:
+        with np.errstate(divide="ignore"):
+            soft_first = np.mean(1 / precision, axis=-1) > SOFT_LIMIT
+        metric = Metric(matched_filter, *_split(normalised), soft_first)
     return Preparation(front, diagonal, off_diagonal, precision, values, metric)
 
 

@@ -182,7 +182,10 @@ def test_another_configuration_does_not_resume(tmp_path):
         {"quantizer": Quantizer("fixed", "percentile", "static"), "activation_bits": 4},
         {"quantizer": Quantizer("lsq", "lsq", "static"), "mmd": Mmd(0.1, samples="scalar"), "activation_bits": 3},
         {"quantizer": Quantizer("pact", "minmax", "static"), "mmd": Mmd(0.1, estimator="linear")},
-        {"quantizer": Quantizer("straight_through", "mse", "dynamic_positive"), "csi_error": CsiError((-3.0, 3.0), 1.0)},
+        {
+            "quantizer": Quantizer("straight_through", "mse", "dynamic_positive"),
+            "csi_error": CsiError((-3.0, 3.0), 1.0),
+        },
     ],
 )
 def test_every_kind_of_run_trains(tmp_path, changes):
