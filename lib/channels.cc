@@ -9,7 +9,7 @@
 namespace kaq {
 namespace {
 
-constexpr float soft_limit = 0.27f; // as in preparation.py
+constexpr float soft_limit = 0.27f, search_limit = 0.37f; // as in preparation.py
 constexpr int vectors_at_once = 32; // what the stages hand to each other stays in the first-level cache
 
 std::int32_t to_integer(double x, double low, double high) {
@@ -43,6 +43,7 @@ Channels::Channels(Network network, const Kernel &kernel, int num_channels, int 
         integers_.metric_rescale.resize(c * s);
         integers_.metric_diagonal.resize(c * s);
         integers_.metric_soft_first.resize(c);
+        integers_.metric_searched.resize(c);
         matched_filter_.resize(filter_.size());
         metric_packed_.resize(c * metric_packed_bytes_);
     }
@@ -227,6 +228,7 @@ void Channels::quantize(int c, const LayerValues &values, const Rows &of) {
     for (int i = 0; i < rows(); ++i)
         error += 1 / (static_cast<float>(distance * distance) * of.precision[i]);
     integers_.metric_soft_first[c] = error > soft_limit * static_cast<float>(rows());
+    integers_.metric_searched[c] = error <= search_limit * static_cast<float>(rows());
     const std::int32_t metric_limit = rescale_max(network_.num_levels() - 1, metric_matrix_max);
     for (int i = 0; i < rows(); ++i) {
         integers_.metric_rescale[first + i] =
@@ -249,7 +251,7 @@ const std::int16_t *Channels::layers(int c, const std::int16_t *b, const std::in
     const IntegerChannel integers = channel(c);
     const std::byte *packed = packed_.data() + c * packed_bytes_;
     kernel_.layers(network_, integers, packed, b, stride(), nullptr, t, num_vectors);
-    if (!network_.candidates)
+    if (!network_.candidates || !integers_.metric_searched[c])
         return t;
     const std::int16_t *soft = integers_.metric_soft_first[c] ? first : t;
     if (soft == first)

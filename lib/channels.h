@@ -36,7 +36,8 @@ struct IntegerArrays {
     AlignedVector<std::int16_t> diagonal, slope, inverse_step, threshold, first_gain, second_gain, metric_diagonal;
     AlignedVector<std::int32_t> rescale, metric_rescale;
     AlignedVector<float> llr_scale;
-    std::vector<std::uint8_t> metric_soft_first; // whether LLRs are those of the first run
+    // whether LLRs are those of the first run, and whether candidates are tried; one per channel
+    std::vector<std::uint8_t> metric_soft_first, metric_searched;
 };
 
 class Channels {

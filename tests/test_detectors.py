@@ -91,11 +91,11 @@ def test_candidates_find_what_one_run_misses(bits):
 
 
 @pytest.mark.parametrize("backend", ["native", "reference", "float"])
-def test_llrs_are_the_first_run_s_where_many_vectors_fit(backend):
-    """A decoder gains more from a run that says where it is in doubt; where few vectors fit, the best is as sure."""
+def test_how_much_candidates_decide_follows_the_channel(backend):
+    """Where very many vectors fit the received one, nothing; where many do, the decisions; elsewhere the LLRs too."""
     model = admm_model(bits=None if backend == "float" else 8)
     rng = np.random.default_rng(13)
-    for snr_db, first in ((8.0, True), (25.0, False)):
+    for snr_db, symbols_change, llrs_change in ((4.0, False, False), (15.0, True, False), (25.0, True, True)):
         _, y, h, noise_var = random_link(rng, model, 100, 4, 8, 8, snr_db)
         one, many = (
             UnfoldedDetector(dataclasses.replace(model, candidates=m), backend).detect(
@@ -103,10 +103,12 @@ def test_llrs_are_the_first_run_s_where_many_vectors_fit(backend):
             )
             for m in (0, 8)
         )
-        assert not np.array_equal(one.symbols, many.symbols)
-        assert np.array_equal(one.llrs, many.llrs) == first
+        symbols_changed = np.mean(np.any(one.symbols != many.symbols, axis=-1)) > 0.03
+        # at 15 dB, the LLRs of the best conditioned channels change too
+        llrs_changed = np.mean(np.any(one.llrs != many.llrs, (-1, -2))) > (0.1 if snr_db == 15 else 0.03)
+        assert (symbols_changed, llrs_changed) == (symbols_change, llrs_change)
         decided = model.constellation.decide(many.symbols).reshape(many.llrs.shape)
-        assert (np.mean((many.llrs > 0) != decided) < 1e-3) == (not first)
+        assert (np.mean((many.llrs > 0) != decided) < 1e-3) == (symbols_change == llrs_change)
 
 
 def test_more_candidates_than_rows():

@@ -99,6 +99,7 @@ def integer_metric(draw, model, c: int, n: int) -> IntegerMetric:
         draw(0, rescale_max, c, n).astype(np.int32),
         draw(0, INT16_MAX, c, n).astype(np.int16),
         draw(0, 1, c).astype(np.bool_),
+        draw(0, 1, c).astype(np.bool_),
     )
 
 

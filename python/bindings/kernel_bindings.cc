@@ -143,6 +143,7 @@ void visit_integers(kaq::Channels &channels, Visitor visit) {
     visit(arrays.metric_rescale, "metric_rescale", {c, n}, stride);
     visit(arrays.metric_diagonal, "metric_diagonal", {c, n}, stride);
     visit(arrays.metric_soft_first, "metric_soft_first", {c}, static_cast<int>(c));
+    visit(arrays.metric_searched, "metric_searched", {c}, static_cast<int>(c));
 }
 
 py::dict get_integers(kaq::Channels &channels) {

@@ -44,7 +44,7 @@ def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexflo
         for pins in _second_guesses(model, prepared, best):
             candidate = _admm(model, prepared, b, pins)
             metric = _metric(model, gram, candidate, matched)
-            better = metric < best_metric
+            better = (metric < best_metric) & prepared.metric.searched[:, None]
             best = np.where(better[..., None], candidate, best)
             best_metric = np.where(better, metric, best_metric)
         soft = np.where(prepared.metric.soft_first[:, None, None], first, best)

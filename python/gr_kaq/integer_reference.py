@@ -83,7 +83,7 @@ def detect(
         for pins in _second_guesses(model, channels, best):
             candidate = _admm(model, channels, b, pins)
             metric = _metric(model, channels.metric, candidate, matched)
-            better = metric < best_metric
+            better = (metric < best_metric) & channels.metric.searched[:, None]
             best = np.where(better[..., None], candidate, best)
             best_metric = np.where(better, metric, best_metric)
         soft = np.where(channels.metric.soft_first[:, None, None], first, best.astype(np.int16))

@@ -86,7 +86,8 @@ class NativeChannels(PreparedChannels):
         names = [field.name for field in dataclasses.fields(IntegerMetric) if _METRIC + field.name in arrays]
         metric = IntegerMetric(**{name: arrays.pop(_METRIC + name) for name in names}) if names else None
         if metric is not None:
-            metric = dataclasses.replace(metric, soft_first=metric.soft_first.astype(np.bool_))
+            flags = {name: getattr(metric, name).astype(np.bool_) for name in ("soft_first", "searched")}
+            metric = dataclasses.replace(metric, **flags)
         return IntegerChannels(**arrays, metric=metric)
 
     def filter(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.int16] | None, NDArray[np.bool_]]:

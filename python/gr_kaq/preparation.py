@@ -20,10 +20,11 @@ __all__ = ["LayerValues", "Metric", "Preparation", "layer_values", "output_error
 REGULARIZATION_FLOOR = 1e-5
 """noise_var is taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
 
-SOFT_LIMIT = 0.27
-"""Where the linear estimate's mean error variance exceeds this times half_distance^2 (16x16, 16-QAM: below 16.5 dB), a
-model with candidates takes its LLRs from the first run. Many vectors then fit the received one about equally well; the
-best fit is the better decision still, but a decoder gains more from the first run, which says where it is in doubt."""
+SOFT_LIMIT, SEARCH_LIMIT = 0.27, 0.37
+"""Where the linear estimate's mean error variance exceeds these times half_distance^2, many vectors fit the received
+one about equally well. Above the first (16x16, 16-QAM: below 16.5 dB) the best fit is the better decision still, but a
+decoder gains more from the first run, which says where it is in doubt: LLRs come from there. Above the second (below 14
+dB) the first run's decisions are better too, and no candidates are tried."""
 
 Float = NDArray[np.float64]
 
@@ -54,12 +55,14 @@ class Metric:
         diagonal: (C, n), of c G.
         off_diagonal: (C, n, n), the rest of c G.
         soft_first: (C,), whether LLRs are those of the first run.
+        searched: (C,), whether candidates are tried.
     """
 
     filter: NDArray[np.complex128]
     diagonal: Float
     off_diagonal: Float
     soft_first: NDArray[np.bool_]
+    searched: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -150,8 +153,8 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
     metric = None
     if model.candidates:
         with np.errstate(divide="ignore"):
-            soft_first = np.mean(1 / precision, axis=-1) > SOFT_LIMIT
-        metric = Metric(matched_filter, *_split(normalised), soft_first)
+            error = np.mean(1 / precision, axis=-1)
+        metric = Metric(matched_filter, *_split(normalised), error > SOFT_LIMIT, error <= SEARCH_LIMIT)
     return Preparation(front, diagonal, off_diagonal, precision, values, metric)
 
 

@@ -48,12 +48,14 @@ class IntegerMetric:
         rescale: int32 (C, n), Q12. From a product of `matrix` and levels to gradient units.
         diagonal: int16 (C, n), gradient units.
         soft_first: bool (C,). LLRs are those of the first run, see `preparation.SOFT_LIMIT`.
+        searched: bool (C,). Candidates are tried, see `preparation.SEARCH_LIMIT`.
     """
 
     matrix: NDArray[np.int8]
     rescale: NDArray[np.int32]
     diagonal: NDArray[np.int16]
     soft_first: NDArray[np.bool_]
+    searched: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,8 @@ def _quantize_metric(model: DetectorModel, prepared: Preparation) -> IntegerMetr
     largest = METRIC_MATRIX_MAX * (model.constellation.num_levels - 1) * max(1, n - 1)
     rescale = _integer(2**RESCALE_SHIFT * METRIC_HALF_DISTANCE * row_step, 0, _rescale_max(largest))
     diagonal = _integer(METRIC_HALF_DISTANCE * prepared.metric.diagonal, 0, INT16_MAX)
-    return IntegerMetric(matrix, rescale.astype(np.int32), diagonal.astype(np.int16), prepared.metric.soft_first)
+    flags = prepared.metric.soft_first, prepared.metric.searched
+    return IntegerMetric(matrix, rescale.astype(np.int32), diagonal.astype(np.int16), *flags)
 
 
 def _quantize_rows(
