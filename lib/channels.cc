@@ -9,7 +9,7 @@
 namespace kaq {
 namespace {
 
-constexpr float soft_limit = 0.27f, search_limit = 0.37f; // as in preparation.py
+constexpr float soft_limit = 0.27f, search_limit = 0.45f; // as in preparation.py
 constexpr int vectors_at_once = 32; // what the stages hand to each other stays in the first-level cache
 
 std::int32_t to_integer(double x, double low, double high) {

@@ -20,10 +20,10 @@ __all__ = ["LayerValues", "Metric", "Preparation", "layer_values", "output_error
 REGULARIZATION_FLOOR = 1e-5
 """noise_var is taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
 
-SOFT_LIMIT, SEARCH_LIMIT = 0.27, 0.37
+SOFT_LIMIT, SEARCH_LIMIT = 0.27, 0.45
 """Where the linear estimate's mean error variance exceeds these times half_distance^2, many vectors fit the received
 one about equally well. Above the first (16x16, 16-QAM: below 16.5 dB) the best fit is the better decision still, but a
-decoder gains more from the first run, which says where it is in doubt: LLRs come from there. Above the second (below 14
+decoder gains more from the first run, which says where it is in doubt: LLRs come from there. Above the second (below 12
 dB) the first run's decisions are better too, and no candidates are tried."""
 
 Float = NDArray[np.float64]
