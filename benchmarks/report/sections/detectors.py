@@ -42,8 +42,8 @@ def measure(settings: Settings) -> dict[str, Any]:
     budget = {
         "num_vectors": 4,
         "min_errors": settings.pick(5_000, 30),
-        "max_bits": settings.pick(20_000_000, 20_000),
-        "peer_max_bits": settings.pick(4_000_000, 10_000),
+        "max_bits": settings.pick(8_000_000, 20_000),
+        "peer_max_bits": settings.pick(2_000_000, 10_000),
         "seed": settings.seed,
         "csi": {},
     }
