@@ -377,7 +377,31 @@ def markdown(data: dict[str, Any]) -> str:
             ["width", "variant", "of", f"BER ratio at {snr:g} dB", f"dB more at BER {LEVEL:g}"],
             ablation,
         ),
+        "### Why the distribution match does not help",
+        "Mean over the seeds at the end of training: the distribution match (sum over the layers of the MMD between "
+        "the activations of the network and of its twin, at the bandwidth of each method) and the squared error of the "
+        "soft output. Where the match is weighted, the MMD falls and the squared error rises: the activations of a "
+        "quantized network that detects as well as it can are *not* distributed like its twin's. The network makes up "
+        "for coarse steps with other relaxations and dual steps, and the match holds it back from that. It compares "
+        "distributions, not the activations of the same received vector, and the squared error already determines "
+        "every parameter (some tens of numbers). What pays is where the step's law is applied: for each stream "
+        "(`kaq_streams`), whose SNR after the linear estimate differs within one channel, the dynamic step beats the "
+        "static one (`streams_static`), which it does not with one step for all streams.",
+        md.table(["width", "method", "MMD", "squared error"], _matches(cells)),
     )
+
+
+def _matches(cells: Sequence[Cell]) -> list[list[str]]:
+    """MMD and squared error at the end of training, by width and method."""
+    rows = []
+    for bits in widths(cells):
+        for method in present(cells, bits, (KAQ, "kaq_no_mmd", "kaq_eps_1", SHIPPED, "streams_mmd", "qat")):
+            ends = [cell["history"][-4:] for cell in of(cells, method, bits) if cell["history"]]
+            if not ends:
+                continue
+            mse, mmd = (sum(row[i] for end in ends for row in end) / sum(map(len, ends)) for i in (1, 2))
+            rows.append([f"W{bits}A{bits}", method, f"{mmd:.3f}", f"{mse:.4f}"])
+    return rows
 
 
 def _loss_difference(cells: Sequence[Cell], name: str, base: str, bits: int) -> str:

@@ -21,6 +21,8 @@ TITLE = "Robustness"
 
 LEVELS = (0.15, 0.1, 0.07, 0.05, 0.035, 0.02, 0.01, 0.003)
 QUICK_LEVELS = (0.1, 0.05, 0.02)
+FINE_SNRS = (17.0, 17.5, 18.0, 18.5, 19.5, 20.0, 20.5)
+"""Where detectors better than LMMSE fall through 1e-2 at 16x16, so that what an error costs can be read off."""
 COST_LEVELS = (1e-2, 1e-3)
 PERFECT = "perfect estimates"
 
@@ -93,7 +95,8 @@ def measure(settings: Settings) -> dict[str, Any]:
     jobs = []
     for row in wanted:
         own = installed(row.own) if row.own else []
-        for level, snr_db in grids[row.grid or row.name]:
+        fine = [(None, snr_db) for snr_db in settings.pick(FINE_SNRS, ())] if PERFECT in (row.name, row.grid) else []
+        for level, snr_db in [*grids[row.grid or row.name], *fine]:
             jobs.append(
                 {
                     **common,
@@ -191,6 +194,8 @@ def _plot_ratio(data: dict[str, Any], folder: Path) -> str:
         values = np.full((len(names), len(levels)), np.nan)
         for i, name in enumerate(names):
             for point in row(data, name):
+                if point["level"] is None:
+                    continue
                 own, lmmse = rate_of(point, detector), rate_of(point, LMMSE)
                 assert own is not None and lmmse is not None
                 if own.trials and lmmse.errors:
