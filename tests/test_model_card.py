@@ -51,9 +51,9 @@ def test_the_card_tells_of_sizes_bits_laws_and_limits():
     assert "activations 8 bits; matrix 8 bits" in card
     signs = re.search(r"\| step of the activations.*? \| (.*?) \|", card)[1].split()
     assert signs == ["0" if layer.step.alpha == 0 else "+-"[layer.step.alpha < 0] for layer in model.layers]
-    assert "Worse than LMMSE at 64x16, iid rayleigh: 14, 15 dB" in card
     gradient = re.search(r"\| step of the gradient.*", card)[0].split("|")[3].split()
-    assert max(map(float, gradient)) == 2.0  # as used: the law leaves its bounds
+    assert max(map(float, gradient)) <= 2.0  # as used: a law that leaves its bounds is clipped
+    assert "Worse than LMMSE at 16x16, iid rayleigh: 0, 5, 10, 15, 20, 25 dB" in model_card(load("paper-pgd5-16qam"))
 
 
 def test_the_card_shows_every_measured_point_with_its_interval_and_lmmse():
