@@ -105,11 +105,13 @@ void scatter_filter(const LinearStage &s, float *const (&from)[2], int l, float 
 
 // The complex matrix of lane l as the rows of the real-valued model.
 void scatter_matrix(const QuantizedRows &from, int num_tx, int l, int stride, std::int8_t *to) {
+    // of their own, as bytes that are written could lie anywhere
+    const std::int8_t *const real = from.off_diagonal[0] + l, *const imaginary = from.off_diagonal[1] + l;
     for (int i = 0; i < num_tx; ++i) {
         std::int8_t *upper = to + i * stride, *lower = to + (num_tx + i) * stride;
         for (int j = 0; j < num_tx; ++j) {
-            const std::size_t place = (static_cast<std::size_t>(i) * num_tx + j) * lanes + l;
-            const std::int8_t re = from.off_diagonal[0][place], im = from.off_diagonal[1][place];
+            const std::size_t place = (static_cast<std::size_t>(i) * num_tx + j) * lanes;
+            const std::int8_t re = real[place], im = imaginary[place];
             upper[j] = lower[num_tx + j] = re;
             upper[num_tx + j] = static_cast<std::int8_t>(-im);
             lower[j] = im;
@@ -207,8 +209,8 @@ void Channels::quantize(int c, const LayerValues &values, const Rows &of) {
         const double to_slope = ramp ? 512 * distance * distance / values.variance[k] : 0;
         for (int i = 0; i < rows(); ++i) {
             const std::size_t place = layer * stride() + i;
-            integers_.inverse_step[place] =
-                static_cast<std::int16_t>(to_integer(inverse_step * double{of.stream_scale[i]}, 1, 32767));
+            integers_.inverse_step[place] = static_cast<std::int16_t>(
+                network_.stream_steps ? to_integer(inverse_step * double{of.stream_scale[i]}, 1, 32767) : inverse_step);
             integers_.rescale[place] = to_integer(to_state * of.step[i], -limit, limit);
             if (admm)
                 integers_.second_gain[place] = q15(std::min(values.dual_step[k] * of.diagonal[i], 2.0) - 1);

@@ -24,6 +24,7 @@ inline const Lanes &at(const float *p, std::size_t index) {
 }
 inline Lanes all(float x) { return x - Lanes{}; }
 inline Lanes maximum(const Lanes &a, const Lanes &b) { return a > b ? a : b; }
+inline Lanes minimum(const Lanes &a, const Lanes &b) { return a < b ? a : b; }
 inline Lanes magnitude(const Lanes &a) { return a < 0 ? -a : a; }
 inline Lanes inverse_square_root(const Lanes &x) {
     Lanes root;
@@ -122,25 +123,29 @@ inline void hermitian_product(const Matrix &m, int n, const Matrix &out) {
 inline void quantize_rows(int n, const Matrix &matrix, const Lanes &scale, const float *column_scale, float clip,
                           int matrix_max, const QuantizedRows &out) {
     const float largest = static_cast<float>(matrix_max);
-    const auto factor = [&](int j) { return column_scale ? at(column_scale, j) : all(1); };
     for (int i = 0; i < n; ++i) {
         Lanes peak{};
         for (int j = 0; j < n; ++j)
-            if (j != i)
-                peak = maximum(peak, factor(j) * maximum(magnitude(at(matrix.re, matrix.index(i, j))),
-                                                         magnitude(at(matrix.im, matrix.index(i, j)))));
+            if (j != i) {
+                Lanes entry =
+                    maximum(magnitude(at(matrix.re, matrix.index(i, j))), magnitude(at(matrix.im, matrix.index(i, j))));
+                if (column_scale)
+                    entry *= at(column_scale, j);
+                peak = maximum(peak, entry);
+            }
         peak *= clip;
         at(out.diagonal, i) = scale * at(matrix.re, matrix.index(i, i));
         at(out.row_step, i) = scale * peak / largest;
         const Lanes per_step = largest / (peak > 0 ? peak : all(1));
         for (int j = 0; j < n; ++j)
             for (int part = 0; part < 2; ++part) {
-                const Lanes entry = at(part ? matrix.im : matrix.re, matrix.index(i, j)) * factor(j) * per_step;
+                Lanes entry = at(part ? matrix.im : matrix.re, matrix.index(i, j));
+                if (column_scale)
+                    entry *= at(column_scale, j);
+                entry = maximum(minimum(entry * per_step, all(largest)), all(-largest));
                 std::int8_t *to = out.off_diagonal[part] + (static_cast<std::size_t>(i) * n + j) * lanes;
                 for (int l = 0; l < lanes; ++l)
-                    to[l] = i == j
-                                ? 0
-                                : static_cast<std::int8_t>(std::clamp(round_to_int(entry[l]), -matrix_max, matrix_max));
+                    to[l] = i == j ? 0 : static_cast<std::int8_t>(round_to_int(entry[l]));
             }
     }
 }
