@@ -94,7 +94,8 @@ def test_estimation_error():
     block = simulator(snr_db=100.0, items_per_estimate=2, estimation_error_db=-10.0)
     flowgraph = run(block, x)
     exact = run(simulator(snr_db=100.0, items_per_estimate=2), x)
-    np.testing.assert_array_equal(flowgraph.output(), exact.output())
+    # but for the last bit: the scheduler cuts the samples into other chunks, and BLAS rounds by size
+    np.testing.assert_allclose(flowgraph.output(), exact.output(), atol=1e-5)
     error = np.array([a[1].h - b[1].h for a, b in zip(tagged(flowgraph), tagged(exact), strict=True)])
     assert np.mean(np.abs(error) ** 2) == pytest.approx(0.1, rel=0.05)
     assert all(estimate.noise_var is not None for _, estimate, _ in tagged(flowgraph))
