@@ -143,8 +143,6 @@ class UnfoldedNet(nn.Module):
         own = self.laws()
         for name, law in twin.laws().items():
             own[name].load_state_dict(law.state_dict())
-        if isinstance(self, AdmmNet) and isinstance(twin, AdmmNet):
-            self.output_spread.data.copy_(twin.output_spread)
         with torch.no_grad():
             outputs = [twin(batch) for batch in batches]
             layers = zip(*(output.activations for output in outputs), strict=True)
@@ -236,6 +234,12 @@ class AdmmNet(UnfoldedNet):
         self.relaxation = Law(num_layers, 1.0, 0.0, 2.0, config.laws)
         self.regularization = Law(1, 3.5, 0.05, 100.0, config.laws)
         self.output_spread = nn.Parameter(torch.ones(()))
+
+    def start_from(self, twin: UnfoldedNet, batches: list[Batch]) -> None:
+        """See `UnfoldedNet.start_from`."""
+        assert isinstance(twin, AdmmNet)
+        super().start_from(twin, batches)
+        self.output_spread.data.copy_(twin.output_spread)
 
     def forward(self, batch: Batch) -> NetworkOutput:
         """See `UnfoldedNet.forward`."""

@@ -35,14 +35,16 @@ def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexflo
         t and soft, (C, T, n): the estimate on which the bits are decided, and that which the LLRs are computed from.
     """
     b = _filtered(prepared.filter, y)
-    first: Float = _pgd(model, prepared, b) if model.network == "pgd" else _admm(model, prepared, b, None)
+    matrix = _whole(prepared.diagonal, prepared.off_diagonal)
+    run = _pgd if model.network == "pgd" else _admm
+    first: Float = run(model, prepared, matrix, b)
     best = soft = first
     if prepared.metric is not None:
         matched = _filtered(prepared.metric.filter, y)
         gram = _whole(prepared.metric.diagonal, prepared.metric.off_diagonal)
         best_metric = _metric(model, gram, best, matched)
         for pins in _second_guesses(model, prepared, best):
-            candidate = _admm(model, prepared, b, pins)
+            candidate = _admm(model, prepared, matrix, b, pins)
             metric = _metric(model, gram, candidate, matched)
             better = (metric < best_metric) & prepared.metric.searched[:, None]
             best = np.where(better[..., None], candidate, best)
@@ -99,9 +101,12 @@ def _metric(model: DetectorModel, gram: Float, t: Float, matched: Float) -> Floa
 
 
 def _admm(
-    model: DetectorModel, prepared: Preparation, b: NDArray, pins: tuple[NDArray[np.intp], Float] | None
+    model: DetectorModel,
+    prepared: Preparation,
+    matrix: Float,
+    b: NDArray,
+    pins: tuple[NDArray[np.intp], Float] | None = None,
 ) -> Float:
-    matrix = _whole(prepared.diagonal, prepared.off_diagonal)
     half_distance, num_levels = model.constellation.half_distance, model.constellation.num_levels
     values = prepared.values
     x, z, u = b, np.zeros_like(b), np.zeros_like(b)
@@ -116,8 +121,7 @@ def _admm(
     return x
 
 
-def _pgd(model: DetectorModel, prepared: Preparation, b: NDArray) -> Float:
-    matrix = _whole(prepared.diagonal, prepared.off_diagonal)
+def _pgd(model: DetectorModel, prepared: Preparation, matrix: Float, b: NDArray) -> Float:
     values = prepared.values
     x = np.zeros_like(b)
     for k, layer in enumerate(model.layers):

@@ -77,11 +77,11 @@ def test_full_precision_is_the_package_s(network, proximal, constellation, size,
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-@pytest.mark.parametrize("streams", ["common", "own"])
-@pytest.mark.parametrize(("network", "proximal", "constellation", "size"), NETWORKS)
+@pytest.mark.parametrize(
+    ("network", "proximal", "constellation", "size", "streams"),
+    [(*case, streams) for case in NETWORKS for streams in (("common", "own") if case[0] == "admm" else ("common",))],
+)
 def test_quantized_is_the_integer_reference(network, proximal, constellation, size, streams, bits, tmp_path):
-    if network == "pgd" and streams == "own":
-        pytest.skip("ADMM-Net only")
     quantizer = Quantizer(streams=streams, matrix_clip="max" if streams == "common" else "learned")
     config, twin, quantized, generator = networks(network, proximal, constellation, bits, 0.05, quantizer)
     span = {"qpsk": (8, 14), "16qam": (14, 20), "64qam": (22, 28)}[constellation]
