@@ -14,21 +14,39 @@ APT_PACKAGES := gnuradio gnuradio-dev pybind11-dev g++ cmake make libboost-test-
     python3-numpy python3-zmq python3-jsonschema python3-yaml python3-tqdm python3-threadpoolctl python3-matplotlib \
     gir1.2-gtk-3.0 python3-scipy python3-pytest python3-hypothesis python3-venv clang-format
 
+# For tests of the kernels alone: sanitizers and the fuzzer; another processor, and emulators of processors.
+CLANG_PACKAGES := clang libclang-rt-dev llvm cmake make libboost-test-dev
+AARCH64_PACKAGES := g++-aarch64-linux-gnu qemu-user cmake make libboost-test-dev
+
 CMAKE_FLAGS ?=
 RUN := PYTHONPATH=$(BUILD)/test_modules $(PYTHON)
 
+, := ,
+
+# $(call apt_install,PACKAGES): those that are missing
+define apt_install
+@missing=$$(for p in $(1); do \
+    dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
+if [ -n "$$missing" ]; then echo "installing:" $$missing; \
+    $(SUDO) apt-get update -q && \
+    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; fi
+endef
+
+# $(call build_kernels,NAME,FLAGS): the kernels and their tests, without GNU Radio and Python, in build/NAME
+define build_kernels
+@mkdir -p $(BUILD)
+@cmake -S lib -B $(BUILD)/$(1) $(2) > $(BUILD)/$(1).log 2>&1 || { cat $(BUILD)/$(1).log; exit 1; }
+@cmake --build $(BUILD)/$(1) -j $(JOBS) -- --no-print-directory
+endef
+
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long bench train compare report report-quick onnx lint format install uninstall clean
+.PHONY: help setup build demo test test-long sanitize fuzz test-aarch64 test-x86-64 bench train compare report report-quick onnx lint format install uninstall clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## Install the Debian or Ubuntu packages that are missing
-	@missing=$$(for p in $(APT_PACKAGES); do \
-	    dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
-	if [ -n "$$missing" ]; then echo "installing:" $$missing; \
-	    $(SUDO) apt-get update -q && \
-	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; fi
+	$(call apt_install,$(APT_PACKAGES))
 
 build: setup  ## Compile the kernels and assemble the package in build/test_modules
 	@cmake -S . -B $(BUILD) -DPYTHON_EXECUTABLE=$(PYTHON) $(CMAKE_FLAGS) > $(BUILD).log 2>&1 || \
@@ -51,6 +69,32 @@ test: $(VENV)/.complete build  ## Run all quick tests
 
 test-long: $(VENV)/.complete build  ## Run the tests that take minutes: the BER of every shipped detector
 	PYTHONPATH=$(BUILD)/test_modules GRC_BLOCKS_PATH=grc $(VENV)/bin/python -m pytest -m long
+
+sanitize:  ## Run the kernels' tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
+	$(call apt_install,$(CLANG_PACKAGES))
+	$(call build_kernels,asan,-DCMAKE_CXX_COMPILER=clang++ -DKAQ_SANITIZE=address$(,)undefined$(,)fuzzer-no-link)
+	ctest --test-dir $(BUILD)/asan --output-on-failure -j $(JOBS)
+	$(call build_kernels,tsan,-DCMAKE_CXX_COMPILER=clang++ -DKAQ_SANITIZE=thread)
+	ctest --test-dir $(BUILD)/tsan --output-on-failure -j $(JOBS)
+
+FUZZ_SECONDS ?= 60
+fuzz:  ## Feed the kernels any networks, shapes, layouts and values for FUZZ_SECONDS (default 60)
+	$(call apt_install,$(CLANG_PACKAGES))
+	$(call build_kernels,asan,-DCMAKE_CXX_COMPILER=clang++ -DKAQ_SANITIZE=address$(,)undefined$(,)fuzzer-no-link)
+	@mkdir -p $(BUILD)/asan/corpus
+	cd $(BUILD)/asan && tests/fuzz_plan corpus -max_total_time=$(FUZZ_SECONDS) -max_len=192 -len_control=0 \
+	    -timeout=60 -fork=$(JOBS)
+
+test-aarch64: build  ## Build the kernels for 64-bit Arm and run their tests under an emulator
+	$(call apt_install,$(AARCH64_PACKAGES))
+	$(call build_kernels,aarch64,-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64-linux-gnu.cmake)
+	ctest --test-dir $(BUILD)/aarch64 --output-on-failure -j $(JOBS)
+	KAQ_REPLAY_AARCH64=$(BUILD)/aarch64/tests/replay $(RUN) -B -m pytest -q -p no:cacheprovider tests/test_replay.py
+
+test-x86-64: build  ## Run the kernels' tests on emulated x86-64 processors without AVX-512, and without AVX2
+	$(call apt_install,qemu-user)
+	for cpu in Haswell-noTSX Nehalem; do qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/test_kernels && \
+	    qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/fuzz_random 50 || exit 1; done
 
 bench: build  ## Measure kernel and flowgraph side by side: out/throughput.json
 	$(RUN) benchmarks/throughput.py --output out

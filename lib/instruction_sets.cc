@@ -4,21 +4,71 @@
 #include <cstdlib>
 #include <stdexcept>
 
-#include "kernel_portable.h"
-#ifdef KAQ_HAVE_AVX512VNNI
-#include "kernel_avx512vnni.h"
+#include "kernels.h"
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+#ifdef KAQ_HAVE_AVXVNNI
+#include <cpuid.h>
 #endif
 
 namespace kaq {
+namespace {
+
+struct Candidate {
+    const Kernel *kernel;
+    bool available;
+};
+
+#ifdef KAQ_HAVE_AVXVNNI
+// GCC 12's __builtin_cpu_supports does not know it: leaf 7, subleaf 1, EAX bit 4.
+bool has_avx_vnni() {
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
+}
+#endif
+
+#if defined(KAQ_HAVE_AVX2) || defined(KAQ_HAVE_AVXVNNI)
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+#endif
+
+// The fastest first.
+std::vector<Candidate> candidates() {
+    return {
+#ifdef KAQ_HAVE_AVX512VNNI
+        {&avx512vnni_kernel, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                                 __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma")},
+#endif
+#ifdef KAQ_HAVE_AVXVNNI
+        {&avxvnni_kernel, has_avx2() && has_avx_vnni()},
+#endif
+#ifdef KAQ_HAVE_AVX2
+        {&avx2_kernel, has_avx2()},
+#endif
+#ifdef KAQ_HAVE_NEONDOT
+        {&neondot_kernel, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
+#endif
+        {&portable_kernel, true},
+    };
+}
+
+} // namespace
+
+std::vector<const Kernel *> known_kernels() {
+    std::vector<const Kernel *> kernels;
+    for (const Candidate &candidate : candidates())
+        kernels.push_back(candidate.kernel);
+    return kernels;
+}
 
 std::vector<const Kernel *> available_kernels() {
     std::vector<const Kernel *> kernels;
-#ifdef KAQ_HAVE_AVX512VNNI
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512vnni"))
-        kernels.push_back(&avx512vnni_kernel);
-#endif
-    kernels.push_back(&portable_kernel);
+    for (const Candidate &candidate : candidates())
+        if (candidate.available)
+            kernels.push_back(candidate.kernel);
     return kernels;
 }
 

@@ -9,7 +9,10 @@
 
 namespace kaq {
 
-// Kernels that run here, the fastest first.
+// Kernels of this build, the fastest first, whether this processor can run them or not.
+std::vector<const Kernel *> known_kernels();
+
+// Those that run here.
 std::vector<const Kernel *> available_kernels();
 
 // The fastest kernel, or the one that the environment variable GR_KAQ_INSTRUCTION_SET names.

@@ -2,6 +2,7 @@
 // One channel as integers; docs/integer-model.md states widths and scales.
 #pragma once
 
+#include <complex>
 #include <cstddef>
 #include <cstdint>
 
@@ -11,37 +12,66 @@ namespace kaq {
 inline constexpr int row_multiple = 32;
 inline constexpr int max_rows = 128;
 
+// Rows of complex numbers are padded to whole vector registers of float.
+inline constexpr int stream_multiple = 8;
+
 constexpr int padded_rows(int rows) { return (rows + row_multiple - 1) / row_multiple * row_multiple; }
 
-// Views into the arrays of one channel. `stride` is padded_rows(rows).
+// Antennas, streams, and the rows of the real-valued model.
+struct Size {
+    int num_rx;
+    int num_tx;
+
+    int rows() const { return 2 * num_tx; }
+    int stride() const { return padded_rows(rows()); }
+    int stream_stride() const { return (num_tx + stream_multiple - 1) / stream_multiple * stream_multiple; }
+};
+
+// A matrix in the layout that its kernel multiplies with: entries, factors of its rows, and a bias if the kernel needs
+// one (integer_layers.h). 64-byte aligned.
+using PackedMatrix = std::byte;
+
+// Views into the arrays of one channel; `stride` is that of Size.
 struct IntegerChannel {
-    int rows;                         // n = 2 num_tx
-    int stride;                       // rows with padding
-    const std::int8_t *matrix;        // [rows][stride], zero diagonal
-    const std::int16_t *diagonal;     // [K][stride], Q15
-    const std::int32_t *rescale;      // [K][stride], Q12
-    const std::int16_t *slope;        // [K][stride], Q9
-    const std::int16_t *inverse_step; // [K][stride], Q15
-    const std::int16_t *threshold;    // [K], state units
-    const std::int16_t *first_gain;   // [K], Q15
-    const std::int16_t *second_gain;  // [K][stride], Q15
+    PackedMatrix *packed;       // [n][n] with zero diagonal, and rescale [K][n], Q12
+    std::int16_t *diagonal;     // [K][stride], Q15
+    std::int16_t *slope;        // [K][stride], Q9
+    std::int16_t *inverse_step; // [K][stride], Q15
+    std::int16_t *threshold;    // [K], state units
+    std::int16_t *first_gain;   // [K], Q15
+    std::int16_t *second_gain;  // [K][stride], Q15
+    float *llr_scale;           // [stride]
 };
 
 // The metric that tells candidates apart, for one channel.
 struct IntegerMetric {
-    int rows;
-    int stride;
-    const std::int8_t *matrix;    // [rows][stride], zero diagonal
-    const std::int32_t *rescale;  // [stride], Q12
-    const std::int16_t *diagonal; // [stride], gradient units
+    PackedMatrix *packed;   // [n][n] with zero diagonal, and rescale [1][n], Q12
+    std::int16_t *diagonal; // [stride], gradient units
+    std::uint8_t *soft_first;
+    std::uint8_t *searched;
 };
 
-// A matrix, and the factors of its rows that go with it: what a kernel packs.
-struct RescaledMatrix {
+// How received samples become b, and the metric's c: m = M^H y, then b = scale m, or b = inverse m.
+struct Filter {
+    std::complex<float> *first;   // M: [num_rx][stream_stride]
+    std::complex<float> *inverse; // [num_tx][stream_stride], Hermitian; nullptr: b = scale m
+    float *scale;                 // [1]
+    float *matched_scale;         // [1], c = matched_scale m; nullptr: no c
+};
+
+// All of a channel.
+struct PreparedChannel {
+    Filter filter;
+    IntegerChannel integers;
+    IntegerMetric metric;
+};
+
+// A matrix and the factors of its rows in plain order: what tests read and write.
+struct PlainMatrix {
     int rows;
     int stride;
-    const std::int8_t *matrix;   // [rows][stride]
-    const std::int32_t *rescale; // [num_rescales][stride]
+    std::int8_t *matrix;   // [rows][stride]
+    std::int32_t *rescale; // [num_rescales][stride]
     int num_rescales;
 };
 

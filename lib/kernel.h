@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What an instruction set implements. Every kernel gives the same bits (docs/integer-model.md); to add one, write a
+// What an instruction set implements. Every kernel gives the same integers (docs/integer-model.md); to add one, write a
 // kernel_NAME.cc that defines a Kernel, and list it in instruction_sets.cc.
 #pragma once
 
@@ -21,34 +21,30 @@ struct ReceivedView {
     ReceivedView from(int vector) const { return {antennas, offset + vector * stride, stride}; }
 };
 
-// Channels that are prepared at once, one per lane of a vector register.
-inline constexpr int lanes = 16;
+// Where the outputs of one channel go: stream j of vector t is at symbols[j][offset + t * stride], its LLRs start at
+// llrs[j][llr_offset + t * llr_stride].
+struct DetectedView {
+    std::complex<float> *const *symbols;
+    std::ptrdiff_t offset;
+    std::ptrdiff_t stride;
+    float *const *llrs; // nullptr: leave them out
+    std::ptrdiff_t llr_offset;
+    std::ptrdiff_t llr_stride;
 
-// The rows of a matrix, each quantized with its own step.
-struct QuantizedRows {
-    float *diagonal;              // [num_tx]
-    float *row_step;              // [num_tx]
-    std::int8_t *off_diagonal[2]; // [num_tx][num_tx], in row_steps
+    DetectedView from(int vector) const {
+        return {symbols, offset + vector * stride, stride, llrs, llr_offset + vector * llr_stride, llr_stride};
+    }
 };
 
-// The floating-point stage for `lanes` channels; index [..][lane] is innermost everywhere, complex numbers are split.
-// Where nothing is known of a channel (H = 0), everything is zero.
-struct LinearStage {
-    int num_rx;
-    int num_tx;
-    const float *h[2];           // [num_rx][num_tx]
-    const float *noise_var;      // [1]
-    const float *regularization; // [1]; ADMM-Net's rho over noise_var
-    float *filter[2];            // [num_tx][num_rx], b = filter y
-    QuantizedRows matrix;
-    float *precision;         // [num_tx], 1 / error variance per real dimension
-    float *stream_scale;      // [num_tx], see `quantize_channels` in quantization.py
-    float *matched_filter[2]; // [num_tx][num_rx], c H^H; for networks with candidates, as is
-    QuantizedRows metric;     // c G
-    float *scratch;           // linear_stage_scratch(num_tx) floats
-};
+// Most channels that any kernel prepares at once.
+inline constexpr int max_lanes = 16;
 
-constexpr std::size_t linear_stage_scratch(int num_tx) { return std::size_t{4} * num_tx * num_tx * lanes; }
+// A channel estimate to prepare.
+struct Estimate {
+    const std::complex<float> *h; // [num_rx][num_tx]
+    float noise_var;
+    double inverse_root_snr; // where the laws are evaluated
+};
 
 // A second guess: in row `row`, ADMM-Net's z is held at `value`.
 struct Pin {
@@ -59,36 +55,49 @@ struct Pin {
 struct Kernel {
     const char *name;
 
-    // Gram matrix, regularised inverse, filter, and the rows of the matrix quantized each with its own step.
-    void (*linear_stage)(const Network &, const LinearStage &);
+    // Channels that `prepare` takes at once, one per lane of a vector register of floats.
+    int lanes;
 
-    // Bytes that `pack` writes.
+    // Floats that `prepare` needs as scratch.
+    std::size_t (*scratch_floats)(const Size &);
+
+    // Bytes of a packed matrix.
     std::size_t (*packed_bytes)(int num_rescales, int stride);
 
-    // Lay out a matrix for `layers` or `metric`; `packed` is aligned to 64 bytes.
-    void (*pack)(const RescaledMatrix &, std::byte *packed);
+    // From `count` (1 to lanes) estimates to all of their channels: Gram matrix, regularised inverse, quantization,
+    // packing. `scratch` is 64-byte aligned; what is padding in the channels has to be zero before the first call.
+    void (*prepare)(const Network &, const Size &, const Estimate *, const PreparedChannel *, int count,
+                    float *scratch);
 
-    // b = filter y in state units, rounded half to even and saturated: [num_vectors][stride].
-    // `filter` is [num_rx][2][stride]: what the real and the imaginary part of antenna r add to each row, per state
-    // unit. finite[t] says whether vector t was free of NaN and Inf; b is zero where it was not.
-    void (*filter)(const float *filter, int num_rx, int stride, const ReceivedView &, int num_vectors, std::int16_t *b,
-                   bool *finite);
+    // From plain order to the kernel's, and back.
+    void (*pack)(const PlainMatrix &, PackedMatrix *);
+    void (*unpack)(const PackedMatrix *, const PlainMatrix &);
 
-    // The K integer layers: t [num_vectors][stride] from the b at b + v * b_step, both aligned to 64 bytes. `pins` is
+    // b in state units and, with Filter::matched_scale, c in gradient units, rounded half to even and saturated:
+    // [num_vectors][stride], 64-byte aligned. finite[t] says whether vector t was free of NaN and Inf; b and c are zero
+    // where it was not.
+    void (*filter)(const Size &, const Filter &, const ReceivedView &, int num_vectors, std::int16_t *b,
+                   std::int16_t *matched, bool *finite);
+
+    // The K integer layers: t [num_vectors][stride] from the b at b + v * b_step, both 64-byte aligned. `pins` is
     // nullptr, or holds one for each vector (ADMM-Net).
-    void (*layers)(const Network &, const IntegerChannel &, const std::byte *packed, const std::int16_t *b, int b_step,
+    void (*layers)(const Network &, const Size &, const IntegerChannel &, const std::int16_t *b, int b_step,
                    const Pin *pins, std::int16_t *t, int num_vectors);
 
     // The rows of t [stride] that are doubted most, and the second guess for each; returns how many.
-    int (*second_guesses)(const Network &, const IntegerChannel &, const std::int16_t *t, Pin *pins);
+    int (*second_guesses)(const Network &, const Size &, const IntegerChannel &, const std::int16_t *t, Pin *pins);
 
     // The metric of the decisions on t [num_vectors][stride]; the matched filter's output is at
     // matched + v * matched_step.
-    void (*metric)(const Network &, const IntegerMetric &, const std::byte *packed, const std::int16_t *t,
+    void (*metric)(const Network &, const Size &, const IntegerMetric &, const std::int16_t *t,
                    const std::int16_t *matched, int matched_step, std::int32_t *metric, int num_vectors);
 
     // Integer LLRs of one vector: llr [bits_per_dimension][stride].
     void (*llrs)(const Network &, int stride, const std::int16_t *t, std::int32_t *llr);
+
+    // Symbols from t, and LLRs from `soft`, where wanted; zeros where a vector was not finite.
+    void (*output)(const Network &, const Size &, const IntegerChannel &, const std::int16_t *t,
+                   const std::int16_t *soft, const bool *finite, int num_vectors, const DetectedView &);
 };
 
 } // namespace kaq

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a trained network is to the kernels: its structure, and the values of its laws for one estimate.
+// What a trained network is to the kernels: its structure, and the laws by which its values follow the SNR.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -11,6 +12,19 @@ enum class NetworkType { admm, pgd };
 
 // The proximal map at the end of a layer.
 enum class Prox : std::uint8_t { none, soft_threshold, ramp };
+
+// A value that follows the SNR: alpha SNR^(-1/2) + gamma, kept between low and high (preparation.py).
+struct Law {
+    double alpha = 0, gamma = 0, low = 0, high = 0;
+
+    double at(double inverse_root_snr) const { return std::clamp(alpha * inverse_root_snr + gamma, low, high); }
+};
+
+// The laws of one layer; those that the network or the layer does not have are all zero.
+struct Layer {
+    Law step, variance, dual_step, relaxation, gradient_step, threshold;
+    Prox prox = Prox::none;
+};
 
 struct Network {
     NetworkType type = NetworkType::admm;
@@ -22,24 +36,15 @@ struct Network {
     bool stream_steps = false;  // each stream's activations have a step of their own
     float output_spread = 0;    // row i has (1 + output_spread P_ii^2) times the output variance
     int candidates = 0;         // second guesses that are tried for each vector, 0 to max_candidates
-    std::vector<Prox> prox;     // one per layer
+    std::vector<Layer> layers;
+    Law output_variance, regularization;
+    double snr_low_db = 0, snr_high_db = 0; // the laws are evaluated at the SNR clipped to these
 
     int num_levels() const { return 1 << bits_per_dimension; } // PAM levels per real dimension
-    int num_layers() const { return static_cast<int>(prox.size()); }
+    int num_layers() const { return static_cast<int>(layers.size()); }
 };
 
-// The laws at one SNR, as real numbers; K values each, those that a network does not have unused.
-struct LayerValues {
-    const double *step = nullptr;
-    const double *variance = nullptr;
-    const double *dual_step = nullptr;
-    const double *relaxation = nullptr;
-    const double *gradient_step = nullptr;
-    const double *threshold = nullptr;
-    double output_variance = 1;
-    double regularization = 1;
-};
-
+inline constexpr int max_layers = 32;
 inline constexpr int max_candidates = 16;
 
 // Half the distance between PAM levels in state units, and in units of the metric's gradient (docs/integer-model.md).

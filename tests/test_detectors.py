@@ -208,7 +208,7 @@ class TestOddInput:
             (np.ones((3, 4)), np.full((4, 2), np.nan), 10.0, "h holds NaN"),
             (np.ones((3, 4)), np.full((4, 2), 1e60), 10.0, "h holds NaN or Inf"),
             (np.ones((3, 4)), np.ones((4, 2)), np.inf, "finite"),
-            (np.ones((3, 4)), np.ones((4, 2)), [1.0, 2.0], "snr_db or noise_var"),
+            (np.ones((3, 4)), np.ones((4, 2)), [1.0, 2.0], "snr_db has shape"),
             (np.ones((3, 4)), np.ones((4, 2)), None, "exactly one"),
         ],
     )

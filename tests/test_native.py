@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -30,6 +31,11 @@ from tests.models import admm_model, random_link, random_model
 
 INSTRUCTION_SETS = native.instruction_sets()
 SIZES = [(1, 1), (2, 1), (3, 2), (2, 2), (4, 4), (8, 8), (16, 4), (16, 16), (18, 17), (32, 16), (64, 16), (64, 64)]
+
+
+def native_channels(model, h, noise_var, instruction_set="", vectors_per_estimate=1) -> native.NativeChannels:
+    plan = native.NativePlan(model, *h.shape, instruction_set=instruction_set)
+    return native.NativeChannels(plan, h, noise_var=np.array([noise_var]), vectors_per_estimate=vectors_per_estimate)
 
 
 def assert_equal(model, channels, b, matched=None):
@@ -134,7 +140,7 @@ def test_float_stage_agrees_with_numpy(instruction_set, network, candidates, siz
     _, y, h, noise_var = random_link(rng, model, 19, 5, *size, 15.0)
     snr_db = snr_from_noise_var(h, noise_var)[None]
     prepared = prepare(model, h, np.array([noise_var]), snr_db)
-    channels = native.NativeChannels(model, h, np.array([noise_var]), snr_db, instruction_set)
+    channels = native_channels(model, h, noise_var, instruction_set)
     assert channels.instruction_set == instruction_set
     for name, expected in arrays(quantize_channels(model, prepared)).items():
         actual = arrays(channels.integers)[name]
@@ -166,12 +172,14 @@ def arrays(channels: IntegerChannels) -> dict[str, np.ndarray]:
 
 
 def test_float_stage_is_the_same_on_every_instruction_set():
-    """No multiply-add is fused, so a recording detects alike on every machine."""
+    """Where there are fused multiply-adds, all are fused, so a recording detects alike on every such machine."""
     rng = np.random.default_rng(8)
     model = dataclasses.replace(admm_model(), stream_steps=True, candidates=3)
     _, y, h, noise_var = random_link(rng, model, 37, 9, 16, 16, 20.0)
-    arguments = (model, h, np.array([noise_var]), snr_from_noise_var(h, noise_var)[None])
-    first, *others = (native.NativeChannels(*arguments, name) for name in INSTRUCTION_SETS)
+    with_fma = [name for name in INSTRUCTION_SETS if name != "portable" or platform.machine() == "aarch64"]
+    if len(with_fma) < 2:
+        pytest.skip(f"only {INSTRUCTION_SETS} run here")
+    first, *others = (native_channels(model, h, noise_var, name) for name in with_fma)
     for other in others:
         for name, expected in arrays(first.integers).items():
             np.testing.assert_array_equal(arrays(other.integers)[name], expected)
@@ -184,7 +192,7 @@ def test_streams_equal_detect():
     model = admm_model("64qam")
     channels, vectors, num_rx, num_tx = 5, 70, 6, 3
     _, y, h, noise_var = random_link(rng, model, channels, vectors, num_rx, num_tx, 25.0)
-    prepared = native.NativeChannels(model, h, np.array([noise_var]), np.array([25.0]))
+    prepared = native_channels(model, h, noise_var)
     expected = prepared.detect(y)
     received = [np.ascontiguousarray(y[:, :, r].T) for r in range(num_rx)]
     symbols = [np.full((vectors, channels), np.nan, np.complex64) for _ in range(num_tx)]
@@ -198,7 +206,7 @@ def test_streams_equal_detect():
 def test_streams_of_a_wrong_shape_are_refused():
     """The extension writes through pointers: nothing may get past its checks."""
     model = admm_model()
-    prepared = native.NativeChannels(model, np.ones((4, 2, 2), np.complex64), np.array([0.1]), np.array([10.0]))
+    prepared = native_channels(model, np.ones((4, 2, 2), np.complex64), 0.1)
     good = [np.zeros((3, 4), np.complex64) for _ in range(2)]
     read_only = np.zeros((3, 4), np.complex64)
     read_only.flags.writeable = False
@@ -242,7 +250,7 @@ def test_the_kernel_releases_the_gil():
     rng = np.random.default_rng(3)
     model = admm_model()
     _, y, h, noise_var = random_link(rng, model, 64, 3000, 16, 16, 20.0)
-    prepared = native.NativeChannels(model, h, np.array([noise_var]), np.array([20.0]))
+    prepared = native_channels(model, h, noise_var)
     thread = threading.Thread(target=prepared.detect, args=(y,))
     progress = 0
     thread.start()

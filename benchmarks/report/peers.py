@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from gr_kaq.constellation import Constellation, constellation_named
 from gr_kaq.detection import Detection, PreparedChannels
 from gr_kaq.detectors import Detector
+from gr_kaq.signal_model import snr_and_noise_var
 
 __all__ = ["PEERS", "SIONNA_VERSION", "PeersUnavailableError", "load_peer", "sionna_module"]
 
@@ -81,8 +82,14 @@ class SionnaDetector(Detector):
             raise ValueError(f"detector {self.name} needs num_rx >= num_tx >= 1; got num_rx={num_rx}, num_tx={num_tx}")
 
     def _prepare(
-        self, h: NDArray[np.complex64], noise_var: NDArray[np.float64], snr_db: NDArray[np.float64]
+        self,
+        h: NDArray[np.complex64],
+        snr_db: NDArray[np.float64] | None,
+        noise_var: NDArray[np.float64] | None,
+        vectors_per_estimate: int,
+        workspace: Any,
     ) -> PreparedChannels:
+        _, noise_var = snr_and_noise_var(h, snr_db, noise_var)
         num_tx = h.shape[-1]
         if num_tx not in self._made:
             self._made[num_tx] = self._peer.make(self._mimo, self.constellation.bits_per_symbol, num_tx)

@@ -4,7 +4,8 @@
     det = gr_kaq.load_detector("admm5-16qam")
     out = det.detect(y, h, snr_db=20)
 
-`Detector.prepare` does what a channel estimate needs once; `PreparedChannels` then detects any number of vectors.
+`Detector.prepare` does what a channel estimate needs once; `PreparedChannels` then detects any number of vectors. For
+estimate after estimate of one size, `Detector.plan` has the buffers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,9 +24,9 @@ from .detection import Detection, PreparedChannels
 from .model_file import DetectorModel
 from .preparation import Preparation, output_error, prepare
 from .quantization import quantize_channels, quantize_estimates, quantize_matched, state_unit
-from .signal_model import noise_var_from_snr, snr_from_noise_var
+from .signal_model import snr_and_noise_var
 
-__all__ = ["LINEAR_DETECTORS", "Detector", "UnfoldedDetector", "list_detectors", "load_detector"]
+__all__ = ["LINEAR_DETECTORS", "Detector", "Plan", "UnfoldedDetector", "list_detectors", "load_detector"]
 
 LINEAR_DETECTORS = {"lmmse": linear.lmmse, "zf": linear.zero_forcing}
 BACKENDS = ("native", "reference")
@@ -45,44 +47,56 @@ class Detector(ABC):
     def check_size(self, num_rx: int, num_tx: int) -> None:
         """Raise ValueError unless the detector works with this number of antennas."""
 
+    def _workspace(self, num_channels: int, num_rx: int, num_tx: int, num_threads: int) -> Any:
+        """What `_prepare` can use again and again for channels of this size."""
+        return None
+
     @abstractmethod
     def _prepare(
-        self, h: NDArray[np.complex64], noise_var: NDArray[np.float64], snr_db: NDArray[np.float64]
+        self,
+        h: NDArray[np.complex64],
+        snr_db: NDArray[np.float64] | None,
+        noise_var: NDArray[np.float64] | None,
+        vectors_per_estimate: int,
+        workspace: Any,
     ) -> PreparedChannels:
-        """`prepare` after its arguments were checked; noise_var and snr_db are both (1,) or both (C,)."""
+        """`Plan.prepare` after its arguments were checked; snr_db or noise_var is (1,) or (C,), the other None."""
 
-    def prepare(
-        self, h: ArrayLike, *, snr_db: ArrayLike | None = None, noise_var: ArrayLike | None = None
-    ) -> PreparedChannels:
-        """Do what a channel estimate needs once.
+    def plan(self, num_channels: int, num_rx: int, num_tx: int, *, num_threads: int = 1) -> Plan:
+        """Room for channels of one size, to prepare estimate after estimate without allocating anything.
 
         Args:
-            h: (C, num_rx, num_tx).
-            snr_db: SNR in dB, a scalar for all channels together or (C,); or
-            noise_var: noise variance per receive antenna, a scalar or (C,). Exactly one of the two.
+            num_channels: C, the subcarriers of one estimate.
+            num_rx, num_tx: antennas and streams.
+            num_threads: threads that share the work of the native kernel; the result has the same bits.
 
         Raises:
-            ValueError: a shape does not fit, a value is not finite, or the detector does not take this size.
+            ValueError: a number is below 1, or the detector does not take this size.
         """
-        with np.errstate(over="ignore"):  # what does not fit single precision becomes Inf, and is refused as such
-            h = np.asarray(h).astype(np.complex64, copy=False)
+        if num_channels < 1 or num_threads < 1:
+            raise ValueError(f"num_channels is {num_channels}, num_threads {num_threads}; at least 1 expected")
+        self.check_size(num_rx, num_tx)
+        workspace = self._workspace(num_channels, num_rx, num_tx, num_threads)
+        return Plan(self, (num_channels, num_rx, num_tx), workspace)
+
+    def prepare(
+        self,
+        h: ArrayLike,
+        *,
+        snr_db: ArrayLike | None = None,
+        noise_var: ArrayLike | None = None,
+        vectors_per_estimate: int = 1,
+    ) -> PreparedChannels:
+        """Do what a channel estimate needs once; `plan(...).prepare` does it again and again in the same buffers.
+
+        Args and errors: as for `Plan.prepare`; h of any (C, num_rx, num_tx) that the detector takes.
+        """
+        h = np.asarray(h)
         if h.ndim != 3 or 0 in h.shape:
             raise ValueError(f"h has shape {h.shape}; (channels, num_rx, num_tx) expected")
-        if not np.isfinite(h).all():
-            raise ValueError("h holds NaN or Inf")
-        self.check_size(h.shape[1], h.shape[2])
-        if (snr_db is None) == (noise_var is None):
-            raise ValueError("exactly one of snr_db and noise_var is expected")
-        given = np.asarray(snr_db if noise_var is None else noise_var, np.float64)
-        if given.shape not in ((), h.shape[:1]):
-            raise ValueError(f"snr_db or noise_var has shape {given.shape}; () or {h.shape[:1]} expected")
-        if not np.isfinite(given).all() or (noise_var is not None and (given < 0).any()):
-            raise ValueError("snr_db has to be finite, noise_var finite and not negative")
-        if noise_var is None:
-            snr, noise = given, noise_var_from_snr(h, given)
-        else:
-            snr, noise = snr_from_noise_var(h, given), given
-        return self._prepare(h, np.atleast_1d(noise), np.atleast_1d(snr))
+        return self.plan(*h.shape).prepare(
+            h, snr_db=snr_db, noise_var=noise_var, vectors_per_estimate=vectors_per_estimate
+        )
 
     def detect(
         self, y: ArrayLike, h: ArrayLike, snr_db: ArrayLike | None = None, *, noise_var: ArrayLike | None = None
@@ -116,14 +130,77 @@ class Detector(ABC):
             value = None if value is None else np.asarray(value)
             return value.reshape(-1) if value is not None and value.shape == lead and lead else value
 
-        prepared = self.prepare(h.reshape(count, *h.shape[-2:]), snr_db=flat(snr_db), noise_var=flat(noise_var))
-        out = prepared.detect(y.reshape(count, *y.shape[-2:]).astype(np.complex64))
         num_tx, num_vectors = h.shape[-1], y.shape[-2]
+        prepared = self.prepare(
+            h.reshape(count, *h.shape[-2:]),
+            snr_db=flat(snr_db),
+            noise_var=flat(noise_var),
+            vectors_per_estimate=max(1, num_vectors),
+        )
+        out = prepared.detect(y.reshape(count, *y.shape[-2:]).astype(np.complex64))
         return Detection(
             out.symbols.reshape(*lead, num_vectors, num_tx),
             out.llrs.reshape(*lead, num_vectors, num_tx, self.constellation.bits_per_symbol),
             out.num_invalid,
         )
+
+
+class Plan:
+    """A detector with room for the channels of one estimate; from `Detector.plan`. Not to be shared by threads.
+
+        plan = detector.plan(64, 16, 16)
+        for y, h in estimates:
+            out = plan.prepare(h, snr_db=20).detect(y)
+
+    Attributes:
+        detector: whose it is.
+        shape: (num_channels, num_rx, num_tx).
+    """
+
+    def __init__(self, detector: Detector, shape: tuple[int, int, int], workspace: Any):
+        self.detector, self.shape, self._workspace = detector, shape, workspace
+
+    def prepare(
+        self,
+        h: ArrayLike,
+        *,
+        snr_db: ArrayLike | None = None,
+        noise_var: ArrayLike | None = None,
+        vectors_per_estimate: int = 1,
+    ) -> PreparedChannels:
+        """Do what a channel estimate needs once. What was prepared before is overwritten.
+
+        Args:
+            h: (C, num_rx, num_tx), of the plan's shape.
+            snr_db: SNR in dB, a scalar for all channels together or (C,); or
+            noise_var: noise variance per receive antenna, a scalar or (C,). Exactly one of the two.
+            vectors_per_estimate: about how many vectors will be detected for each channel. The native kernel chooses
+                how it filters by it: a matter of speed, though rounding may differ.
+
+        Raises:
+            ValueError: a shape does not fit, or a value is not finite.
+            RuntimeError: another thread is using the plan.
+        """
+        with np.errstate(over="ignore"):  # what does not fit single precision becomes Inf, and is refused as such
+            h = np.ascontiguousarray(h, np.complex64)
+        if h.shape != self.shape:
+            raise ValueError(f"h has shape {h.shape}; {self.shape} (channels, num_rx, num_tx) expected")
+        if (snr_db is None) == (noise_var is None):
+            raise ValueError("exactly one of snr_db and noise_var is expected")
+        snr = None if snr_db is None else self._per_channel("snr_db", snr_db, -np.inf)
+        noise = None if noise_var is None else self._per_channel("noise_var", noise_var, 0.0)
+        return self.detector._prepare(h, snr, noise, max(1, int(vectors_per_estimate)), self._workspace)
+
+    def _per_channel(self, name: str, value: ArrayLike, low: float) -> NDArray[np.float64]:
+        """`value` as (1,) or (C,)."""
+        if isinstance(value, float) and low <= value < np.inf and value > -np.inf:  # as a flowgraph gives it, quickly
+            return np.array([value])
+        given = np.asarray(value, np.float64)
+        if given.shape not in ((), self.shape[:1]):
+            raise ValueError(f"{name} has shape {given.shape}; () or {self.shape[:1]} expected")
+        if not np.isfinite(given).all() or (given < low).any():
+            raise ValueError(f"{name} has to be finite" + (" and not negative" if low == 0 else ""))
+        return np.ascontiguousarray(np.atleast_1d(given))
 
 
 def _interleave(per_dimension: NDArray, num_tx: int) -> NDArray[np.float32]:
@@ -211,9 +288,14 @@ class LinearDetector(Detector):
             raise ValueError(f"detector {self.name} needs {need}; got num_rx={num_rx}, num_tx={num_tx}")
 
     def _prepare(
-        self, h: NDArray[np.complex64], noise_var: NDArray[np.float64], snr_db: NDArray[np.float64]
+        self,
+        h: NDArray[np.complex64],
+        snr_db: NDArray[np.float64] | None,
+        noise_var: NDArray[np.float64] | None,
+        vectors_per_estimate: int,
+        workspace: Any,
     ) -> PreparedChannels:
-        return _LinearChannels(self, *self._filters(h, noise_var))
+        return _LinearChannels(self, *self._filters(h, snr_and_noise_var(h, snr_db, noise_var)[1]))
 
 
 class UnfoldedDetector(Detector):
@@ -234,11 +316,24 @@ class UnfoldedDetector(Detector):
     def check_size(self, num_rx: int, num_tx: int) -> None:
         self.model.check_size(num_rx, num_tx)
 
+    def _workspace(self, num_channels: int, num_rx: int, num_tx: int, num_threads: int) -> Any:
+        if self.backend != "native":
+            return None
+        return native.NativePlan(self.model, num_channels, num_rx, num_tx, num_threads=num_threads)
+
     def _prepare(
-        self, h: NDArray[np.complex64], noise_var: NDArray[np.float64], snr_db: NDArray[np.float64]
+        self,
+        h: NDArray[np.complex64],
+        snr_db: NDArray[np.float64] | None,
+        noise_var: NDArray[np.float64] | None,
+        vectors_per_estimate: int,
+        workspace: Any,
     ) -> PreparedChannels:
         if self.backend == "native":
-            return native.NativeChannels(self.model, h, noise_var, snr_db)
+            return native.NativeChannels(
+                workspace, h, snr_db=snr_db, noise_var=noise_var, vectors_per_estimate=vectors_per_estimate
+            )
+        snr_db, noise_var = snr_and_noise_var(h, snr_db, noise_var)
         prepared = prepare(self.model, h, noise_var, snr_db)
         if self.backend == "reference":
             return _ReferenceChannels(self.model, prepared)

@@ -15,15 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .detection import Detection, PreparedChannels
-from .model_file import DetectorModel
-from .preparation import layer_values
+from .model_file import DetectorModel, Law
+from .preparation import NO_REGULARIZATION, law_bounds
 from .quantization import IntegerChannels, IntegerMetric
 
-__all__ = ["NativeChannels", "instruction_sets", "run_layers", "selected_instruction_set"]
+__all__ = [
+    "NativeChannels",
+    "NativePlan",
+    "instruction_sets",
+    "known_instruction_sets",
+    "run_layers",
+    "selected_instruction_set",
+]
 
-_PROX_NONE, _PROX_SOFT_THRESHOLD, _PROX_RAMP = range(3)  # as in lib/network.h
 _METRIC = "metric_"
-_LAWS = ("step", "variance", "dual_step", "relaxation", "gradient_step", "threshold")
 
 
 def _extension() -> Any:
@@ -42,37 +47,63 @@ def instruction_sets() -> list[str]:
     return list(_extension().instruction_sets())
 
 
-class NativeChannels(PreparedChannels):
-    """`model` prepared for C channels; see `PreparedChannels`.
+def known_instruction_sets() -> list[str]:
+    """Instruction sets that this build has a kernel for, whether this processor runs them or not."""
+    return list(_extension().known_instruction_sets())
+
+
+class NativePlan:
+    """Buffers of the kernel for `model` and channels of one size; nothing is allocated once it exists.
 
     Args:
         model: a quantized model.
-        h: complex64 (C, num_rx, num_tx).
-        noise_var, snr_db: both (1,) or both (C,).
+        num_channels, num_rx, num_tx: C, antennas and streams.
+        num_threads: threads that share the work; the result has the same bits.
         instruction_set: one of `instruction_sets()`; empty: the best, or the environment's choice.
     """
 
     def __init__(
         self,
         model: DetectorModel,
-        h: NDArray[np.complex64],
-        noise_var: NDArray[np.float64],
-        snr_db: NDArray[np.float64],
+        num_channels: int,
+        num_rx: int,
+        num_tx: int,
+        *,
+        num_threads: int = 1,
         instruction_set: str = "",
     ):
-        values = layer_values(model, snr_db)
-        laws = {name: law for name in _LAWS if (law := getattr(values, name)) is not None}
-        self._channels = _extension().prepare(
-            _network(model),
-            instruction_set,
-            np.ascontiguousarray(h),
-            noise_var,
-            laws,
-            values.output_variance,
-            values.regularization,
-        )
-        self._num_tx = h.shape[-1]
-        self._bits_per_symbol = model.constellation.bits_per_symbol
+        self.model, self.num_tx = model, num_tx
+        size = (num_channels, num_rx, num_tx)
+        self.kernel = _extension().Plan(_network(model), instruction_set, *size, num_threads)
+
+
+class NativeChannels(PreparedChannels):
+    """The channels of a plan; see `PreparedChannels`. They hold until the plan prepares others.
+
+    Args:
+        plan: what they are prepared with.
+        h: complex64 (C, num_rx, num_tx).
+        snr_db, noise_var: one of the two, (1,) or (C,).
+        vectors_per_estimate: about how many vectors will be detected for each channel, a matter of speed.
+
+    Raises:
+        ValueError: h holds NaN or Inf, or a shape does not fit the plan.
+        RuntimeError: another thread is using the plan.
+    """
+
+    def __init__(
+        self,
+        plan: NativePlan,
+        h: NDArray[np.complex64],
+        *,
+        snr_db: NDArray[np.float64] | None = None,
+        noise_var: NDArray[np.float64] | None = None,
+        vectors_per_estimate: int = 1,
+    ):
+        self._channels, self._num_tx = plan.kernel, plan.num_tx
+        self._bits_per_symbol = plan.model.constellation.bits_per_symbol
+        noise = noise_var if snr_db is None else snr_db
+        self._channels.prepare(h, noise, snr_db is not None, vectors_per_estimate)
 
     @property
     def instruction_set(self) -> str:
@@ -131,7 +162,9 @@ def run_layers(
     arrays = dict(vars(channels))
     if (metric := arrays.pop("metric")) is not None:
         arrays |= {_METRIC + name: array for name, array in vars(metric).items()}
-    kernel = _extension().from_integers(_network(model), instruction_set, arrays)
+    num_channels, n, _ = channels.matrix.shape
+    kernel = NativePlan(model, num_channels, 1, n // 2, instruction_set=instruction_set).kernel
+    kernel.integers = arrays
     t, soft = kernel.layers(b, matched)
     llrs = kernel.llrs(soft.reshape(-1, soft.shape[-1]))
     return t, soft, np.moveaxis(llrs, 1, -1).reshape(*t.shape, -1)
@@ -139,19 +172,25 @@ def run_layers(
 
 def _network(model: DetectorModel) -> Any:
     assert model.activation_bits is not None and model.matrix_bits is not None
-    prox = [
-        _PROX_SOFT_THRESHOLD if layer.threshold else _PROX_RAMP if layer.variance else _PROX_NONE
-        for layer in model.layers
-    ]
+    bounds = law_bounds(model.constellation.half_distance)
+
+    def bounded(name: str, law: Law) -> tuple[float, ...]:
+        return (law.alpha, law.gamma, *bounds[name])
+
+    low, high = model.snr_range_db
     return _extension().Network(
-        model.network,
-        model.constellation.bits_per_dimension,
-        model.constellation.half_distance,
-        2 ** (model.activation_bits - 1) - 1,
-        2 ** (model.matrix_bits - 1) - 1,
-        model.matrix_clip,
-        model.stream_steps,
-        model.output_spread,
-        model.candidates,
-        prox,
+        type=model.network,
+        bits_per_dimension=model.constellation.bits_per_dimension,
+        half_distance=model.constellation.half_distance,
+        activation_max=2 ** (model.activation_bits - 1) - 1,
+        matrix_max=2 ** (model.matrix_bits - 1) - 1,
+        matrix_clip=model.matrix_clip,
+        stream_steps=model.stream_steps,
+        output_spread=model.output_spread,
+        candidates=model.candidates,
+        layers=[{name: bounded(name, law) for name, law in vars(layer).items() if law} for layer in model.layers],
+        output_variance=bounded("output_variance", model.output_variance),
+        regularization=bounded("regularization", model.regularization or NO_REGULARIZATION),
+        snr_low_db=low,
+        snr_high_db=high,
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .model_file import DetectorModel, Law
 
-__all__ = ["LayerValues", "Metric", "Preparation", "layer_values", "output_error", "prepare"]
+__all__ = ["LayerValues", "Metric", "Preparation", "law_bounds", "layer_values", "output_error", "prepare"]
 
 REGULARIZATION_FLOOR = 1e-5
 """noise_var is taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
@@ -90,31 +90,50 @@ class Preparation:
     metric: Metric | None = None
 
 
-def layer_values(model: DetectorModel, snr_db: Float) -> LayerValues:
-    """Evaluate the laws of `model` at `snr_db` (1,) or (C,), within the bounds that keep a layer meaningful."""
-    root = 1 / np.sqrt(model.law_snr(snr_db))
-    d = model.constellation.half_distance
+def law_bounds(half_distance: float) -> dict[str, tuple[float, float]]:
+    """Between which values each law is kept, so that a layer stays meaningful; by name."""
+    d = half_distance
+    return {
+        "step": (d / 256, 16 * d),
+        "variance": (1e-3, 1e3),
+        "dual_step": (0.0, 64.0),
+        "relaxation": (0.0, 2.0),
+        "gradient_step": (0.0, 2.0),
+        "threshold": (0.0, 16 * d),
+        "output_variance": (1e-3, 1e3),
+        "regularization": (0.05, 100.0),
+    }
 
-    def per_layer(name: str, low: float, high: float) -> Float | None:
+
+NO_REGULARIZATION = Law(0.0, 1.0)
+"""What a network without the law `regularization` is given; PGD-Net does not use it."""
+
+
+def layer_values(model: DetectorModel, snr_db: Float) -> LayerValues:
+    """Evaluate the laws of `model` at `snr_db` (1,) or (C,), within `law_bounds`."""
+    root = 1 / np.sqrt(model.law_snr(snr_db))
+    bounds = law_bounds(model.constellation.half_distance)
+
+    def per_layer(name: str) -> Float | None:
         table = model.law_tables.get(name)
         if table is None:
             return None
         alpha, gamma, present = table
-        # zero in a layer that has no such law though its neighbours have; minimum and maximum beat clip at this size
-        return present * np.maximum(np.minimum(alpha * root[:, None] + gamma, high), low)
+        # zero in a layer that has no such law though its neighbours have
+        return present * np.clip(alpha * root[:, None] + gamma, *bounds[name])
 
-    def single(law: Law, low: float, high: float) -> Float:
-        return np.maximum(np.minimum(law.alpha * root + law.gamma, high), low)
+    def single(name: str, law: Law) -> Float:
+        return np.clip(law.alpha * root + law.gamma, *bounds[name])
 
     return LayerValues(
-        step=per_layer("step", d / 256, 16 * d),
-        variance=per_layer("variance", 1e-3, 1e3),
-        dual_step=per_layer("dual_step", 0.0, 64.0),
-        relaxation=per_layer("relaxation", 0.0, 2.0),
-        gradient_step=per_layer("gradient_step", 0.0, 2.0),
-        threshold=per_layer("threshold", 0.0, 16 * d),
-        output_variance=single(model.output_variance, 1e-3, 1e3),
-        regularization=single(model.regularization or Law(0.0, 1.0), 0.05, 100.0),
+        step=per_layer("step"),
+        variance=per_layer("variance"),
+        dual_step=per_layer("dual_step"),
+        relaxation=per_layer("relaxation"),
+        gradient_step=per_layer("gradient_step"),
+        threshold=per_layer("threshold"),
+        output_variance=single("output_variance", model.output_variance),
+        regularization=single("regularization", model.regularization or NO_REGULARIZATION),
     )
 
 

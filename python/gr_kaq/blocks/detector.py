@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..csi import ChannelEstimate, CsiState, InvalidCsi
 from ..detection import PreparedChannels
-from ..detectors import Detector, load_detector
+from ..detectors import Detector, Plan, load_detector
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
 from .csi_pmt import CSI_KEY, SNR_KEY, check_keys, parse_channel, parse_snr
 
@@ -104,6 +104,7 @@ class detector(KaqBlock):
         self._shape = (self._num_subcarriers, self._num_rx, self._num_tx)
         self._csi = CsiState(self._shape)
         self._csi_item = 0  # the item that the estimate arrived at
+        self._plan: Plan | None = None  # of the model in use, made when it is needed
         self._prepared: PreparedChannels | None = None
 
         self._csi_key, self._snr_key = pmt.intern(csi_key), pmt.intern(snr_key)
@@ -158,8 +159,7 @@ class detector(KaqBlock):
             began = time.perf_counter_ns()
             try:
                 if self._prepared is None:
-                    assert self._csi.estimate is not None
-                    self._prepared = self._detector.prepare(self._csi.estimate.h, **self._csi.given)
+                    self._prepared = self._prepare()
                 self._invalid_vectors += self._prepared.detect_streams(
                     [items[start:known] for items in received],
                     [items[start:known] for items in outputs[: self._num_tx]],
@@ -175,6 +175,13 @@ class detector(KaqBlock):
             for items in outputs:
                 items[known:stop] = 0
             self._items_without_csi += stop - known
+
+    def _prepare(self) -> PreparedChannels:
+        if self._plan is None:
+            self._plan = self._detector.plan(*self._shape)
+        assert self._csi.estimate is not None
+        given = self._csi.given
+        return self._plan.prepare(self._csi.estimate.h, snr_db=given.get("snr_db"), noise_var=given.get("noise_var"))
 
     # Estimates
 
@@ -235,7 +242,7 @@ class detector(KaqBlock):
         """
         loaded = self._load(model, self._detector.constellation.name)
         with self._lock:
-            self._detector, self._prepared = loaded, None
+            self._detector, self._plan, self._prepared = loaded, None, None
             self._detected_vectors = self._detection_ns = 0
 
     def handle_model(self, message: Any) -> None:

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The kernel for AVX2. Without VNNI there is no product of bytes that does not saturate: matrix and activations are
+// int16, two columns at a time.
+
+#include "kernels.h"
+
+#include "isa_avx2.h"
+#include "make_kernel.h"
+
+namespace kaq {
+namespace {
+
+struct Avx2 : Avx2State {
+    using Layout = PackedLayout<8, 2, 0>;
+
+    template <int Vectors, int Registers>
+    struct Activations {
+        alignas(32) std::int16_t rows[16 * Vectors * Registers];
+
+        void fill(const I16 (&x)[Vectors * Registers], int largest) {
+            for (int i = 0; i < Vectors * Registers; ++i)
+                store(rows + 16 * i, min(max(x[i], set(-largest)), set(largest)));
+        }
+        I32 columns(int v, int block, int within) const {
+            std::int32_t two;
+            std::memcpy(&two, rows + 16 * Registers * v + 2 * (block + within), 4);
+            return _mm256_set1_epi32(two);
+        }
+    };
+
+    static I32 dot(I32 sum, I32 columns, I32 entries) {
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(columns, entries));
+        asm("" : "+x"(sum)); // GCC would compute many products first, and run out of registers
+        return sum;
+    }
+};
+
+} // namespace
+
+const Kernel avx2_kernel = make_kernel<Avx2>("avx2");
+
+} // namespace kaq

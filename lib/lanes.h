@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Floats in the widest vector register of the instruction set that the including file is compiled for: one channel in
+// each lane. Arrays are [..][lane]; complex numbers are split.
+//
+// Sums are written one product at a time: where there are fused multiply-adds, every product is then fused, and the
+// bits are the same on every instruction set that has them.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace kaq {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int native_lanes = 16;
+#elif defined(__AVX__)
+constexpr int native_lanes = 8;
+#else
+constexpr int native_lanes = 4;
+#endif
+
+typedef float Lanes __attribute__((vector_size(4 * native_lanes)));
+typedef std::int32_t LanesInt __attribute__((vector_size(4 * native_lanes)));
+typedef std::int16_t LanesShort __attribute__((vector_size(2 * native_lanes)));
+typedef std::int8_t LanesByte __attribute__((vector_size(native_lanes)));
+// the same without a promise of alignment
+typedef std::int32_t LooseLanesInt __attribute__((vector_size(4 * native_lanes), aligned(4), may_alias));
+typedef float LooseLanes __attribute__((vector_size(4 * native_lanes), aligned(4), may_alias));
+typedef std::int16_t LooseLanesShort __attribute__((vector_size(2 * native_lanes), aligned(2), may_alias));
+
+inline Lanes &at(float *p, std::size_t index) { return *reinterpret_cast<Lanes *>(p + index * native_lanes); }
+inline const Lanes &at(const float *p, std::size_t index) {
+    return *reinterpret_cast<const Lanes *>(p + index * native_lanes);
+}
+inline LanesInt &at(std::int32_t *p, std::size_t index) {
+    return *reinterpret_cast<LanesInt *>(p + index * native_lanes);
+}
+inline Lanes all(float x) { return x - Lanes{}; }
+inline Lanes maximum(const Lanes &a, const Lanes &b) { return a > b ? a : b; }
+inline Lanes minimum(const Lanes &a, const Lanes &b) { return a < b ? a : b; }
+inline Lanes magnitude(const Lanes &a) { return maximum(a, -a); }
+inline Lanes square_root(const Lanes &x) {
+    Lanes root;
+    for (int l = 0; l < native_lanes; ++l)
+        root[l] = std::sqrt(x[l]);
+    return root;
+}
+
+// Round half to even for |x| < 2^22: adding 1.5 * 2^23 leaves no bits for a fraction.
+constexpr float rounding_magic = 12582912.0f;
+inline std::int32_t round_to_int(float x) { return static_cast<std::int32_t>((x + rounding_magic) - rounding_magic); }
+inline LanesInt round_to_int(const Lanes &x) {
+    return __builtin_convertvector((x + rounding_magic) - rounding_magic, LanesInt);
+}
+
+// a[0], b[0], a[1], b[1], ...: the first half of it, and the second; and of a and then b the even and the odd entries.
+#if defined(__AVX512F__)
+#define KAQ_SHUFFLES(F)                                                                                                \
+    F(interleave_low, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)                                          \
+    F(interleave_high, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)                                   \
+    F(evens, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)                                                \
+    F(odds, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#elif defined(__AVX__)
+#define KAQ_SHUFFLES(F)                                                                                                \
+    F(interleave_low, 0, 8, 1, 9, 2, 10, 3, 11)                                                                        \
+    F(interleave_high, 4, 12, 5, 13, 6, 14, 7, 15)                                                                     \
+    F(evens, 0, 2, 4, 6, 8, 10, 12, 14)                                                                                \
+    F(odds, 1, 3, 5, 7, 9, 11, 13, 15)
+#else
+#define KAQ_SHUFFLES(F)                                                                                                \
+    F(interleave_low, 0, 4, 1, 5)                                                                                      \
+    F(interleave_high, 2, 6, 3, 7)                                                                                     \
+    F(evens, 0, 2, 4, 6)                                                                                               \
+    F(odds, 1, 3, 5, 7)
+#endif
+#define KAQ_SHUFFLE(name, ...)                                                                                         \
+    template <typename Vector>                                                                                         \
+    inline Vector name(const Vector &a, const Vector &b) {                                                             \
+        return __builtin_shufflevector(a, b, __VA_ARGS__);                                                             \
+    }
+KAQ_SHUFFLES(KAQ_SHUFFLE)
+#undef KAQ_SHUFFLE
+#undef KAQ_SHUFFLES
+
+// Columns become rows: native_lanes vectors of that many 32-bit words.
+template <typename Vector>
+inline void transpose(Vector (&m)[native_lanes]) {
+    // each pass interleaves the first half of the vectors with the second half
+    constexpr int half = native_lanes / 2;
+    for (int pass = 1; pass < native_lanes; pass *= 2) {
+        Vector next[native_lanes];
+#pragma GCC unroll 8
+        for (int i = 0; i < half; ++i) {
+            next[2 * i] = interleave_low(m[i], m[i + half]);
+            next[2 * i + 1] = interleave_high(m[i], m[i + half]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < native_lanes; ++i)
+            m[i] = next[i];
+    }
+}
+
+} // namespace
+} // namespace kaq

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A Kernel from an instruction set: the float stages as compiled for it, and the integer layers over its registers.
+#pragma once
+
+#include "integer_layers.h"
+#include "prepare_channels.h"
+#include "vector_stages.h"
+
+namespace kaq {
+namespace {
+
+template <typename Layout>
+std::size_t packed_bytes(int num_rescales, int stride) {
+    return Layout::bytes(num_rescales, stride);
+}
+
+template <typename Isa>
+constexpr Kernel make_kernel(const char *name) {
+    using Layout = typename Isa::Layout;
+    return {name,         native_lanes,   scratch_floats, packed_bytes<Layout>, prepare_channels<Layout>,
+            Layout::pack, Layout::unpack, filter,         layers<Isa>,          second_guesses,
+            metric<Isa>,  llrs,           output};
+}
+
+} // namespace
+} // namespace kaq
