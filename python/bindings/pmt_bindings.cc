@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// gr_kaq._pmt: a PMT vector as a NumPy array, in microseconds. Needs the distribution's pybind11, whose GNU Radio
-// bindings know pmt_t.
+// gr_kaq._pmt: PMT vectors as NumPy arrays, without a copy, and PMT dicts in one call. Needs the distribution's
+// pybind11, whose GNU Radio bindings know pmt_t.
 
 #include <pmt/pmt.h>
 #include <pybind11/complex.h>
@@ -14,18 +14,42 @@ namespace py = pybind11;
 
 namespace {
 
-py::array_t<std::complex<float>> c32vector_to_numpy(const pmt::pmt_t &vector) {
+// The array does not own its memory: it keeps the vector alive, and is read-only, as others may hold the vector too.
+py::array c32vector_to_numpy(const pmt::pmt_t &vector) {
     if (!vector || !pmt::is_c32vector(vector))
         throw std::invalid_argument("a c32vector expected");
     std::size_t length = 0;
     const std::complex<float> *elements = pmt::c32vector_elements(vector, length);
-    return py::array_t<std::complex<float>>(static_cast<py::ssize_t>(length), elements);
+    const py::capsule owner(new pmt::pmt_t(vector), [](void *held) { delete static_cast<pmt::pmt_t *>(held); });
+    py::array_t<std::complex<float>> array(static_cast<py::ssize_t>(length), elements, owner);
+    array.attr("setflags")(false);
+    return std::move(array);
+}
+
+// The first `limit` entries of a PMT dict under their symbol keys; of equal keys the first counts, as for
+// pmt::dict_ref. Null pointers, which crash the functions of pmt, become None.
+py::dict dict_entries(pmt::pmt_t dict, int limit) {
+    py::dict entries;
+    for (; limit > 0 && dict && pmt::is_pair(dict); --limit, dict = pmt::cdr(dict)) {
+        const pmt::pmt_t entry = pmt::car(dict);
+        if (!entry || !pmt::is_pair(entry))
+            throw std::invalid_argument("an entry of the dict is no pair");
+        const pmt::pmt_t key = pmt::car(entry);
+        if (!key || !pmt::is_symbol(key))
+            continue;
+        const py::str name(pmt::symbol_to_string(key));
+        if (!entries.contains(name))
+            entries[name] = pmt::cdr(entry);
+    }
+    return entries;
 }
 
 } // namespace
 
 PYBIND11_MODULE(_pmt, module) {
-    module.doc() = "PMT vectors as NumPy arrays.";
+    module.doc() = "PMT vectors as NumPy arrays, and PMT dicts.";
     py::module_::import("pmt"); // registers pmt_t
-    module.def("c32vector_to_numpy", &c32vector_to_numpy, "Copy a c32vector to a complex64 array.");
+    module.def("dict_entries", &dict_entries, "Entries of a PMT dict, at most `limit`, by the name of their symbol.");
+    module.def("c32vector_to_numpy", &c32vector_to_numpy,
+               "A c32vector as a read-only complex64 array, without a copy.");
 }

@@ -6,7 +6,7 @@ Pure NumPy; `blocks.csi_pmt` turns tags and messages into the `ChannelEstimate` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,9 +66,12 @@ class ChannelEstimate:
     noise_var: float | None = None
     snr_db: float | None = None
     seq: int | None = None
+    _valid_shape: tuple[int, int, int] | None = field(default=None, init=False, repr=False)
 
     def check(self, shape: tuple[int, int, int]) -> None:
         """Raise InvalidCsi unless the estimate has this shape and every value is in range."""
+        if self._valid_shape == shape:  # on its way an estimate is checked more than once
+            return
         if self.h.shape != shape:
             raise InvalidCsi("shape", f"h has shape {self.h.shape}; {shape} (num_subcarriers, num_rx, num_tx) expected")
         parts = np.ascontiguousarray(self.h, np.complex64).view(np.float32)
@@ -81,6 +84,7 @@ class ChannelEstimate:
             check_noise_var(self.noise_var)
         if self.snr_db is not None:
             check_snr(self.snr_db)
+        object.__setattr__(self, "_valid_shape", shape)
 
 
 class CsiState:

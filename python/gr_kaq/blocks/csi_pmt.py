@@ -15,12 +15,9 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
+from .. import _pmt
 from ..csi import ChannelEstimate, InvalidCsi, check_snr
 
-try:
-    from gr_kaq import _pmt
-except ImportError:
-    _pmt = None
 
 __all__ = ["CSI_KEY", "SNR_KEY", "c32vector_to_numpy", "channel_to_pmt", "check_keys", "parse_channel", "parse_snr"]
 
@@ -42,11 +39,8 @@ def check_keys(csi_key: str, snr_key: str) -> None:
 
 
 def c32vector_to_numpy(value: Any) -> NDArray[np.complex64]:
-    """The elements of a PMT c32vector, as a copy."""
-    if _pmt is not None:
-        return _pmt.c32vector_to_numpy(value)
-    serialized = pmt.serialize_str(value)
-    return np.frombuffer(serialized, ">c8", offset=VECTOR_HEADER.size).astype(np.complex64)
+    """The elements of a PMT c32vector, read-only and not copied."""
+    return _pmt.c32vector_to_numpy(value)
 
 
 def numpy_to_c32vector(values: NDArray[np.complex64]) -> Any:
@@ -146,14 +140,10 @@ def _channel(value: Any, shape: tuple[int, int, int]) -> NDArray[np.complex64]:
 
 def _entries(value: Any) -> dict[str, Any]:
     """The dict's entries under symbol keys: pmt.dict_ref would read what has not been checked."""
-    entries: dict[str, Any] = {}
-    for entry in _elements(value, MAX_ENTRIES):
-        if entry is None or not pmt.is_pair(entry):
-            raise InvalidCsi("type", "an entry of the dict is no pair")
-        key = pmt.car(entry)
-        if key is not None and pmt.is_symbol(key):
-            entries.setdefault(pmt.symbol_to_string(key), pmt.cdr(entry))
-    return entries
+    try:
+        return _pmt.dict_entries(value, MAX_ENTRIES)
+    except ValueError as error:
+        raise InvalidCsi("type", str(error)) from None
 
 
 def _elements(value: Any, limit: int) -> list[Any]:
