@@ -12,12 +12,15 @@
 //   multiply_q15                   (a b + 2^14) >> 15
 //   hold<row>(x, row, value)       x with one lane replaced
 //   Activations<Vectors, Registers>
-//                                  what the columns are broadcast from: fill(x, largest), columns(v, block, within),
-//                                  which is block + within of vector v; block is a multiple of 8
+//                                  what the columns are broadcast from: fill(i, x, y, largest) for the registers i and
+//                                  i + 1 of all, i even; columns(v, block, within), which is block + within of vector
+//                                  v, block being a multiple of 8
 //   dot                            accumulator + columns * matrix
 //   combine                        saturate(linear + diagonal + ((accumulators rescale + 2^11) >> 12))
 //   metric_part                    sum over lanes of level saturate(product + level diagonal - 2 matched)
 #pragma once
+
+#include <algorithm>
 
 #include "kernel.h"
 #include "packed_matrix.h"
@@ -49,155 +52,178 @@ struct IntegerLayers {
 
     static I16 multiply_q15_plus_1(I16 x, I16 gain) { return Isa::adds(x, Isa::multiply_q15(x, gain)); }
 
-    // visit(v, reg, accumulator of the first rows, of the second) for all accumulators of the matrix and activations
-    template <int Vectors, typename Visit>
-    static void multiply(const PackedMatrix *packed, int num_rescales, int rows,
-                         const typename Isa::template Activations<Vectors, Registers> &activations, Visit visit) {
+    template <int Vectors>
+    using Activations = typename Isa::template Activations<Vectors, Registers>;
+
+    // sum[v][h] = rows of registers first.. of the matrix times the activations of vector v, in two accumulators for
+    // each register of state.
+    template <int Vectors>
+    [[gnu::always_inline]] static inline void multiply(const PackedMatrix *packed, int num_rescales, int rows,
+                                                       int first, const Activations<Vectors> &activations,
+                                                       I32 (&sum)[Vectors][2 * block]) {
+        constexpr int wide = sizeof(I32) / 4, unrolled = 8;
         const std::int32_t *bias = reinterpret_cast<const std::int32_t *>(packed);
-        const std::int32_t *matrix = bias + Layout::matrix(num_rescales, stride);
+        const std::int32_t *words = bias + Layout::matrix(num_rescales, stride) + 2 * first * wide;
         const int num_blocks = (rows + Layout::columns - 1) / Layout::columns;
-        constexpr int wide = sizeof(I32) / 4;
-#pragma GCC unroll 1
-        for (int first = 0; first < Registers; first += block) {
-            I32 sum[Vectors][2 * block];
-            for (int v = 0; v < Vectors; ++v)
-                for (int h = 0; h < 2 * block; ++h)
-                    sum[v][h] = Layout::offset ? Isa::load32(bias + (2 * first + h) * wide) : I32{};
-            const std::int32_t *words = matrix + 2 * first * wide;
-            const auto add_block = [&](int b, int within) __attribute__((always_inline)) {
-                I32 entries[2 * block];
-                for (int h = 0; h < 2 * block; ++h)
-                    entries[h] = Isa::load32(words + within * stride + h * wide);
-                for (int v = 0; v < Vectors; ++v) {
-                    const I32 columns = activations.columns(v, b, within);
-                    for (int h = 0; h < 2 * block; ++h)
-                        sum[v][h] = Isa::dot(sum[v][h], columns, entries[h]);
-                }
-            };
-            // unrolled, so that nothing has to compute where the columns are
-            constexpr int unrolled = 8;
-            int b = 0;
-            for (; b + unrolled <= num_blocks; b += unrolled, words += unrolled * stride)
-#pragma GCC unroll 8
-                for (int within = 0; within < unrolled; ++within)
-                    add_block(b, within);
-            for (int within = 0; b + within < num_blocks; ++within)
-                add_block(b, within);
-            for (int v = 0; v < Vectors; ++v)
-                for (int r = 0; r < block; ++r)
-                    if (first + r < Registers)
-                        visit(v, first + r, sum[v][2 * r], sum[v][2 * r + 1]);
-        }
-    }
-
-    // result = saturate(linear + multiply_q15(state, diagonal) + rescale (matrix quantize(state)))
-    template <int Vectors, typename Linear>
-    static void linear_part(const Network &network, const Size &size, const IntegerChannel &channel, int k,
-                            Linear linear, const I16 (&state)[Vectors][Registers], I16 (&result)[Vectors][Registers]) {
-        typename Isa::template Activations<Vectors, Registers> activations;
-        const std::int16_t *inverse_step = channel.inverse_step + k * stride;
-        I16 quantized[Vectors * Registers];
         for (int v = 0; v < Vectors; ++v)
-            for (int r = 0; r < Registers; ++r)
-                quantized[v * Registers + r] = Isa::multiply_q15(state[v][r], Isa::load(inverse_step + r * lanes));
-        activations.fill(quantized, network.activation_max);
-        const std::int32_t *rescale = reinterpret_cast<const std::int32_t *>(channel.packed) + Layout::rescale(stride) +
-                                      static_cast<std::size_t>(k) * stride;
-        const std::int16_t *diagonal = channel.diagonal + k * stride;
-        multiply<Vectors>(
-            channel.packed, network.num_layers(), size.rows(), activations, [&](int v, int r, I32 first, I32 second) {
-                result[v][r] = Isa::combine(
-                    linear(v, r), Isa::multiply_q15(state[v][r], Isa::load(diagonal + r * lanes)), first, second,
-                    Isa::load32(rescale + r * lanes), Isa::load32(rescale + r * lanes + lanes / 2));
-            });
+            for (int h = 0; h < 2 * block; ++h)
+                sum[v][h] = Layout::offset ? Isa::load32(bias + (2 * first + h) * wide) : I32{};
+        const auto add_block = [&](int b, int within) __attribute__((always_inline)) {
+            I32 entries[2 * block];
+            for (int h = 0; h < 2 * block; ++h)
+                entries[h] = Isa::load32(words + within * stride + h * wide);
+            for (int v = 0; v < Vectors; ++v) {
+                const I32 columns = activations.columns(v, b, within);
+                for (int h = 0; h < 2 * block; ++h)
+                    sum[v][h] = Isa::dot(sum[v][h], columns, entries[h]);
+            }
+        };
+        int b = 0;
+        // unrolled, so that nothing has to compute where the columns are
+        for (; b + unrolled <= num_blocks; b += unrolled, words += unrolled * stride)
+#pragma GCC unroll 8
+            for (int within = 0; within < unrolled; ++within)
+                add_block(b, within);
+        for (int within = 0; b + within < num_blocks; ++within)
+            add_block(b, within);
     }
 
+    // What is the same for all vectors of a call.
+    struct Call {
+        const Network &network;
+        const Size &size;
+        const IntegerChannel &channel;
+
+        I16 quantized(int k, int r, I16 x) const {
+            return Isa::multiply_q15(x, Isa::load(channel.inverse_step + k * stride + r * lanes));
+        }
+        // saturate(linear + multiply_q15(operand, diagonal) + rescale accumulators)
+        I16 combined(int k, int r, I16 linear, I16 operand, I32 first, I32 second) const {
+            const std::int32_t *rescale = reinterpret_cast<const std::int32_t *>(channel.packed) +
+                                          Layout::rescale(stride) + static_cast<std::size_t>(k) * stride + r * lanes;
+            const I16 diagonal = Isa::load(channel.diagonal + k * stride + r * lanes);
+            return Isa::combine(linear, Isa::multiply_q15(operand, diagonal), first, second, Isa::load32(rescale),
+                                Isa::load32(rescale + lanes / 2));
+        }
+    };
+
+    // The state of ADMM-Net: x = saturate(b + P v), v being the operand of a layer.
     template <int Vectors>
-    static void admm(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b,
-                     int b_step, const Pin *pins, std::int16_t *t) {
-        I16 x[Vectors][Registers], z[Vectors][Registers], u[Vectors][Registers], v[Vectors][Registers];
-        const auto load_b = [&](int i, int r) { return Isa::load(b + i * b_step + r * lanes); };
-        for (int i = 0; i < Vectors; ++i)
-            for (int r = 0; r < Registers; ++r) {
-                x[i][r] = load_b(i, r);
-                z[i][r] = u[i][r] = Isa::set(0);
-            }
-        for (int k = 0; k < network.num_layers(); ++k) {
-            const I16 first_gain = Isa::set(channel.first_gain[k]);
-            for (int r = 0; r < Registers; ++r) {
-                const I16 slope = Isa::load(channel.slope + k * stride + r * lanes);
-                const I16 second_gain = Isa::load(channel.second_gain + k * stride + r * lanes);
-                for (int i = 0; i < Vectors; ++i) {
-                    const I16 difference = Isa::subs(x[i][r], z[i][r]);
-                    const I16 relaxed = Isa::adds(x[i][r], Isa::multiply_q15(difference, first_gain));
-                    z[i][r] = ramp(Isa::adds(relaxed, u[i][r]), slope, network.num_levels());
-                    if (pins)
-                        z[i][r] = Isa::hold(z[i][r], pins[i].row - r * lanes, pins[i].value);
-                    u[i][r] = Isa::adds(u[i][r], multiply_q15_plus_1(Isa::subs(relaxed, z[i][r]), second_gain));
-                    v[i][r] = Isa::subs(z[i][r], u[i][r]);
+    struct Admm {
+        const std::int16_t *b;
+        int b_step;
+        const Pin *pins;
+        I16 x[Vectors][Registers], z[Vectors][Registers], u[Vectors][Registers];
+
+        Admm(const std::int16_t *from, int step, const Pin *held) : b(from), b_step(step), pins(held) {
+            for (int i = 0; i < Vectors; ++i)
+                for (int r = 0; r < Registers; ++r) {
+                    x[i][r] = Isa::load(b + i * b_step + r * lanes);
+                    z[i][r] = u[i][r] = Isa::set(0);
                 }
+        }
+        I16 linear(const Call &, int, int i, int r) const { return Isa::load(b + i * b_step + r * lanes); }
+        I16 operand(const Call &call, int k, int i, int r) {
+            const I16 first_gain = Isa::set(call.channel.first_gain[k]);
+            const I16 slope = Isa::load(call.channel.slope + k * stride + r * lanes);
+            const I16 second_gain = Isa::load(call.channel.second_gain + k * stride + r * lanes);
+            const I16 difference = Isa::subs(x[i][r], z[i][r]);
+            const I16 relaxed = Isa::adds(x[i][r], Isa::multiply_q15(difference, first_gain));
+            z[i][r] = ramp(Isa::adds(relaxed, u[i][r]), slope, call.network.num_levels());
+            if (pins)
+                z[i][r] = Isa::hold(z[i][r], pins[i].row - r * lanes, pins[i].value);
+            u[i][r] = Isa::adds(u[i][r], multiply_q15_plus_1(Isa::subs(relaxed, z[i][r]), second_gain));
+            return Isa::subs(z[i][r], u[i][r]);
+        }
+        void finish(const Call &, int, int i, int r, I16 sum) { x[i][r] = sum; }
+    };
+
+    // The state of PGD-Net: x = prox(saturate(gain b + (1 - step G) x)), x being the operand, too.
+    template <int Vectors>
+    struct Pgd {
+        const std::int16_t *b;
+        int b_step;
+        I16 x[Vectors][Registers];
+
+        Pgd(const std::int16_t *from, int step, const Pin *) : b(from), b_step(step) {
+            for (int i = 0; i < Vectors; ++i)
+                for (int r = 0; r < Registers; ++r)
+                    x[i][r] = Isa::set(0);
+        }
+        I16 linear(const Call &call, int k, int i, int r) const {
+            return multiply_q15_plus_1(Isa::load(b + i * b_step + r * lanes), Isa::set(call.channel.first_gain[k]));
+        }
+        I16 operand(const Call &, int, int i, int r) { return x[i][r]; }
+        void finish(const Call &call, int k, int i, int r, I16 sum) {
+            const Prox prox = call.network.layers[k].prox;
+            const I16 threshold = Isa::set(call.channel.threshold[k]), zero = Isa::set(0);
+            if (prox == Prox::soft_threshold)
+                sum = Isa::add(Isa::max(Isa::subs(sum, threshold), zero), Isa::min(Isa::adds(sum, threshold), zero));
+            else if (prox == Prox::ramp)
+                sum = ramp(sum, Isa::load(call.channel.slope + k * stride + r * lanes), call.network.num_levels());
+            x[i][r] = sum;
+        }
+    };
+
+    // Some vectors at once: all of a layer's operands, then all products.
+    template <template <int> typename State, int Vectors>
+    static void run(const Call &call, const std::int16_t *b, int b_step, const Pin *pins, std::int16_t *t) {
+        State<Vectors> state(b, b_step, pins);
+        for (int k = 0; k < call.network.num_layers(); ++k) {
+            I16 operand[Vectors][Registers], quantized[Vectors * Registers];
+            for (int r = 0; r < Registers; ++r)
+                for (int i = 0; i < Vectors; ++i) {
+                    operand[i][r] = state.operand(call, k, i, r);
+                    quantized[i * Registers + r] = call.quantized(k, r, operand[i][r]);
+                }
+            Activations<Vectors> activations;
+            for (int i = 0; i < Vectors * Registers; i += 2)
+                activations.fill(i, quantized[i], quantized[std::min(i + 1, Vectors * Registers - 1)],
+                                 call.network.activation_max);
+#pragma GCC unroll 1
+            for (int first = 0; first < Registers; first += block) {
+                I32 sum[Vectors][2 * block];
+                multiply<Vectors>(call.channel.packed, call.network.num_layers(), call.size.rows(), first, activations,
+                                  sum);
+                for (int i = 0; i < Vectors; ++i)
+                    for (int r = first; r < first + block && r < Registers; ++r)
+                        state.finish(call, k, i, r,
+                                     call.combined(k, r, state.linear(call, k, i, r), operand[i][r],
+                                                   sum[i][2 * (r - first)], sum[i][2 * (r - first) + 1]));
             }
-            linear_part<Vectors>(network, size, channel, k, load_b, v, x);
         }
         for (int i = 0; i < Vectors; ++i)
             for (int r = 0; r < Registers; ++r)
-                Isa::store(t + i * stride + r * lanes, x[i][r]);
+                Isa::store(t + i * stride + r * lanes, state.x[i][r]);
     }
 
-    template <int Vectors>
-    static void pgd(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b,
-                    int b_step, const Pin *, std::int16_t *t) {
-        I16 x[Vectors][Registers], next[Vectors][Registers];
-        for (int i = 0; i < Vectors; ++i)
-            for (int r = 0; r < Registers; ++r)
-                x[i][r] = Isa::set(0);
-        for (int k = 0; k < network.num_layers(); ++k) {
-            const I16 first_gain = Isa::set(channel.first_gain[k]);
-            const I16 threshold = Isa::set(channel.threshold[k]), zero = Isa::set(0);
-            const auto gradient = [&](int i, int r) {
-                return multiply_q15_plus_1(Isa::load(b + i * b_step + r * lanes), first_gain);
-            };
-            linear_part<Vectors>(network, size, channel, k, gradient, x, next);
-            const Prox prox = network.layers[k].prox;
-            for (int r = 0; r < Registers; ++r) {
-                const I16 slope = Isa::load(channel.slope + k * stride + r * lanes);
-                for (int i = 0; i < Vectors; ++i) {
-                    x[i][r] = next[i][r];
-                    if (prox == Prox::soft_threshold)
-                        x[i][r] = Isa::add(Isa::max(Isa::subs(x[i][r], threshold), zero),
-                                           Isa::min(Isa::adds(x[i][r], threshold), zero));
-                    else if (prox == Prox::ramp)
-                        x[i][r] = ramp(x[i][r], slope, network.num_levels());
-                }
-            }
-        }
-        for (int i = 0; i < Vectors; ++i)
-            for (int r = 0; r < Registers; ++r)
-                Isa::store(t + i * stride + r * lanes, x[i][r]);
+    template <template <int> typename State>
+    static void layers_of(const Call &call, const std::int16_t *b, int b_step, const Pin *pins, std::int16_t *t,
+                          int num_vectors) {
+        constexpr int together = Isa::interleave;
+        int v = 0;
+        const auto repeat = [&](auto function, int count) {
+            for (; v + count <= num_vectors; v += count)
+                function(call, b + v * b_step, b_step, pins ? pins + v : nullptr, t + v * stride);
+        };
+        repeat(run<State, together>, together);
+        repeat(run<State, 2>, 2);
+        repeat(run<State, 1>, 1);
     }
 
     static void layers(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b,
                        int b_step, const Pin *pins, std::int16_t *t, int num_vectors) {
-        constexpr int together = Isa::interleave;
-        const bool is_admm = network.type == NetworkType::admm;
-        const auto several = is_admm ? admm<together> : pgd<together>;
-        const auto single = is_admm ? admm<1> : pgd<1>;
-        const auto pair = is_admm ? admm<2> : pgd<2>;
-        int v = 0;
-        const auto run = [&](auto function, int count) {
-            for (; v + count <= num_vectors; v += count)
-                function(network, size, channel, b + v * b_step, b_step, pins ? pins + v : nullptr, t + v * stride);
-        };
-        run(several, together);
-        run(pair, 2);
-        run(single, 1);
+        const Call call{network, size, channel};
+        if (network.type == NetworkType::admm)
+            layers_of<Admm>(call, b, b_step, pins, t, num_vectors);
+        else
+            layers_of<Pgd>(call, b, b_step, pins, t, num_vectors);
     }
 
     template <int Vectors>
     static void metric_of(const Network &network, const Size &size, const IntegerMetric &channel, const std::int16_t *t,
                           const std::int16_t *matched, int matched_step, std::int32_t *metric) {
         const int outermost = network.num_levels() - 1;
-        typename Isa::template Activations<Vectors, Registers> activations;
         I16 level[Vectors * Registers];
         for (int v = 0; v < Vectors; ++v) {
             for (int r = 0; r < Registers; ++r) {
@@ -207,14 +233,22 @@ struct IntegerLayers {
             }
             metric[v] = 0;
         }
-        activations.fill(level, 127);
+        Activations<Vectors> activations;
+        for (int i = 0; i < Vectors * Registers; i += 2)
+            activations.fill(i, level[i], level[std::min(i + 1, Vectors * Registers - 1)], 127);
         const std::int32_t *rescale = reinterpret_cast<const std::int32_t *>(channel.packed) + Layout::rescale(stride);
-        multiply<Vectors>(channel.packed, 1, size.rows(), activations, [&](int v, int r, I32 first, I32 second) {
-            metric[v] +=
-                Isa::metric_part(level[v * Registers + r], Isa::load(channel.diagonal + r * lanes),
-                                 Isa::load(matched + v * matched_step + r * lanes), first, second,
-                                 Isa::load32(rescale + r * lanes), Isa::load32(rescale + r * lanes + lanes / 2));
-        });
+#pragma GCC unroll 1
+        for (int first = 0; first < Registers; first += block) {
+            I32 sum[Vectors][2 * block];
+            multiply<Vectors>(channel.packed, 1, size.rows(), first, activations, sum);
+            for (int v = 0; v < Vectors; ++v)
+                for (int r = first; r < first + block && r < Registers; ++r)
+                    metric[v] +=
+                        Isa::metric_part(level[v * Registers + r], Isa::load(channel.diagonal + r * lanes),
+                                         Isa::load(matched + v * matched_step + r * lanes), sum[v][2 * (r - first)],
+                                         sum[v][2 * (r - first) + 1], Isa::load32(rescale + r * lanes),
+                                         Isa::load32(rescale + r * lanes + lanes / 2));
+        }
     }
 
     static void metric(const Network &network, const Size &size, const IntegerMetric &channel, const std::int16_t *t,

@@ -17,9 +17,9 @@ struct Avx2 : Avx2State {
     struct Activations {
         alignas(32) std::int16_t rows[16 * Vectors * Registers];
 
-        void fill(const I16 (&x)[Vectors * Registers], int largest) {
-            for (int i = 0; i < Vectors * Registers; ++i)
-                store(rows + 16 * i, min(max(x[i], set(-largest)), set(largest)));
+        void fill(int i, I16 x, I16 y, int largest) {
+            store(rows + 16 * i, min(max(x, set(-largest)), set(largest)));
+            store(rows + 16 * (i + 1), min(max(y, set(-largest)), set(largest)));
         }
         I32 columns(int v, int block, int within) const {
             std::int32_t two;

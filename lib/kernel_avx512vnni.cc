@@ -51,14 +51,11 @@ struct Avx512Vnni {
     struct Activations {
         alignas(64) std::uint8_t bytes[(Vectors * Registers + 1) / 2 * 64];
 
-        void fill(const I16 (&x)[Vectors * Registers], int largest) {
-            for (int i = 0; i < Vectors * Registers; i += 2) {
-                const __m512i packed = _mm512_packs_epi16(x[i], x[i + 1 < Vectors * Registers ? i + 1 : i]);
-                const __m512i clamped =
-                    _mm512_min_epi8(_mm512_max_epi8(packed, _mm512_set1_epi8(static_cast<char>(-largest))),
-                                    _mm512_set1_epi8(static_cast<char>(largest)));
-                _mm512_store_si512(bytes + 32 * i, _mm512_xor_si512(clamped, _mm512_set1_epi8(-128)));
-            }
+        void fill(int i, I16 x, I16 y, int largest) {
+            const __m512i clamped = _mm512_min_epi8(
+                _mm512_max_epi8(_mm512_packs_epi16(x, y), _mm512_set1_epi8(static_cast<char>(-largest))),
+                _mm512_set1_epi8(static_cast<char>(largest)));
+            _mm512_store_si512(bytes + 32 * i, _mm512_xor_si512(clamped, _mm512_set1_epi8(-128)));
         }
         I32 columns(int v, int block, int within) const {
             const int i = v * Registers + block / 8;

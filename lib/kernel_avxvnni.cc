@@ -17,16 +17,13 @@ struct AvxVnni : Avx2State {
     struct Activations {
         alignas(32) std::uint8_t bytes[16 * Vectors * Registers];
 
-        void fill(const I16 (&x)[Vectors * Registers], int largest) {
+        void fill(int i, I16 x, I16 y, int largest) {
             static_assert(Registers % 2 == 0);
-            for (int i = 0; i < Vectors * Registers; i += 2) {
-                const __m256i packed = _mm256_packs_epi16(x[i], x[i + 1]);
-                const __m256i clamped =
-                    _mm256_min_epi8(_mm256_max_epi8(packed, _mm256_set1_epi8(static_cast<char>(-largest))),
-                                    _mm256_set1_epi8(static_cast<char>(largest)));
-                _mm256_store_si256(reinterpret_cast<__m256i *>(bytes + 16 * i),
-                                   _mm256_xor_si256(clamped, _mm256_set1_epi8(-128)));
-            }
+            const __m256i clamped = _mm256_min_epi8(
+                _mm256_max_epi8(_mm256_packs_epi16(x, y), _mm256_set1_epi8(static_cast<char>(-largest))),
+                _mm256_set1_epi8(static_cast<char>(largest)));
+            _mm256_store_si256(reinterpret_cast<__m256i *>(bytes + 16 * i),
+                               _mm256_xor_si256(clamped, _mm256_set1_epi8(-128)));
         }
         I32 columns(int v, int block, int within) const {
             // eight quads are 32 rows: two registers

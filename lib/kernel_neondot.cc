@@ -46,9 +46,10 @@ struct NeonDot {
     struct Activations {
         alignas(16) std::int8_t bytes[8 * Vectors * Registers];
 
-        void fill(const I16 (&x)[Vectors * Registers], int largest) {
-            for (int i = 0; i < Vectors * Registers; ++i)
-                vst1_s8(bytes + 8 * i, vmovn_s16(min(max(x[i], set(-largest)), set(largest))));
+        void fill(int i, I16 x, I16 y, int largest) {
+            const int8x8_t low = vmovn_s16(min(max(x, set(-largest)), set(largest)));
+            const int8x8_t high = vmovn_s16(min(max(y, set(-largest)), set(largest)));
+            vst1q_s8(bytes + 8 * i, vcombine_s8(low, high));
         }
         I32 columns(int v, int block, int within) const {
             std::int32_t four;

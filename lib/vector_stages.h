@@ -143,11 +143,13 @@ void filter(const Size &size, const Filter &filter, const ReceivedView &received
             std::int16_t *matched, bool *finite) {
     const int stride = size.stride();
     int v = 0;
-    for (; v + filtered_together <= num_vectors; v += filtered_together)
-        filter_block<filtered_together>(size, filter, received.from(v), b + v * stride, matched + v * stride,
-                                        finite + v);
-    for (; v < num_vectors; ++v)
-        filter_block<1>(size, filter, received.from(v), b + v * stride, matched + v * stride, finite + v);
+    const auto repeat = [&](auto block, int count) {
+        for (; v + count <= num_vectors; v += count)
+            block(size, filter, received.from(v), b + v * stride, matched + v * stride, finite + v);
+    };
+    repeat(filter_block<filtered_together>, filtered_together);
+    repeat(filter_block<2>, 2);
+    repeat(filter_block<1>, 1);
 }
 
 // The PAM level, an odd integer, nearest to t.

@@ -112,16 +112,16 @@ struct Shape {
 
 Shape random_shape(Choices &choices, const kaq::Network &net) {
     Shape shape;
-    shape.num_tx = choices.yes() ? choices.between(1, 64) : choices.between(1, 8);
+    shape.num_tx = choices.between(1, choices.byte() % 4 ? 12 : 64);
     shape.num_rx = choices.seldom() ? choices.between(1, 100) : shape.num_tx + choices.between(0, shape.num_tx);
     shape.channels = choices.between(1, 40);
     shape.vectors = choices.between(0, 70);
     // what takes long finds no more
     const double n = shape.num_tx, prepare = n * n * (shape.num_rx + n), runs = 1 + net.candidates,
                  detect = n * (shape.num_rx + 4.0 * n * net.num_layers() * runs);
-    shape.channels = std::clamp(static_cast<int>(1e6 / prepare), std::min(shape.channels, 3), shape.channels);
+    shape.channels = std::clamp(static_cast<int>(2e5 / prepare), std::min(shape.channels, 3), shape.channels);
     shape.vectors =
-        std::clamp(static_cast<int>(2e6 / detect / shape.channels), std::min(shape.vectors, 5), shape.vectors);
+        std::clamp(static_cast<int>(4e5 / detect / shape.channels), std::min(shape.vectors, 5), shape.vectors);
     return shape;
 }
 
@@ -423,7 +423,8 @@ void check_detection(Choices &choices, Random &random, const kaq::Network &net, 
             if (!same_output(part, part_of(expected, shape, bits, channel, first, count)))
                 fail("the other channels and vectors change the outputs", single);
         }
-        check_layers(random, plan, get_integers(plan));
+        if (kernel == kernels().front())
+            check_layers(random, plan, get_integers(plan));
     }
 }
 
