@@ -64,6 +64,9 @@ struct Kernel {
     // Bytes of a packed matrix.
     std::size_t (*packed_bytes)(int num_rescales, int stride);
 
+    // ||H||_F^2 of an H with `count` entries; NaN if it holds NaN or Inf.
+    double (*squared_norm)(const std::complex<float> *h, std::size_t count);
+
     // From `count` (1 to lanes) estimates to all of their channels: Gram matrix, regularised inverse, quantization,
     // packing. `scratch` is 64-byte aligned; what is padding in the channels has to be zero before the first call.
     void (*prepare)(const Network &, const Size &, const Estimate *, const PreparedChannel *, int count,

@@ -134,8 +134,9 @@ void metric(const Network &network, const Size &size, const IntegerMetric &chann
 
 } // namespace
 
-const Kernel portable_kernel{"portable",   native_lanes,   scratch_floats, Layout::bytes, prepare_channels<Layout>,
-                             Layout::pack, Layout::unpack, filter,         layers,        second_guesses,
-                             metric,       llrs,           output};
+const Kernel portable_kernel{
+    "portable",   native_lanes,   scratch_floats, Layout::bytes, squared_norm,   prepare_channels<Layout>,
+    Layout::pack, Layout::unpack, filter,         layers,        second_guesses, metric,
+    llrs,         output};
 
 } // namespace kaq

@@ -17,9 +17,10 @@ std::size_t packed_bytes(int num_rescales, int stride) {
 template <typename Isa>
 constexpr Kernel make_kernel(const char *name) {
     using Layout = typename Isa::Layout;
-    return {name,         native_lanes,   scratch_floats, packed_bytes<Layout>, prepare_channels<Layout>,
-            Layout::pack, Layout::unpack, filter,         layers<Isa>,          second_guesses,
-            metric<Isa>,  llrs,           output};
+    return {
+        name,         native_lanes,   scratch_floats, packed_bytes<Layout>, squared_norm,   prepare_channels<Layout>,
+        Layout::pack, Layout::unpack, filter,         layers<Isa>,          second_guesses, metric<Isa>,
+        llrs,         output};
 }
 
 } // namespace

@@ -12,28 +12,6 @@ namespace {
 
 constexpr int vectors_at_once = 32; // what the stages hand to each other stays in the first-level cache
 
-// ||H||_F^2, or NaN if h holds NaN or Inf.
-double squared_norm(const std::complex<float> *h, std::size_t count) {
-    constexpr int width = 16;
-    const float *parts = reinterpret_cast<const float *>(h);
-    float sums[width] = {};
-    std::size_t i = 0;
-    for (; i + width <= 2 * count; i += width)
-        for (int l = 0; l < width; ++l)
-            sums[l] += parts[i + l] * parts[i + l];
-    double sum = 0;
-    for (; i < 2 * count; ++i)
-        sum += double{parts[i]} * parts[i];
-    for (const float part : sums)
-        sum += part;
-    if (sum > 1e-20 && sum < 1e30)
-        return sum;
-    sum = 0; // what single precision cannot square
-    for (i = 0; i < 2 * count; ++i)
-        sum += double{parts[i]} * parts[i];
-    return sum <= std::numeric_limits<double>::max() ? sum : std::numeric_limits<double>::quiet_NaN();
-}
-
 } // namespace
 
 Plan::Plan(Network network, const Kernel &kernel, int num_channels, int num_rx, int num_tx, int num_threads)
@@ -127,7 +105,7 @@ void Plan::find_noise_var(const std::complex<float> *h, const Noise &noise) {
     const std::size_t antennas = static_cast<std::size_t>(num_rx()) * num_tx();
     double mean_power = 0;
     for (int c = 0; c < num_channels_; ++c) {
-        noise_var_[c] = squared_norm(h + c * antennas, antennas) / num_rx();
+        noise_var_[c] = kernel_.squared_norm(h + c * antennas, antennas) / num_rx();
         mean_power += noise_var_[c] / num_channels_;
     }
     if (!std::isfinite(mean_power))

@@ -76,6 +76,28 @@ inline std::size_t Scratch::floats(const Size &size) {
     return native_lanes * (4 * n * size.num_rx + 8 * n * n + (11 + row_kinds) * n + 64 * max_lanes);
 }
 
+double squared_norm(const std::complex<float> *h, std::size_t count) {
+    const float *parts = reinterpret_cast<const float *>(h);
+    Lanes sums[2] = {};
+    std::size_t i = 0;
+    for (; i + 2 * native_lanes <= 2 * count; i += 2 * native_lanes)
+        for (int r = 0; r < 2; ++r) {
+            const Lanes x = *reinterpret_cast<const LooseLanes *>(parts + i + r * native_lanes);
+            sums[r] += x * x;
+        }
+    double sum = 0;
+    for (int l = 0; l < native_lanes; ++l)
+        sum += double{sums[0][l]} + double{sums[1][l]};
+    for (; i < 2 * count; ++i)
+        sum += double{parts[i]} * parts[i];
+    if (sum > 1e-20 && sum < 1e30)
+        return sum;
+    sum = 0; // what single precision cannot square
+    for (i = 0; i < 2 * count; ++i)
+        sum += double{parts[i]} * parts[i];
+    return sum <= std::numeric_limits<double>::max() ? sum : std::numeric_limits<double>::quiet_NaN();
+}
+
 // `count` channels' matrices [rows][n] to lanes; unused lanes repeat the last channel.
 inline void load_channels(const Estimate *estimates, int count, int num_rows, int n, const Matrix &to) {
     constexpr int per_vector = native_lanes / 2; // complex numbers

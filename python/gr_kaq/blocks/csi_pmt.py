@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from .. import _pmt
 from ..csi import ChannelEstimate, InvalidCsi, check_snr
 
-
 __all__ = ["CSI_KEY", "SNR_KEY", "c32vector_to_numpy", "channel_to_pmt", "check_keys", "parse_channel", "parse_snr"]
 
 CSI_KEY, SNR_KEY = "mimo_channel", "snr"

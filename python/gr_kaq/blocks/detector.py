@@ -104,6 +104,7 @@ class detector(KaqBlock):
         self._shape = (self._num_subcarriers, self._num_rx, self._num_tx)
         self._csi = CsiState(self._shape)
         self._csi_item = 0  # the item that the estimate arrived at
+        self._items_per_estimate = 1  # how long the one before it was in force
         self._plan: Plan | None = None  # of the model in use, made when it is needed
         self._prepared: PreparedChannels | None = None
 
@@ -181,7 +182,12 @@ class detector(KaqBlock):
             self._plan = self._detector.plan(*self._shape)
         assert self._csi.estimate is not None
         given = self._csi.given
-        return self._plan.prepare(self._csi.estimate.h, snr_db=given.get("snr_db"), noise_var=given.get("noise_var"))
+        return self._plan.prepare(
+            self._csi.estimate.h,
+            snr_db=given.get("snr_db"),
+            noise_var=given.get("noise_var"),
+            vectors_per_estimate=self._items_per_estimate,
+        )
 
     # Estimates
 
@@ -204,6 +210,7 @@ class detector(KaqBlock):
         self._csi.update(estimate, snr_db)
         self._prepared = None  # what has to be prepared, is when items follow
         if estimate is not None:
+            self._items_per_estimate = max(1, item - self._csi_item)
             self._csi_item = item
             self._csi_updates += 1
 
