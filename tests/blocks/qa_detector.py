@@ -319,14 +319,14 @@ def test_an_error_inside_gives_zeros_and_is_counted(monkeypatch):
     """Whatever the engine raises must not end the block's thread."""
     y, h = samples(30), channels(3)
     detector = lmmse()
-    prepare = detector._detector.prepare
+    prepare = detector._detector._prepare
 
-    def failing(estimate, **known):
+    def failing(estimate, *arguments):
         if np.array_equal(estimate, h[1]):
             raise np.linalg.LinAlgError("{} singular")
-        return prepare(estimate, **known)
+        return prepare(estimate, *arguments)
 
-    monkeypatch.setattr(detector._detector, "prepare", failing)
+    monkeypatch.setattr(detector._detector, "_prepare", failing)
     flowgraph = run(detector, y, [tag(10 * k, channel_to_pmt(h[k], noise_var=0.1)) for k in range(3)])
     assert detector.internal_errors() >= 1
     expected = lmmse_by_numpy(y, [(0, h[0], {"noise_var": 0.1}), (10, None, {}), (20, h[2], {"noise_var": 0.1})])

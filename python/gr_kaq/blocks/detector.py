@@ -129,6 +129,7 @@ class detector(KaqBlock):
             first = self.nitems_read(0)
             if self.started_again(first, num_items):
                 self._csi, self._prepared = CsiState(self._shape), None
+                self._csi_item = 0
             arrivals: dict[int, list[Any]] = {}
             for tag in self.get_tags_in_window(0, 0, num_items):
                 self.forward(tag)
