@@ -15,7 +15,7 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from .. import _pmt
+from .. import _gnuradio
 from ..csi import ChannelEstimate, InvalidCsi, check_snr
 
 __all__ = ["CSI_KEY", "SNR_KEY", "c32vector_to_numpy", "channel_to_pmt", "check_keys", "parse_channel", "parse_snr"]
@@ -39,7 +39,7 @@ def check_keys(csi_key: str, snr_key: str) -> None:
 
 def c32vector_to_numpy(value: Any) -> NDArray[np.complex64]:
     """The elements of a PMT c32vector, read-only and not copied."""
-    return _pmt.c32vector_to_numpy(value)
+    return _gnuradio.c32vector_to_numpy(value)
 
 
 def numpy_to_c32vector(values: NDArray[np.complex64]) -> Any:
@@ -140,7 +140,7 @@ def _channel(value: Any, shape: tuple[int, int, int]) -> NDArray[np.complex64]:
 def _entries(value: Any) -> dict[str, Any]:
     """The dict's entries under symbol keys: pmt.dict_ref would read what has not been checked."""
     try:
-        return _pmt.dict_entries(value, MAX_ENTRIES)
+        return _gnuradio.dict_entries(value, MAX_ENTRIES)
     except ValueError as error:
         raise InvalidCsi("type", str(error)) from None
 

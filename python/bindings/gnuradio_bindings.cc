@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// gr_kaq._pmt: PMT vectors as NumPy arrays, without a copy, and PMT dicts in one call. Needs the distribution's
-// pybind11, whose GNU Radio bindings know pmt_t.
+// gr_kaq._gnuradio: what blocks in Python would do slowly. PMT vectors and the buffers of ports as NumPy arrays,
+// without a copy, and PMT dicts in one call. Needs the distribution's pybind11, whose GNU Radio bindings know pmt_t.
 
 #include <pmt/pmt.h>
 #include <pybind11/complex.h>
@@ -9,6 +9,7 @@
 
 #include <complex>
 #include <stdexcept>
+#include <vector>
 
 namespace py = pybind11;
 
@@ -44,11 +45,30 @@ py::dict dict_entries(pmt::pmt_t dict, int limit) {
     return entries;
 }
 
+// `count` items of each port, whose capsule holds the address, as an array; the items of type dtypes[i], a vector for
+// one with a shape.
+py::list port_arrays(const py::sequence &capsules, const py::sequence &dtypes, py::ssize_t count) {
+    py::list arrays;
+    for (std::size_t i = 0; i < capsules.size(); ++i) {
+        const py::capsule capsule = capsules[i];
+        const py::dtype dtype = dtypes[i];
+        const py::tuple vector = dtype.attr("shape");
+        std::vector<py::ssize_t> shape{count};
+        for (const py::handle length : vector)
+            shape.push_back(length.cast<py::ssize_t>());
+        const py::dtype base = vector.empty() ? dtype : py::dtype(dtype.attr("base"));
+        // a base, or the items would be copied
+        arrays.append(py::array(base, shape, capsule.get_pointer<void>(), capsule));
+    }
+    return arrays;
+}
+
 } // namespace
 
-PYBIND11_MODULE(_pmt, module) {
-    module.doc() = "PMT vectors as NumPy arrays, and PMT dicts.";
+PYBIND11_MODULE(_gnuradio, module) {
+    module.doc() = "PMT vectors and port buffers as NumPy arrays, and PMT dicts.";
     py::module_::import("pmt"); // registers pmt_t
+    module.def("port_arrays", &port_arrays, "The items of ports as arrays over GNU Radio's buffers.");
     module.def("dict_entries", &dict_entries, "Entries of a PMT dict, at most `limit`, by the name of their symbol.");
     module.def("c32vector_to_numpy", &c32vector_to_numpy,
                "A c32vector as a read-only complex64 array, without a copy.");
