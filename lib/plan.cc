@@ -211,17 +211,22 @@ std::size_t Plan::detect(int c, int first, int count, const InputView &input, co
 }
 
 std::size_t Plan::detect(const InputView &input, const OutputView &output, int num_vectors) {
-    const std::size_t blocks = (num_vectors + vectors_at_once - 1) / vectors_at_once;
-    const std::size_t num_parts = num_channels_ * blocks;
+    const std::size_t num_blocks = (num_vectors + vectors_at_once - 1) / vectors_at_once, num_channels = num_channels_;
+    const std::size_t num_parts = num_channels * num_blocks;
+    // Neighbouring channels share cache lines where samples of channels lie next to each other: they come before the
+    // next vectors.
+    const bool channels_first = input.channel_stride < input.vector_stride;
     std::atomic<std::size_t> num_invalid{0};
     threads_->run([&](int thread) {
-        // each thread has one stretch of channels and vectors
+        // each thread has one stretch
         const std::size_t begin = num_parts * thread / num_threads(), end = num_parts * (thread + 1) / num_threads();
         std::size_t invalid = 0;
         for (std::size_t part = begin; part < end; ++part) {
-            const int first = static_cast<int>(part % blocks) * vectors_at_once;
-            invalid += detect(static_cast<int>(part / blocks), first, std::min(vectors_at_once, num_vectors - first),
-                              input, output);
+            const std::size_t c = channels_first ? part % num_channels : part / num_blocks;
+            const int first =
+                static_cast<int>(channels_first ? part / num_channels : part % num_blocks) * vectors_at_once;
+            invalid +=
+                detect(static_cast<int>(c), first, std::min(vectors_at_once, num_vectors - first), input, output);
         }
         num_invalid += invalid;
     });
