@@ -15,9 +15,13 @@
 //                                  what the columns are broadcast from: fill(i, x, y, largest) for the registers i and
 //                                  i + 1 of all, i even; columns(v, block, within), which is block + within of vector
 //                                  v, block being a multiple of 8
+//   segment_columns<Segment>(i, half, within)
+//                                  the same where register i of all holds several vectors of Segment rows: block
+//                                  `within` of the vectors whose rows the accumulator `half` of that register holds
 //   dot                            accumulator + columns * matrix
 //   combine                        saturate(linear + diagonal + ((accumulators rescale + 2^11) >> 12))
-//   metric_part                    sum over lanes of level saturate(product + level diagonal - 2 matched)
+//   gradient                       saturate(level diagonal - 2 matched + ((accumulators rescale + 2^11) >> 12))
+//   sum_of_products                over all lanes
 #pragma once
 
 #include <algorithm>
@@ -28,13 +32,15 @@
 namespace kaq {
 namespace {
 
-template <typename Isa, int Registers>
+// Registers hold one vector, or several of Segment rows each: 4, 8 or 16.
+template <typename Isa, int Registers, int Segment = 0>
 struct IntegerLayers {
     using I16 = typename Isa::I16;
     using I32 = typename Isa::I32;
     using Layout = typename Isa::Layout;
     static constexpr int lanes = sizeof(I16) / 2; // rows in a register
     static constexpr int stride = lanes * Registers;
+    static constexpr int vectors_in_registers = Segment ? stride / Segment : 1;
     // rows whose accumulators are kept in registers at once
     static constexpr int block = Registers < Isa::registers_at_once ? Registers : Isa::registers_at_once;
 
@@ -68,6 +74,17 @@ struct IntegerLayers {
         for (int v = 0; v < Vectors; ++v)
             for (int h = 0; h < 2 * block; ++h)
                 sum[v][h] = Layout::offset ? Isa::load32(bias + (2 * first + h) * wide) : I32{};
+        if constexpr (Segment != 0) {
+#pragma GCC unroll 8
+            for (int b = 0; b < Segment / Layout::columns; ++b, words += stride)
+                for (int v = 0; v < Vectors; ++v)
+                    for (int h = 0; h < 2 * block; ++h)
+                        sum[v][h] = Isa::dot(
+                            sum[v][h],
+                            activations.template segment_columns<Segment>(v * Registers + first + h / 2, h % 2, b),
+                            Isa::load32(words + h * wide));
+            return;
+        }
         const auto add_block = [&](int b, int within) __attribute__((always_inline)) {
             I32 entries[2 * block];
             for (int h = 0; h < 2 * block; ++h)
@@ -131,7 +148,10 @@ struct IntegerLayers {
             const I16 relaxed = Isa::adds(x[i][r], Isa::multiply_q15(difference, first_gain));
             z[i][r] = ramp(Isa::adds(relaxed, u[i][r]), slope, call.network.num_levels());
             if (pins)
-                z[i][r] = Isa::hold(z[i][r], pins[i].row - r * lanes, pins[i].value);
+                for (int s = 0; s < vectors_in_registers; ++s) {
+                    const Pin &pin = pins[i * vectors_in_registers + s];
+                    z[i][r] = Isa::hold(z[i][r], pin.row + s * Segment - r * lanes, pin.value);
+                }
             u[i][r] = Isa::adds(u[i][r], multiply_q15_plus_1(Isa::subs(relaxed, z[i][r]), second_gain));
             return Isa::subs(z[i][r], u[i][r]);
         }
@@ -211,13 +231,38 @@ struct IntegerLayers {
         repeat(run<State, 1>, 1);
     }
 
+    // The same with registers full of vectors, the last of which may be missing.
+    template <template <int> typename State>
+    static void segments_of(const Call &call, const std::int16_t *b, int b_step, const Pin *pins, std::int16_t *t,
+                            int num_vectors) {
+        constexpr int together = Isa::interleave;
+        alignas(64) std::int16_t rows[together * stride];
+        for (int v = 0; v < num_vectors;) {
+            const bool several = num_vectors - v > vectors_in_registers;
+            const int count = (several ? together : 1) * vectors_in_registers,
+                      present = std::min(count, num_vectors - v);
+            for (int i = 0; i < present; ++i)
+                std::memcpy(rows + i * Segment, b + (v + i) * b_step, 2 * Segment);
+            for (int i = present; i < count; ++i)
+                std::memset(rows + i * Segment, 0, 2 * Segment);
+            Pin held[together * vectors_in_registers] = {};
+            if (pins)
+                std::copy_n(pins + v, present, held);
+            const auto function = several ? run<State, together> : run<State, 1>;
+            function(call, rows, stride, pins ? held : nullptr, rows);
+            std::memcpy(t + v * Segment, rows, 2 * present * Segment);
+            v += present;
+        }
+    }
+
     static void layers(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b,
                        int b_step, const Pin *pins, std::int16_t *t, int num_vectors) {
         const Call call{network, size, channel};
-        if (network.type == NetworkType::admm)
-            layers_of<Admm>(call, b, b_step, pins, t, num_vectors);
+        const bool admm = network.type == NetworkType::admm;
+        if constexpr (Segment == 0)
+            (admm ? layers_of<Admm> : layers_of<Pgd>)(call, b, b_step, pins, t, num_vectors);
         else
-            layers_of<Pgd>(call, b, b_step, pins, t, num_vectors);
+            (admm ? segments_of<Admm> : segments_of<Pgd>)(call, b, b_step, pins, t, num_vectors);
     }
 
     template <int Vectors>
@@ -225,14 +270,14 @@ struct IntegerLayers {
                           const std::int16_t *matched, int matched_step, std::int32_t *metric) {
         const int outermost = network.num_levels() - 1;
         I16 level[Vectors * Registers];
-        for (int v = 0; v < Vectors; ++v) {
+        for (int v = 0; v < Vectors * vectors_in_registers; ++v)
+            metric[v] = 0;
+        for (int v = 0; v < Vectors; ++v)
             for (int r = 0; r < Registers; ++r) {
                 const I16 odd =
                     Isa::bit_or(Isa::template shift_right<9>(Isa::load(t + v * stride + r * lanes)), Isa::set(1));
                 level[v * Registers + r] = clamp(odd, -outermost, outermost);
             }
-            metric[v] = 0;
-        }
         Activations<Vectors> activations;
         for (int i = 0; i < Vectors * Registers; i += 2)
             activations.fill(i, level[i], level[std::min(i + 1, Vectors * Registers - 1)], 127);
@@ -242,17 +287,43 @@ struct IntegerLayers {
             I32 sum[Vectors][2 * block];
             multiply<Vectors>(channel.packed, 1, size.rows(), first, activations, sum);
             for (int v = 0; v < Vectors; ++v)
-                for (int r = first; r < first + block && r < Registers; ++r)
-                    metric[v] +=
-                        Isa::metric_part(level[v * Registers + r], Isa::load(channel.diagonal + r * lanes),
-                                         Isa::load(matched + v * matched_step + r * lanes), sum[v][2 * (r - first)],
-                                         sum[v][2 * (r - first) + 1], Isa::load32(rescale + r * lanes),
-                                         Isa::load32(rescale + r * lanes + lanes / 2));
+                for (int r = first; r < first + block && r < Registers; ++r) {
+                    const I16 &levels = level[v * Registers + r];
+                    const I16 gradient =
+                        Isa::gradient(levels, Isa::load(channel.diagonal + r * lanes),
+                                      Isa::load(matched + v * matched_step + r * lanes), sum[v][2 * (r - first)],
+                                      sum[v][2 * (r - first) + 1], Isa::load32(rescale + r * lanes),
+                                      Isa::load32(rescale + r * lanes + lanes / 2));
+                    if constexpr (Segment == 0)
+                        metric[v] += Isa::sum_of_products(levels, gradient);
+                    else {
+                        alignas(64) std::int16_t factors[2][lanes];
+                        Isa::store(factors[0], levels);
+                        Isa::store(factors[1], gradient);
+                        for (int i = 0; i < lanes; ++i)
+                            metric[v * vectors_in_registers + (r * lanes + i) / Segment] +=
+                                std::int32_t{factors[0][i]} * factors[1][i];
+                    }
+                }
         }
     }
 
     static void metric(const Network &network, const Size &size, const IntegerMetric &channel, const std::int16_t *t,
                        const std::int16_t *matched, int matched_step, std::int32_t *metric, int num_vectors) {
+        if constexpr (Segment != 0) {
+            for (int v = 0; v < num_vectors; v += vectors_in_registers) {
+                alignas(64) std::int16_t rows[2][stride] = {};
+                std::int32_t metrics[vectors_in_registers];
+                const int present = std::min(vectors_in_registers, num_vectors - v);
+                for (int i = 0; i < present; ++i) {
+                    std::memcpy(rows[0] + i * Segment, t + (v + i) * Segment, 2 * Segment);
+                    std::memcpy(rows[1] + i * Segment, matched + (v + i) * matched_step, 2 * Segment);
+                }
+                metric_of<1>(network, size, channel, rows[0], rows[1], 0, metrics);
+                std::copy_n(metrics, present, metric + v);
+            }
+            return;
+        }
         constexpr int together = Isa::interleave;
         int v = 0;
         for (; v + together <= num_vectors; v += together)
@@ -263,16 +334,22 @@ struct IntegerLayers {
     }
 };
 
-// call(IntegerLayers<Isa, registers that hold `stride` rows>)
+// call(the IntegerLayers for vectors that are `stride` apart)
 template <typename Isa, typename Call>
 void with_registers(int stride, Call call) {
     constexpr int per_group = row_multiple / (sizeof(typename Isa::I16) / 2);
-    switch (stride / row_multiple) {
-    case 1:
+    switch (stride) {
+    case 4:
+        return call(IntegerLayers<Isa, per_group, 4>());
+    case 8:
+        return call(IntegerLayers<Isa, per_group, 8>());
+    case 16:
+        return call(IntegerLayers<Isa, per_group, 16>());
+    case 32:
         return call(IntegerLayers<Isa, per_group>());
-    case 2:
+    case 64:
         return call(IntegerLayers<Isa, 2 * per_group>());
-    case 3:
+    case 96:
         return call(IntegerLayers<Isa, 3 * per_group>());
     default:
         return call(IntegerLayers<Isa, 4 * per_group>());

@@ -54,20 +54,32 @@ struct Avx2State {
                                   _mm256_add_epi32(rescaled(second, second_rescale), high));
     }
 
-    static std::int32_t metric_part(I16 level, I16 diagonal, I16 matched, I32 first, I32 second, I32 first_rescale,
-                                    I32 second_rescale) {
+    static I16 gradient(I16 level, I16 diagonal, I16 matched, I32 first, I32 second, I32 first_rescale,
+                        I32 second_rescale) {
         // pairs (level, matched) times (diagonal, -2)
         const __m256i low =
             _mm256_madd_epi16(_mm256_unpacklo_epi16(level, matched), _mm256_unpacklo_epi16(diagonal, set(-2)));
         const __m256i high =
             _mm256_madd_epi16(_mm256_unpackhi_epi16(level, matched), _mm256_unpackhi_epi16(diagonal, set(-2)));
-        const __m256i gradient = _mm256_packs_epi32(_mm256_add_epi32(rescaled(first, first_rescale), low),
-                                                    _mm256_add_epi32(rescaled(second, second_rescale), high));
-        const __m256i parts = _mm256_madd_epi16(level, gradient);
+        return _mm256_packs_epi32(_mm256_add_epi32(rescaled(first, first_rescale), low),
+                                  _mm256_add_epi32(rescaled(second, second_rescale), high));
+    }
+    static std::int32_t sum_of_products(I16 a, I16 b) {
+        const __m256i parts = _mm256_madd_epi16(a, b);
         __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(parts), _mm256_extracti128_si256(parts, 1));
         sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
         sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
         return _mm_cvtsi128_si32(sum);
+    }
+
+    // Dword `index` of each 128-bit lane, four times.
+    static __m256i repeat_in_lanes(__m256i x, int index) {
+        return _mm256_shuffle_epi8(
+            x, _mm256_add_epi8(_mm256_set1_epi32(0x03020100), _mm256_set1_epi8(static_cast<char>(4 * index))));
+    }
+    // 128-bit lane `lane`, twice.
+    static __m256i repeat_lane(__m256i x, int lane) {
+        return lane ? _mm256_permute2x128_si256(x, x, 0x11) : _mm256_permute2x128_si256(x, x, 0x00);
     }
 };
 

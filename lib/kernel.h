@@ -62,7 +62,7 @@ struct Kernel {
     std::size_t (*scratch_floats)(const Size &);
 
     // Bytes of a packed matrix.
-    std::size_t (*packed_bytes)(int num_rescales, int stride);
+    std::size_t (*packed_bytes)(int num_rescales, const Size &);
 
     // ||H||_F^2 of an H with `count` entries; NaN if it holds NaN or Inf.
     double (*squared_norm)(const std::complex<float> *h, std::size_t count);
@@ -77,13 +77,13 @@ struct Kernel {
     void (*unpack)(const PackedMatrix *, const PlainMatrix &);
 
     // b in state units and, with Filter::matched_scale, c in gradient units, rounded half to even and saturated:
-    // [num_vectors][stride], 64-byte aligned. finite[t] says whether vector t was free of NaN and Inf; b and c are zero
+    // [num_vectors][stride]. finite[t] says whether vector t was free of NaN and Inf; b and c are zero
     // where it was not.
     void (*filter)(const Size &, const Filter &, const ReceivedView &, int num_vectors, std::int16_t *b,
                    std::int16_t *matched, bool *finite);
 
-    // The K integer layers: t [num_vectors][stride] from the b at b + v * b_step, both 64-byte aligned. `pins` is
-    // nullptr, or holds one for each vector (ADMM-Net).
+    // The K integer layers: t [num_vectors][stride] from the b at b + v * b_step, both 64-byte aligned, where b_step is
+    // stride or 0. `pins` is nullptr, or holds one for each vector (ADMM-Net).
     void (*layers)(const Network &, const Size &, const IntegerChannel &, const std::int16_t *b, int b_step,
                    const Pin *pins, std::int16_t *t, int num_vectors);
 
@@ -96,7 +96,7 @@ struct Kernel {
                    const std::int16_t *matched, int matched_step, std::int32_t *metric, int num_vectors);
 
     // Integer LLRs of one vector: llr [bits_per_dimension][stride].
-    void (*llrs)(const Network &, int stride, const std::int16_t *t, std::int32_t *llr);
+    void (*llrs)(const Network &, const Size &, const std::int16_t *t, std::int32_t *llr);
 
     // Symbols from t, and LLRs from `soft`, where wanted; zeros where a vector was not finite.
     void (*output)(const Network &, const Size &, const IntegerChannel &, const std::int16_t *t,

@@ -26,6 +26,14 @@ struct Avx2 : Avx2State {
             std::memcpy(&two, rows + 16 * Registers * v + 2 * (block + within), 4);
             return _mm256_set1_epi32(two);
         }
+        template <int Segment>
+        I32 segment_columns(int i, int half, int within) const {
+            // the pairs of a vector lie in the 128-bit lanes that its rows are in
+            __m256i of = load(rows + 16 * i);
+            if constexpr (Segment == 16)
+                of = repeat_lane(of, within / 4);
+            return repeat_in_lanes(of, Segment == 4 ? 2 * half + within : within % 4);
+        }
     };
 
     static I32 dot(I32 sum, I32 columns, I32 entries) {

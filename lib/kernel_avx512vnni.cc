@@ -63,6 +63,16 @@ struct Avx512Vnni {
             std::memcpy(&four, bytes + i / 2 * 64 + i % 2 * 8 + within / 2 * 16 + within % 2 * 4, 4);
             return _mm512_set1_epi32(four);
         }
+        template <int Segment>
+        I32 segment_columns(int i, int half, int within) const {
+            // the quads of a vector lie in the 128-bit lanes that its rows are in
+            __m512i rows = _mm512_load_si512(bytes + i / 2 * 64);
+            if constexpr (Segment == 16)
+                rows = within / 2 ? _mm512_shuffle_i32x4(rows, rows, 0xf5) : _mm512_shuffle_i32x4(rows, rows, 0xa0);
+            const int quad = (Segment == 4 ? half : within % 2) + i % 2 * 2;
+            return _mm512_shuffle_epi8(
+                rows, _mm512_add_epi8(_mm512_set1_epi32(0x03020100), _mm512_set1_epi8(static_cast<char>(4 * quad))));
+        }
     };
 
     static I32 dot(I32 sum, I32 columns, I32 entries) { return _mm512_dpbusd_epi32(sum, columns, entries); }
@@ -79,17 +89,17 @@ struct Avx512Vnni {
             _mm512_dpwssd_epi32(rescaled(second, second_rescale), _mm512_unpackhi_epi16(linear, diagonal), ones));
     }
 
-    static std::int32_t metric_part(I16 level, I16 diagonal, I16 matched, I32 first, I32 second, I32 first_rescale,
-                                    I32 second_rescale) {
+    static I16 gradient(I16 level, I16 diagonal, I16 matched, I32 first, I32 second, I32 first_rescale,
+                        I32 second_rescale) {
         // pairs (level, matched) times (diagonal, -2)
-        const __m512i twice = _mm512_set1_epi16(-2);
-        const __m512i gradient = _mm512_packs_epi32(
+        const __m512i twice = set(-2);
+        return _mm512_packs_epi32(
             _mm512_dpwssd_epi32(rescaled(first, first_rescale), _mm512_unpacklo_epi16(level, matched),
                                 _mm512_unpacklo_epi16(diagonal, twice)),
             _mm512_dpwssd_epi32(rescaled(second, second_rescale), _mm512_unpackhi_epi16(level, matched),
                                 _mm512_unpackhi_epi16(diagonal, twice)));
-        return _mm512_reduce_add_epi32(_mm512_madd_epi16(level, gradient));
     }
+    static std::int32_t sum_of_products(I16 a, I16 b) { return _mm512_reduce_add_epi32(_mm512_madd_epi16(a, b)); }
 };
 
 } // namespace

@@ -32,6 +32,14 @@ struct AvxVnni : Avx2State {
             std::memcpy(&four, pair + within % 4 / 2 * 16 + within / 4 * 8 + within % 2 * 4, 4);
             return _mm256_set1_epi32(four);
         }
+        template <int Segment>
+        I32 segment_columns(int i, int half, int within) const {
+            // the quads of a vector lie in the 128-bit lanes that its rows are in
+            __m256i rows = _mm256_load_si256(reinterpret_cast<const __m256i *>(bytes + i / 2 * 32));
+            if constexpr (Segment == 16)
+                rows = repeat_lane(rows, within / 2);
+            return repeat_in_lanes(rows, (Segment == 4 ? half : within % 2) + i % 2 * 2);
+        }
     };
 
     static I32 dot(I32 sum, I32 columns, I32 entries) { return _mm256_dpbusd_avx_epi32(sum, columns, entries); }

@@ -56,6 +56,12 @@ struct NeonDot {
             std::memcpy(&four, bytes + 8 * Registers * v + 4 * (block + within), 4);
             return vdupq_n_s32(four);
         }
+        template <int Segment>
+        I32 segment_columns(int i, int half, int within) const {
+            std::int32_t four;
+            std::memcpy(&four, bytes + (8 * i + 4 * half) / Segment * Segment + 4 * within, 4);
+            return vdupq_n_s32(four);
+        }
     };
 
     static I32 dot(I32 sum, I32 columns, I32 entries) {
@@ -71,17 +77,18 @@ struct NeonDot {
                             vqmovn_s32(vaddq_s32(rescaled(second, second_rescale), high)));
     }
 
-    static std::int32_t metric_part(I16 level, I16 diagonal, I16 matched, I32 first, I32 second, I32 first_rescale,
-                                    I32 second_rescale) {
-        const auto gradient = [](I32 product, int16x4_t l, int16x4_t d, int16x4_t m) {
+    static I16 gradient(I16 level, I16 diagonal, I16 matched, I32 first, I32 second, I32 first_rescale,
+                        I32 second_rescale) {
+        const auto half = [](I32 product, int16x4_t l, int16x4_t d, int16x4_t m) {
             return vqmovn_s32(vmlal_s16(vsubq_s32(product, vshll_n_s16(m, 1)), l, d));
         };
-        const int16x4_t low = vget_low_s16(level), high = vget_high_s16(level);
-        const int16x4_t first_gradient =
-            gradient(rescaled(first, first_rescale), low, vget_low_s16(diagonal), vget_low_s16(matched));
-        const int16x4_t second_gradient =
-            gradient(rescaled(second, second_rescale), high, vget_high_s16(diagonal), vget_high_s16(matched));
-        return vaddvq_s32(vmlal_s16(vmull_s16(low, first_gradient), high, second_gradient));
+        return vcombine_s16(
+            half(rescaled(first, first_rescale), vget_low_s16(level), vget_low_s16(diagonal), vget_low_s16(matched)),
+            half(rescaled(second, second_rescale), vget_high_s16(level), vget_high_s16(diagonal),
+                 vget_high_s16(matched)));
+    }
+    static std::int32_t sum_of_products(I16 a, I16 b) {
+        return vaddvq_s32(vmlal_s16(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vget_high_s16(a), vget_high_s16(b)));
     }
 };
 

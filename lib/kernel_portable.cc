@@ -35,12 +35,12 @@ using Layout = PackedLayout<4, 4, 0>;
 // sum = matrix times activations, both int8
 void accumulate(const PackedMatrix *packed, int num_rescales, const Size &size, const std::int8_t *activations,
                 std::int32_t *sum) {
-    const int stride = size.stride();
+    const int positions = size.positions();
     const std::int8_t *matrix =
-        reinterpret_cast<const std::int8_t *>(packed) + 4 * Layout::matrix(num_rescales, stride);
-    std::fill_n(sum, stride, 0);
-    for (int column = 0; column < size.rows(); column += 4, matrix += 4 * stride)
-        for (int i = 0; i < stride; ++i)
+        reinterpret_cast<const std::int8_t *>(packed) + 4 * Layout::matrix(num_rescales, positions);
+    std::fill_n(sum, size.rows(), 0);
+    for (int column = 0; column < size.rows(); column += 4, matrix += 4 * positions)
+        for (int i = 0; i < size.rows(); ++i)
             for (int e = 0; e < 4; ++e)
                 sum[i] += std::int32_t{matrix[4 * i + e]} * activations[column + e];
 }
@@ -52,13 +52,14 @@ std::int32_t rescaled(std::int32_t sum, std::int32_t rescale) {
 // out = rescaled product of the matrix and the quantized v
 void matrix_product(const Network &network, const Size &size, const IntegerChannel &channel, int k, const Row &v,
                     Row &out) {
-    const int stride = size.stride();
-    const std::int32_t *rescale = reinterpret_cast<const std::int32_t *>(channel.packed) + Layout::rescale(stride) +
-                                  static_cast<std::size_t>(k) * stride;
+    const int positions = size.positions();
+    const std::int32_t *rescale = reinterpret_cast<const std::int32_t *>(channel.packed) + Layout::rescale(positions) +
+                                  static_cast<std::size_t>(k) * positions;
     std::int8_t activations[max_rows] = {};
     for (int i = 0; i < size.rows(); ++i)
-        activations[i] = static_cast<std::int8_t>(std::clamp(multiply_q15(v[i], channel.inverse_step[k * stride + i]),
-                                                             -network.activation_max, network.activation_max));
+        activations[i] =
+            static_cast<std::int8_t>(std::clamp(multiply_q15(v[i], channel.inverse_step[k * positions + i]),
+                                                -network.activation_max, network.activation_max));
     accumulate(channel.packed, network.num_layers(), size, activations, out);
     for (int i = 0; i < size.rows(); ++i)
         out[i] = rescaled(out[i], rescale[i]);
@@ -67,12 +68,12 @@ void matrix_product(const Network &network, const Size &size, const IntegerChann
 void admm(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b,
           const Pin *pin, std::int16_t *t) {
     Row x, z = {}, u = {}, v, product;
-    const int rows = size.rows(), stride = size.stride();
+    const int rows = size.rows(), positions = size.positions();
     std::copy_n(b, rows, x);
     for (int k = 0; k < network.num_layers(); ++k) {
-        const std::int16_t *slope = channel.slope + k * stride;
-        const std::int16_t *diagonal = channel.diagonal + k * stride;
-        const std::int16_t *second_gain = channel.second_gain + k * stride;
+        const std::int16_t *slope = channel.slope + k * positions;
+        const std::int16_t *diagonal = channel.diagonal + k * positions;
+        const std::int16_t *second_gain = channel.second_gain + k * positions;
         for (int i = 0; i < rows; ++i) {
             const std::int32_t relaxed = saturate(x[i] + multiply_q15(saturate(x[i] - z[i]), channel.first_gain[k]));
             z[i] = pin && pin->row == i ? pin->value : ramp(saturate(relaxed + u[i]), slope[i], network.num_levels());
@@ -90,10 +91,10 @@ void admm(const Network &network, const Size &size, const IntegerChannel &channe
 void pgd(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b, const Pin *,
          std::int16_t *t) {
     Row x = {}, product;
-    const int rows = size.rows(), stride = size.stride();
+    const int rows = size.rows(), positions = size.positions();
     for (int k = 0; k < network.num_layers(); ++k) {
-        const std::int16_t *slope = channel.slope + k * stride;
-        const std::int16_t *diagonal = channel.diagonal + k * stride;
+        const std::int16_t *slope = channel.slope + k * positions;
+        const std::int16_t *diagonal = channel.diagonal + k * positions;
         matrix_product(network, size, channel, k, x, product);
         for (int i = 0; i < rows; ++i) {
             x[i] = saturate(multiply_q15_plus_1(b[i], channel.first_gain[k]) + multiply_q15(x[i], diagonal[i]) +
@@ -118,7 +119,7 @@ void layers(const Network &network, const Size &size, const IntegerChannel &chan
 void metric(const Network &network, const Size &size, const IntegerMetric &channel, const std::int16_t *t,
             const std::int16_t *matched, int matched_step, std::int32_t *metric, int num_vectors) {
     const std::int32_t *rescale =
-        reinterpret_cast<const std::int32_t *>(channel.packed) + Layout::rescale(size.stride());
+        reinterpret_cast<const std::int32_t *>(channel.packed) + Layout::rescale(size.positions());
     for (int v = 0; v < num_vectors; ++v, t += size.stride(), matched += matched_step) {
         std::int8_t level[max_rows] = {};
         Row sum;

@@ -9,18 +9,12 @@
 namespace kaq {
 namespace {
 
-template <typename Layout>
-std::size_t packed_bytes(int num_rescales, int stride) {
-    return Layout::bytes(num_rescales, stride);
-}
-
 template <typename Isa>
 constexpr Kernel make_kernel(const char *name) {
     using Layout = typename Isa::Layout;
-    return {
-        name,         native_lanes,   scratch_floats, packed_bytes<Layout>, squared_norm,   prepare_channels<Layout>,
-        Layout::pack, Layout::unpack, filter,         layers<Isa>,          second_guesses, metric<Isa>,
-        llrs,         output};
+    return {name,         native_lanes,   scratch_floats, Layout::bytes, squared_norm,   prepare_channels<Layout>,
+            Layout::pack, Layout::unpack, filter,         layers<Isa>,   second_guesses, metric<Isa>,
+            llrs,         output};
 }
 
 } // namespace

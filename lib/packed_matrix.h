@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The layout of a packed matrix. Its rows are in the order of the int32 accumulators, Columns columns of a row lie next
 // to each other in a word:
-//   int32 bias[stride]                       where there is an Offset: -Offset * (sum of the row)
-//   int32 rescale[num_rescales][stride]
-//   word  matrix[stride / Columns][stride]   4 int8, or 2 int16
+//   int32 bias[positions]                       where there is an Offset: -Offset * (sum of the row)
+//   int32 rescale[num_rescales][positions]
+//   word  matrix[stride / Columns][positions]   4 int8, or 2 int16
 //
 // An int16 register of state, whose 128-bit parts hold eight rows each, is widened to two int32 registers: the first
 // has the lower four rows of each part, the second the upper four. Saturating packs restore the order of rows.
@@ -39,27 +39,33 @@ struct PackedLayout {
         return word;
     }
 
+    // The row of a vector at position p.
+    static int row(const Size &size, int p) { return row(p) % size.stride(); }
+
     // Places of the parts, in int32.
-    static std::size_t rescale(int stride) { return Offset ? stride : 0; }
-    static std::size_t matrix(int num_rescales, int stride) {
-        return rescale(stride) + static_cast<std::size_t>(num_rescales) * stride;
+    static std::size_t rescale(int positions) { return Offset ? positions : 0; }
+    static std::size_t matrix(int num_rescales, int positions) {
+        return rescale(positions) + static_cast<std::size_t>(num_rescales) * positions;
     }
-    static std::size_t bytes(int num_rescales, int stride) {
-        return 4 * (matrix(num_rescales, stride) + static_cast<std::size_t>(stride) * (stride / Columns));
+    static std::size_t bytes(int num_rescales, const Size &size) {
+        const std::size_t positions = size.positions(), blocks = size.stride() / Columns;
+        return 4 * (matrix(num_rescales, size.positions()) + positions * blocks);
     }
 
     static void pack(const PlainMatrix &from, PackedMatrix *packed) {
-        const int stride = from.stride;
+        const int positions = from.size.positions();
         std::int32_t *words = reinterpret_cast<std::int32_t *>(packed);
-        for (int p = 0; p < stride; ++p) {
+        for (int p = 0; p < positions; ++p) {
+            const int r = row(from.size, p);
             for (int k = 0; k < from.num_rescales; ++k)
-                words[rescale(stride) + k * stride + p] = from.rescale[k * stride + row(p)];
+                words[rescale(positions) + k * positions + p] = from.rescale[k * positions + r];
             std::int32_t sum = 0;
-            for (int block = 0; block < stride / Columns; ++block) {
+            for (int block = 0; block < from.size.stride() / Columns; ++block) {
                 std::int8_t entries[Columns] = {};
-                if (row(p) < from.rows)
-                    std::memcpy(entries, from.matrix + row(p) * stride + Columns * block, Columns);
-                words[matrix(from.num_rescales, stride) + static_cast<std::size_t>(block) * stride + p] = word(entries);
+                if (r < from.size.rows())
+                    std::memcpy(entries, from.matrix + r * positions + Columns * block, Columns);
+                words[matrix(from.num_rescales, positions) + static_cast<std::size_t>(block) * positions + p] =
+                    word(entries);
                 for (const std::int8_t entry : entries)
                     sum += entry;
             }
@@ -69,18 +75,19 @@ struct PackedLayout {
     }
 
     static void unpack(const PackedMatrix *packed, const PlainMatrix &to) {
-        const int stride = to.stride;
+        const int positions = to.size.positions();
         const std::int32_t *words = reinterpret_cast<const std::int32_t *>(packed);
-        for (int p = 0; p < stride; ++p) {
-            if (row(p) >= to.rows)
+        for (int p = 0; p < positions; ++p) {
+            const int r = row(to.size, p);
+            if (r >= to.size.rows())
                 continue;
             for (int k = 0; k < to.num_rescales; ++k)
-                to.rescale[k * stride + row(p)] = words[rescale(stride) + k * stride + p];
-            for (int column = 0; column < stride; ++column) {
+                to.rescale[k * positions + r] = words[rescale(positions) + k * positions + p];
+            for (int column = 0; column < to.size.stride(); ++column) {
                 const std::size_t place =
-                    matrix(to.num_rescales, stride) + static_cast<std::size_t>(column / Columns) * stride + p;
+                    matrix(to.num_rescales, positions) + static_cast<std::size_t>(column / Columns) * positions + p;
                 const int shift = column % Columns * 32 / Columns;
-                to.matrix[row(p) * stride + column] = static_cast<std::int8_t>(words[place] >> shift);
+                to.matrix[r * positions + column] = static_cast<std::int8_t>(words[place] >> shift);
             }
         }
     }

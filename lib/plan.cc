@@ -22,7 +22,7 @@ Plan::Plan(Network network, const Kernel &kernel, int num_channels, int num_rx, 
         throw std::invalid_argument("1 to 1024 threads expected");
     if (network_.layers.empty() || network_.num_layers() > max_layers || network_.candidates > max_candidates)
         throw std::invalid_argument("not a network that the kernels know");
-    const std::size_t c = num_channels, k = network_.num_layers(), s = stride(), n = size_.stream_stride();
+    const std::size_t c = num_channels, k = network_.num_layers(), s = positions(), n = size_.stream_stride();
     integers_.diagonal.resize(c * k * s);
     integers_.slope.resize(c * k * s);
     integers_.inverse_step.resize(c * k * s);
@@ -35,9 +35,9 @@ Plan::Plan(Network network, const Kernel &kernel, int num_channels, int num_rx, 
         inverse_.resize(c * num_tx * n);
     else
         scale_.resize(c);
-    packed_bytes_ = kernel_.packed_bytes(network_.num_layers(), stride());
+    packed_bytes_ = kernel_.packed_bytes(network_.num_layers(), size_);
     packed_.resize(c * packed_bytes_);
-    metric_packed_bytes_ = kernel_.packed_bytes(1, stride());
+    metric_packed_bytes_ = kernel_.packed_bytes(1, size_);
     if (network_.candidates) {
         integers_.metric_diagonal.resize(c * s);
         integers_.metric_soft_first.resize(c);
@@ -58,7 +58,7 @@ std::byte *Plan::packed(bool metric, int c) const {
 }
 
 PreparedChannel Plan::channel(int c) const {
-    const std::size_t k = network_.num_layers(), per_layer = c * k * stride(), place = c, n = size_.stream_stride();
+    const std::size_t k = network_.num_layers(), per_layer = c * k * positions(), place = c, n = size_.stream_stride();
     PreparedChannel out{};
     out.filter.first = filter_.data() + place * num_rx() * n;
     out.filter.inverse = inverse_.empty() || direct_ ? nullptr : inverse_.data() + place * num_tx() * n;
@@ -70,10 +70,10 @@ PreparedChannel Plan::channel(int c) const {
                     integers_.threshold.data() + place * k,
                     integers_.first_gain.data() + place * k,
                     integers_.second_gain.data() + per_layer,
-                    integers_.llr_scale.data() + place * stride()};
+                    integers_.llr_scale.data() + place * positions()};
     if (network_.candidates) {
         out.filter.matched_scale = matched_scale_.data() + c;
-        out.metric = {packed(true, c), integers_.metric_diagonal.data() + place * stride(),
+        out.metric = {packed(true, c), integers_.metric_diagonal.data() + place * positions(),
                       integers_.metric_soft_first.data() + c, integers_.metric_searched.data() + c};
     }
     return out;
@@ -81,14 +81,13 @@ PreparedChannel Plan::channel(int c) const {
 
 PlainMatrix Plan::plain(bool metric, PlainMatrices &of, int c) const {
     const int num_rescales = metric ? 1 : network_.num_layers();
-    const std::size_t s = stride();
-    return {rows(), stride(), of.matrix.data() + c * rows() * s, of.rescale.data() + c * num_rescales * s,
-            num_rescales};
+    const std::size_t s = positions();
+    return {size_, of.matrix.data() + c * rows() * s, of.rescale.data() + c * num_rescales * s, num_rescales};
 }
 
 PlainMatrices Plan::matrices(bool metric) const {
     PlainMatrices out;
-    const std::size_t c = num_channels_, s = stride();
+    const std::size_t c = num_channels_, s = positions();
     out.matrix.resize(c * rows() * s);
     out.rescale.resize(c * (metric ? 1 : network_.num_layers()) * s);
     for (int i = 0; i < num_channels_; ++i)
@@ -99,6 +98,14 @@ PlainMatrices Plan::matrices(bool metric) const {
 void Plan::set_matrices(bool metric, const PlainMatrices &from) {
     for (int i = 0; i < num_channels_; ++i)
         kernel_.pack(plain(metric, const_cast<PlainMatrices &>(from), i), packed(metric, i));
+}
+
+void Plan::repeat_rows() {
+    for (AlignedVector<std::int16_t> *array : {&integers_.diagonal, &integers_.slope, &integers_.inverse_step,
+                                               &integers_.second_gain, &integers_.metric_diagonal})
+        for (std::size_t i = 0; i < array->size(); ++i)
+            if (i % positions() >= static_cast<std::size_t>(stride()))
+                (*array)[i] = (*array)[i - stride()];
 }
 
 void Plan::find_noise_var(const std::complex<float> *h, const Noise &noise) {

@@ -41,7 +41,7 @@ struct Noise {
     bool is_snr_db;
 };
 
-// The integers of all channels, rows padded; docs/integer-model.md says what they are.
+// The integers of all channels, rows in `positions`; docs/integer-model.md says what they are.
 struct IntegerArrays {
     AlignedVector<std::int16_t> diagonal, slope, inverse_step, threshold, first_gain, second_gain, metric_diagonal;
     AlignedVector<float> llr_scale;
@@ -51,8 +51,8 @@ struct IntegerArrays {
 
 // The matrices of all channels in plain order, for tests.
 struct PlainMatrices {
-    AlignedVector<std::int8_t> matrix;   // [C][rows][stride]
-    AlignedVector<std::int32_t> rescale; // [C][num_rescales][stride]
+    AlignedVector<std::int8_t> matrix;   // [C][rows][positions]
+    AlignedVector<std::int32_t> rescale; // [C][num_rescales][positions]
 };
 
 class Plan {
@@ -75,6 +75,8 @@ public:
                 int num_vectors) const;
 
     IntegerArrays &integers() { return integers_; }
+    // After the first rows() of the `positions` in each of the arrays were written: the others.
+    void repeat_rows();
     PlainMatrices matrices(bool metric) const;
     void set_matrices(bool metric, const PlainMatrices &from);
 
@@ -86,6 +88,7 @@ public:
     int num_tx() const { return size_.num_tx; }
     int rows() const { return size_.rows(); }
     int stride() const { return size_.stride(); }
+    int positions() const { return size_.positions(); }
 
 private:
     PreparedChannel channel(int c) const;

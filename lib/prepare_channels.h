@@ -201,7 +201,7 @@ inline void stream_scales(int n, const Matrix &matrix, float *scale, float *inve
 // Words of the packed matrix of `count` channels, from [..][lane].
 template <typename Layout, typename To>
 inline void pack_channels(const QuantizedRows &from, const Size &size, int num_rescales, int count, To to) {
-    const int n = size.num_tx, stride = size.stride(), num_rows = size.rows();
+    const int n = size.num_tx, positions = size.positions(), num_rows = size.rows();
     // what row r of the real-valued model has in column j
     const auto entry = [&](int r, int j) {
         if (r >= num_rows || j >= num_rows)
@@ -217,26 +217,26 @@ inline void pack_channels(const QuantizedRows &from, const Size &size, int num_r
             *reinterpret_cast<LooseLanesInt *>(to(l) + 4 * place) = block[l];
     };
     constexpr int width = 32 / Layout::columns; // of an entry in bits
-    for (int p = 0; p < stride; p += native_lanes) {
+    for (int p = 0; p < positions; p += native_lanes) {
         LanesInt block[native_lanes];
         if (Layout::offset) {
             for (int q = 0; q < native_lanes; ++q) {
-                const int r = Layout::row(p + q);
+                const int r = Layout::row(size, p + q);
                 block[q] = r < num_rows ? -Layout::offset * at(from.sum[r >= n], r < n ? r : r - n) : LanesInt{};
             }
             store(block, p);
         }
         for (int column = 0; column < num_rows; column += Layout::columns) {
             for (int q = 0; q < native_lanes; ++q) {
-                const int r = Layout::row(p + q);
+                const int r = Layout::row(size, p + q);
                 LanesInt word = entry(r, column + Layout::columns - 1) << (32 - width);
 #pragma GCC unroll 4
                 for (int e = 0; e < Layout::columns - 1; ++e)
                     word |= (entry(r, column + e) & ((1 << width) - 1)) << (e * width);
                 block[q] = word;
             }
-            store(block, Layout::matrix(num_rescales, stride) +
-                             static_cast<std::size_t>(column / Layout::columns) * stride + p);
+            store(block, Layout::matrix(num_rescales, positions) +
+                             static_cast<std::size_t>(column / Layout::columns) * positions + p);
         }
     }
 }
@@ -302,9 +302,9 @@ inline LanesInt to_rescale(const Lanes &x, std::int32_t low, std::int32_t high) 
 }
 
 // rescale[p] = factor steps[p], in the order of positions
-inline void store_rescales(const float *steps, float factor, std::int32_t low, std::int32_t high, int stride,
+inline void store_rescales(const float *steps, float factor, std::int32_t low, std::int32_t high, int positions,
                            std::int32_t *to) {
-    for (int p = 0; p < stride; p += native_lanes)
+    for (int p = 0; p < positions; p += native_lanes)
         *reinterpret_cast<LooseLanesInt *>(to + p) = to_rescale(factor * at(steps + p, 0), low, high);
 }
 
@@ -317,8 +317,8 @@ inline void to_positions(const float *streams, const Size &size, float *position
             *reinterpret_cast<LooseLanes *>(rows + first + i) = at(streams + i, 0);
     for (int r = size.rows(); r < size.stride(); ++r)
         rows[r] = 0;
-    for (int p = 0; p < size.stride(); p += 4) // rows stay together by four
-        std::memcpy(positions + p, rows + Layout::row(p), 4 * sizeof(float));
+    for (int p = 0; p < size.positions(); p += 4) // rows stay together by four
+        std::memcpy(positions + p, rows + Layout::row(size, p), 4 * sizeof(float));
 }
 
 // values(i), rounded, to rows i and n + i, for native_lanes streams from i on.
@@ -326,20 +326,22 @@ template <typename Values>
 inline void store_rows(const Size &size, std::int16_t *to, Values values) {
     const int n = size.num_tx, stride = size.stride();
     const auto integers = [&](int i) { return __builtin_convertvector(round_to_int(values(i)), LanesShort); };
-    if (n % native_lanes == 0) {
+    if (n % native_lanes == 0 && stride == 2 * n) {
         for (int i = 0; i < n; i += native_lanes)
             *reinterpret_cast<LooseLanesShort *>(to + i) = *reinterpret_cast<LooseLanesShort *>(to + n + i) =
                 integers(i);
-        return;
+    } else {
+        alignas(64) std::int16_t rows[max_rows + max_lanes];
+        for (int first : {0, n})
+            for (int i = 0; i < n; i += native_lanes)
+                *reinterpret_cast<LooseLanesShort *>(rows + first + i) = integers(i);
+        for (int r = 2 * n; r < stride; ++r)
+            rows[r] = 0;
+        for (int r = 0; r < stride; r += 4)
+            std::memcpy(to + r, rows + r, 8);
     }
-    alignas(64) std::int16_t rows[max_rows + max_lanes];
-    for (int first : {0, n})
-        for (int i = 0; i < n; i += native_lanes)
-            *reinterpret_cast<LooseLanesShort *>(rows + first + i) = integers(i);
-    for (int r = 2 * n; r < stride; ++r)
-        rows[r] = 0;
-    for (int r = 0; r < stride; r += native_lanes)
-        *reinterpret_cast<LanesShort *>(to + r) = *reinterpret_cast<const LanesShort *>(rows + r);
+    for (int r = stride; r < size.positions(); r += 4) // once more for each vector in the registers
+        std::memcpy(to + r, to + r - stride, 8);
 }
 
 // The integers of one channel, from its rows.
@@ -347,35 +349,35 @@ template <typename Layout>
 inline void quantize_channel(const Network &network, const Size &size, const LayerConstants *constants,
                              double output_variance, const float *by_channel, const PreparedChannel &out) {
     const bool admm = network.type == NetworkType::admm;
-    const int padded = padded_streams(size), n = size.num_tx, stride = size.stride();
+    const int padded = padded_streams(size), n = size.num_tx, positions = size.positions();
     const auto row = [&](RowKind kind) { return by_channel + static_cast<std::size_t>(kind) * padded; };
     const auto stream = [&](RowKind kind, int i) { return at(row(kind) + i, 0); };
     alignas(64) float steps[max_rows];
     to_positions<Layout>(row(of_step), size, steps);
     const IntegerChannel &to = out.integers;
-    std::int32_t *rescale = reinterpret_cast<std::int32_t *>(to.packed) + Layout::rescale(stride);
+    std::int32_t *rescale = reinterpret_cast<std::int32_t *>(to.packed) + Layout::rescale(positions);
     const std::int32_t limit = rescale_max(network.activation_max, network.matrix_max, size.rows());
-    for (int k = 0; k < network.num_layers(); ++k, rescale += stride) {
+    for (int k = 0; k < network.num_layers(); ++k, rescale += positions) {
         const LayerConstants &layer = constants[k];
         to.first_gain[k] = layer.first_gain;
         to.threshold[k] = layer.threshold;
-        store_rescales(steps, layer.to_state, -limit, limit, stride, rescale);
+        store_rescales(steps, layer.to_state, -limit, limit, positions, rescale);
         const float inverse_step = static_cast<float>(layer.inverse_step);
-        store_rows(size, to.inverse_step + k * stride, [&](int i) {
+        store_rows(size, to.inverse_step + k * positions, [&](int i) {
             return network.stream_steps ? clipped(inverse_step * stream(of_stream_scale, i), 1, 32767)
                                         : all(inverse_step);
         });
-        store_rows(size, to.diagonal + k * stride, [&](int i) {
+        store_rows(size, to.diagonal + k * positions, [&](int i) {
             const Lanes diagonal = stream(of_diagonal, i);
             return clipped(32768 * (admm ? diagonal : 1 - layer.gradient_step * diagonal), -32767, 32767);
         });
         if (admm)
-            store_rows(size, to.second_gain + k * stride, [&](int i) {
+            store_rows(size, to.second_gain + k * positions, [&](int i) {
                 const Lanes gain = minimum(layer.dual_step * stream(of_diagonal, i), all(2)) - 1;
                 return clipped(32768 * gain, -32767, 32767);
             });
         if (layer.to_slope > 0)
-            store_rows(size, to.slope + k * stride,
+            store_rows(size, to.slope + k * positions,
                        [&](int i) { return clipped(layer.to_slope * stream(of_precision, i), 512, 32767); });
     }
     const float *precision = row(of_precision);
@@ -397,8 +399,8 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
     *metric.searched = error <= search_limit * static_cast<float>(n);
     const std::int32_t metric_limit = rescale_max(network.num_levels() - 1, metric_matrix_max, size.rows());
     to_positions<Layout>(row(of_metric_step), size, steps);
-    store_rescales(steps, 4096.0f * metric_half_distance, 0, metric_limit, stride,
-                   reinterpret_cast<std::int32_t *>(metric.packed) + Layout::rescale(stride));
+    store_rescales(steps, 4096.0f * metric_half_distance, 0, metric_limit, positions,
+                   reinterpret_cast<std::int32_t *>(metric.packed) + Layout::rescale(positions));
     store_rows(size, metric.diagonal,
                [&](int i) { return clipped(metric_half_distance * stream(of_metric_diagonal, i), 0, 32767); });
 }

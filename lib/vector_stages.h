@@ -88,6 +88,16 @@ inline Lanes to_rows(const float *re, const float *im, float scale, const Size &
     return finite;
 }
 
+// `stride` rows: a multiple of 32, or 4, 8 or 16.
+inline void copy_rows(const std::int16_t *from, int stride, std::int16_t *to) {
+    if (stride < row_multiple)
+        for (int r = 0; r < stride; r += 4)
+            std::memcpy(to + r, from + r, 8);
+    else
+        for (int r = 0; r < stride; r += row_multiple)
+            std::memcpy(to + r, from + r, 2 * row_multiple);
+}
+
 inline bool is_zero(const Lanes &x) {
     float sum = 0;
     for (int l = 0; l < native_lanes; ++l)
@@ -111,12 +121,11 @@ inline void filter_block(const Size &size, const Filter &filter, const ReceivedV
             [&](int k, int v) { return std::complex<float>(first.re[v][k], first.im[v][k]); }, second);
     }
     alignas(64) std::int16_t rows[max_rows + 2 * max_lanes];
-    for (int r = 0; r < stride; r += native_lanes)
+    for (int r = 0; r < size.positions(); r += native_lanes)
         *reinterpret_cast<LanesShort *>(rows + r) = LanesShort{};
     const auto store = [&](const Streams &from, int v, float scale, std::int16_t *to) {
         const Lanes nothing = to_rows(from.re[v], from.im[v], scale, size, rows);
-        for (int r = 0; r < stride; r += native_lanes)
-            *reinterpret_cast<LanesShort *>(to + v * stride + r) = *reinterpret_cast<const LanesShort *>(rows + r);
+        copy_rows(rows, stride, to + v * stride);
         return nothing;
     };
     Lanes all_finite{}, of_vector[Vectors];
@@ -162,7 +171,7 @@ int second_guesses(const Network &network, const Size &size, const IntegerChanne
     const int rows = size.rows();
     constexpr int half = state_half_distance;
     constexpr std::int32_t taken = std::numeric_limits<std::int32_t>::max();
-    const std::int16_t *slope = channel.slope + (network.num_layers() - 1) * size.stride();
+    const std::int16_t *slope = channel.slope + (network.num_layers() - 1) * size.positions();
     const int outermost = network.num_levels() - 1;
     std::int32_t reliability[max_rows], second[max_rows];
     for (int i = 0; i < rows; ++i) {
@@ -280,13 +289,16 @@ inline void with_bits(const Network &network, Call call) {
     }
 }
 
-void llrs(const Network &network, int stride, const std::int16_t *t, std::int32_t *llr) {
+void llrs(const Network &network, const Size &size, const std::int16_t *t, std::int32_t *llr) {
     with_bits(network, [&](auto bits) {
-        for (int i = 0; i < stride; i += native_lanes) {
+        alignas(64) std::int16_t rows[max_rows] = {};
+        std::copy_n(t, size.rows(), rows);
+        for (int i = 0; i < size.rows(); i += native_lanes) {
             LanesInt values[bits];
-            integer_llrs<bits>(load_rows(t + i), values);
+            integer_llrs<bits>(load_rows(rows + i), values);
             for (int bit = 0; bit < bits; ++bit)
-                *reinterpret_cast<LooseLanesInt *>(llr + bit * stride + i) = values[bit];
+                for (int l = 0; l < native_lanes && i + l < size.rows(); ++l)
+                    llr[bit * size.stride() + i + l] = values[bit][l];
         }
     });
 }

@@ -183,7 +183,7 @@ void copy_rows(const From &from, std::size_t from_stride, To &to, std::size_t to
 }
 
 inline void set_integers(kaq::Plan &plan, const Integers &from) {
-    const std::size_t n = plan.rows(), s = plan.stride();
+    const std::size_t n = plan.rows(), s = plan.positions();
     kaq::IntegerArrays &to = plan.integers();
     copy_rows(from.diagonal, n, to.diagonal, s, n);
     copy_rows(from.slope, n, to.slope, s, n);
@@ -195,19 +195,20 @@ inline void set_integers(kaq::Plan &plan, const Integers &from) {
     copy_rows(from.matrix, n, matrices.matrix, s, n);
     copy_rows(from.rescale, n, matrices.rescale, s, n);
     plan.set_matrices(false, matrices);
-    if (!plan.network().candidates)
-        return;
-    kaq::PlainMatrices metric = plan.matrices(true);
-    copy_rows(from.metric_matrix, n, metric.matrix, s, n);
-    copy_rows(from.metric_rescale, n, metric.rescale, s, n);
-    plan.set_matrices(true, metric);
-    copy_rows(from.metric_diagonal, n, to.metric_diagonal, s, n);
-    std::copy(from.soft_first.begin(), from.soft_first.end(), to.metric_soft_first.begin());
-    std::copy(from.searched.begin(), from.searched.end(), to.metric_searched.begin());
+    if (plan.network().candidates) {
+        kaq::PlainMatrices metric = plan.matrices(true);
+        copy_rows(from.metric_matrix, n, metric.matrix, s, n);
+        copy_rows(from.metric_rescale, n, metric.rescale, s, n);
+        plan.set_matrices(true, metric);
+        copy_rows(from.metric_diagonal, n, to.metric_diagonal, s, n);
+        std::copy(from.soft_first.begin(), from.soft_first.end(), to.metric_soft_first.begin());
+        std::copy(from.searched.begin(), from.searched.end(), to.metric_searched.begin());
+    }
+    plan.repeat_rows();
 }
 
 inline Integers get_integers(kaq::Plan &plan) {
-    const std::size_t n = plan.rows(), s = plan.stride();
+    const std::size_t n = plan.rows(), s = plan.positions();
     Integers to(plan.network(), plan.num_channels(), n);
     const kaq::IntegerArrays &from = plan.integers();
     copy_rows(from.diagonal, s, to.diagonal, n, n);
@@ -250,7 +251,7 @@ inline Layers run_layers(const kaq::Plan &plan, const std::vector<std::int16_t> 
     plan.layers(b_in.data(), matched_in.data(), t.data(), soft.data(), vectors);
     kaq::AlignedVector<std::int32_t> llrs(count * bits * s);
     for (std::size_t i = 0; i < count; ++i)
-        plan.kernel().llrs(plan.network(), static_cast<int>(s), soft.data() + i * s, llrs.data() + i * bits * s);
+        plan.kernel().llrs(plan.network(), {1, plan.num_tx()}, soft.data() + i * s, llrs.data() + i * bits * s);
     Layers out{std::vector<std::int16_t>(count * n), std::vector<std::int16_t>(count * n),
                std::vector<std::int32_t>(count * bits * n)};
     copy_rows(t, s, out.t, n, n);

@@ -145,18 +145,18 @@ void fill_padded(Vector &to, const py::dict &arrays, const char *name, std::vect
 template <typename Visitor>
 void visit_integers(kaq::Plan &plan, Visitor visit) {
     const py::ssize_t c = plan.num_channels(), k = plan.network().num_layers(), n = plan.rows();
-    const int stride = plan.stride(), layers = static_cast<int>(k);
+    const int positions = plan.positions(), layers = static_cast<int>(k);
     kaq::IntegerArrays &arrays = plan.integers();
-    visit(arrays.diagonal, "diagonal", {c, k, n}, stride);
-    visit(arrays.slope, "slope", {c, k, n}, stride);
-    visit(arrays.inverse_step, "inverse_step", {c, k, n}, stride);
+    visit(arrays.diagonal, "diagonal", {c, k, n}, positions);
+    visit(arrays.slope, "slope", {c, k, n}, positions);
+    visit(arrays.inverse_step, "inverse_step", {c, k, n}, positions);
     visit(arrays.threshold, "threshold", {c, k}, layers);
     visit(arrays.first_gain, "first_gain", {c, k}, layers);
-    visit(arrays.second_gain, "second_gain", {c, k, n}, stride);
-    visit(arrays.llr_scale, "llr_scale", {c, n}, stride);
+    visit(arrays.second_gain, "second_gain", {c, k, n}, positions);
+    visit(arrays.llr_scale, "llr_scale", {c, n}, positions);
     if (!plan.network().candidates)
         return;
-    visit(arrays.metric_diagonal, "metric_diagonal", {c, n}, stride);
+    visit(arrays.metric_diagonal, "metric_diagonal", {c, n}, positions);
     visit(arrays.metric_soft_first, "metric_soft_first", {c}, static_cast<int>(c));
     visit(arrays.metric_searched, "metric_searched", {c}, static_cast<int>(c));
 }
@@ -179,8 +179,8 @@ py::dict get_integers(Plan &self) {
     visit_matrices(plan, [&](bool metric, const std::string &prefix, std::vector<py::ssize_t> shape) {
         const kaq::PlainMatrices plain = plan.matrices(metric);
         const py::ssize_t c = plan.num_channels(), n = plan.rows();
-        out[(prefix + "matrix").c_str()] = unpadded<std::int8_t>(plain.matrix, {c, n, n}, plan.stride());
-        out[(prefix + "rescale").c_str()] = unpadded<std::int32_t>(plain.rescale, std::move(shape), plan.stride());
+        out[(prefix + "matrix").c_str()] = unpadded<std::int8_t>(plain.matrix, {c, n, n}, plan.positions());
+        out[(prefix + "rescale").c_str()] = unpadded<std::int32_t>(plain.rescale, std::move(shape), plan.positions());
     });
     return out;
 }
@@ -190,11 +190,13 @@ void set_integers(Plan &self, const py::dict &arrays) {
     visit_integers(plan, [&](auto &array, const char *name, std::vector<py::ssize_t> shape, int stride) {
         fill_padded<typename std::decay_t<decltype(array)>::value_type>(array, arrays, name, std::move(shape), stride);
     });
+    plan.repeat_rows();
     visit_matrices(plan, [&](bool metric, const std::string &prefix, std::vector<py::ssize_t> shape) {
         kaq::PlainMatrices plain = plan.matrices(metric);
         const py::ssize_t c = plan.num_channels(), n = plan.rows();
-        fill_padded<std::int8_t>(plain.matrix, arrays, (prefix + "matrix").c_str(), {c, n, n}, plan.stride());
-        fill_padded<std::int32_t>(plain.rescale, arrays, (prefix + "rescale").c_str(), std::move(shape), plan.stride());
+        fill_padded<std::int8_t>(plain.matrix, arrays, (prefix + "matrix").c_str(), {c, n, n}, plan.positions());
+        fill_padded<std::int32_t>(plain.rescale, arrays, (prefix + "rescale").c_str(), std::move(shape),
+                                  plan.positions());
         plan.set_matrices(metric, plain);
     });
 }
@@ -236,7 +238,7 @@ Array<std::int32_t> run_llrs(Plan &self, const Array<std::int16_t> &t) {
     kaq::AlignedVector<std::int32_t> out(static_cast<std::size_t>(t.shape(0)) * bits * stride);
     for (py::ssize_t i = 0; i < t.shape(0); ++i) {
         std::copy_n(t.data() + i * channels.rows(), channels.rows(), in.data());
-        channels.kernel().llrs(channels.network(), stride, in.data(), out.data() + i * bits * stride);
+        channels.kernel().llrs(channels.network(), {1, channels.num_tx()}, in.data(), out.data() + i * bits * stride);
     }
     return unpadded<std::int32_t>(out, {t.shape(0), bits, t.shape(1)}, stride);
 }
