@@ -304,44 +304,34 @@ inline LanesInt to_rescale(const Lanes &x, std::int32_t low, std::int32_t high) 
 // rescale[p] = factor steps[p], in the order of positions
 inline void store_rescales(const float *steps, float factor, std::int32_t low, std::int32_t high, int positions,
                            std::int32_t *to) {
+    if (high < 1 << 22) { // every width but the smallest
+        for (int p = 0; p < positions; p += native_lanes)
+            *reinterpret_cast<LooseLanesInt *>(to + p) =
+                round_to_int(clipped(factor * at(steps + p, 0), static_cast<float>(low), static_cast<float>(high)));
+        return;
+    }
     for (int p = 0; p < positions; p += native_lanes)
         *reinterpret_cast<LooseLanesInt *>(to + p) = to_rescale(factor * at(steps + p, 0), low, high);
 }
 
-// One row's value for each position of the packed matrix, from one for each stream.
-template <typename Layout>
-inline void to_positions(const float *streams, const Size &size, float *positions) {
-    alignas(64) float rows[max_rows + max_lanes];
+// A value for each row of all vectors in the registers, from one for each stream.
+inline void expand_rows(const float *streams, const Size &size, float *rows) {
     for (int first : {0, size.num_tx})
         for (int i = 0; i < size.num_tx; i += native_lanes)
             *reinterpret_cast<LooseLanes *>(rows + first + i) = at(streams + i, 0);
     for (int r = size.rows(); r < size.stride(); ++r)
         rows[r] = 0;
-    for (int p = 0; p < size.positions(); p += 4) // rows stay together by four
-        std::memcpy(positions + p, rows + Layout::row(size, p), 4 * sizeof(float));
+    for (int r = size.stride(); r < size.positions(); r += 4) // strides are multiples of four
+        std::memcpy(rows + r, rows + r % size.stride(), 4 * sizeof(float));
 }
 
-// values(i), rounded, to rows i and n + i, for native_lanes streams from i on.
-template <typename Values>
-inline void store_rows(const Size &size, std::int16_t *to, Values values) {
-    const int n = size.num_tx, stride = size.stride();
-    const auto integers = [&](int i) { return __builtin_convertvector(round_to_int(values(i)), LanesShort); };
-    if (n % native_lanes == 0 && stride == 2 * n) {
-        for (int i = 0; i < n; i += native_lanes)
-            *reinterpret_cast<LooseLanesShort *>(to + i) = *reinterpret_cast<LooseLanesShort *>(to + n + i) =
-                integers(i);
-    } else {
-        alignas(64) std::int16_t rows[max_rows + max_lanes];
-        for (int first : {0, n})
-            for (int i = 0; i < n; i += native_lanes)
-                *reinterpret_cast<LooseLanesShort *>(rows + first + i) = integers(i);
-        for (int r = 2 * n; r < stride; ++r)
-            rows[r] = 0;
-        for (int r = 0; r < stride; r += 4)
-            std::memcpy(to + r, rows + r, 8);
-    }
-    for (int r = stride; r < size.positions(); r += 4) // once more for each vector in the registers
-        std::memcpy(to + r, to + r - stride, 8);
+// The same in the order of positions of the packed matrix.
+template <typename Layout>
+inline void to_positions(const float *streams, const Size &size, float *positions) {
+    alignas(64) float rows[max_rows + max_lanes];
+    expand_rows(streams, size, rows);
+    for (int p = 0; p < size.positions(); p += 4) // rows stay together by four
+        std::memcpy(positions + p, rows + Layout::row(p), 4 * sizeof(float));
 }
 
 // The integers of one channel, from its rows.
@@ -352,6 +342,29 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
     const int padded = padded_streams(size), n = size.num_tx, positions = size.positions();
     const auto row = [&](RowKind kind) { return by_channel + static_cast<std::size_t>(kind) * padded; };
     const auto stream = [&](RowKind kind, int i) { return at(row(kind) + i, 0); };
+
+    // Rows i and n + i are equal. Where both begin a vector register of their own, each is computed once.
+    const bool halves = n % native_lanes == 0 && positions == 2 * n;
+    alignas(64) float rows[row_kinds][max_rows + max_lanes];
+    const auto use_rows = [&](RowKind kind) {
+        if (!halves)
+            expand_rows(row(kind), size, rows[kind]);
+    };
+    const auto of_row = [&](RowKind kind, int i) { return at(halves ? row(kind) + i : rows[kind] + i, 0); };
+    // to[r] = values(r), rounded
+    const auto store_rows = [&](std::int16_t *to, auto values) {
+        for (int i = 0; i < (halves ? n : positions); i += native_lanes) {
+            const LanesShort integers = __builtin_convertvector(round_to_int(values(i)), LanesShort);
+            *reinterpret_cast<LooseLanesShort *>(to + i) = integers;
+            if (halves)
+                *reinterpret_cast<LooseLanesShort *>(to + n + i) = integers;
+        }
+    };
+    use_rows(of_diagonal);
+    use_rows(of_precision);
+    if (network.stream_steps)
+        use_rows(of_stream_scale);
+
     alignas(64) float steps[max_rows];
     to_positions<Layout>(row(of_step), size, steps);
     const IntegerChannel &to = out.integers;
@@ -363,22 +376,22 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
         to.threshold[k] = layer.threshold;
         store_rescales(steps, layer.to_state, -limit, limit, positions, rescale);
         const float inverse_step = static_cast<float>(layer.inverse_step);
-        store_rows(size, to.inverse_step + k * positions, [&](int i) {
-            return network.stream_steps ? clipped(inverse_step * stream(of_stream_scale, i), 1, 32767)
+        store_rows(to.inverse_step + k * positions, [&](int i) {
+            return network.stream_steps ? clipped(inverse_step * of_row(of_stream_scale, i), 1, 32767)
                                         : all(inverse_step);
         });
-        store_rows(size, to.diagonal + k * positions, [&](int i) {
-            const Lanes diagonal = stream(of_diagonal, i);
+        store_rows(to.diagonal + k * positions, [&](int i) {
+            const Lanes diagonal = of_row(of_diagonal, i);
             return clipped(32768 * (admm ? diagonal : 1 - layer.gradient_step * diagonal), -32767, 32767);
         });
         if (admm)
-            store_rows(size, to.second_gain + k * positions, [&](int i) {
-                const Lanes gain = minimum(layer.dual_step * stream(of_diagonal, i), all(2)) - 1;
+            store_rows(to.second_gain + k * positions, [&](int i) {
+                const Lanes gain = minimum(layer.dual_step * of_row(of_diagonal, i), all(2)) - 1;
                 return clipped(32768 * gain, -32767, 32767);
             });
         if (layer.to_slope > 0)
-            store_rows(size, to.slope + k * positions,
-                       [&](int i) { return clipped(layer.to_slope * stream(of_precision, i), 512, 32767); });
+            store_rows(to.slope + k * positions,
+                       [&](int i) { return clipped(layer.to_slope * of_row(of_precision, i), 512, 32767); });
     }
     const float *precision = row(of_precision);
     const float to_llr =
@@ -401,8 +414,9 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
     to_positions<Layout>(row(of_metric_step), size, steps);
     store_rescales(steps, 4096.0f * metric_half_distance, 0, metric_limit, positions,
                    reinterpret_cast<std::int32_t *>(metric.packed) + Layout::rescale(positions));
-    store_rows(size, metric.diagonal,
-               [&](int i) { return clipped(metric_half_distance * stream(of_metric_diagonal, i), 0, 32767); });
+    use_rows(of_metric_diagonal);
+    store_rows(metric.diagonal,
+               [&](int i) { return clipped(metric_half_distance * of_row(of_metric_diagonal, i), 0, 32767); });
 }
 
 std::size_t scratch_floats(const Size &size) { return Scratch::floats(size); }

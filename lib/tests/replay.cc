@@ -89,9 +89,14 @@ std::uint64_t digest_of_links(const kaq::Kernel &kernel) {
                     kaq::Network net = network(type, 1 + num_tx % 4, 2);
                     net.candidates = admm ? candidates : 0;
                     net.stream_steps = admm && candidates;
+                    for (kaq::Layer &layer : net.layers)
+                        layer.step = {0.05, 0.02, 1e-3, 1}, layer.variance = {3, 1, 1e-3, 1e3};
+                    net.regularization = {-1, 3, 0.05, 100};
+                    const double snr_db = 17.3;
                     const Link link(net, num_tx > 8 ? 3 : 17, vectors, num_tx + num_tx / 3, num_tx);
                     kaq::Plan plan(net, kernel, link.channels, link.num_rx, num_tx);
-                    const Output out = link.run(plan);
+                    plan.prepare(link.h.data(), {&snr_db, false, true}, vectors);
+                    const Output out = link.detect(plan);
                     digest.add(out.symbols);
                     digest.add(out.llrs);
                     get_integers(plan).each([&](const auto &array) { digest.add(array); });
