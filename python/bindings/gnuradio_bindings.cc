@@ -45,6 +45,21 @@ py::dict dict_entries(pmt::pmt_t dict, int limit) {
     return entries;
 }
 
+// The integers of a PMT tuple of up to `limit`; None if it is anything else.
+py::object tuple_to_integers(const pmt::pmt_t &value, std::size_t limit) {
+    if (!value || !pmt::is_tuple(value) || pmt::length(value) > limit)
+        return py::none();
+    const std::size_t length = pmt::length(value);
+    py::tuple integers(length);
+    for (std::size_t i = 0; i < length; ++i) {
+        const pmt::pmt_t element = pmt::tuple_ref(value, i);
+        if (!element || !pmt::is_integer(element))
+            return py::none();
+        integers[i] = py::int_(pmt::to_long(element));
+    }
+    return std::move(integers);
+}
+
 // `count` items of each port, whose capsule holds the address, as an array; the items of type dtypes[i], a vector for
 // one with a shape.
 py::list port_arrays(const py::sequence &capsules, const py::sequence &dtypes, py::ssize_t count) {
@@ -68,6 +83,8 @@ py::list port_arrays(const py::sequence &capsules, const py::sequence &dtypes, p
 PYBIND11_MODULE(_gnuradio, module) {
     module.doc() = "PMT vectors and port buffers as NumPy arrays, and PMT dicts.";
     py::module_::import("pmt"); // registers pmt_t
+    module.def("tuple_to_integers", &tuple_to_integers,
+               "Integers of a PMT tuple of up to `limit`; None if it is none.");
     module.def("port_arrays", &port_arrays, "The items of ports as arrays over GNU Radio's buffers.");
     module.def("dict_entries", &dict_entries, "Entries of a PMT dict, at most `limit`, by the name of their symbol.");
     module.def("c32vector_to_numpy", &c32vector_to_numpy,

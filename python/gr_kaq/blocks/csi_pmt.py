@@ -177,6 +177,8 @@ def _sequence_number(value: Any) -> int:
 
 def _integers(value: Any) -> tuple[int, ...]:
     """Up to four integers of a PMT tuple, vector, uniform vector or list."""
+    if (integers := _gnuradio.tuple_to_integers(value, 4)) is not None:  # as a rule
+        return integers
     if pmt.is_tuple(value):
         items = [pmt.tuple_ref(value, i) for i in range(min(4, pmt.length(value)))]
     elif pmt.is_vector(value):
