@@ -5,7 +5,8 @@
 // An instruction set `Isa` has:
 //   I16, I32                       registers of int16 state, and of int32 accumulators
 //   Layout                         of packed matrices (packed_matrix.h)
-//   interleave                     how many vectors
+//   interleave(registers, segments)
+//                                  how many vectors, or how many times as many as share the registers
 //   load, store, set               of int16, aligned; load32
 //   add, subtract, adds, subs      wrapping and saturating
 //   min, max, bit_and, bit_or, shift_left<n>, shift_right<n>
@@ -220,13 +221,15 @@ struct IntegerLayers {
     template <template <int> typename State>
     static void layers_of(const Call &call, const std::int16_t *b, int b_step, const Pin *pins, std::int16_t *t,
                           int num_vectors) {
-        constexpr int together = Isa::interleave;
+        constexpr int together = Isa::interleave(Registers, Segment != 0);
         int v = 0;
         const auto repeat = [&](auto function, int count) {
             for (; v + count <= num_vectors; v += count)
                 function(call, b + v * b_step, b_step, pins ? pins + v : nullptr, t + v * stride);
         };
         repeat(run<State, together>, together);
+        if constexpr (together > 4)
+            repeat(run<State, 4>, 4);
         repeat(run<State, 2>, 2);
         repeat(run<State, 1>, 1);
     }
@@ -235,7 +238,7 @@ struct IntegerLayers {
     template <template <int> typename State>
     static void segments_of(const Call &call, const std::int16_t *b, int b_step, const Pin *pins, std::int16_t *t,
                             int num_vectors) {
-        constexpr int together = Isa::interleave;
+        constexpr int together = Isa::interleave(Registers, Segment != 0);
         alignas(64) std::int16_t rows[together * stride];
         for (int v = 0; v < num_vectors;) {
             const bool several = num_vectors - v > vectors_in_registers;
@@ -324,7 +327,7 @@ struct IntegerLayers {
             }
             return;
         }
-        constexpr int together = Isa::interleave;
+        constexpr int together = Isa::interleave(Registers, Segment != 0);
         int v = 0;
         for (; v + together <= num_vectors; v += together)
             metric_of<together>(network, size, channel, t + v * stride, matched + v * matched_step, matched_step,

@@ -12,7 +12,7 @@ namespace {
 struct Avx2State {
     using I16 = __m256i;
     using I32 = __m256i;
-    static constexpr int interleave = 3;
+    static constexpr int interleave(int, bool) { return 3; }
     static constexpr int registers_at_once = 2;
 
     static I16 load(const std::int16_t *p) { return _mm256_load_si256(reinterpret_cast<const __m256i *>(p)); }

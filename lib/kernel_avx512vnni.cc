@@ -17,7 +17,8 @@ struct Avx512Vnni {
     using I16 = __m512i;
     using I32 = __m512i;
     using Layout = PackedLayout<16, 4, 128>;
-    static constexpr int interleave = 4;
+    // 7: an OFDM slot has 14 symbols
+    static constexpr int interleave(int registers, bool segments) { return registers == 1 && !segments ? 7 : 4; }
     static constexpr int registers_at_once = 2;
 
     static I16 load(const std::int16_t *p) { return _mm512_load_si512(p); }

@@ -13,7 +13,7 @@ struct NeonDot {
     using I16 = int16x8_t;
     using I32 = int32x4_t;
     using Layout = PackedLayout<4, 4, 0>;
-    static constexpr int interleave = 4;
+    static constexpr int interleave(int, bool) { return 4; }
     static constexpr int registers_at_once = 2;
 
     static I16 load(const std::int16_t *p) { return vld1q_s16(p); }

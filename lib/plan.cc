@@ -10,7 +10,7 @@
 namespace kaq {
 namespace {
 
-constexpr int vectors_at_once = 32; // what the stages hand to each other stays in the first-level cache
+constexpr int vectors_at_once = 28; // what the stages hand to each other stays in the first-level cache
 
 } // namespace
 

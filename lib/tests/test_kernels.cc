@@ -25,7 +25,7 @@ float worst_error(const Link &link, const Output &out) {
 BOOST_AUTO_TEST_CASE(detects_without_noise_at_every_size) {
     for (const kaq::Kernel *kernel : kernels())
         for (const int bits : {1, 2, 3, 4})
-            for (const int num_tx : {1, 2, 5, 16, 17, 33, 64}) {
+            for (const int num_tx : {1, 2, 5, 16, 17, 33, 48, 64}) {
                 const auto net = network(kaq::NetworkType::admm, bits, 3);
                 const Link link(net, num_tx > 16 ? 3 : 18, num_tx > 16 ? 5 : 35, 2 * num_tx, num_tx);
                 kaq::Plan plan(net, *kernel, link.channels, link.num_rx, num_tx);
@@ -38,7 +38,7 @@ BOOST_AUTO_TEST_CASE(detects_without_noise_at_every_size) {
 
 BOOST_AUTO_TEST_CASE(candidates_keep_what_is_right) {
     for (const kaq::Kernel *kernel : kernels())
-        for (const int num_tx : {1, 2, 5, 17, 64}) {
+        for (const int num_tx : {1, 2, 5, 17, 48, 64}) {
             auto net = network(kaq::NetworkType::admm, 2, 3);
             net.candidates = 7;
             net.stream_steps = true;
@@ -76,6 +76,37 @@ BOOST_AUTO_TEST_CASE(a_vector_with_nan_is_zero_and_counted) {
             BOOST_TEST(out.llrs[i] == 0.0f);
         BOOST_TEST(out.symbols[4] != Complex{});
     }
+}
+
+BOOST_AUTO_TEST_CASE(detects_whatever_the_gain_of_the_radio) {
+    for (const kaq::Kernel *kernel : kernels())
+        for (const int candidates : {0, 2})
+            for (const int exponent : {-45, -10, 10, 50, 100}) {
+                auto net = network(kaq::NetworkType::admm, 2, 3);
+                net.candidates = candidates;
+                Link link(net, 3, 9, 6, 3);
+                for (std::vector<Complex> *values : {&link.h, &link.y})
+                    for (Complex &value : *values)
+                        value *= std::ldexp(1.0f, exponent);
+                kaq::Plan plan(net, *kernel, link.channels, link.num_rx, link.num_tx);
+                const double snr_db = 30;
+                plan.prepare(link.h.data(), {&snr_db, false, true});
+                BOOST_TEST(worst_error(link, link.detect(plan)) < 0.5f * net.half_distance,
+                           kernel->name << " 2^" << exponent);
+            }
+}
+
+BOOST_AUTO_TEST_CASE(any_noise_gives_finite_llrs) {
+    for (const kaq::Kernel *kernel : kernels())
+        for (const kaq::NetworkType type : {kaq::NetworkType::admm, kaq::NetworkType::pgd})
+            for (const double noise_var : {0.0, 5e-324, 1e30, 1e300}) {
+                const auto net = network(type, 2, 3);
+                const Link link(net, 3, 9, 6, 3);
+                kaq::Plan plan(net, *kernel, link.channels, link.num_rx, link.num_tx);
+                plan.prepare(link.h.data(), {&noise_var, false, false});
+                for (const float llr : link.detect(plan).llrs)
+                    BOOST_TEST(std::isfinite(llr));
+            }
 }
 
 BOOST_AUTO_TEST_CASE(refuses_what_it_has_no_room_for) {
