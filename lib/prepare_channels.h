@@ -14,7 +14,7 @@
 namespace kaq {
 namespace {
 
-// noise_var is at least this times the mean diagonal of the Gram matrix (preparation.py)
+// noise_var and rho are at least this times the mean diagonal of the Gram matrix (preparation.py)
 constexpr float regularization_floor = 1e-5f;
 constexpr float stream_scale_limit = 8;                   // as in quantization.py
 constexpr float soft_limit = 0.27f, search_limit = 0.45f; // as in preparation.py
@@ -77,17 +77,18 @@ inline std::size_t Scratch::floats(const Size &size) {
 }
 
 double squared_norm(const std::complex<float> *h, std::size_t count) {
+    constexpr int num_sums = 32, registers = num_sums / native_lanes; // as many on every instruction set
     const float *parts = reinterpret_cast<const float *>(h);
-    Lanes sums[2] = {};
+    alignas(64) float sums[num_sums] = {};
     std::size_t i = 0;
-    for (; i + 2 * native_lanes <= 2 * count; i += 2 * native_lanes)
-        for (int r = 0; r < 2; ++r) {
+    for (; i + num_sums <= 2 * count; i += num_sums)
+        for (int r = 0; r < registers; ++r) {
             const Lanes x = *reinterpret_cast<const LooseLanes *>(parts + i + r * native_lanes);
-            sums[r] += x * x;
+            at(sums, r) += x * x;
         }
     double sum = 0;
-    for (int l = 0; l < native_lanes; ++l)
-        sum += double{sums[0][l]} + double{sums[1][l]};
+    for (const float part : sums)
+        sum += part;
     for (; i < 2 * count; ++i)
         sum += double{parts[i]} * parts[i];
     if (sum > 1e-20 && sum < 1e30)
@@ -457,7 +458,7 @@ void prepare_channels(const Network &network, const Size &size, const Estimate *
                 normalise[l] * (admm ? per_metric_unit : per_unit);
     }
     if (admm) {
-        const Lanes rho = regularization * noise_var;
+        const Lanes rho = maximum(regularization * noise_var, regularization_floor * scale);
         for (int i = 0; i < n; ++i)
             s.gram.real(i, i) += rho;
         invert_cholesky_factor(s.gram, n);

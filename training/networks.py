@@ -245,8 +245,9 @@ class AdmmNet(UnfoldedNet):
         """See `UnfoldedNet.forward`."""
         assert self.variance is not None
         root = self._root(batch)
-        gram, _, noise_var = _gram(batch)
-        rho = (self.regularization(root)[:, 0] * noise_var)[:, None, None]
+        gram, mean_diagonal, noise_var = _gram(batch)
+        rho = torch.maximum(self.regularization(root)[:, 0] * noise_var, REGULARIZATION_FLOOR * mean_diagonal)
+        rho = rho[:, None, None]
         inverse = torch.linalg.inv(gram + rho * torch.eye(gram.shape[-1], device=gram.device))
         b = to_real((batch.y @ batch.h.conj()) @ inverse.mT)
         error = (noise_var[:, None] * inverse.diagonal(dim1=1, dim2=2).real / 2).repeat(1, 2)[:, None, :]

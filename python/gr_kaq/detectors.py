@@ -208,7 +208,8 @@ class Plan:
 def _interleave(per_dimension: NDArray, num_tx: int) -> NDArray[np.float32]:
     """(..., 2 num_tx, bits_per_dimension) -> (..., num_tx, bits_per_symbol): even bits in phase, odd quadrature."""
     in_phase, quadrature = per_dimension[..., :num_tx, :], per_dimension[..., num_tx:, :]
-    return np.stack([in_phase, quadrature], axis=-1).reshape(*in_phase.shape[:-1], -1)
+    bits_per_symbol = 2 * per_dimension.shape[-1]
+    return np.stack([in_phase, quadrature], axis=-1).reshape(*in_phase.shape[:-1], bits_per_symbol)
 
 
 def _complex(real: NDArray, num_tx: int) -> NDArray[np.complex64]:

@@ -129,7 +129,7 @@ class NativeChannels(PreparedChannels):
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         symbols = np.empty((*y.shape[:2], self._num_tx), np.complex64)
         llrs = np.empty((*symbols.shape, self._bits_per_symbol), np.float32)
-        num_invalid = self._channels.detect(np.ascontiguousarray(y), symbols, llrs)
+        num_invalid = self._channels.detect(np.ascontiguousarray(y, np.complex64), symbols, llrs)
         return Detection(symbols, llrs, num_invalid)
 
     def detect_streams(

@@ -18,7 +18,7 @@ from .model_file import DetectorModel, Law
 __all__ = ["LayerValues", "Metric", "Preparation", "law_bounds", "layer_values", "output_error", "prepare"]
 
 REGULARIZATION_FLOOR = 1e-5
-"""noise_var is taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
+"""noise_var and rho are taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
 
 SOFT_LIMIT, SEARCH_LIMIT = 0.27, 0.45
 """Where the linear estimate's mean error variance exceeds these times half_distance^2, many vectors fit the received
@@ -157,7 +157,7 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
 
     matched_filter, normalised = hermitian / scale[:, None, None], gram / scale[:, None, None]
     if model.network == "admm":
-        rho = values.regularization * noise_var
+        rho = np.maximum(values.regularization * noise_var, REGULARIZATION_FLOOR * scale)
         inverse = np.linalg.inv(gram + rho[:, None, None] * np.eye(num_tx))
         front = inverse @ hermitian
         matrix = rho[:, None, None] * inverse
