@@ -40,7 +40,7 @@ define build_kernels
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long sanitize fuzz test-aarch64 test-x86-64 bench train compare report report-quick onnx lint format install uninstall clean
+.PHONY: help setup build demo test test-long sanitize fuzz test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx lint format install uninstall clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,11 +93,16 @@ test-aarch64: build  ## Build the kernels for 64-bit Arm and run their tests und
 
 test-x86-64: build  ## Run the kernels' tests on emulated x86-64 processors without AVX-512, and without AVX2
 	$(call apt_install,qemu-user)
-	for cpu in Haswell-noTSX Nehalem; do qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/test_kernels && \
+	for cpu in max qemu64; do qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/test_kernels && \
 	    qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/fuzz_random 50 || exit 1; done
 
-bench: build  ## Measure kernel and flowgraph side by side: out/throughput.json
-	$(RUN) benchmarks/throughput.py --output out
+bench: $(VENV)/.sionna build  ## Measure the speed of everything side by side, in some 15 minutes: out/bench
+	@cmake --build $(BUILD) -j $(JOBS) --target kaq_speed -- --no-print-directory
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m benchmarks.speed --output out/bench
+
+bench-quick: $(VENV)/.complete build  ## The same with tiny budgets, in seconds: out/bench-quick
+	@cmake --build $(BUILD) -j $(JOBS) --target kaq_speed -- --no-print-directory
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m benchmarks.speed --quick --output out/bench-quick
 
 train: $(VENV)/.complete build  ## Train and export a detector: make train CONFIG=training/configs/NAME.yaml
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training train $(CONFIG) --output out/training

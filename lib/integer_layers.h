@@ -43,7 +43,7 @@ struct IntegerLayers {
     static constexpr int stride = lanes * Registers;
     static constexpr int vectors_in_registers = Segment ? stride / Segment : 1;
     // rows whose accumulators are kept in registers at once
-    static constexpr int block = Registers < Isa::registers_at_once ? Registers : Isa::registers_at_once;
+    static constexpr int block = Registers % Isa::registers_at_once ? 1 : Isa::registers_at_once;
 
     static I16 clamp(I16 x, int low, int high) { return Isa::min(Isa::max(x, Isa::set(low)), Isa::set(high)); }
 

@@ -42,8 +42,9 @@ inline constexpr int max_lanes = 16;
 // A channel estimate to prepare.
 struct Estimate {
     const std::complex<float> *h; // [num_rx][num_tx]
-    float noise_var;
-    double inverse_root_snr; // where the laws are evaluated
+    float gain;                   // H is multiplied by this power of two; 0: nothing is known of the channel
+    float noise_var;              // of H times gain
+    double inverse_root_snr;      // where the laws are evaluated
 };
 
 // A second guess: in row `row`, ADMM-Net's z is held at `value`.

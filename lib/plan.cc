@@ -12,6 +12,14 @@ namespace {
 
 constexpr int vectors_at_once = 28; // what the stages hand to each other stays in the first-level cache
 
+// The power of two that takes entries of this mean power next to 1, so that no square leaves single precision whatever
+// the radio's gain is; 0 where nothing is known of a channel (H = 0).
+float power_of_two_gain(double mean_power, int num_rx) {
+    if (!(mean_power * num_rx > 1e-30))
+        return 0;
+    return std::ldexp(1.0f, -std::clamp(std::ilogb(std::sqrt(mean_power)), -120, 120));
+}
+
 } // namespace
 
 Plan::Plan(Network network, const Kernel &kernel, int num_channels, int num_rx, int num_tx, int num_threads)
@@ -46,6 +54,7 @@ Plan::Plan(Network network, const Kernel &kernel, int num_channels, int num_rx, 
         metric_packed_.resize(c * metric_packed_bytes_);
     }
     noise_var_.resize(c);
+    gain_.resize(c);
     inverse_root_snr_.resize(c);
     scratch_.resize(num_threads);
     for (AlignedVector<float> &scratch : scratch_)
@@ -119,6 +128,7 @@ void Plan::find_noise_var(const std::complex<float> *h, const Noise &noise) {
         throw std::invalid_argument("h holds NaN or Inf");
     double inverse_root = 0, noise_var = 0;
     for (int c = 0; c < num_channels_; ++c) {
+        gain_[c] = power_of_two_gain(noise_var_[c] / num_tx(), num_rx());
         if (c == 0 || noise.per_channel) {
             const double power = noise.per_channel ? noise_var_[c] : mean_power, given = noise.values[c];
             const double no_power = -std::numeric_limits<double>::infinity();
@@ -129,7 +139,8 @@ void Plan::find_noise_var(const std::complex<float> *h, const Noise &noise) {
             const double clipped = std::max(std::min(snr_db, network_.snr_high_db), network_.snr_low_db);
             inverse_root = 1 / std::sqrt(std::pow(10.0, clipped / 10));
         }
-        noise_var_[c] = noise_var;
+        // above that, nothing at all is known of the symbols
+        noise_var_[c] = std::min(noise_var * gain_[c] * gain_[c], 1e10);
         inverse_root_snr_[c] = inverse_root;
     }
 }
@@ -148,7 +159,7 @@ void Plan::prepare(const std::complex<float> *h, const Noise &noise, int vectors
             const int first = batch * kernel_.lanes, count = std::min(kernel_.lanes, num_channels_ - first);
             for (int l = 0; l < count; ++l) {
                 const int c = first + l;
-                estimates[l] = {h + c * antennas, static_cast<float>(noise_var_[c]), inverse_root_snr_[c]};
+                estimates[l] = {h + c * antennas, gain_[c], static_cast<float>(noise_var_[c]), inverse_root_snr_[c]};
                 channels[l] = channel(c);
             }
             kernel_.prepare(network_, size_, estimates, channels, count, scratch_[thread].data());
@@ -186,7 +197,7 @@ void Plan::filter(const InputView &input, int num_vectors, std::int16_t *b, std:
     for (int c = 0; c < num_channels_; ++c) {
         const std::size_t first = static_cast<std::size_t>(c) * num_vectors, place = first * stride();
         kernel_.filter(size_, channel(c).filter, {input.antennas, c * input.channel_stride, input.vector_stride},
-                       num_vectors, b + place, matched + place, finite + first);
+                       num_vectors, b + place, matched ? matched + place : nullptr, finite + first);
     }
 }
 
@@ -195,7 +206,8 @@ void Plan::layers(const std::int16_t *b, const std::int16_t *matched, std::int16
     const std::size_t size = static_cast<std::size_t>(num_vectors) * stride();
     for (int c = 0; c < num_channels_; ++c) {
         const std::size_t place = c * size;
-        const std::int16_t *from = layers(channel(c), b + place, matched + place, t + place, soft + place, num_vectors);
+        const std::int16_t *from =
+            layers(channel(c), b + place, matched ? matched + place : nullptr, t + place, soft + place, num_vectors);
         if (from != soft + place)
             std::copy_n(from, size, soft + place);
     }

@@ -112,7 +112,8 @@ private:
     mutable AlignedVector<float> scale_, matched_scale_;
     mutable AlignedVector<std::byte> packed_, metric_packed_;
     std::size_t packed_bytes_, metric_packed_bytes_;
-    std::vector<double> noise_var_, inverse_root_snr_; // per channel
+    std::vector<double> noise_var_, inverse_root_snr_; // per channel; of H times its gain
+    std::vector<float> gain_;                          // per channel
     std::vector<AlignedVector<float>> scratch_;        // per thread
     std::unique_ptr<ThreadPool> threads_;
 };

@@ -99,8 +99,11 @@ double squared_norm(const std::complex<float> *h, std::size_t count) {
     return sum <= std::numeric_limits<double>::max() ? sum : std::numeric_limits<double>::quiet_NaN();
 }
 
-// `count` channels' matrices [rows][n] to lanes; unused lanes repeat the last channel.
+// `count` channels' matrices [rows][n], times their gain, to lanes; unused lanes repeat the last channel.
 inline void load_channels(const Estimate *estimates, int count, int num_rows, int n, const Matrix &to) {
+    Lanes gain;
+    for (int l = 0; l < native_lanes; ++l)
+        gain[l] = estimates[std::min(l, count - 1)].gain;
     constexpr int per_vector = native_lanes / 2; // complex numbers
     const std::size_t total = static_cast<std::size_t>(num_rows) * n;
     std::size_t i = 0;
@@ -110,26 +113,22 @@ inline void load_channels(const Estimate *estimates, int count, int num_rows, in
             block[l] = *reinterpret_cast<const LooseLanes *>(estimates[std::min(l, count - 1)].h + i);
         transpose(block);
         for (int e = 0; e < per_vector; ++e)
-            at(to.re, i + e) = block[2 * e], at(to.im, i + e) = block[2 * e + 1];
+            at(to.re, i + e) = block[2 * e] * gain, at(to.im, i + e) = block[2 * e + 1] * gain;
     }
     for (; i < total; ++i)
         for (int l = 0; l < native_lanes; ++l) {
             const std::complex<float> entry = estimates[std::min(l, count - 1)].h[i];
-            to.re[i * native_lanes + l] = entry.real();
-            to.im[i * native_lanes + l] = entry.imag();
+            to.re[i * native_lanes + l] = entry.real() * gain[l];
+            to.im[i * native_lanes + l] = entry.imag() * gain[l];
         }
 }
 
-// Rows of n complex numbers to rows with padding.
-inline void copy_channel(const std::complex<float> *from, const Size &size, std::complex<float> *to) {
+// Rows of n complex numbers, times a gain, to rows with padding.
+inline void copy_channel(const std::complex<float> *from, float gain, const Size &size, std::complex<float> *to) {
     const int n = size.num_tx, stride = size.stream_stride();
-    if (n == stride) {
-        std::memcpy(static_cast<void *>(to), from, sizeof(*to) * size.num_rx * n);
-        return;
-    }
     for (int r = 0; r < size.num_rx; ++r)
         for (int j = 0; j < n; ++j)
-            to[static_cast<std::size_t>(r) * stride + j] = from[static_cast<std::size_t>(r) * n + j];
+            to[static_cast<std::size_t>(r) * stride + j] = gain * from[static_cast<std::size_t>(r) * n + j];
 }
 
 // Back to each channel, times a factor: to(l) is that of lane l, [rows][stream_stride], whose padding is set to zero.
@@ -433,9 +432,10 @@ void prepare_channels(const Network &network, const Size &size, const Estimate *
     load_channels(estimates, count, size.num_rx, n, s.h);
     gram_matrix(s.h, size.num_rx, n, s.gram);
 
-    Lanes mean_diagonal{}, given_noise_var{}, regularization{};
+    Lanes mean_diagonal{}, gain, given_noise_var, regularization;
     for (int l = 0; l < native_lanes; ++l) {
         const Estimate &estimate = estimates[std::min(l, count - 1)];
+        gain[l] = estimate.gain;
         given_noise_var[l] = estimate.noise_var;
         regularization[l] = static_cast<float>(network.regularization.at(estimate.inverse_root_snr));
     }
@@ -443,7 +443,7 @@ void prepare_channels(const Network &network, const Size &size, const Estimate *
         mean_diagonal += s.gram.real(i, i);
     mean_diagonal /= static_cast<float>(n);
     // where nothing is known of a channel (H = 0), everything is zero
-    const LanesInt alive = mean_diagonal > 1e-30f;
+    const LanesInt alive = gain > 0;
     const Lanes scale = alive ? mean_diagonal : all(1);
     const Lanes noise_var = maximum(given_noise_var, regularization_floor * scale);
     const Lanes normalise = alive ? 1.0f / scale : Lanes{};
@@ -455,7 +455,7 @@ void prepare_channels(const Network &network, const Size &size, const Estimate *
                       admm ? metric_matrix_max : network.matrix_max, rows);
         for (int l = 0; l < count; ++l)
             *(admm ? channels[l].filter.matched_scale : channels[l].filter.scale) =
-                normalise[l] * (admm ? per_metric_unit : per_unit);
+                normalise[l] * gain[l] * (admm ? per_metric_unit : per_unit);
     }
     if (admm) {
         const Lanes rho = maximum(regularization * noise_var, regularization_floor * scale);
@@ -471,7 +471,7 @@ void prepare_channels(const Network &network, const Size &size, const Estimate *
                       network.matrix_clip, network.matrix_max, s.rows);
         for (int i = 0; i < n; ++i)
             at(s.precision, i) = alive ? 1.0f / (0.5f * noise_var * s.inverse.real(i, i)) : Lanes{};
-        const Lanes factor = alive ? all(per_unit) : Lanes{};
+        const Lanes factor = per_unit * gain;
         if (direct) {
             product(s.h, s.inverse, size.num_rx, n, s.direct);
             store_channels(s.direct, size.num_rx, size, factor, count, [&](int l) { return channels[l].filter.first; });
@@ -482,7 +482,7 @@ void prepare_channels(const Network &network, const Size &size, const Estimate *
             at(s.precision, i) = alive ? 1.0f / (0.5f * noise_var / (s.gram.real(i, i) + noise_var)) : Lanes{};
     if (!direct)
         for (int l = 0; l < count; ++l)
-            copy_channel(estimates[l].h, size, channels[l].filter.first);
+            copy_channel(estimates[l].h, estimates[l].gain, size, channels[l].filter.first);
 
     scatter_rows(s.rows.diagonal, of_diagonal, size, s.by_channel);
     scatter_rows(s.rows.step, of_step, size, s.by_channel);

@@ -13,19 +13,16 @@ class ThreadPool {
 public:
     // The calling thread is one of them: 1 starts none.
     explicit ThreadPool(int num_threads) {
-        for (int index = 1; index < num_threads; ++index)
-            threads_.emplace_back([this, index] { wait_for_work(index); });
+        try {
+            for (int index = 1; index < num_threads; ++index)
+                threads_.emplace_back([this, index] { wait_for_work(index); });
+        } catch (...) { // the system has no more threads
+            end();
+            throw;
+        }
     }
 
-    ~ThreadPool() {
-        {
-            const std::lock_guard lock(mutex_);
-            ending_ = true;
-        }
-        start_.notify_all();
-        for (std::thread &thread : threads_)
-            thread.join();
-    }
+    ~ThreadPool() { end(); }
 
     ThreadPool(const ThreadPool &) = delete;
     ThreadPool &operator=(const ThreadPool &) = delete;
@@ -52,6 +49,16 @@ public:
     }
 
 private:
+    void end() {
+        {
+            const std::lock_guard lock(mutex_);
+            ending_ = true;
+        }
+        start_.notify_all();
+        for (std::thread &thread : threads_)
+            thread.join();
+    }
+
     void wait_for_work(int index) {
         std::unique_lock lock(mutex_);
         for (unsigned seen = 0;;) {

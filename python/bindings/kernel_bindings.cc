@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -268,6 +269,7 @@ std::size_t detect(Plan &self, const Array<Complex> &y, Array<Complex> &symbols,
                       bits = 2 * channels.network().bits_per_dimension;
     require(y.ndim() == 3 && y.shape(0) == c && y.shape(2) == r, "y of shape (C, T, num_rx) expected");
     const py::ssize_t t = y.shape(1);
+    require(t <= std::numeric_limits<int>::max(), "too many vectors for one call");
     require(symbols.size() == c * t * n && llrs.size() == c * t * n * bits, "outputs of a wrong size");
     const auto lock = use(self);
     for (py::ssize_t i = 0; i < r; ++i)
@@ -288,12 +290,12 @@ void stream_pointers(const py::sequence &arrays, std::vector<Pointer> &pointers,
                      py::ssize_t width, bool written) {
     require(arrays.size() == pointers.size(), "a wrong number of streams");
     for (std::size_t i = 0; i < pointers.size(); ++i) {
-        const py::handle item = arrays[i];
+        const py::object item = arrays[i];
         require(Array<T>::check_(item), "streams of shape (T, width), contiguous and of the right type expected");
         const auto array = py::reinterpret_borrow<py::array>(item);
         require(array.ndim() == 2 && array.shape(0) == num_vectors && array.shape(1) == width &&
-                    (!written || array.writeable()),
-                "streams of shape (T, width), contiguous and of the right type expected");
+                    (!written || array.writeable()) && (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_),
+                "streams of shape (T, width), contiguous, aligned and of the right type expected");
         pointers[i] = static_cast<Pointer>(const_cast<void *>(array.data()));
     }
 }
@@ -306,6 +308,7 @@ std::size_t detect_streams(Plan &self, const py::sequence &received, const py::s
     const auto first = py::reinterpret_borrow<py::array>(received[0]);
     require(first.ndim() == 2, "streams of shape (T, C) expected");
     const py::ssize_t t = first.shape(0);
+    require(t <= std::numeric_limits<int>::max(), "too many vectors for one call");
     const bool with_llrs = llrs.size() > 0;
     const auto lock = use(self);
     stream_pointers<Complex>(received, self.antennas, t, c, false);

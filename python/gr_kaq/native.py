@@ -123,13 +123,13 @@ class NativeChannels(PreparedChannels):
 
     def filter(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.int16] | None, NDArray[np.bool_]]:
         """b, the matched filter's output and finite, as `quantize_estimates` and `quantize_matched`."""
-        b, matched, finite = self._channels.filter(np.ascontiguousarray(y))
+        b, matched, finite = self._channels.filter(np.require(y, np.complex64, "CA"))
         return b, matched, finite
 
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         symbols = np.empty((*y.shape[:2], self._num_tx), np.complex64)
         llrs = np.empty((*symbols.shape, self._bits_per_symbol), np.float32)
-        num_invalid = self._channels.detect(np.ascontiguousarray(y, np.complex64), symbols, llrs)
+        num_invalid = self._channels.detect(np.require(y, np.complex64, "CA"), symbols, llrs)
         return Detection(symbols, llrs, num_invalid)
 
     def detect_streams(

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sections, in the order of the document. Each has TITLE, `measure`, `markdown` and `plot`."""
+
+from types import ModuleType
+
+from . import growth, instructions, latency, roofline, stages, table
+
+__all__ = ["SECTIONS"]
+
+SECTIONS: dict[str, ModuleType] = {
+    "table": table,
+    "roofline": roofline,
+    "stages": stages,
+    "growth": growth,
+    "latency": latency,
+    "instructions": instructions,
+}
