@@ -342,6 +342,13 @@ PYBIND11_MODULE(_kernel, module) {
         .def("llrs", &run_llrs)
         .def("detect", &detect)
         .def("detect_streams", &detect_streams);
+    module.def(
+        "squared_norm",
+        [](const Array<Complex> &h) {
+            const py::gil_scoped_release release;
+            return kaq::select_kernel().squared_norm(h.data(), static_cast<std::size_t>(h.size()));
+        },
+        py::arg("h"));
     module.def("selected_instruction_set", [] { return kaq::select_kernel().name; });
     const auto names = [](const std::vector<const kaq::Kernel *> &kernels) {
         std::vector<std::string> out;

@@ -26,6 +26,7 @@ __all__ = [
     "known_instruction_sets",
     "run_layers",
     "selected_instruction_set",
+    "squared_norm",
 ]
 
 _METRIC = "metric_"
@@ -123,13 +124,13 @@ class NativeChannels(PreparedChannels):
 
     def filter(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.int16] | None, NDArray[np.bool_]]:
         """b, the matched filter's output and finite, as `quantize_estimates` and `quantize_matched`."""
-        b, matched, finite = self._channels.filter(np.require(y, np.complex64, "CA"))
+        b, matched, finite = self._channels.filter(np.require(y, np.complex64, ["C", "A"]))
         return b, matched, finite
 
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         symbols = np.empty((*y.shape[:2], self._num_tx), np.complex64)
         llrs = np.empty((*symbols.shape, self._bits_per_symbol), np.float32)
-        num_invalid = self._channels.detect(np.require(y, np.complex64, "CA"), symbols, llrs)
+        num_invalid = self._channels.detect(np.require(y, np.complex64, ["C", "A"]), symbols, llrs)
         return Detection(symbols, llrs, num_invalid)
 
     def detect_streams(
@@ -139,6 +140,11 @@ class NativeChannels(PreparedChannels):
         llrs: Sequence[NDArray[np.float32]] = (),
     ) -> int:
         return int(self._channels.detect_streams(list(received), list(symbols), list(llrs)))
+
+
+def squared_norm(h: NDArray[np.complex64]) -> float:
+    """Sum of the squares of all magnitudes, in one pass; NaN if h holds NaN or Inf."""
+    return float(_extension().squared_norm(h))
 
 
 def selected_instruction_set() -> str:

@@ -19,6 +19,7 @@ __all__ = ["MAX_ANTENNAS", "MAX_SUBCARRIERS", "KaqBlock", "check_integer", "port
 MAX_ANTENNAS = 256
 MAX_SUBCARRIERS = 8192
 MAX_WARNINGS = 100
+BUFFER_ITEMS, BUFFER_BYTES = 256, 1 << 20
 
 # GNU Radio holds a Python block by a bare pointer, and crashes once the caller has dropped the last reference. So a
 # connected block is kept here; after it has stopped, with some others only, so that a sweep over many flowgraphs does
@@ -75,6 +76,16 @@ class KaqBlock(gr.sync_block):
         self._next_item = 0
         self._internal_errors = 0
         self._warned: set[str] = set()
+
+    def enlarge_buffers(self) -> None:
+        """Have outputs hold 256 items, if that is not too much: a call of `work` costs as much as detecting some."""
+        level = self.log_level()
+        self.set_log_level("warn")  # it would be logged for each port
+        for port, dtype in enumerate(self._out_types):
+            items = min(BUFFER_ITEMS, BUFFER_BYTES // dtype.itemsize)
+            if items:
+                self.set_min_output_buffer(port, items)
+        self.set_log_level(level)
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """What `work` of a gr.sync_block does."""

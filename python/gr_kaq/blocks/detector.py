@@ -100,6 +100,7 @@ class detector(KaqBlock):
             ports(np.complex64, self._num_subcarriers, self._num_rx),
             symbol_ports + (llr_ports if output_llrs else []),
         )
+        self.enlarge_buffers()
         self._lock = threading.Lock()  # setters are called from other threads
         self._shape = (self._num_subcarriers, self._num_rx, self._num_tx)
         self._csi = CsiState(self._shape)
