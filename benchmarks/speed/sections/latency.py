@@ -2,9 +2,9 @@
 """The detector in a flowgraph: throughput beside the bare kernel, and how long an OFDM symbol takes through it.
 
 Every estimate covers 64 subcarriers and 14 items (OFDM symbols). For the throughput, vector sources with tags feed the
-detector block through buffers of 512 items, and null sinks take what it gives; the bare kernel is called as the block calls it. Rounds alternate, so
-that both see the same machine. For the latency, a source lets one OFDM symbol out when the one before has arrived at
-the sink, both written in Python.
+detector block through buffers of 512 items, and null sinks take what it gives; the bare kernel is called as the block
+calls it. Rounds alternate, so that both see the same machine. For the latency, a source lets one OFDM symbol out when
+the one before has arrived at the sink, both written in Python.
 """
 
 from __future__ import annotations
