@@ -65,6 +65,7 @@ demo: build  ## Run the flowgraphs with the shipped detectors: a BER table, and 
 
 test: $(VENV)/.complete build  ## Run all quick tests
 	@cmake -S . -B $(BUILD) -DKAQ_TRAINING_PYTHON=$(abspath $(VENV))/bin/python > $(BUILD).log
+	@cmake --build $(BUILD) -j $(JOBS) --target kaq_speed -- --no-print-directory
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 test-long: $(VENV)/.complete build  ## Run the tests that take minutes: the BER of every shipped detector
@@ -96,7 +97,9 @@ test-x86-64: build  ## Run the kernels' tests on emulated x86-64 processors with
 	for cpu in max qemu64; do qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/test_kernels && \
 	    qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/fuzz_random 50 || exit 1; done
 
-bench: $(VENV)/.sionna build  ## Measure the speed of everything side by side, in some 15 minutes: out/bench
+bench: $(VENV)/.sionna build  ## Measure the speed of everything side by side, in some 10 minutes: out/bench
+	$(call apt_install,libhwy-dev valgrind)
+	@cmake -S . -B $(BUILD) -U KAQ_HAVE_HIGHWAY > $(BUILD).log
 	@cmake --build $(BUILD) -j $(JOBS) --target kaq_speed -- --no-print-directory
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m benchmarks.speed --output out/bench
 
