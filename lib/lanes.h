@@ -26,7 +26,6 @@ constexpr int native_lanes = 4;
 typedef float Lanes __attribute__((vector_size(4 * native_lanes)));
 typedef std::int32_t LanesInt __attribute__((vector_size(4 * native_lanes)));
 typedef std::int16_t LanesShort __attribute__((vector_size(2 * native_lanes)));
-typedef std::int8_t LanesByte __attribute__((vector_size(native_lanes)));
 // the same without a promise of alignment
 typedef std::int32_t LooseLanesInt __attribute__((vector_size(4 * native_lanes), aligned(4), may_alias));
 typedef float LooseLanes __attribute__((vector_size(4 * native_lanes), aligned(4), may_alias));
