@@ -51,7 +51,6 @@ inline Lanes square_root(const Lanes &x) {
 
 // Round half to even for |x| < 2^22: adding 1.5 * 2^23 leaves no bits for a fraction.
 constexpr float rounding_magic = 12582912.0f;
-inline std::int32_t round_to_int(float x) { return static_cast<std::int32_t>((x + rounding_magic) - rounding_magic); }
 inline LanesInt round_to_int(const Lanes &x) {
     return __builtin_convertvector((x + rounding_magic) - rounding_magic, LanesInt);
 }
