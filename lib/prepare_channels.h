@@ -29,14 +29,15 @@ struct QuantizedRows {
 
 // Where everything lies in the scratch, [..][lane].
 struct Scratch {
-    Matrix h, gram, inverse; // inverse also holds H A, where that is the filter: [num_rx][n]
-    Matrix direct;
+    Matrix h, gram, inverse;
+    Matrix direct; // H A, where that is the filter
     QuantizedRows rows, metric;
     float *precision, *stream_scale, *column_scale;
-    float *by_channel; // [lane][row_kinds][stream_stride]
+    float *by_channel;      // [lane][row_kinds][padded_streams]
+    std::size_t floats = 0; // of all
 
+    // from == nullptr: only `floats` is of use.
     Scratch(const Size &size, float *from);
-    static std::size_t floats(const Size &size);
 };
 
 // What is scattered to each channel's own rows.
@@ -48,8 +49,8 @@ inline int padded_streams(const Size &size) { return (size.num_tx + max_lanes - 
 inline Scratch::Scratch(const Size &size, float *from) {
     const std::size_t n = size.num_tx, square = n * n * native_lanes, tall = size.num_rx * n * native_lanes;
     const auto take = [&](std::size_t count) {
-        float *taken = from;
-        from += (count + max_lanes - 1) / max_lanes * max_lanes;
+        float *taken = from ? from + floats : nullptr;
+        floats += (count + max_lanes - 1) / max_lanes * max_lanes;
         return taken;
     };
     const auto matrix = [&](std::size_t count) { return Matrix{take(count), take(count), static_cast<int>(n)}; };
@@ -69,11 +70,6 @@ inline Scratch::Scratch(const Size &size, float *from) {
     stream_scale = take(n * native_lanes);
     column_scale = take(n * native_lanes);
     by_channel = take(static_cast<std::size_t>(native_lanes) * row_kinds * padded_streams(size));
-}
-
-inline std::size_t Scratch::floats(const Size &size) {
-    const std::size_t n = size.num_tx + max_lanes;
-    return native_lanes * (4 * n * size.num_rx + 8 * n * n + (11 + row_kinds) * n + 64 * max_lanes);
 }
 
 double squared_norm(const std::complex<float> *h, std::size_t count) {
@@ -419,7 +415,7 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
                [&](int i) { return clipped(metric_half_distance * of_row(of_metric_diagonal, i), 0, 32767); });
 }
 
-std::size_t scratch_floats(const Size &size) { return Scratch::floats(size); }
+std::size_t scratch_floats(const Size &size) { return Scratch(size, nullptr).floats; }
 
 template <typename Layout>
 void prepare_channels(const Network &network, const Size &size, const Estimate *estimates,

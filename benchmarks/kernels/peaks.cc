@@ -18,6 +18,13 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 constexpr int accumulators = 16;
 
+struct Loop {
+    const char *name, *operand;
+    int multiply_adds, per_iteration;
+    bool (*available)();
+    void (*run)(long);
+};
+
 #if defined(__x86_64__)
 
 // clang-format off
@@ -67,13 +74,6 @@ __attribute__((target("avx2,fma"))) void fma_ymm(long iterations) {
 #undef KAQ_CLEAR
 }
 
-struct Loop {
-    const char *name, *operand;
-    int multiply_adds, per_iteration;
-    bool (*available)();
-    void (*run)(long);
-};
-
 const Loop loops[] = {
     {"int8 vpdpbusd, 512 bits", "int8", 64, 4 * accumulators,
      [] { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni"); }, vpdpbusd_zmm},
@@ -110,13 +110,6 @@ void fmla(long iterations) {
 #undef KAQ_OP
 }
 #undef KAQ_CLEAR
-
-struct Loop {
-    const char *name, *operand;
-    int multiply_adds, per_iteration;
-    bool (*available)();
-    void (*run)(long);
-};
 
 bool has_dot_product();
 
