@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The channel simulator: y = H x + n with the H, noise and SNR that its tags state."""
+"""The channel simulator: y = H x + n with the H, noise and SNR that its tags state; the radio channel on streams."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pmt
 import pytest
+from gnuradio import blocks, channels, gr
 
 import gr_kaq
 from gr_kaq.blocks.csi_pmt import parse_channel
+from gr_kaq.radio_channel import RadioChannel
 from gr_kaq.signal_model import snr_from_noise_var
-from tests.blocks.flowgraphs import Flowgraph, run, tag
+from tests.blocks.flowgraphs import Flowgraph, run, run_to_end, tag
+from tests.blocks.qa_grc import block as grc_block
+from tests.blocks.qa_grc import compile_grc
+from tests.blocks.qa_grc import flowgraph as grc_flowgraph
 
 S, RX, TX = 3, 4, 2
 SHAPE = (S, RX, TX)
@@ -170,8 +178,180 @@ def test_input_that_is_not_finite():
         ({"snr_error_db": np.inf}, "snr_error_db"),
         ({"csi_key": ""}, "csi_key"),
         ({"csi_key": "snr"}, "csi_key"),
+        ({"channel": "tdl-f"}, "tdl-f.*tdl-e"),
+        ({"channel": "flat"}, "flat.*tdl-flat"),
+        ({"channel": "tdl-a", "num_subcarriers": 2}, "num_subcarriers is 2; 1 expected.*samples"),
+        ({"channel": "tdl-a", "snr_db": np.inf}, "snr_db"),
+        ({"channel": "tdl-a", "sample_rate": -1.0}, "sample_rate"),
+        ({"channel": "tdl-a", "delay_spread": 1.0}, "delay_spread"),
+        ({"channel": "tdl-a", "doppler": 1e6}, "doppler"),
+        ({"channel": "tdl-a", "carrier_offset": 2e6}, "carrier_offset"),
+        ({"channel": "tdl-a", "clock_offset_ppm": 1e3}, "clock_offset_ppm"),
+        ({"channel": "tdl-a", "phase_noise": -1.0}, "phase_noise"),
+        ({"channel": "tdl-a", "timing_offset": -1.0}, "timing_offset"),
+        ({"channel": "tdl-a", "antenna_gains_db": [0.0]}, "antenna_gains_db"),
     ],
 )
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         gr_kaq.channel_simulator(**({"num_tx": 2, "num_rx": 2} | arguments))
+
+
+# Channels between samples
+
+RADIO = {
+    "sample_rate": 2e6,
+    "delay_spread": 200e-9,
+    "doppler": 500.0,
+    "snr_db": 15.0,
+    "carrier_offset": 1e3,
+    "clock_offset_ppm": -20.0,
+    "phase_noise": 10.0,
+    "timing_offset": 2.5,
+    "antenna_gains_db": [0.0, -3.0, 0.0, -np.inf],
+    "seed": 3,
+}
+
+
+def samples(count):
+    rng = np.random.default_rng(1)
+    return (rng.standard_normal((count, 1, TX)) + 1j * rng.standard_normal((count, 1, TX))).astype(np.complex64)
+
+
+def radio(**arguments):
+    return gr_kaq.channel_simulator(TX, RX, **({"channel": "tdl-c"} | RADIO | arguments))
+
+
+@pytest.mark.parametrize("chunk", [None, 77])
+@pytest.mark.parametrize("channel, profile", [("tdl-c", "tdl-c"), ("tdl-d", "tdl-d"), ("tdl-flat", "flat")])
+def test_samples_go_through_the_radio_channel(channel, profile, chunk):
+    """The one of the same parameters and seed, with which a reference without noise can be made."""
+    x = samples(20000)
+    flowgraph = run(radio(channel=channel), x, chunk=chunk)
+    expected = RadioChannel(RX, TX, profile=profile, **RADIO).process(x[:, 0].T)
+    np.testing.assert_allclose(flowgraph.output()[:, 0].T, expected, atol=2e-5)
+    assert flowgraph.block.estimates() == 0 and flowgraph.block.internal_errors() == 0
+
+
+def test_a_radio_channel_has_no_estimates():
+    """No H holds for a sample, so the receiver must not be told one; a transmitter's tags are passed on."""
+    tags = [tag(3, pmt.from_long(9), "packet_len"), tag(4, pmt.from_long(9), "packet_len", port=1), tag(5, None, "x")]
+    flowgraph = run(radio(), samples(100), tags)
+    assert sorted(flowgraph.tags(0)) == [(3, "packet_len"), (5, "x")]
+    assert flowgraph.tags(1) == []
+
+
+def test_snr_and_carrier_offset_can_change_while_running():
+    """What a user turns at a slider."""
+    block = radio(channel="tdl-flat", doppler=0.0, phase_noise=0.0, clock_offset_ppm=0.0, snr_db=100.0, seed=1)
+    with Flowgraph(block, np.ones((6000, 1, TX))) as flowgraph:
+        flowgraph.send(2000)
+        block.set_carrier_offset(-50e3)
+        flowgraph.send(2000)
+        block.set_snr_db(0.0)
+    assert block.noise_var() == TX
+    y = flowgraph.output()[:, 0, 0]
+    steps = np.angle(y[1:] * y[:-1].conj()) / (2 * np.pi) * 2e6
+    np.testing.assert_allclose(steps[100:1999], 1e3, atol=20)
+    np.testing.assert_allclose(steps[2000:3999], -50e3, atol=20)
+    assert np.var(y[4000:] * np.exp(2j * np.pi * 50e3 / 2e6 * np.arange(2000))) == pytest.approx(TX, rel=0.15)
+    with pytest.raises(ValueError, match="carrier_offset"):
+        block.set_carrier_offset(2e6)
+    simulator().set_carrier_offset(0.0)  # nothing to turn
+
+
+def test_a_radio_channel_survives_input_that_is_not_finite():
+    x = samples(3000)
+    x[100, 0, 0], x[200, 0, 1] = np.nan, np.inf
+    flowgraph = run(radio(), x)
+    good = np.isfinite(flowgraph.output()[:, 0])
+    assert good[:100].all() and not good[115].any() and good[300:].all()
+    assert flowgraph.block.internal_errors() == 0
+
+
+def through(block, x):
+    """What comes out of a block of GNU Radio."""
+    source, sink, tb = blocks.vector_source_c(x.tolist()), blocks.vector_sink_c(), gr.top_block()
+    tb.connect(source, block, sink)
+    run_to_end(tb)
+    return np.array(sink.data())
+
+
+@pytest.mark.parametrize("ppm", [-150.0, 0.0, 20.0])
+def test_offsets_are_those_of_gnuradios_channel_model(ppm):
+    """Its frequency offset and epsilon, for which it has a resampler of its own: the same up to a delay and a gain."""
+    rng = np.random.default_rng(5)
+    spectrum = np.fft.fft(rng.standard_normal(20000) + 1j * rng.standard_normal(20000))
+    spectrum[np.abs(np.fft.fftfreq(20000)) > 0.15] = 0  # what its resampler is made for
+    x = 100 * np.fft.ifft(spectrum)
+    expected = through(channels.channel_model(0.0, 0.003, 1 + ppm * 1e-6, [1.0], 0), x)
+    block = gr_kaq.channel_simulator(
+        1,
+        1,
+        channel="tdl-flat",
+        sample_rate=1e6,
+        snr_db=100.0,
+        carrier_offset=3e3,
+        clock_offset_ppm=ppm,
+        timing_offset=1041e-6 * max(ppm, 0.0),  # to the whole sample: the delay is on the receiver's clock
+    )
+    y = through(block, x)[1200:]
+    errors = []
+    for delay in (*range(8, 22), *range(1034, 1048)):
+        late = expected[1200 - delay :][: len(y) - 50]
+        here = y[: len(late)]
+        gain = np.vdot(late, here) / np.vdot(late, late)
+        errors.append(np.mean(np.abs(here - gain * late) ** 2) / np.mean(np.abs(here) ** 2))
+    assert min(errors) < 1e-4
+
+
+def test_fading_is_that_of_gnuradios_fading_model():
+    """Another sum of sinusoids: power and autocorrelation over time agree, in the mean over seeds."""
+
+    def autocorrelation(block):
+        y = through(block, np.ones(3000))[100:]
+        return [np.mean(y[lag:] * y[: len(y) - lag].conj()) for lag in (0, 100, 200, 300, 400)]
+
+    arguments = {"channel": "tdl-flat", "sample_rate": 1e6, "doppler": 1e3, "snr_db": 100.0}
+    ours = [autocorrelation(gr_kaq.channel_simulator(1, 1, **arguments, seed=seed)) for seed in range(100)]
+    theirs = [autocorrelation(channels.fading_model(16, 1e-3, False, 0.0, seed)) for seed in range(100)]
+    np.testing.assert_allclose(np.mean(ours, axis=0), np.mean(theirs, axis=0), atol=0.12)
+
+
+def test_the_radio_channel_in_grc(tmp_path):
+    """It compiles and runs with a variable for its sample rate; vectors of subcarriers are refused at the block."""
+    document = grc_flowgraph()
+    document["blocks"] = [b for b in document["blocks"] if b["id"] in ("variable", "kaq_qam_source")]
+    document["blocks"] += [
+        grc_block(
+            "channel",
+            "kaq_channel_simulator",
+            num_tx="streams",
+            num_rx=2,
+            num_subcarriers="subcarriers",
+            channel="tdl-a",
+            sample_rate="rate",
+            doppler="rate / 1e4",
+            carrier_offset="offset",
+            antenna_gains_db="[0, float('-inf')]",
+        ),
+        *(grc_block(f"sink_{i}", "blocks_null_sink", type="complex", vlen="subcarriers") for i in range(2)),
+        grc_block("rate", "variable", value="1e6"),
+        grc_block("offset", "variable", value="200.0"),
+    ]
+    document["connections"] = [["source", str(i), "channel", str(i)] for i in range(2)]
+    document["connections"] += [["channel", str(i), f"sink_{i}", "0"] for i in range(2)]
+    for subcarriers, works in ((1, True), (4, False)):
+        for entry in document["blocks"]:
+            if entry["name"] == "subcarriers":
+                entry["parameters"]["value"] = str(subcarriers)
+        compiled, environment = compile_grc(tmp_path, document)
+        assert (compiled.returncode == 0) == works, compiled.stdout + compiled.stderr
+        if works:
+            code = (
+                "import small; tb = small.small(); tb.run(); tb.set_offset(-9e3); print(tb.channel.internal_errors())"
+            )
+            ran = subprocess.run(
+                [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+            )
+            assert ran.stdout.endswith("\n0\n") or ran.stdout == "0\n", ran.stdout + ran.stderr

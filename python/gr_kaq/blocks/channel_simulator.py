@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A MIMO channel as a GNU Radio block, that tags its output with channel and SNR estimates."""
+"""A MIMO channel as a GNU Radio block: of symbols, tagged with channel and SNR estimates, or of samples."""
 
 from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import pmt
@@ -12,19 +13,28 @@ from numpy.typing import NDArray
 
 from ..channels import ChannelModel, RayleighChannels, RecordedChannels, complex_normal
 from ..csi import SNR_RANGE_DB
+from ..fading import PROFILES
+from ..radio_channel import RadioChannel
 from ..signal_model import from_db, snr_from_noise_var
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
 from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt, check_keys
 
-__all__ = ["CHANNELS", "channel_simulator"]
+__all__ = ["CHANNELS", "RADIO_CHANNELS", "channel_simulator"]
 
 CHANNELS = ("iid", "kronecker", "recorded")
+RADIO_CHANNELS = {"tdl-" + profile.removeprefix("tdl-"): profile for profile in PROFILES}
 
 
 class channel_simulator(KaqBlock):
-    """MIMO channel y = H x + n with block fading and white Gaussian noise.
+    """MIMO channel with white Gaussian noise: block fading between symbols, or a radio channel between samples.
 
-        y: (num_rx,)  H: (num_rx, num_tx)  x: (num_tx,)  n ~ CN(0, noise_var I)
+        y = H x + n     y: (num_rx,)  H: (num_rx, num_tx)  x: (num_tx,)  n ~ CN(0, noise_var I)
+
+    The channels ``"iid"``, ``"kronecker"`` and ``"recorded"`` are of this kind, with H constant for items_per_estimate
+    items. The channels ``"tdl-..."`` are a `gr_kaq.radio_channel.RadioChannel` between streams of samples
+    (num_subcarriers is 1): multipath that changes all the time, carrier and clock offset, phase noise, delay, gains of
+    the antennas. There is no H that holds for a sample, so they put no estimates on tags: the receiver has to estimate.
+    docs/channel-simulator.md says which parameter is for which channel.
 
     All channels have mean |h|^2 = 1. The noise is constant, noise_var = num_tx / SNR for E|x|^2 = 1, so that BER curves
     match the literature; the SNR of a single H differs from the nominal one.
@@ -33,7 +43,7 @@ class channel_simulator(KaqBlock):
 
     Outputs: num_rx complex ports; an item is a vector of num_subcarriers samples.
 
-    Tags, on output 0, at the first item of each estimate (docs/csi-contract.md):
+    Tags, on output 0, at the first item of each estimate (docs/csi-contract.md), not with ``"tdl-..."``:
         mimo_channel: dict with `h`, `shape`, `noise_var`, and `seq`, counted from 0.
         snr: SNR in dB of this H and noise_var, within the range that the detector accepts.
 
@@ -43,8 +53,10 @@ class channel_simulator(KaqBlock):
     Args:
         num_tx, num_rx: streams and antennas.
         num_subcarriers: length of an item; 1 for a flat channel.
-        channel: ``"iid"`` (Rayleigh), ``"kronecker"`` (Rayleigh, antennas correlated exponentially) or ``"recorded"``.
-        snr_db: nominal SNR in dB, -40 to 100. A new value counts from the next estimate on.
+        channel: ``"iid"`` (Rayleigh), ``"kronecker"`` (Rayleigh, antennas correlated exponentially), ``"recorded"``;
+            ``"tdl-a"`` to ``"tdl-e"`` (3GPP TR 38.901) or ``"tdl-flat"`` (one tap).
+        snr_db: nominal SNR in dB, -40 to 100. A new value counts from the next estimate on; with ``"tdl-..."`` from the
+            next samples on, as carrier_offset does.
         items_per_estimate: items that share one H.
         seed: of channel, noise and estimation error.
         flat: one H for all subcarriers instead of independent ones (iid, kronecker).
@@ -53,9 +65,13 @@ class channel_simulator(KaqBlock):
         estimation_error_db: variance of the error of the tagged H, relative to mean |h|^2, in dB; None: no error.
         snr_error_db: added to the tagged SNR. Unless it is 0 the dict has no `noise_var`, because that would win.
         csi_key, snr_key: names of the two tags.
+        sample_rate, delay_spread, doppler, carrier_offset, clock_offset_ppm, phase_noise, timing_offset,
+            antenna_gains_db: see `gr_kaq.radio_channel.RadioChannel`, which gives the same output for the same seed
+            (tdl).
 
     Raises:
-        ValueError: an argument is out of range, or the recording is not what it should be.
+        ValueError: an argument is out of range, num_subcarriers is not 1 for a channel between samples, or the
+            recording is not what it should be.
     """
 
     def __init__(
@@ -76,6 +92,14 @@ class channel_simulator(KaqBlock):
         snr_error_db: float = 0.0,
         csi_key: str = CSI_KEY,
         snr_key: str = SNR_KEY,
+        sample_rate: float = 2e6,
+        delay_spread: float = 100e-9,
+        doppler: float = 0.0,
+        carrier_offset: float = 0.0,
+        clock_offset_ppm: float = 0.0,
+        phase_noise: float = 0.0,
+        timing_offset: float = 0.0,
+        antenna_gains_db: Sequence[float] | None = None,
     ):
         self._num_tx = check_integer("num_tx", num_tx, 1, MAX_ANTENNAS)
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
@@ -85,6 +109,7 @@ class channel_simulator(KaqBlock):
         self._noise_rng = np.random.Generator(np.random.SFC64(noise_seed))
         self._error_rng = np.random.default_rng(error_seed)
         self._channels: ChannelModel
+        self._radio: RadioChannel | None = None
         size = (self._num_rx, self._num_tx, self._num_subcarriers)
         if channel == "recorded":
             self._channels = RecordedChannels(recording, *size)
@@ -93,8 +118,25 @@ class channel_simulator(KaqBlock):
             self._channels = RayleighChannels(
                 *size, flat=flat, rx_correlation=correlation[0], tx_correlation=correlation[1], seed=channel_seed
             )
+        elif channel in RADIO_CHANNELS:
+            if self._num_subcarriers != 1:
+                raise ValueError(f"num_subcarriers is {num_subcarriers}; 1 expected: {channel} is a channel of samples")
+            self._radio = RadioChannel(
+                self._num_rx,
+                self._num_tx,
+                sample_rate=sample_rate,
+                profile=RADIO_CHANNELS[channel],
+                delay_spread=delay_spread,
+                doppler=doppler,
+                carrier_offset=carrier_offset,
+                clock_offset_ppm=clock_offset_ppm,
+                phase_noise=phase_noise,
+                timing_offset=timing_offset,
+                antenna_gains_db=antenna_gains_db,
+                seed=seed,
+            )
         else:
-            raise ValueError(f"unknown channel {channel!r}; one of {', '.join(CHANNELS)} expected")
+            raise ValueError(f"unknown channel {channel!r}; one of {', '.join((*CHANNELS, *RADIO_CHANNELS))} expected")
         check_keys(csi_key, snr_key)
         self._lock = threading.Lock()  # setters are called from other threads
         self.set_snr_db(snr_db)
@@ -113,14 +155,23 @@ class channel_simulator(KaqBlock):
         self._estimates = 0
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
+        """Send the next items through the channel."""
+        num_items = len(output_items[0])
+        for tag in self.get_tags_in_window(0, 0, num_items):
+            self.forward(tag)
+        if self._radio is None:
+            self._block_fading(input_items, output_items)
+        else:
+            for items, received in zip(output_items, self._radio.process(np.stack(input_items)), strict=True):
+                items[:] = received
+        return num_items
+
+    def _block_fading(self, input_items: list[NDArray], output_items: list[NDArray]) -> None:
         """Send the items that share an H through it, one batch per subcarrier."""
         num_items = len(output_items[0])
         first = self.nitems_written(0)
         if self.started_again(first, num_items):  # nobody has an estimate
             self._items_left = 0
-        for tag in self.get_tags_in_window(0, 0, num_items):
-            self.forward(tag)
-
         x = np.stack(rows(input_items, num_items, self._num_subcarriers), axis=-1)  # (items, subcarriers, num_tx)
         y = complex_normal(self._noise_rng, (num_items, self._num_subcarriers, self._num_rx))
         start = 0
@@ -135,7 +186,6 @@ class channel_simulator(KaqBlock):
                 start = stop
         for antenna, items in enumerate(rows(output_items, num_items, self._num_subcarriers)):
             items[:] = y[..., antenna]
-        return num_items
 
     def _next_channel(self, item: int) -> None:
         """Draw the next H and tag `item` with its estimate."""
@@ -153,13 +203,20 @@ class channel_simulator(KaqBlock):
         self._estimates += 1
 
     def set_snr_db(self, snr_db: float) -> None:
-        """Set the nominal SNR in dB, from the next estimate on."""
+        """Set the nominal SNR in dB, from the next estimate on, or from the next samples on."""
         low, high = SNR_RANGE_DB
         if not low <= snr_db <= high:
             raise ValueError(f"snr_db is {snr_db}; {low:g} to {high:g} expected")
         with self._lock:
             self._snr_db = float(snr_db)
             self._next_noise_var = float(self._num_tx / from_db(snr_db))
+            if self._radio is not None:
+                self._radio.set_snr_db(snr_db)
+
+    def set_carrier_offset(self, carrier_offset: float) -> None:
+        """Set the carrier offset in Hz, from the next samples on; the phase goes on. For ``"tdl-..."`` only."""
+        if self._radio is not None:
+            self._radio.set_carrier_offset(carrier_offset)
 
     def set_estimation_error_db(self, estimation_error_db: float | None) -> None:
         """Set the variance of the error of the tagged H relative to mean |h|^2, in dB; None or -inf: no error."""
