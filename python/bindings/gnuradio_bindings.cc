@@ -27,6 +27,12 @@ py::array c32vector_to_numpy(const pmt::pmt_t &vector) {
     return std::move(array);
 }
 
+// All elements in C order; copied, as a PMT owns its memory.
+pmt::pmt_t
+numpy_to_c32vector(const py::array_t<std::complex<float>, py::array::c_style | py::array::forcecast> &array) {
+    return pmt::init_c32vector(static_cast<std::size_t>(array.size()), array.data());
+}
+
 // The first `limit` entries of a PMT dict under their symbol keys; of equal keys the first counts, as for
 // pmt::dict_ref. Null pointers, which crash the functions of pmt, become None.
 py::dict dict_entries(pmt::pmt_t dict, int limit) {
@@ -87,6 +93,7 @@ PYBIND11_MODULE(_gnuradio, module) {
                "Integers of a PMT tuple of up to `limit`; None if it is none.");
     module.def("port_arrays", &port_arrays, "The items of ports as arrays over GNU Radio's buffers.");
     module.def("dict_entries", &dict_entries, "Entries of a PMT dict, at most `limit`, by the name of their symbol.");
+    module.def("numpy_to_c32vector", &numpy_to_c32vector, "A c32vector of all elements of an array, in C order.");
     module.def("c32vector_to_numpy", &c32vector_to_numpy,
                "A c32vector as a read-only complex64 array, without a copy.");
 }

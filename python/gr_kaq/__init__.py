@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """gr-kaq: low-bit neural MIMO detection for GNU Radio.
 
-The NumPy API (`load_detector`, `list_detectors`) and `gr_kaq.testbed` work without GNU Radio; the blocks
-(`detector`, `channel_simulator`, `qam_source`, `ber_meter`) are loaded when first asked for.
+The NumPy API (`load_detector`, `list_detectors`, `FrameFormat`) and `gr_kaq.testbed` work without GNU Radio; the blocks
+(`detector`, `channel_simulator`, `mimo_receiver`, ...) are loaded when first asked for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from .channels import shipped_recording
 from .constellation import CONSTELLATIONS, Constellation
 from .detection import Detection
 from .detectors import Detector, UnfoldedDetector, list_detectors, load_detector
+from .frame import FrameFormat
 from .model_file import ModelFileError
 
 __version__ = "0.1.0"
@@ -25,18 +26,38 @@ __all__ = [
     "Constellation",
     "Detection",
     "Detector",
+    "FrameFormat",
     "ModelFileError",
     "UnfoldedDetector",
     "ber_meter",
+    "channel_estimator",
     "channel_simulator",
     "detector",
+    "frame_decoder",
+    "frame_synchronizer",
+    "frame_transmitter",
     "list_detectors",
     "load_detector",
+    "mimo_receiver",
+    "pdu_file_sink",
+    "pdu_file_source",
     "qam_source",
     "shipped_recording",
 ]
 
-_BLOCKS = ("ber_meter", "channel_simulator", "detector", "qam_source")
+_BLOCKS = (
+    "ber_meter",
+    "channel_estimator",
+    "channel_simulator",
+    "detector",
+    "frame_decoder",
+    "frame_synchronizer",
+    "frame_transmitter",
+    "mimo_receiver",
+    "pdu_file_sink",
+    "pdu_file_source",
+    "qam_source",
+)
 
 
 def __getattr__(name: str) -> Any:

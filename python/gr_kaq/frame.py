@@ -120,6 +120,11 @@ class FrameFormat:
         return self.num_active - self.num_pilots
 
     @property
+    def data_per_stream(self) -> int:
+        """Data symbols that a stream carries in a frame."""
+        return len(DATA_SYMBOLS) * self.num_data
+
+    @property
     def comb(self) -> int:
         """Carriers from one training value of a stream to its next."""
         return 1 << (self.num_tx - 1).bit_length()
@@ -127,7 +132,7 @@ class FrameFormat:
     @property
     def coded_bits(self) -> int:
         """Bits that all data symbols of a frame carry."""
-        return len(DATA_SYMBOLS) * self.num_data * self.num_tx * self.constellation.bits_per_symbol
+        return self.data_per_stream * self.num_tx * self.constellation.bits_per_symbol
 
     @property
     def payload_bytes(self) -> int:
@@ -196,8 +201,9 @@ class FrameFormat:
 
     def map_bits(self, bits: NDArray[np.uint8]) -> NDArray[np.complex64]:
         """Data symbols (11, num_data, num_tx) of the coded bits, (coded_bits,)."""
-        symbols = self.constellation.modulate(bits[self.interleaver])
-        return symbols.reshape(len(DATA_SYMBOLS), self.num_data, self.num_tx)
+        width = self.constellation.bits_per_symbol
+        indices = bits[self.interleaver].reshape(-1, width) @ (1 << np.arange(width)[::-1]).astype(np.uint8)
+        return self.constellation.points[indices].reshape(len(DATA_SYMBOLS), self.num_data, self.num_tx)
 
     def collect_llrs(self, llrs: NDArray[np.float32]) -> NDArray[np.float32]:
         """LLRs of the coded bits, (coded_bits,), from those on the grid, (11, num_data, num_tx, bits_per_symbol)."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import collections
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pmt
 from gnuradio import gr
@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from .. import _gnuradio
 
-__all__ = ["MAX_ANTENNAS", "MAX_SUBCARRIERS", "KaqBlock", "check_integer", "ports", "python_to_pmt", "rows"]
+__all__ = [
+    "MAX_ANTENNAS",
+    "MAX_SUBCARRIERS",
+    "KaqBlock",
+    "KaqGeneralBlock",
+    "check_integer",
+    "ports",
+    "python_to_pmt",
+    "rows",
+]
 
 MAX_ANTENNAS = 256
 MAX_SUBCARRIERS = 8192
@@ -60,14 +69,11 @@ def python_to_pmt(values: Mapping[str, Any]) -> Any:
     return entries
 
 
-class KaqBlock(gr.sync_block):
-    """A block whose `process` may raise: the outputs are then zeros, the error is counted and logged once.
-
-    An exception that left `work` would end the block's thread and hang the flowgraph.
-    """
+class _Common:
+    """What `KaqBlock` and `KaqGeneralBlock` share. Stands in front of GNU Radio's class, whose methods it uses."""
 
     def __init__(self, name: str, in_sig: list[Any], out_sig: list[Any]):
-        gr.sync_block.__init__(self, name, in_sig, out_sig)
+        super().__init__(name, in_sig, out_sig)  # type: ignore[call-arg]  # gr.sync_block or gr.basic_block
         self.set_tag_propagation_policy(gr.TPP_DONT)  # the default makes one copy per pair of ports
         self._in_types, self._out_types = (
             signature.port_types(len(types))
@@ -76,6 +82,10 @@ class KaqBlock(gr.sync_block):
         self._next_item = 0
         self._internal_errors = 0
         self._warned: set[str] = set()
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...  # of GNU Radio's class
 
     def enlarge_buffers(self) -> None:
         """Have outputs hold 256 items, if that is not too much: a call of `work` costs as much as detecting some."""
@@ -86,29 +96,6 @@ class KaqBlock(gr.sync_block):
             if items:
                 self.set_min_output_buffer(port, items)
         self.set_log_level(level)
-
-    def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
-        """What `work` of a gr.sync_block does."""
-        raise NotImplementedError
-
-    def handle_general_work(
-        self, noutput_items: int, ninput_items: Sequence[int], input_items: list[Any], output_items: list[Any]
-    ) -> int:
-        """Called by GNU Radio: `work` on its buffers. gr.sync_block's takes some 10 us for the arrays of each port."""
-        received = _gnuradio.port_arrays(input_items, self._in_types, noutput_items)
-        produced = self.work(received, _gnuradio.port_arrays(output_items, self._out_types, noutput_items))
-        self.consume_items(produced)
-        return produced
-
-    def work(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
-        """Called by GNU Radio."""
-        try:
-            return self.process(input_items, output_items)
-        except Exception as error:
-            self.failed(error)
-            for items in output_items:
-                items[:] = 0
-            return len((output_items or input_items)[0])
 
     def started_again(self, first: int, count: int) -> bool:
         """Whether the flowgraph has been started again since the last call: items are counted from 0 then.
@@ -135,11 +122,11 @@ class KaqBlock(gr.sync_block):
             self._warned.add(kind)
             self.logger.warn(text)
 
-    def forward(self, tag: Any) -> None:
-        """Put a tag of input 0 on output 0, at the same item."""
+    def forward(self, tag: Any, item: int | None = None) -> None:
+        """Put a tag of input 0 on output 0, at the same item or at this one."""
         # None is a null pointer, which crashes who reads it
         key, value, source = (pmt.PMT_NIL if part is None else part for part in (tag.key, tag.value, tag.srcid))
-        self.add_item_tag(0, tag.offset, key, value, source)
+        self.add_item_tag(0, tag.offset if item is None else item, key, value, source)
 
     def publish(self, port: str, values: Mapping[str, Any]) -> None:
         """Send a dict on a message port."""
@@ -148,7 +135,7 @@ class KaqBlock(gr.sync_block):
     def to_basic_block(self) -> Any:
         """Called when the block is connected."""
         _connected[id(self)] = self
-        return gr.sync_block.to_basic_block(self)
+        return super().to_basic_block()  # type: ignore[misc]
 
     def start(self) -> bool:
         """Called when the flowgraph starts, in the block's thread."""
@@ -160,6 +147,75 @@ class KaqBlock(gr.sync_block):
         if _connected.pop(id(self), None) is not None:
             _stopped.append(self)
         return True
+
+
+class KaqBlock(_Common, gr.sync_block):
+    """A block whose `process` may raise: the outputs are then zeros, the error is counted and logged once.
+
+    An exception that left `work` would end the block's thread and hang the flowgraph.
+    """
+
+    def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
+        """What `work` of a gr.sync_block does."""
+        raise NotImplementedError
+
+    def handle_general_work(
+        self, noutput_items: int, ninput_items: Sequence[int], input_items: list[Any], output_items: list[Any]
+    ) -> int:
+        """Called by GNU Radio: `work` on its buffers. gr.sync_block's takes some 10 us for the arrays of each port."""
+        received = _gnuradio.port_arrays(input_items, self._in_types, noutput_items)
+        produced = self.work(received, _gnuradio.port_arrays(output_items, self._out_types, noutput_items))
+        self.consume_items(produced)
+        return produced
+
+    def work(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
+        """Called by GNU Radio."""
+        try:
+            return self.process(input_items, output_items)
+        except Exception as error:
+            self.failed(error)
+            for items in output_items:
+                items[:] = 0
+            return len((output_items or input_items)[0])
+
+
+class KaqGeneralBlock(_Common, gr.basic_block):
+    """A block whose inputs and outputs differ in rate. Its `process` may raise: what was there to read is then skipped.
+
+    GNU Radio calls it when every input has what `forecast` asks for (an item, unless a block overrides it) and every
+    output has room for an item (or `set_output_multiple`). Once the inputs have ended and hold less than that, it is
+    called no more, and what it still has to give out is lost. So it leaves an item of its input unconsumed until then.
+    """
+
+    def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> tuple[int, int]:
+        """Make outputs of the inputs, both cut to the same number of items on each port, which may be 0 for a sink.
+
+        Returns:
+            How many items were consumed on every input, and how many produced on every output. When both are 0 it is
+            called again at once.
+        """
+        raise NotImplementedError
+
+    def forecast(self, noutput_items: int, ninputs: int) -> list[int]:
+        """How many items each input must have before `process` is called."""
+        return [1] * ninputs
+
+    def handle_general_work(
+        self, noutput_items: int, ninput_items: Sequence[int], input_items: list[Any], output_items: list[Any]
+    ) -> int:
+        """Called by GNU Radio."""
+        available = min(ninput_items, default=0)
+        consumed, produced = available, 0
+        try:
+            consumed, produced = self.process(
+                _gnuradio.port_arrays(input_items, self._in_types, available),
+                _gnuradio.port_arrays(output_items, self._out_types, noutput_items),
+            )
+        except Exception as error:
+            self.failed(error)
+        if input_items:
+            self.consume_each(consumed)
+        return produced
 
 
 def rows(items: Sequence[NDArray[Any]], count: int, width: int) -> list[NDArray[Any]]:

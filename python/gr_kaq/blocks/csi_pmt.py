@@ -8,7 +8,6 @@ a limit.
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,6 @@ __all__ = ["CSI_KEY", "SNR_KEY", "c32vector_to_numpy", "channel_to_pmt", "check_
 CSI_KEY, SNR_KEY = "mimo_channel", "snr"
 
 MAX_ENTRIES = 64
-VECTOR_HEADER = struct.Struct(">BBIBB")  # a serialized vector: type, element type, length, one byte of padding
-C32VECTOR = (0x0A, 0x0A)
 INTEGER_VECTORS = [
     (getattr(pmt, f"is_{name}vector"), getattr(pmt, f"{name}vector_elements"))
     for name in ("s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64")
@@ -40,12 +37,6 @@ def check_keys(csi_key: str, snr_key: str) -> None:
 def c32vector_to_numpy(value: Any) -> NDArray[np.complex64]:
     """The elements of a PMT c32vector, read-only and not copied."""
     return _gnuradio.c32vector_to_numpy(value)
-
-
-def numpy_to_c32vector(values: NDArray[np.complex64]) -> Any:
-    """A PMT c32vector of all elements in C order; ten times as fast as pmt.init_c32vector."""
-    header = VECTOR_HEADER.pack(*C32VECTOR, values.size, 1, 0)
-    return pmt.deserialize_str(header + values.astype(">c8").tobytes())
 
 
 def channel_to_pmt(
@@ -68,7 +59,7 @@ def channel_to_pmt(
         "seq": None if seq is None else pmt.from_uint64(int(seq)),
         "noise_var": None if noise_var is None else pmt.from_double(float(noise_var)),
         "shape": pmt.to_pmt(tuple(int(length) for length in h.shape)),
-        "h": numpy_to_c32vector(np.asarray(h, np.complex64)),
+        "h": _gnuradio.numpy_to_c32vector(h),
     }
     for key, value in optional.items():
         if value is not None:

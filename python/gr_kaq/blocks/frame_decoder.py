@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last block of the receiver: payloads from LLRs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pmt
+from numpy.typing import NDArray
+
+from ..frame import DATA_SYMBOLS, MAX_STREAMS, FrameFormat
+from ..payload import PayloadCoder
+from .base import KaqBlock, check_integer, ports
+from .pdu import make_pdu
+
+__all__ = ["frame_decoder"]
+
+
+class frame_decoder(KaqBlock):
+    """Decodes the frames of a `frame_transmitter` from the LLRs of a `detector`, and checks their CRC.
+
+    Inputs: num_tx float ports, one per stream; an item is a frame: a vector of data_per_stream * bits_per_symbol LLRs,
+    ln P(b=1)/P(b=0). Their common factor does not matter.
+
+    Tags, on input 0: `frame` (dict), what is known of the frame.
+
+    Messages:
+        pdus (out): payloads whose CRC is right: metadata dict with the entries of `frame`, and u8vector.
+        stats (out): dict with the value of every counter, about every stats_interval_s while items flow, and at the
+            end.
+
+    Args:
+        num_tx: streams, 1 to 4.
+        fft_size: 64 or 256.
+        constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``.
+        stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, num_tx: int, fft_size: int = 64, constellation: str = "16qam", *, stats_interval_s: float = 1.0):
+        num_tx = check_integer("num_tx", num_tx, 1, MAX_STREAMS)
+        frame = self.frame_format = FrameFormat(num_tx, fft_size, constellation)
+        if not stats_interval_s >= 0:
+            raise ValueError(f"stats_interval_s is {stats_interval_s}; at least 0 expected")
+        bits_per_symbol = frame.constellation.bits_per_symbol
+        super().__init__("KAQ frame decoder", ports(np.float32, frame.data_per_stream * bits_per_symbol, num_tx), [])
+        self._coder = PayloadCoder(frame)
+        self._llrs = np.zeros((len(DATA_SYMBOLS), frame.num_data, num_tx, bits_per_symbol), np.float32)
+        self._frames = self._block_errors = self._malformed_tags = 0
+        self._stats_interval_s = stats_interval_s
+        self._next_stats = time.monotonic() + stats_interval_s
+        self._frame_key = pmt.intern("frame")
+        self.message_port_register_out(pmt.intern("pdus"))
+        self.message_port_register_out(pmt.intern("stats"))
+
+    def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
+        """Decode the frames that are there."""
+        num_items, first = len(input_items[0]), self.nitems_read(0)
+        tags = self.get_tags_in_window(0, 0, num_items, self._frame_key)
+        metadata = {tag.offset - first: self._entries(tag.value) for tag in tags}
+        shape = self._llrs.shape[:2] + self._llrs.shape[3:]
+        for item in range(num_items):
+            for stream, values in enumerate(input_items):
+                self._llrs[:, :, stream] = values[item].reshape(shape)
+            self._decode(metadata.get(item, pmt.PMT_NIL))
+        if self._stats_interval_s and time.monotonic() >= self._next_stats:
+            self._next_stats = time.monotonic() + self._stats_interval_s
+            self.publish("stats", self.stats())
+        return num_items
+
+    def _entries(self, value: Any) -> Any:
+        """What the tag `frame` says about its frame."""
+        if value is not None and pmt.is_dict(value):
+            return value
+        self._malformed_tags += 1
+        self.warn_once("frame tag", "a tag 'frame' is no dict; its frame is decoded without metadata")
+        return pmt.PMT_NIL
+
+    def _decode(self, metadata: Any) -> None:
+        payload = self._coder.decode(self.frame_format.collect_llrs(self._llrs))
+        self._frames += 1
+        if payload is None:
+            self._block_errors += 1
+        else:
+            self.message_port_pub(pmt.intern("pdus"), make_pdu(payload, metadata))
+
+    # Counters
+
+    def frames(self) -> int:
+        """Frames decoded, rightly or not."""
+        return self._frames
+
+    def block_errors(self) -> int:
+        """Frames whose CRC was wrong, or whose LLRs were all zero."""
+        return self._block_errors
+
+    def block_error_rate(self) -> float:
+        """Block errors per frame; NaN before the first."""
+        return self._block_errors / self._frames if self._frames else float("nan")
+
+    def malformed_tags(self) -> int:
+        """Tags `frame` that are no dict."""
+        return self._malformed_tags
+
+    def stats(self) -> dict[str, Any]:
+        """What is published on port `stats`: every getter's value under its name."""
+        getters = (self.frames, self.block_errors, self.block_error_rate, self.malformed_tags, self.internal_errors)
+        return {getter.__name__: getter() for getter in getters}
+
+    def stop(self) -> bool:
+        """Called when the flowgraph has ended: publishes the counters a last time."""
+        try:
+            self.publish("stats", self.stats())
+        except Exception as error:
+            self.failed(error)
+        return super().stop()

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A transmitter of MIMO-OFDM bursts, one for each PDU."""
+
+from __future__ import annotations
+
+import collections
+import math
+import time
+from typing import Any
+
+import numpy as np
+import pmt
+from numpy.typing import NDArray
+
+from ..frame import MAX_STREAMS, FrameFormat
+from ..payload import PayloadCoder, max_payload
+from .base import KaqBlock, check_integer, ports
+from .pdu import InvalidPdu, pdu_bytes
+
+__all__ = ["IDLE", "frame_transmitter"]
+
+IDLE = ("wait", "zeros")
+MAX_GAP = 1 << 24
+MAX_QUEUE = 4096  # PDUs
+WANTED = 16  # PDUs in the queue, or under way to it, for one who sends on request
+POLL_S = 1e-3  # between two looks for PDUs; GNU Radio hands them over between calls of `work` only
+
+
+class frame_transmitter(KaqBlock):
+    """Sends each PDU as one burst: preamble, 14 OFDM symbols, a gap (see `gr_kaq.frame`).
+
+    E|x|^2 = amplitude^2 on every active carrier of every stream, so that a stream's samples have the mean power
+    52/64 amplitude^2, and Gaussian real and imaginary parts: with an amplitude of 0.25, full scale (1) of a DAC is 6
+    times their standard deviation. Nothing is clipped here; `peak` tells how far it is from being.
+
+    Outputs: num_tx complex ports, one per stream.
+
+    Tags, on every port, at the same items: `packet_len` (long) and `tx_sob` at the first sample of a burst, `tx_eob` at
+    its last. The gap belongs to the burst. UHD's sink follows `packet_len` if it is given that name, the other two
+    otherwise.
+
+    Messages:
+        pdus (in): pair of metadata, which is ignored, and u8vector with 1 to `gr_kaq.payload.max_payload` bytes.
+            ``pmt.PMT_EOF``: the block, and with it the flowgraph, ends after what is queued.
+        ready (out): long, how many more PDUs are wanted. What sends as many, and no others, keeps the queue short
+            and loses none, however slow the radio is. PDUs that come unasked are queued too, up to 4096.
+
+    Args:
+        num_tx: streams, 1 to 4.
+        fft_size: 64 or 256.
+        constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``.
+        amplitude: factor of the samples, above 0.
+        gap_length: zeros behind each frame, in samples.
+        idle: without PDUs, ``"wait"`` sends nothing, as radios want it that know bursts; ``"zeros"`` sends zeros,
+            outside of packets, as simulated radios want it whose samples never stop.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        num_tx: int,
+        fft_size: int = 64,
+        constellation: str = "16qam",
+        *,
+        amplitude: float = 1.0,
+        gap_length: int = 256,
+        idle: str = "wait",
+    ):
+        num_tx = check_integer("num_tx", num_tx, 1, MAX_STREAMS)
+        self.frame_format = FrameFormat(num_tx, fft_size, constellation)
+        self._gap_length = check_integer("gap_length", gap_length, 0, MAX_GAP)
+        if idle not in IDLE:
+            raise ValueError(f"idle is {idle!r}; one of {', '.join(IDLE)} expected")
+        self._fill = idle == "zeros"
+        self.set_amplitude(amplitude)
+        super().__init__("KAQ frame transmitter", [], ports(np.complex64, 1, num_tx))
+        self._coder = PayloadCoder(self.frame_format)
+        self._burst_length = self.frame_format.frame_length + self._gap_length
+        self._burst = np.zeros((num_tx, self._burst_length), np.complex64)
+        self._sent = self._burst_length  # samples of the burst that are out
+        self._queue: collections.deque[bytes] = collections.deque()
+        self._requested = 0  # PDUs, by messages on port `ready`, that have not come yet
+        self._ending = False
+        self._frames = self._bad_pdus = self._dropped_pdus = 0
+        self._peak = 0.0
+        self._packet_len, self._sob, self._eob = map(pmt.intern, ("packet_len", "tx_sob", "tx_eob"))
+        self.message_port_register_in(pmt.intern("pdus"))
+        self.set_msg_handler(pmt.intern("pdus"), self.handle_pdu)
+        self.message_port_register_out(pmt.intern("ready"))
+
+    # Samples
+
+    def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
+        """Send what there is of the bursts."""
+        room, first, produced = len(output_items[0]), self.nitems_written(0), 0
+        while produced < room:
+            if self._sent == self._burst_length:
+                if not self._queue:
+                    break
+                self._next_burst()
+                self._tag(first + produced, self._packet_len, pmt.from_long(self._burst_length))
+                self._tag(first + produced, self._sob, pmt.PMT_T)
+            count = min(room - produced, self._burst_length - self._sent)
+            for items, samples in zip(output_items, self._burst, strict=True):
+                items[produced : produced + count] = samples[self._sent : self._sent + count]
+            self._sent += count
+            produced += count
+            if self._sent == self._burst_length:
+                self._tag(first + produced - 1, self._eob, pmt.PMT_T)
+        if produced:
+            return produced
+        if self._ending:
+            return -1
+        if self._fill:
+            count = min(room, self.frame_format.symbol_length)  # few, as a PDU has to wait for them
+            for items in output_items:
+                items[:count] = 0
+            return count
+        time.sleep(POLL_S)
+        return 0
+
+    def _next_burst(self) -> None:
+        """Modulate the next PDU of the queue."""
+        self._sent = self._burst_length  # should anything go wrong, the PDU is skipped
+        coded = self._coder.encode(self._queue.popleft())
+        self._request()
+        samples = self.frame_format.modulate(self.frame_format.map_bits(coded))
+        self._burst[:, : samples.shape[1]] = samples * np.float32(self._amplitude)
+        self._peak = max(self._peak, float(np.abs(self._burst.view(np.float32)).max()))
+        self._frames += 1
+        self._sent = 0
+
+    def _tag(self, item: int, key: Any, value: Any) -> None:
+        for port in range(self.frame_format.num_tx):
+            self.add_item_tag(port, item, key, value)
+
+    # PDUs
+
+    def handle_pdu(self, message: Any) -> None:
+        """A message on port `pdus`."""
+        try:
+            if message is not None and pmt.is_eof_object(message):
+                self._ending = True
+                return
+            self._requested = max(0, self._requested - 1)
+            if self._ending or len(self._queue) >= MAX_QUEUE:
+                self._dropped_pdus += 1
+                why = "after the end of the stream" if self._ending else f"beyond {MAX_QUEUE} that wait"
+                self.warn_once("dropped PDU", f"a PDU came {why}; it is dropped, as are others")
+                return
+            payload, limit = pdu_bytes(message), max_payload(self.frame_format)
+            if not 1 <= len(payload) <= limit:
+                raise InvalidPdu(f"it has {len(payload)} bytes; 1 to {limit} expected")
+            self._queue.append(payload)
+        except InvalidPdu as error:
+            self._bad_pdus += 1
+            self.warn_once("bad PDU", f"PDU rejected: {error}")
+            self._request()
+        except Exception as error:
+            self.failed(error)
+
+    def _request(self) -> None:
+        """Ask for as many PDUs as are wanted."""
+        count = WANTED - len(self._queue) - self._requested
+        if count > 0 and not self._ending:
+            self._requested += count
+            self.message_port_pub(pmt.intern("ready"), pmt.from_long(count))
+
+    def start(self) -> bool:
+        """Called when the flowgraph starts: a burst that was cut off when it was stopped is not continued."""
+        self._sent, self._ending = self._burst_length, False
+        self._requested = 0  # who has ended has to be asked again to say so
+        try:
+            self._request()
+        except Exception as error:
+            self.failed(error)
+        return super().start()
+
+    # Settings and counters
+
+    def set_amplitude(self, amplitude: float) -> None:
+        """Set the factor of the samples, from the next burst on."""
+        if not 0 < amplitude < math.inf:
+            raise ValueError(f"amplitude is {amplitude}; a number above 0 expected")
+        self._amplitude = float(amplitude)
+
+    def frames(self) -> int:
+        """Bursts sent, or begun."""
+        return self._frames
+
+    def queued_pdus(self) -> int:
+        """PDUs that wait."""
+        return len(self._queue)
+
+    def bad_pdus(self) -> int:
+        """PDUs that were malformed, empty or too long."""
+        return self._bad_pdus
+
+    def dropped_pdus(self) -> int:
+        """PDUs that came when the queue was full, or after the end of the stream."""
+        return self._dropped_pdus
+
+    def peak(self) -> float:
+        """Greatest magnitude of a real or imaginary part so far: below 1 for a DAC."""
+        return self._peak

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PDUs, pairs of metadata and u8vector: what they hold, or why they are none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pmt
+
+__all__ = ["InvalidPdu", "make_pdu", "pdu_bytes"]
+
+
+class InvalidPdu(ValueError):
+    """Says what is wrong with a PDU."""
+
+
+def pdu_bytes(message: Any) -> bytes:
+    """The bytes of a PDU.
+
+    Raises:
+        InvalidPdu: the message is none.
+    """
+    if message is None or not pmt.is_pair(message):
+        raise InvalidPdu("it is no pair of metadata and u8vector")
+    data = pmt.cdr(message)
+    if data is None or not pmt.is_u8vector(data):
+        raise InvalidPdu("its second part is no u8vector")
+    return bytes(pmt.u8vector_elements(data))
+
+
+def make_pdu(data: bytes, metadata: Any = None) -> Any:
+    """A PDU of these bytes, with this dict as metadata, or an empty one."""
+    return pmt.cons(pmt.make_dict() if metadata is None else metadata, pmt.init_u8vector(len(data), list(data)))

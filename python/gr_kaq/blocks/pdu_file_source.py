@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file as PDUs for a `frame_transmitter`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pmt
+
+from ..file_transfer import FileSender
+from ..frame import FrameFormat
+from ..payload import max_payload
+from .base import KaqBlock
+from .pdu import make_pdu
+
+__all__ = ["pdu_file_source"]
+
+MAX_REQUEST = 4096  # PDUs of one message
+
+
+class pdu_file_source(KaqBlock):
+    """Sends a file in PDUs that fill the frames of a `frame_transmitter`, as many as that one wants.
+
+    The first PDU and some of the others announce the file, see `gr_kaq.file_transfer`.
+
+    Messages:
+        ready (in): long, how many PDUs to send, from the port of that name of the `frame_transmitter`.
+        pdus (out): PDUs, to its port `pdus`; after the last one ``pmt.PMT_EOF``.
+
+    Args:
+        path: the file. It is read now.
+        num_tx, fft_size, constellation: of the transmitter.
+        repeats: how often the file is sent; 0: for ever.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: an argument is out of range, or the file is too large.
+    """
+
+    def __init__(
+        self, path: str | Path, num_tx: int, fft_size: int = 64, constellation: str = "16qam", *, repeats: int = 0
+    ):
+        self._sender = FileSender(path, max_payload(FrameFormat(num_tx, fft_size, constellation)), repeats)
+        super().__init__("KAQ PDU file source", [], [])
+        self._pdus = self._bad_messages = 0
+        self.message_port_register_in(pmt.intern("ready"))
+        self.set_msg_handler(pmt.intern("ready"), self.handle_ready)
+        self.message_port_register_out(pmt.intern("pdus"))
+
+    def handle_ready(self, message: Any) -> None:
+        """A message on port `ready`."""
+        try:
+            if message is None or not pmt.is_integer(message) or not 0 <= pmt.to_long(message) <= MAX_REQUEST:
+                self._bad_messages += 1
+                self.warn_once("ready", f"a message on port ready is no number from 0 to {MAX_REQUEST}")
+                return
+            for _ in range(pmt.to_long(message)):
+                if (pdu := next(self._sender, None)) is None:
+                    self.message_port_pub(pmt.intern("pdus"), pmt.PMT_EOF)
+                    return
+                self._pdus += 1
+                self.message_port_pub(pmt.intern("pdus"), make_pdu(pdu))
+        except Exception as error:
+            self.failed(error)
+
+    def pdus(self) -> int:
+        """PDUs sent."""
+        return self._pdus
+
+    def num_blocks(self) -> int:
+        """Blocks that the file is sent in."""
+        return self._sender.num_blocks
+
+    def bad_messages(self) -> int:
+        """Messages on port `ready` that are no such number."""
+        return self._bad_messages
