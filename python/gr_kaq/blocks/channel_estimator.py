@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Channel estimation as a GNU Radio block: from Fourier transforms to data carriers with their channel."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pmt
+from numpy.typing import NDArray
+
+from .. import _gnuradio
+from ..channel_estimation import INTERPOLATORS, ChannelEstimator, Estimate
+from ..frame import NUM_SYMBOLS, FrameFormat
+from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
+from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt
+
+__all__ = ["channel_estimator"]
+
+FRAME = pmt.intern("frame")
+MAX_ENTRIES = 64
+MIDDLE = NUM_SYMBOLS // 2
+
+
+class channel_estimator(KaqGeneralBlock):
+    """Estimates the channel of each MIMO-OFDM frame, and passes on its data carriers.
+
+    Signal model, for every data carrier of every data symbol that comes out:
+
+        y = H x + n     y: (num_rx,)  H: (num_rx, num_tx)  x: (num_tx,)  n ~ CN(0, noise_var I)
+
+    How: `gr_kaq.channel_estimation`; the frame: `gr_kaq.frame.FrameFormat`.
+
+    Inputs: num_rx complex ports, one per antenna; an item is a vector of fft_size carriers, carrier 0 in the middle, as
+    fft.fft_vcc gives it (forward, shifted, window 1/sqrt(fft_size)) after frame_synchronizer. 14 items for each frame,
+    the first of which has the tag `frame`.
+
+    Outputs: num_rx complex ports; an item is a frame, a vector of data_per_stream: the data carriers (48 of 64, 192 of
+    256) of its 11 data symbols, one symbol after the other, common phases corrected, antennas and symbols scaled to
+    equal noise. So a detector with num_subcarriers=data_per_stream has a channel of its own for each of them, at the
+    price of one tag. Then, with output_channel, a float port for displays; an item is a vector of
+    num_active * num_rx * num_tx: |h| in dB over the active carriers in the middle of the frame, for each pair of
+    antenna and stream one after the other, antennas outermost.
+
+    Tags, read on input 0:
+        frame: begins a frame. Its value, a dict, is passed on.
+
+    Tags, on output 0, at every item:
+        frame: with doubles added: `noise_var` (mean over the antennas), `snr` (dB), `delay_spread` (samples, RMS) and
+            `doppler` (cycles per OFDM symbol).
+        mimo_channel, snr: as docs/csi-contract.md has it. The `noise_var` in the estimate includes what the estimate's
+            own errors add.
+        All others of the frame.
+
+    Messages:
+        method (in): name of a method or path of an estimator, as for `set_method`.
+        stats (out): dict with the value of every counter, about every stats_interval_s while items flow, and at the
+            end.
+
+    Items without a frame, frames that end early (the next one begins before their 14 items are over), tags and messages
+    that are malformed are counted, and logged once per kind; the next frame goes on. NaN and Inf count as 0. The end of
+    the stream drops a frame that is not complete.
+
+    Args:
+        num_rx: antennas.
+        num_tx: streams, 1 to 4.
+        fft_size: carriers, 64 or 256.
+        method: ``"lmmse"``, ``"lmmse-frequency"`` (straight lines over time), ``"ls"`` (straight lines), or the name or
+            path of a learned estimator.
+        output_channel: whether there is the port for displays.
+        stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
+
+    Raises:
+        ValueError: an argument is out of range, or there is no such method.
+        ImportError: a learned estimator was asked for, and ONNX Runtime is missing.
+    """
+
+    def __init__(
+        self,
+        num_rx: int,
+        num_tx: int,
+        fft_size: int = 64,
+        *,
+        method: str | Path = "lmmse",
+        output_channel: bool = False,
+        stats_interval_s: float = 1.0,
+    ):
+        self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
+        if not stats_interval_s >= 0:
+            raise ValueError(f"stats_interval_s is {stats_interval_s}; at least 0 expected")
+        self._frame_format = FrameFormat(num_tx, fft_size)
+        self._estimator = self._load(method)
+        self._method = str(method)
+        num_pairs = self._num_rx * self._frame_format.num_tx
+        data_ports = ports(np.complex64, self._frame_format.data_per_stream, self._num_rx)
+        channel_port = ports(np.float32, self._frame_format.num_active * num_pairs, 1)
+        super().__init__(
+            "KAQ channel estimator",
+            ports(np.complex64, fft_size, self._num_rx),
+            data_ports + (channel_port if output_channel else []),
+        )
+        self.enlarge_buffers()
+        self._lock = threading.Lock()  # set_method is called from other threads
+        middle = fft_size // 2
+        self._active = self._frame_format.active_carriers + middle
+        self._guards = self._frame_format.guard_carriers + middle
+        self._last: Estimate | None = None
+        self._frames = self._items_without_frame = self._incomplete_frames = 0
+        self._rejected_tags = self._rejected_messages = 0
+        self._estimation_ns = 0
+        self._stats_interval_s = stats_interval_s
+        self._next_stats = time.monotonic() + stats_interval_s
+        self.message_port_register_in(pmt.intern("method"))
+        self.set_msg_handler(pmt.intern("method"), self.handle_method)
+        self.message_port_register_out(pmt.intern("stats"))
+
+    # Frames
+
+    def forecast(self, noutput_items: int, ninputs: int) -> list[int]:
+        """A frame is estimated as a whole."""
+        return [NUM_SYMBOLS] * ninputs
+
+    def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> tuple[int, int]:
+        """Estimate the frames that are there as a whole, and drop what belongs to none."""
+        available, room = len(input_items[0]), len(output_items[0])
+        first, written = self.nitems_read(0), self.nitems_written(0)
+        tags: dict[int, list[Any]] = {}
+        starts: dict[int, Any] = {}  # item: value of the tag
+        for tag in self.get_tags_in_window(0, 0, available):
+            item = tag.offset - first
+            if tag.key is not None and pmt.eq(tag.key, FRAME):
+                starts[item] = tag.value
+            else:
+                tags.setdefault(item, []).append(tag)
+
+        consumed = produced = 0
+        ordered = [*sorted(starts), available]
+        for start, next_start in itertools.pairwise(ordered):
+            self._drop(start - consumed)
+            consumed = start
+            complete = start + NUM_SYMBOLS <= available
+            if next_start - start < NUM_SYMBOLS and next_start < available:
+                self._incomplete_frames += 1
+                self.warn_once("incomplete", f"a frame ends after {next_start - start} of {NUM_SYMBOLS} symbols")
+                consumed = next_start
+            elif complete and produced < room:
+                consumed = start + NUM_SYMBOLS
+                outputs = [items[produced] for items in output_items]
+                with self._lock:
+                    self._estimate([items[start:consumed] for items in input_items], outputs, written + produced)
+                self.add_item_tag(0, written + produced, FRAME, self._describe(starts[start]))
+                for item in range(start, consumed):
+                    for tag in tags.get(item, ()):
+                        self.forward(tag, written + produced)
+                produced += 1
+                self._frames += 1
+            else:
+                break
+        else:
+            self._drop(available - consumed)
+            consumed = available
+        if self._stats_interval_s and time.monotonic() >= self._next_stats:
+            self._next_stats = time.monotonic() + self._stats_interval_s
+            self.publish("stats", self.stats())
+        return consumed, produced
+
+    def _drop(self, count: int) -> None:
+        if count:
+            self._items_without_frame += count
+            self.warn_once("no frame", f"{count} items belong to no frame: they have no tag `frame` in front of them")
+
+    def _estimate(self, received: list[NDArray], outputs: list[NDArray], item: int) -> None:
+        """Estimate one frame, 14 items, into one; tag it, it is number `item`."""
+        begin = time.perf_counter_ns()
+        symbols = np.stack(received, axis=1)  # (14, num_rx, fft_size)
+        grid = symbols[..., self._active] * self._frame_format.advance_correction
+        with np.errstate(all="ignore"):  # the input may hold NaN
+            self._last = estimate = self._estimator.estimate(grid, symbols[..., self._guards])
+            data = self._estimator.data_symbols(grid, estimate)
+        for antenna in range(self._num_rx):
+            outputs[antenna][:] = data.received[antenna].reshape(-1)
+        if len(outputs) > self._num_rx:
+            magnitudes = np.abs(estimate.h[MIDDLE]).transpose(1, 2, 0)
+            outputs[-1][:] = 20 * np.log10(np.maximum(magnitudes, 1e-10)).reshape(-1)
+        h = data.h.reshape(-1, *data.h.shape[2:])
+        self.add_item_tag(0, item, pmt.intern(CSI_KEY), channel_to_pmt(h, data.noise_var, self._frames))
+        self.add_item_tag(0, item, pmt.intern(SNR_KEY), pmt.from_double(data.snr_db))
+        self._estimation_ns += time.perf_counter_ns() - begin
+
+    def _describe(self, value: Any) -> Any:
+        """The entries of a frame's tag, and what the estimate adds."""
+        entries = pmt.make_dict()
+        try:
+            if value is None or not pmt.is_dict(value):
+                raise ValueError("no dict")
+            for key, element in _gnuradio.dict_entries(value, MAX_ENTRIES).items():
+                if element is not None:
+                    entries = pmt.dict_add(entries, pmt.intern(key), element)
+        except Exception as error:  # whatever a tag may hold
+            self._rejected_tags += 1
+            self.warn_once(f"tag {error}", f"the value of a tag `frame` was ignored: {error}; a dict expected")
+        for name, number in (
+            ("noise_var", self.noise_var()),
+            ("snr", self.snr_db()),
+            ("delay_spread", self.delay_spread()),
+            ("doppler", self.doppler()),
+        ):
+            entries = pmt.dict_add(entries, pmt.intern(name), pmt.from_double(number))
+        return entries
+
+    # The method
+
+    def _load(self, method: Any) -> ChannelEstimator:
+        if isinstance(method, str) and method in INTERPOLATORS:
+            return ChannelEstimator(self._frame_format, method)
+        if not isinstance(method, str | Path) or not str(method):
+            raise ValueError(f"method is {method!r}; {', '.join(INTERPOLATORS)}, or a learned estimator expected")
+        from ..learned_estimation import LearnedInterpolator  # noqa: PLC0415  # only who asks for one needs it
+
+        return ChannelEstimator(self._frame_format, LearnedInterpolator(self._frame_format, method))
+
+    def set_method(self, method: str | Path) -> None:
+        """Replace the method, also while the flowgraph runs: from the next frame on.
+
+        Raises:
+            ValueError: there is no such method; the old one stays.
+            ImportError: it is a learned estimator, and ONNX Runtime is missing.
+        """
+        loaded = self._load(method)
+        with self._lock:
+            self._estimator, self._method = loaded, str(method)
+
+    def handle_method(self, message: Any) -> None:
+        """A message on port `method`."""
+        try:
+            if message is None or not pmt.is_symbol(message):
+                raise ValueError("the message is no string")
+            self.set_method(pmt.symbol_to_string(message))
+        except Exception as error:  # a file may hold anything
+            self._rejected_messages += 1
+            text = str(error)[:300]
+            self.warn_once(f"method {text}", f"method rejected, {self.method()} stays: {text}")
+
+    # Estimates and counters
+
+    def method(self) -> str:
+        """The method in use."""
+        return self._method
+
+    def frames(self) -> int:
+        """Frames estimated."""
+        return self._frames
+
+    def items_without_frame(self) -> int:
+        """Items dropped because they belong to no frame."""
+        return self._items_without_frame
+
+    def incomplete_frames(self) -> int:
+        """Frames dropped because the next one began before their 14 items were over."""
+        return self._incomplete_frames
+
+    def rejected_tags(self) -> int:
+        """Tags `frame` whose value was no dict. Their frames are estimated all the same."""
+        return self._rejected_tags
+
+    def rejected_messages(self) -> int:
+        """Messages on port `method` that were refused."""
+        return self._rejected_messages
+
+    def snr_db(self) -> float:
+        """SNR in dB of the last frame; NaN before the first."""
+        return self._last.snr_db if self._last else float("nan")
+
+    def noise_var(self) -> float:
+        """Noise variance of the last frame's received carriers, mean over the antennas; NaN before the first."""
+        return float(np.mean(self._last.noise_var)) if self._last else float("nan")
+
+    def delay_spread(self) -> float:
+        """RMS delay spread of the last frame, in samples; NaN before the first."""
+        return self._last.delay_spread if self._last else float("nan")
+
+    def doppler(self) -> float:
+        """Largest Doppler shift of the last frame, in cycles per OFDM symbol; NaN before the first."""
+        return self._last.doppler if self._last else float("nan")
+
+    def carrier_offset(self) -> float:
+        """Carrier offset that the last frame still had, in cycles per OFDM symbol; NaN before the first."""
+        return self._last.carrier_offset if self._last else float("nan")
+
+    def delay(self) -> float:
+        """Mean delay of the last frame's channel, in samples; NaN before the first."""
+        return self._last.delay if self._last else float("nan")
+
+    def time_per_frame_ns(self) -> float:
+        """Mean time in ns per frame; NaN before the first."""
+        return self._estimation_ns / self._frames if self._frames else float("nan")
+
+    def stats(self) -> dict[str, Any]:
+        """What is published on port `stats`: every getter's value under its name."""
+        getters = (
+            self.method,
+            self.frames,
+            self.items_without_frame,
+            self.incomplete_frames,
+            self.rejected_tags,
+            self.rejected_messages,
+            self.internal_errors,
+            self.snr_db,
+            self.noise_var,
+            self.delay_spread,
+            self.doppler,
+            self.carrier_offset,
+            self.delay,
+            self.time_per_frame_ns,
+        )
+        return {getter.__name__: getter() for getter in getters}
+
+    def stop(self) -> bool:
+        """Called when the flowgraph has ended: publishes the counters a last time."""
+        try:
+            self.publish("stats", self.stats())
+        except Exception as error:
+            self.failed(error)
+        return super().stop()
