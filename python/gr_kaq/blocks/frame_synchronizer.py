@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The first block of the receiver: finds the frames, and cuts them into windows for the Fourier transforms."""
+
+from __future__ import annotations
+
+import collections
+import math
+import time
+from typing import Any
+
+import numpy as np
+import pmt
+from numpy.typing import NDArray
+
+from ..frame import NUM_SYMBOLS, FrameFormat
+from ..synchronization import FoundFrame, Synchronizer
+from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
+
+__all__ = ["frame_synchronizer"]
+
+FRAME_KEY, TIME_KEY, RATE_KEY = (pmt.intern(key) for key in ("frame", "rx_time", "rx_rate"))
+
+
+class frame_synchronizer(KaqGeneralBlock):
+    """Finds MIMO-OFDM frames on several antennas: one detection, one start and one carrier offset for all of them.
+
+    How, and what of: `gr_kaq.synchronization`, `gr_kaq.frame.FrameFormat`.
+
+    Inputs: num_rx complex ports, one per antenna, sampled at the same instants.
+
+    Outputs: num_rx complex ports; an item is a vector of fft_size samples, 14 for each frame: its OFDM symbols without
+    cyclic prefix, `timing_advance` samples early, carrier offset removed.
+
+    Tags, on output 0, at the first of the 14:
+        frame: dict with `seq` (uint64, counted from 0), `sample` (uint64: item of the input at which the frame began),
+        `carrier_offset` (double, cycles per sample), `metric` (double, 0 to 1).
+
+    Tags, read on all inputs, as UHD's source sets them: `rx_time`, a tuple of seconds (uint64) and their fraction
+    (double), and `rx_rate` (double). Where the time does not go on with the samples (or the rate is not known), samples
+    were lost: a gap. A frame that a gap cuts is given up, and the search begins anew. No tag is passed on.
+
+    Messages:
+        stats (out): dict with the value of every counter, about every stats_interval_s while samples flow, and at the
+            end.
+
+    Whatever happens is counted, and logged the first time: gaps, frames whose end is missing, frames that overlap (both
+    are given out), antennas that receive nothing or are saturated (see `gr_kaq.synchronization.FoundFrame`), NaN and
+    Inf (taken as 0). None of it stops the search for the next frame.
+
+    Args:
+        num_rx: antennas, 1 to 256.
+        num_tx: streams, 1 to 4.
+        fft_size: carriers, 64 or 256.
+        stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, num_rx: int, num_tx: int, fft_size: int = 64, *, stats_interval_s: float = 1.0):
+        self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
+        if not stats_interval_s >= 0:
+            raise ValueError(f"stats_interval_s is {stats_interval_s}; at least 0 expected")
+        self._frame_format = FrameFormat(num_tx, fft_size)
+        super().__init__(
+            "KAQ frame synchronizer", ports(np.complex64, 1, num_rx), ports(np.complex64, fft_size, num_rx)
+        )
+        self.enlarge_buffers()
+        self._stats_interval_s = stats_interval_s
+        self._next_stats = time.monotonic() + stats_interval_s
+        self._frames = self._gaps = self._incomplete_frames = self._overlapping_frames = 0
+        self._invalid_samples = self._rejected_tags = 0
+        self._dead_antennas, self._saturated_antennas = np.zeros((2, num_rx), int)
+        self._begin(0)
+        self.message_port_register_out(pmt.intern("stats"))
+
+    def _begin(self, item: int) -> None:
+        """Search from this item of the input on, knowing nothing."""
+        self._synchronizer = Synchronizer(self._frame_format, self._num_rx)
+        self._origin = item  # which item is the synchronizer's first sample
+        self._next = item  # the first item that it has not got
+        self._found: collections.deque[FoundFrame] = collections.deque()
+        self._given_out = 0  # windows of the first of those
+        self._clocks: dict[int, tuple[int, int, float]] = {}  # port: (item, seconds, fraction)
+        self._rate = 0.0  # not known
+
+    def start(self) -> bool:
+        """Called when the flowgraph starts, in the block's thread: items are counted from 0 then."""
+        self._begin(0)
+        return super().start()
+
+    def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> tuple[int, int]:
+        """Give out what was found; then search on.
+
+        The last item stays unconsumed for as long as something is left to give out: see `KaqGeneralBlock`.
+        """
+        first = self.nitems_read(0)
+        produced = self._give_out(output_items, 0)
+        if not self._found:
+            self._search(first, input_items)
+            produced = self._give_out(output_items, produced)
+        if self._stats_interval_s and time.monotonic() >= self._next_stats:
+            self._next_stats = time.monotonic() + self._stats_interval_s
+            self.publish("stats", self.stats())
+        return self._next - first - bool(self._found), produced
+
+    def _search(self, first: int, input_items: list[NDArray]) -> None:
+        """Push the items that are new, in pieces without a gap."""
+        stop = first + len(input_items[0])
+        for piece_stop in [*sorted(self._find_gaps(self._next - first, stop - first)), stop]:
+            samples = np.stack([items[self._next - first : piece_stop - first] for items in input_items])
+            try:
+                found = self._synchronizer.push(samples)
+            except Exception as error:
+                self.failed(error)
+                self._begin(stop)
+                return
+            self._next = piece_stop
+            self._found += found
+            for frame in found:
+                self._count(frame)
+            if piece_stop < stop:
+                self._gaps += 1
+                self.warn_once("gap", f"samples were lost before item {piece_stop}: the radio's time goes on elsewhere")
+                self._give_up()
+        if self._synchronizer.invalid_samples:
+            self._invalid_samples += self._synchronizer.invalid_samples
+            self._synchronizer.invalid_samples = 0
+            self.warn_once("invalid", "samples that are NaN or Inf are taken as 0")
+
+    def _give_up(self) -> None:
+        incomplete = self._synchronizer.interrupt()
+        if incomplete:
+            self._incomplete_frames += incomplete
+            self.warn_once("incomplete", "a frame was given up, its end is missing")
+
+    def _count(self, frame: FoundFrame) -> None:
+        where = f"in the frame that begins at item {self._origin + frame.start}"
+        if frame.overlapping:
+            self._overlapping_frames += 1
+            self.warn_once("overlap", f"frames overlap {where}: two transmitters at once?")
+        self._dead_antennas += frame.dead
+        self._saturated_antennas += frame.saturated
+        for antenna in np.flatnonzero(frame.dead):
+            self.warn_once(f"dead {antenna}", f"antenna {antenna} receives nothing {where}")
+        for antenna in np.flatnonzero(frame.saturated):
+            self.warn_once(f"saturated {antenna}", f"antenna {antenna} is saturated {where}: reduce its gain")
+
+    def _give_out(self, output_items: list[NDArray], produced: int) -> int:
+        """Write windows from item `produced` on, as many as there is room for. Returns how many items are used then."""
+        room = len(output_items[0])
+        while self._found and produced < room:
+            frame = self._found[0]
+            if not self._given_out:
+                self.add_item_tag(0, self.nitems_written(0) + produced, FRAME_KEY, self._describe(frame))
+                self._frames += 1
+            count = min(NUM_SYMBOLS - self._given_out, room - produced)
+            windows = frame.windows[self._given_out : self._given_out + count]
+            for antenna, items in enumerate(output_items):
+                items[produced : produced + count] = windows[:, antenna]
+            produced += count
+            self._given_out += count
+            if self._given_out == NUM_SYMBOLS:
+                self._found.popleft()
+                self._given_out = 0
+        return produced
+
+    def _describe(self, frame: FoundFrame) -> Any:
+        entries = pmt.make_dict()
+        for key, value in (
+            ("seq", pmt.from_uint64(self._frames)),
+            ("sample", pmt.from_uint64(max(0, self._origin + frame.start))),
+            ("carrier_offset", pmt.from_double(frame.carrier_offset)),
+            ("metric", pmt.from_double(frame.metric)),
+        ):
+            entries = pmt.dict_add(entries, pmt.intern(key), value)
+        return entries
+
+    # The radio's time
+
+    def _find_gaps(self, start: int, stop: int) -> set[int]:
+        """Items before which samples were lost, among those from `start` to `stop` of the buffers."""
+        gaps = set()
+        for port in range(self._num_rx):
+            tags = [
+                (tag.offset, order, tag.value)
+                for order, key in enumerate((TIME_KEY, RATE_KEY))  # the time before an item has passed at the old rate
+                for tag in self.get_tags_in_window(port, start, stop, key)
+            ]
+            for item, order, value in sorted(tags, key=lambda entry: entry[:2]):
+                try:
+                    if order:
+                        self._rate = _parse_rate(value)
+                    elif self._is_gap(port, item, *_parse_time(value)):
+                        gaps.add(item)
+                except ValueError as error:
+                    self._rejected_tags += 1
+                    self.warn_once(f"tag {error}", f"tag at item {item} of input {port} ignored: {error}")
+        return gaps
+
+    def _is_gap(self, port: int, item: int, seconds: int, fraction: float) -> bool:
+        before = self._clocks.get(port)
+        self._clocks[port] = item, seconds, fraction
+        if before is None:
+            return False
+        passed = (seconds - before[1] + (fraction - before[2])) * self._rate
+        return abs(passed - (item - before[0])) > 0.5
+
+    # Counters
+
+    def frames(self) -> int:
+        """Frames given out."""
+        return self._frames
+
+    def gaps(self) -> int:
+        """Places where samples were lost, as the tags `rx_time` tell."""
+        return self._gaps
+
+    def incomplete_frames(self) -> int:
+        """Frames that were found and given up, because a gap or the end of the stream came before theirs."""
+        return self._incomplete_frames
+
+    def overlapping_frames(self) -> int:
+        """Frames that began before the one in front of them had ended."""
+        return self._overlapping_frames
+
+    def dead_antennas(self) -> list[int]:
+        """For each antenna, in how many frames it received nothing."""
+        return [int(count) for count in self._dead_antennas]
+
+    def saturated_antennas(self) -> list[int]:
+        """For each antenna, in how many frames it was saturated."""
+        return [int(count) for count in self._saturated_antennas]
+
+    def invalid_samples(self) -> int:
+        """Samples that were NaN or Inf."""
+        return self._invalid_samples
+
+    def rejected_tags(self) -> int:
+        """Tags `rx_time` and `rx_rate` that were malformed."""
+        return self._rejected_tags
+
+    def stats(self) -> dict[str, Any]:
+        """What is published on port `stats`: every getter's value under its name."""
+        getters = (
+            self.frames,
+            self.gaps,
+            self.incomplete_frames,
+            self.overlapping_frames,
+            self.dead_antennas,
+            self.saturated_antennas,
+            self.invalid_samples,
+            self.rejected_tags,
+            self.internal_errors,
+        )
+        return {getter.__name__: getter() for getter in getters}
+
+    def stop(self) -> bool:
+        """Called when the flowgraph has ended: publishes the counters a last time."""
+        try:
+            self._give_up()
+            self.publish("stats", self.stats())
+        except Exception as error:
+            self.failed(error)
+        return super().stop()
+
+
+def _parse_time(value: Any) -> tuple[int, float]:
+    """Seconds and their fraction of the value of a tag `rx_time`.
+
+    Raises:
+        ValueError: it is malformed.
+    """
+    if value is not None and pmt.is_tuple(value) and pmt.length(value) == 2:
+        seconds, fraction = pmt.tuple_ref(value, 0), pmt.tuple_ref(value, 1)
+        if (pmt.is_uint64(seconds) or pmt.is_integer(seconds)) and pmt.is_real(fraction):
+            part = pmt.to_double(fraction)
+            if 0 <= part <= 1:
+                return pmt.to_python(seconds), part
+    raise ValueError("rx_time is no tuple of whole seconds and a fraction")
+
+
+def _parse_rate(value: Any) -> float:
+    """Samples per second of the value of a tag `rx_rate`.
+
+    Raises:
+        ValueError: it is malformed.
+    """
+    if value is not None and pmt.is_real(value):
+        rate = pmt.to_double(value)
+        if rate > 0 and math.isfinite(rate):
+            return rate
+    raise ValueError("rx_rate is no number above 0")
