@@ -29,7 +29,7 @@ from .channel_interpolation import (
     LinearInterpolator,
     WienerInterpolator,
 )
-from .channel_observation import Observation, observe
+from .channel_observation import Observation, observe, observer
 from .frame import DATA_SYMBOLS, NUM_SYMBOLS, FrameFormat
 from .phase_tracking import track_phase
 
@@ -123,6 +123,7 @@ class ChannelEstimator:
                 raise ValueError(f"unknown method {interpolator!r}; one of {', '.join(INTERPOLATORS)} expected")
             interpolator = INTERPOLATORS[interpolator](format)
         self.format = format
+        self._observer = observer(format)  # made now, not when the first frame waits for it
         self._interpolator = interpolator
         self._wiener = interpolator if isinstance(interpolator, WienerInterpolator) else WienerInterpolator(format)
         # places in a grid whose symbols and carriers are one axis
@@ -143,7 +144,7 @@ class ChannelEstimator:
         """
         format = self.format
         grid, guards = without_errors(grid), without_errors(guards)
-        observation = observe(format, grid, guards)
+        observation = self._observer(grid, guards)
         h = without_errors(self._interpolator(observation))
         turns = observation.delay / format.fft_size * format.active_carriers
         h *= np.exp(-2j * np.pi * turns).astype(np.complex64)[:, None, None]

@@ -28,6 +28,7 @@ __all__ = [
     "Observer",
     "channel_covariance",
     "observe",
+    "observer",
 ]
 
 SNR_RANGE_DB = (-20.0, 60.0)
@@ -80,7 +81,7 @@ class Observation:
 
 def observe(format: FrameFormat, grid: NDArray[np.complexfloating], guards: NDArray[np.complexfloating]) -> Observation:
     """Least squares and statistics of a frame, see `Observer`."""
-    return _observer(format)(grid, guards)
+    return observer(format)(grid, guards)
 
 
 def j0(x: ArrayLike) -> NDArray[np.float64]:
@@ -221,9 +222,7 @@ class Observer:
             square = np.ix_(places, places)
             _, vectors = np.linalg.eigh(middle[square])
             modes.append(vectors.conj().T)
-            energies.append(
-                [np.einsum("kp,pq,kq->k", modes[-1], c[square], modes[-1].conj()).real for c in covariances]
-            )
+            energies.append([np.sum((modes[-1] @ c[square] * modes[-1].conj()).real, axis=1) for c in covariances])
         shaped = np.stack(modes).reshape(2, *self._carriers.shape[1:], -1)
         return shaped[[0, 1, 0]], np.mean(energies, axis=0)
 
@@ -309,5 +308,6 @@ def channel_covariance(format: FrameFormat) -> ChannelCovariance:
 
 
 @lru_cache(maxsize=16)
-def _observer(format: FrameFormat) -> Observer:
+def observer(format: FrameFormat) -> Observer:
+    """The one of this format; the first takes up to half a second."""
     return Observer(format)

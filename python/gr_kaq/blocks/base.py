@@ -122,11 +122,11 @@ class _Common:
             self._warned.add(kind)
             self.logger.warn(text)
 
-    def forward(self, tag: Any, item: int | None = None) -> None:
-        """Put a tag of input 0 on output 0, at the same item or at this one."""
+    def forward(self, tag: Any, item: int | None = None, output: int = 0) -> None:
+        """Put a tag of input 0 on an output, at the same item or at this one."""
         # None is a null pointer, which crashes who reads it
         key, value, source = (pmt.PMT_NIL if part is None else part for part in (tag.key, tag.value, tag.srcid))
-        self.add_item_tag(0, tag.offset if item is None else item, key, value, source)
+        self.add_item_tag(output, tag.offset if item is None else item, key, value, source)
 
     def publish(self, port: str, values: Mapping[str, Any]) -> None:
         """Send a dict on a message port."""

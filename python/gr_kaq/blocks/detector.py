@@ -38,7 +38,8 @@ class detector(KaqBlock):
     LLRs, the bits of a symbol next to each other.
 
     Tags, read on input 0 only (docs/csi-contract.md): `mimo_channel`, a channel estimate, and `snr`, in dB. Each holds
-    from its item on until the next of its kind. All tags of input 0 are passed on to output 0, each once.
+    from its item on until the next of its kind. All tags of input 0 are passed on to output 0, each once, and to the
+    first LLR port, where a decoder may look for them.
 
     Messages:
         csi (in): the value of a `mimo_channel` tag, with `snr` inside if there is no `noise_var`. Takes effect at the
@@ -90,6 +91,7 @@ class detector(KaqBlock):
             raise ValueError(f"stats_interval_s is {stats_interval_s}; at least 0 expected")
         check_keys(csi_key, snr_key)
         self._backend = backend
+        self._tag_outputs = (0, self._num_tx) if output_llrs else (0,)
         self._detector = self._load(model, constellation or None)
         bits_per_symbol = self._detector.constellation.bits_per_symbol
 
@@ -133,7 +135,8 @@ class detector(KaqBlock):
                 self._csi_item = 0
             arrivals: dict[int, list[Any]] = {}
             for tag in self.get_tags_in_window(0, 0, num_items):
-                self.forward(tag)
+                for output in self._tag_outputs:
+                    self.forward(tag, output=output)
                 if tag.key is not None and (pmt.eq(tag.key, self._csi_key) or pmt.eq(tag.key, self._snr_key)):
                     arrivals.setdefault(tag.offset - first, []).append(tag)
 

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole link in a flowgraph: PDUs -> frame_transmitter -> channel_simulator -> mimo_receiver -> PDUs."""
+
+import gc
+import threading
+import time
+
+import numpy as np
+import pmt
+import pytest
+from gnuradio import blocks, gr
+
+from gr_kaq.blocks.channel_simulator import channel_simulator
+from gr_kaq.blocks.frame_transmitter import frame_transmitter
+from gr_kaq.blocks.mimo_receiver import mimo_receiver
+from gr_kaq.blocks.pdu import make_pdu, pdu_bytes
+from gr_kaq.frame import DATA_SYMBOLS, FrameFormat
+from gr_kaq.payload import max_payload
+from tests.blocks.flowgraphs import TIMEOUT_S, run_to_end
+
+PARTS = ("synchronizer", "estimator", "detector", "decoder")
+CHANNEL = {"channel": "tdl-a", "snr_db": 35.0, "delay_spread": 50e-9, "doppler": 5.0, "carrier_offset": 3e3, "seed": 3}
+
+
+class message_list(gr.basic_block):
+    """Keeps what arrives."""
+
+    def __init__(self):
+        gr.basic_block.__init__(self, "message list", [], [])
+        self.messages = []
+        self.message_port_register_in(pmt.intern("in"))
+        self.set_msg_handler(pmt.intern("in"), self.handle)
+
+    def handle(self, message):
+        self.messages.append(message)
+
+
+class Link:
+    """The flowgraph. What `idle` is makes the samples go on until `end`, or end with the PDUs sent before the start."""
+
+    def __init__(self, num_rx=2, num_tx=2, fft_size=64, constellation="16qam", idle="wait", channel=None, **options):
+        self.frame = FrameFormat(num_tx, fft_size, constellation)
+        self.rng = np.random.default_rng(5)
+        self.tb = gr.top_block()
+        self.transmitter = frame_transmitter(num_tx, fft_size, constellation, idle=idle)
+        self.channel = channel_simulator(num_tx, num_rx, 1, **CHANNEL | (channel or {}))
+        self.receiver = mimo_receiver(num_rx, num_tx, fft_size, constellation, **options)
+        self.pdus, self.stats = message_list(), message_list()
+        for stream in range(num_tx):
+            self.tb.connect((self.transmitter, stream), (self.channel, stream))
+        for antenna in range(num_rx):
+            self.tb.connect((self.channel, antenna), (self.receiver, antenna))
+        self.sinks = [blocks.vector_sink_c(self.frame.data_per_stream) for _ in range(num_tx)]
+        if options.get("monitor"):
+            self.sinks += [blocks.vector_sink_c(self.frame.data_per_stream) for _ in range(num_rx)]
+            self.sinks.append(blocks.vector_sink_f(self.frame.num_active * num_rx * num_tx))
+        for port, sink in enumerate(self.sinks):
+            self.tb.connect((self.receiver, port), sink)
+        self.tb.msg_connect(self.receiver, "pdus", self.pdus, "in")
+        self.tb.msg_connect(self.receiver, "stats", self.stats, "in")
+
+    def __enter__(self):
+        self.tb.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.tb.stop()
+        waiting = threading.Thread(target=self.tb.wait, daemon=True)
+        waiting.start()
+        waiting.join(TIMEOUT_S)
+        assert not waiting.is_alive(), "the flowgraph hangs"
+
+    def send(self, count):
+        """Queue random payloads of any length, and return them."""
+        payloads = [self.rng.bytes(int(self.rng.integers(1, max_payload(self.frame) + 1))) for _ in range(count)]
+        for payload in payloads:
+            self.transmitter._post(pmt.intern("pdus"), make_pdu(payload))
+        return payloads
+
+    def run(self):
+        """Let what was sent through, to the end of the stream."""
+        self.transmitter._post(pmt.intern("pdus"), pmt.PMT_EOF)
+        run_to_end(self.tb)
+
+    def wait_for_pdus(self, count):
+        wait_until(lambda: len(self.pdus.messages) >= count)
+
+    def received(self):
+        return [pdu_bytes(message) for message in self.pdus.messages]
+
+    def output(self, port):
+        """(frames, 11, num_data)"""
+        return np.array(self.sinks[port].data()).reshape(-1, len(DATA_SYMBOLS), self.frame.num_data)
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, "the flowgraph hangs"
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize(
+    ("num_rx", "num_tx", "fft_size", "constellation", "detector", "estimator", "snr_db"),
+    [
+        (2, 2, 64, "16qam", "search10-16qam", "lmmse", 35.0),
+        (4, 3, 64, "qpsk", "admm5-qpsk", "lmmse", 25.0),
+        (1, 1, 64, "64qam", "lmmse", "ls", 40.0),
+        (4, 4, 256, "16qam", "admm5-16qam", "lmmse-frequency", 40.0),
+    ],
+)
+def test_payloads_arrive_intact_and_in_order(num_rx, num_tx, fft_size, constellation, detector, estimator, snr_db):
+    """Over multipath, a carrier offset and noise; with what is known of each frame."""
+    size = (num_rx, num_tx, fft_size, constellation)
+    link = Link(*size, channel={"snr_db": snr_db}, detector=detector, estimator=estimator)
+    sent = link.send(3)
+    link.run()
+    assert link.received() == sent
+    metadata = pmt.to_python(pmt.car(link.pdus.messages[-1]))
+    assert metadata["seq"] == 2
+    assert metadata["sample"] == pytest.approx(2 * (link.frame.frame_length + 256), abs=link.frame.cp_length)
+    assert metadata["carrier_offset"] == pytest.approx(3e3 / 2e6, abs=5e-5)
+    assert 0.9 < metadata["metric"] <= 1
+    assert metadata["snr"] == pytest.approx(snr_db, abs=10)  # this channel's
+    assert metadata.keys() >= {"noise_var", "delay_spread", "doppler"}
+    assert all(part["internal_errors"] == 0 for part in link.receiver.stats().values())
+    assert link.receiver.block_error_rate() == 0
+    assert len(link.output(0)) == 3
+
+
+def test_model_and_estimator_are_replaced_while_it_runs():
+    """By setters and, as GNU Radio Companion's callbacks do, by names that may be wrong."""
+    with Link(idle="zeros", detector="search10-16qam") as link:
+        changes = (
+            lambda: link.receiver.set_model("lmmse"),
+            lambda: link.receiver.handle_model(pmt.intern("admm5-16qam")),
+            lambda: link.receiver.handle_model(pmt.intern("nope")),
+            lambda: link.receiver.set_estimator("ls"),
+            lambda: link.receiver.handle_estimator(pmt.intern("lmmse-frequency")),
+            lambda: link.receiver.handle_estimator(pmt.intern("nope")),
+        )
+        sent, used = [], []
+        for change in changes:
+            change()
+            sent += link.send(3)
+            link.wait_for_pdus(len(sent))
+            stats = link.receiver.stats()
+            used.append((stats["detector"]["model_name"], stats["estimator"]["method"]))
+    assert link.received() == sent
+    models = ["lmmse", "admm5-16qam", "admm5-16qam", "admm5-16qam", "admm5-16qam", "admm5-16qam"]
+    assert used == list(zip(models, ["lmmse"] * 3 + ["ls"] + ["lmmse-frequency"] * 2, strict=True))
+    assert stats["detector"]["rejected_messages"] == stats["estimator"]["rejected_messages"] == 1
+
+
+def test_a_model_by_message():
+    """What a control program sends, or an edit box in the flowgraph."""
+    link = Link(idle="zeros")
+    control = blocks.message_strobe(pmt.intern("lmmse"), 10)
+    link.tb.msg_connect(control, "strobe", link.receiver, "model")
+    with link:
+        wait_until(lambda: link.receiver.stats()["detector"]["model_name"] == "lmmse")
+
+
+def test_every_part_publishes_its_counters():
+    with Link(idle="zeros") as link:
+        link.send(300)
+        expected = {name: part.keys() for name, part in link.receiver.stats().items()}
+        assert tuple(expected) == PARTS
+        wait_until(
+            lambda: all(any(pmt.to_python(m).keys() == keys for m in link.stats.messages) for keys in expected.values())
+        )
+
+
+def test_block_error_rate_begins_anew_with_the_condition():
+    """So that rates of two detectors, or at two SNRs, do not mix."""
+    with Link(idle="zeros", channel={"snr_db": 4.0}, condition=4.0) as link:
+        assert np.isnan(link.receiver.block_error_rate())
+        link.send(5)
+        wait_until(lambda: link.receiver.decoder.frames() == 5)
+        assert link.receiver.block_error_rate() == 1
+        link.receiver.set_condition(4.0)
+        assert link.receiver.block_error_rate() == 1
+        link.receiver.set_condition(40.0)
+        assert np.isnan(link.receiver.block_error_rate())
+        link.channel.set_snr_db(40.0)
+        time.sleep(0.1)  # what the buffers hold has the old SNR
+        sent = link.send(5)
+        wait_until(lambda: link.receiver.decoder.frames() == 10)
+        assert link.receiver.block_error_rate() == 0
+        link.wait_for_pdus(5)
+        assert link.received() == sent
+
+
+def test_monitor_ports():
+    """Received carriers are H x, with the magnitudes of the channel port and the symbols of the detected ones."""
+    num_rx, num_tx = 3, 2
+    still = {"snr_db": 50.0, "delay_spread": 200e-9, "carrier_offset": 0.0, "doppler": 0.0}
+    link = Link(num_rx, num_tx, channel=still, detector="lmmse", monitor=True)
+    link.send(2)
+    link.run()
+    frame = link.frame
+    detected = np.stack([link.output(port) for port in range(num_tx)], axis=-1)
+    received = np.stack([link.output(num_tx + port) for port in range(num_rx)], axis=-1)
+    channel_db = np.array(link.sinks[-1].data()).reshape(-1, num_rx, num_tx * frame.num_active)
+    assert len(detected) == len(received) == len(channel_db) == 2
+
+    sent = frame.constellation.modulate(frame.constellation.decide(detected[1]).reshape(-1)).reshape(detected[1].shape)
+    carriers = [frame.data_indices == carrier for carrier in range(frame.num_active)]
+    h = np.stack([np.linalg.lstsq(sent[at], received[1][at], rcond=None)[0].T for at in carriers], axis=-1)
+    expected_db = 20 * np.log10(np.abs(h)).reshape(num_rx, -1)
+
+    def shape(values):  # the received carriers are scaled to equal noise, by a factor for each antenna
+        return values - np.median(values, axis=-1, keepdims=True)
+
+    np.testing.assert_allclose(shape(channel_db[1]), shape(expected_db), atol=0.5)
+    pairs = shape(expected_db).reshape(num_rx * num_tx, -1)
+    distances = np.abs(pairs[:, None] - pairs).max(axis=-1)
+    assert distances[~np.eye(len(pairs), dtype=bool)].min() > 2  # so that their order matters
+
+
+def test_starts_again():
+    """Frames are counted anew, and what was left of the first run does no harm."""
+    link = Link()
+    for _ in range(2):
+        sent = link.send(3)
+        link.run()
+        assert link.received() == sent
+        assert pmt.to_python(pmt.car(link.pdus.messages[-1]))["sample"] < 3 * link.transmitter._burst_length
+        link.pdus.messages.clear()
+
+
+def test_outlives_the_last_reference():
+    """A flowgraph holds what was connected, and nothing that it needs is in the receiver's Python object alone."""
+    link = Link()
+    sent = link.send(3)
+    link.receiver = None
+    gc.collect()
+    link.run()
+    assert link.received() == sent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_rx": 0}, "num_rx is 0"),
+        ({"num_rx": "two"}, "num_rx is 'two'"),
+        ({"num_tx": 5}, "num_tx is 5"),
+        ({"fft_size": 128}, "fft_size is 128"),
+        ({"constellation": "8psk"}, "8psk"),
+        ({"detector": "nope"}, "nope"),
+        ({"detector": "search10-qpsk"}, "16qam"),
+        ({"detector": "search10-16qam", "num_rx": 1}, "num_rx=1"),
+        ({"estimator": "nope"}, "nope"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        mimo_receiver(**{"num_rx": 2, "num_tx": 2} | arguments)
