@@ -17,6 +17,7 @@ from . import compare, evaluate, summary
 from . import config as configuration
 from .config import ConfigError
 from .export import detector_model
+from .initial_model import initial_model
 from .train import CHECKPOINT, Run, TrainingInterruptedError, train
 
 EXIT_INTERRUPTED = 130
@@ -116,6 +117,9 @@ def _train(options: argparse.Namespace) -> int:
         print(f"interrupted; the same command goes on from {directory / CHECKPOINT}", file=sys.stderr)
         return EXIT_INTERRUPTED
     models = [detector_model(config, network) for network in (run.twin, run.network)]
+    before = initial_model(config)
+    if before is not None:
+        models.insert(0, before)
     results = evaluate.measure(config, models)
     summary.write(directory, config, run.history, results, run.seconds)
     print(summary.table(results))

@@ -168,6 +168,8 @@ class Config:
         mmd: distribution match.
         csi_error: of the receiver's estimates in training.
         candidates: of the exported detector, see docs/design.md; 0 to 16, ADMM-Net only. Has no part in training.
+        initial_model: detector whose parameters training starts from: the name of a shipped one, or the path of a
+            *.kaq.json file. The steps of its activations are calibrated anew. It is measured along with the others.
         intermediate_weight: weight of the intermediate layers' mean squared error.
         batch: channels, and vectors per channel, of a batch.
         seed: of everything random.
@@ -192,6 +194,7 @@ class Config:
     mmd: Mmd = Mmd()
     csi_error: CsiError = CsiError()
     candidates: int = 0
+    initial_model: str | None = None
     intermediate_weight: float = 0.2
     batch: tuple[int, int] = (128, 4)
     seed: int = 1

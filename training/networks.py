@@ -62,6 +62,12 @@ class Law(nn.Module):
         self.relative_gamma.fill_(1.0)
 
     @torch.no_grad()
+    def load(self, alpha: Tensor, gamma: Tensor) -> None:
+        """Start from these, (num_layers,) each."""
+        self.relative_alpha.copy_(alpha * REFERENCE_ROOT / self.scale)
+        self.relative_gamma.copy_(gamma / self.scale)
+
+    @torch.no_grad()
     def constrain(self) -> None:
         """After a step of the optimizer: take alpha back to where it may be."""
         if self.kind == "dynamic_positive":

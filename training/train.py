@@ -27,6 +27,7 @@ from gr_kaq.constellation import CONSTELLATIONS
 
 from .batches import Batch, draw_batch, recorded_packets
 from .config import Config, ConfigError, Stage
+from .initial_model import initial_model, start_from
 from .mmd import MmdLoss
 from .networks import NetworkOutput, UnfoldedNet, build
 from .quantizers import PACT_DECAY
@@ -92,6 +93,9 @@ class Run:
         generator = torch.Generator().manual_seed(config.seed)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         twin, network = (build(config, quantized).to(device) for quantized in (False, True))
+        model = initial_model(config)
+        if model is not None:
+            start_from(twin, model)
         run = cls(config, twin, network, generator, packets, device)
         run.begin_stage(0)
         return run

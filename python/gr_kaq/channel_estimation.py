@@ -18,6 +18,7 @@ and has the pilots say by how much each data symbol's phase is off.
 from __future__ import annotations
 
 from collections.abc import Callable
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -201,10 +202,10 @@ class ChannelEstimator:
         received = received.transpose(2, 0, 1) * (scale.T * turn)[..., None]
         h = _places(estimate.h, self._data_places).reshape(*shape, num_rx, num_tx)
         h *= scale[:, None, :, None]
-        power = np.vdot(h, h).real / (h.size // num_tx)
+        power = float(np.vdot(h, h).real) / (h.size // num_tx)
         alive = max(np.count_nonzero(estimate.noise_var), 1)
         noise_var = float((estimate.noise_var.sum() / alive or 1.0) * error.mean())
-        return DataSymbols(received, h, noise_var, float(10 * np.log10(max(power / noise_var, 1e-4))))
+        return DataSymbols(received, h, noise_var, 10 * math.log10(max(power / noise_var, 1e-4)))
 
 
 def _places(grid: NDArray[np.complex64], places: NDArray[np.int64]) -> NDArray[np.complex64]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command `kaq`: which detectors there are, what is known of one, and how it does on a simulated link."""
+"""The command `kaq`: which detectors there are, what is known of one, how it does on a simulated link; recording."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import __version__, ber_command
+from . import __version__, ber_command, record_command
 from .detectors import LINEAR_DETECTORS, UnfoldedDetector, list_detectors, load_detector
 from .model_card import facts, model_card, reference_point, sizes, widths
 from .model_file import DetectorModel
@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kaq", description="Low-bit MIMO detectors: list, explain, measure.")
+    parser = argparse.ArgumentParser(
+        prog="kaq", description="Low-bit MIMO detectors: list, explain, measure; record channels."
+    )
     parser.add_argument("--version", action="version", version=f"gr-kaq {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -61,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_info)
 
     ber_command.add_parser(commands)
+    record_command.add_parser(commands)
     return parser
 
 

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Recordings of several antennas in SigMF, the Signal Metadata Format (https://sigmf.org, version 1).
+
+A recording is a pair of files: NAME.sigmf-data holds the samples, NAME.sigmf-meta says in JSON what they are. The
+channels, one for each antenna, alternate from sample to sample: antenna 0, antenna 1, ..., antenna 0, antenna 1, ...
+
+Of the standard, this reads and writes what a receiver needs: little-endian complex samples (`cf32_le`, `ci16_le`), the
+sample rate, the frequency. SigMF's own library (PyPI's sigmf) is not in Debian 12, and what it does beyond this,
+such as archives, annotations and conversions, is of no use to a receiver.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import reprlib
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "DATATYPES",
+    "FULL_SCALE",
+    "Recording",
+    "RecordingError",
+    "RecordingWriter",
+    "open_recording",
+    "recording_paths",
+    "write_metadata",
+]
+
+DATATYPES: dict[str, np.dtype[Any]] = {"cf32_le": np.dtype("<f4"), "ci16_le": np.dtype("<i2")}
+"""Datatypes of SigMF, and the type of a real or imaginary part."""
+
+FULL_SCALE = {"cf32_le": 1.0, "ci16_le": 32768.0}
+"""What a part is divided by when it is read: integers become fractions of full scale."""
+
+META, DATA = ".sigmf-meta", ".sigmf-data"
+VERSION = "1.2.0"
+MAX_META_BYTES = 16 << 20
+MAX_CHANNELS = 256
+MAX_NUMBER = 1e12  # of SigMF's numbers: rates and frequencies
+
+
+class RecordingError(ValueError):
+    """A recording that cannot be used; the message names the file, what was wrong and what was expected."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Samples of several antennas in a file.
+
+    Attributes:
+        data_path: of the samples.
+        datatype: ``"cf32_le"`` or ``"ci16_le"``.
+        num_channels: recorded antennas.
+        num_samples: samples of each.
+        sample_rate: in samples per second.
+        frequency: that the radio was tuned to, in Hz; None: not said.
+    """
+
+    data_path: Path
+    datatype: str
+    num_channels: int
+    num_samples: int
+    sample_rate: float
+    frequency: float | None
+
+    @property
+    def sample_bytes(self) -> int:
+        """Size of one sample of all channels."""
+        return 2 * DATATYPES[self.datatype].itemsize * self.num_channels
+
+    def read(self, start: int = 0, count: int | None = None) -> NDArray[np.complex64]:
+        """Samples (num_channels, n) from `start` on: `count`, or as many as there are.
+
+        Raises:
+            RecordingError: the file cannot be read.
+        """
+        left = max(0, self.num_samples - start)
+        count = left if count is None else min(count, left)
+        try:
+            with self.data_path.open("rb") as file:
+                file.seek(start * self.sample_bytes)
+                parts = np.fromfile(file, DATATYPES[self.datatype], 2 * self.num_channels * count)
+        except OSError as error:
+            raise RecordingError(f"{self.data_path}: cannot be read: {error.strerror}") from None
+        parts = parts[: len(parts) // (2 * self.num_channels) * 2 * self.num_channels]  # it may have become shorter
+        samples = parts.astype(np.float32).view(np.complex64).reshape(-1, self.num_channels).T
+        return np.ascontiguousarray(samples / np.float32(FULL_SCALE[self.datatype]))
+
+
+def recording_paths(path: str | Path) -> tuple[Path, Path]:
+    """The metadata's and the data's file, of the path of either of them, or of what they have in common."""
+    text = str(path)
+    for suffix in (META, DATA):
+        text = text.removesuffix(suffix)
+    return Path(text + META), Path(text + DATA)
+
+
+def open_recording(path: str | Path, num_channels: int = 1) -> Recording:
+    """Read and check the metadata of a recording.
+
+    Args:
+        path: of either file, or without its suffix.
+        num_channels: how many the receiver needs, at least; it takes the first ones.
+
+    Raises:
+        RecordingError: a file is missing or damaged, is of another kind, or has fewer channels.
+    """
+    meta_path, data_path = recording_paths(path)
+    document = _read_json(meta_path)
+    everywhere = _mapping(meta_path, document, "global")
+    version = everywhere.get("core:version")
+    if not isinstance(version, str) or version.split(".")[0] != "1":
+        raise RecordingError(f"{meta_path}: core:version is {_quote(version)}; version 1 of SigMF expected")
+    datatype = everywhere.get("core:datatype")
+    if not isinstance(datatype, str) or datatype not in DATATYPES:
+        raise RecordingError(f"{meta_path}: core:datatype is {_quote(datatype)}; {' or '.join(DATATYPES)} expected")
+    channels = everywhere.get("core:num_channels", 1)
+    if type(channels) is not int or not 1 <= channels <= MAX_CHANNELS:
+        raise RecordingError(
+            f"{meta_path}: core:num_channels is {_quote(channels)}; a whole number from 1 to {MAX_CHANNELS} expected"
+        )
+    if channels < num_channels:
+        raise RecordingError(f"{meta_path}: core:num_channels is {channels}; at least {num_channels} expected")
+    rate = _number(meta_path, everywhere, "core:sample_rate")
+    if rate is None or rate <= 0:
+        raise RecordingError(f"{meta_path}: core:sample_rate is {_quote(rate)}; a positive number expected")
+    frequency = None
+    captures = document.get("captures")
+    if not isinstance(captures, list):
+        raise RecordingError(f"{meta_path}: captures is {_quote(captures)}; a list expected")
+    for capture in captures:
+        if not isinstance(capture, Mapping):
+            raise RecordingError(f"{meta_path}: captures holds {_quote(capture)}; objects expected")
+        if capture.get("core:header_bytes"):
+            raise RecordingError(f"{meta_path}: core:header_bytes: data with headers is not supported")
+        if frequency is None:
+            frequency = _number(meta_path, capture, "core:frequency")
+    if everywhere.get("core:trailing_bytes"):
+        raise RecordingError(f"{meta_path}: core:trailing_bytes: data with a trailer is not supported")
+
+    size = _size(data_path)
+    recording = Recording(data_path, datatype, channels, 0, rate, frequency)
+    num_samples, rest = divmod(size, recording.sample_bytes)
+    if rest or not num_samples:
+        raise RecordingError(
+            f"{data_path}: {size} bytes; a multiple of {recording.sample_bytes}, more than 0, expected: {channels} "
+            f"channels of {datatype}"
+        )
+    return Recording(data_path, datatype, channels, num_samples, rate, frequency)
+
+
+class RecordingWriter:
+    """Writes a recording, for use in a `with` statement.
+
+    The metadata is written first and does not depend on how much follows, so that a recording which was interrupted
+    can be read.
+
+    Args:
+        path: of either file, or without its suffix; files that are there are written over.
+        num_channels: antennas.
+        sample_rate: in samples per second.
+        frequency: that the radio was tuned to, in Hz, if known.
+        datatype: ``"cf32_le"`` or ``"ci16_le"``.
+        description: free text.
+
+    Attributes:
+        num_samples: written so far, of each antenna.
+
+    Raises:
+        ValueError: an argument is out of range.
+        OSError: a file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        num_channels: int,
+        sample_rate: float,
+        frequency: float | None = None,
+        *,
+        datatype: str = "cf32_le",
+        description: str = "",
+    ):
+        self._datatype, self._num_channels = datatype, num_channels
+        write_metadata(path, num_channels, sample_rate, frequency, datatype=datatype, description=description)
+        self._file: BinaryIO = recording_paths(path)[1].open("wb")
+        self.num_samples = 0
+
+    def write(self, samples: NDArray[np.complexfloating]) -> None:
+        """Append samples, (num_channels, n). Beyond full scale, integers are clipped."""
+        if samples.ndim != 2 or len(samples) != self._num_channels:
+            raise ValueError(f"samples have shape {samples.shape}; ({self._num_channels}, n) expected")
+        parts = np.ascontiguousarray(samples.T, np.complex64).view(np.float32)
+        if self._datatype == "ci16_le":
+            parts = np.clip(np.rint(np.nan_to_num(parts) * FULL_SCALE["ci16_le"]), -32768, 32767)
+        parts.astype(DATATYPES[self._datatype]).tofile(self._file)
+        self.num_samples += samples.shape[1]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> RecordingWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def write_metadata(
+    path: str | Path,
+    num_channels: int,
+    sample_rate: float,
+    frequency: float | None = None,
+    *,
+    datatype: str = "cf32_le",
+    description: str = "",
+) -> None:
+    """Write the metadata of a recording that begins now; see `RecordingWriter`."""
+    if datatype not in DATATYPES:
+        raise ValueError(f"datatype is {datatype!r}; {' or '.join(DATATYPES)} expected")
+    if not 1 <= num_channels <= MAX_CHANNELS:
+        raise ValueError(f"num_channels is {num_channels}; 1 to {MAX_CHANNELS} expected")
+    if not (math.isfinite(sample_rate) and sample_rate > 0):
+        raise ValueError(f"sample_rate is {sample_rate}; a positive number expected")
+    now = datetime.datetime.now(datetime.UTC)
+    capture: dict[str, Any] = {
+        "core:sample_start": 0,
+        "core:datetime": now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond:06d}Z",
+    }
+    if frequency is not None:
+        capture["core:frequency"] = float(frequency)
+    everywhere: dict[str, Any] = {
+        "core:datatype": datatype,
+        "core:num_channels": num_channels,
+        "core:sample_rate": float(sample_rate),
+        "core:version": VERSION,
+        "core:recorder": "gr-kaq",
+    }
+    if description:
+        everywhere["core:description"] = description
+    document = {"global": everywhere, "captures": [capture], "annotations": []}
+    recording_paths(path)[0].write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if _size(path) > MAX_META_BYTES:
+            raise RecordingError(f"{path}: larger than {MAX_META_BYTES} bytes; metadata of a recording expected")
+        document = json.loads(path.read_text("utf-8"))
+    except RecordingError:
+        raise
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise RecordingError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise RecordingError(f"{path}: holds {_quote(document)}; an object with global and captures expected")
+    return document
+
+
+def _size(path: Path) -> int:
+    """Bytes of a regular file."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):  # reading a FIFO would wait for ever
+        raise RecordingError(f"{path}: cannot be read: not a regular file")
+    return status.st_size
+
+
+def _mapping(path: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = document.get(key)
+    if not isinstance(value, Mapping):
+        raise RecordingError(f"{path}: {key} is {_quote(value)}; an object expected")
+    return value
+
+
+def _number(path: Path, mapping: Mapping[str, Any], key: str) -> float | None:
+    """The number of a key, or None where it is missing."""
+    value = mapping.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_NUMBER:
+        raise RecordingError(f"{path}: {key} is {_quote(value)}; a number up to {MAX_NUMBER:g} expected")
+    return float(value)
+
+
+def _quote(value: Any) -> str:
+    """What a message repeats of a value; missing keys have the value None."""
+    return "missing" if value is None else reprlib.repr(value)
