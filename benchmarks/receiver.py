@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Block error rate of the receiver over a fading channel, with estimated and with perfect knowledge of the channel.
+
+    python -m benchmarks.receiver --num-tx 2 --snr-db 5 10 15 20 25 --estimators ls lmmse learned-int8
+
+Each frame is a burst of its own with a fresh channel (`gr_kaq.radio_channel.RadioChannel`: tapped delay line, Jakes
+Doppler, carrier and clock offset), found by the synchronizer, estimated by each of the estimators, detected by the same
+detector and decoded. 'perfect' has the true start, carrier offset, noise variance, and the channel that each data
+carrier had: what each stream alone, without noise, makes of it. A frame that was not found is a block error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+import gr_kaq
+from gr_kaq.ber import BitErrorRate
+from gr_kaq.channel_estimation import INTERPOLATORS, ChannelEstimator, DataSymbols
+from gr_kaq.constellation import constellation_named
+from gr_kaq.frame import DATA_SYMBOLS, FrameFormat
+from gr_kaq.payload import PayloadCoder, max_payload
+from gr_kaq.radio_channel import RadioChannel
+from gr_kaq.signal_model import snr_from_noise_var
+from gr_kaq.synchronization import Synchronizer
+
+PERFECT = "perfect"
+TARGET = 0.1
+CARRIER_SPACING = 31250.0
+DATA = np.array(DATA_SYMBOLS)
+
+
+class Link:
+    """One transmitter, one channel per frame, and as many receivers as there are estimators.
+
+    Args:
+        options: of the command line.
+    """
+
+    def __init__(self, options: argparse.Namespace):
+        self.options = options
+        self.frame = FrameFormat(options.num_tx, options.fft_size, options.constellation)
+        self.sample_rate = CARRIER_SPACING * options.fft_size
+        self.coder = PayloadCoder(self.frame)
+        self.detector = gr_kaq.load_detector(options.detector, constellation=options.constellation)
+        self.estimators = {
+            name: ChannelEstimator(self.frame, name if name in INTERPOLATORS else _learned(self.frame, name))
+            for name in options.estimators
+            if name != PERFECT
+        }
+
+    def channel(self, snr_db: float, seed: int) -> RadioChannel:
+        """The channel of one frame; the same fading and phase at any SNR."""
+        options = self.options
+        return RadioChannel(
+            options.num_rx,
+            options.num_tx,
+            sample_rate=self.sample_rate,
+            profile=options.profile,
+            delay_spread=options.delay_spread,
+            doppler=options.doppler,
+            snr_db=snr_db,
+            carrier_offset=options.carrier_offset,
+            clock_offset_ppm=options.clock_offset_ppm,
+            seed=seed,
+        )
+
+    def frame_results(self, snr_db: float, seed: int) -> tuple[bool, float, dict[str, bool]]:
+        """Whether the frame was found, its SNR in dB, and whose payload was right."""
+        options, frame = self.options, self.frame
+        rng = np.random.default_rng([options.seed, seed])
+        payload = rng.bytes(max_payload(frame))
+        symbols = frame.map_bits(self.coder.encode(payload))
+        lead = int(rng.integers(2 * frame.symbol_length, 4 * frame.symbol_length))
+        channel = self.channel(snr_db, seed)
+        length = lead + frame.frame_length + channel.latency + 4 * frame.symbol_length
+        sent = np.zeros((frame.num_tx, length), np.complex64)
+        sent[:, lead : lead + frame.frame_length] = frame.modulate(symbols)
+        received = channel.process(sent)
+        start = lead + channel.latency
+
+        found = [
+            f for f in Synchronizer(frame, options.num_rx).push(received) if abs(f.start - start) < frame.cp_length
+        ]
+        truth = self._truth(sent, symbols, start, seed)
+        snr_here = float(snr_from_noise_var(truth.reshape(-1, options.num_rx, options.num_tx), channel.noise_var))
+        right = {}
+        for name in options.estimators:
+            if name == PERFECT:
+                grid = self._grid(received, start)
+                places = DATA[:, None], slice(None), frame.data_indices
+                known = DataSymbols(
+                    grid[places].transpose(2, 0, 1),
+                    truth,
+                    channel.noise_var,
+                    snr_here,
+                )
+                right[name] = self._decoded(known) == payload
+            elif not found:
+                right[name] = False
+            else:
+                spectrum = np.fft.fft(found[0].windows, norm="ortho")
+                grid = spectrum[..., frame.active_carriers % frame.fft_size] * frame.advance_correction
+                guards = spectrum[..., frame.guard_carriers % frame.fft_size]
+                estimator = self.estimators[name]
+                right[name] = self._decoded(estimator.data_symbols(grid, estimator.estimate(grid, guards))) == payload
+        return bool(found), snr_here, right
+
+    def _grid(self, samples: NDArray[np.complex64], start: int) -> NDArray[np.complex64]:
+        """What is received of the frame when start and carrier offset are known."""
+        turns = self.options.carrier_offset / self.sample_rate * (np.arange(samples.shape[-1]) - start)
+        return self.frame.demodulate(samples * np.exp(-2j * np.pi * turns), start)
+
+    def _truth(
+        self, sent: NDArray[np.complex64], symbols: NDArray[np.complex64], start: int, seed: int
+    ) -> NDArray[np.complex64]:
+        """The channel at every data carrier, (11, num_data, num_rx, num_tx)."""
+        columns = []
+        for stream in range(self.frame.num_tx):
+            alone = np.zeros_like(sent)
+            alone[stream] = sent[stream]
+            grid = self._grid(self.channel(np.inf, seed).process(alone), start)
+            received = grid[DATA[:, None], :, self.frame.data_indices]  # (11, num_data, num_rx)
+            columns.append(received / symbols[..., stream, None])
+        return np.stack(columns, axis=-1)
+
+    def _decoded(self, data: DataSymbols) -> bytes | None:
+        received = np.ascontiguousarray(data.received.transpose(1, 2, 0))[:, :, None]  # (11, num_data, 1, num_rx)
+        h = data.h.reshape(-1, *data.h.shape[2:])
+        out = self.detector.prepare(h, noise_var=data.noise_var).detect(received.reshape(len(h), 1, -1))
+        return self.coder.decode(self.frame.collect_llrs(out.llrs))
+
+
+def _learned(frame: FrameFormat, name: str) -> Any:
+    from gr_kaq.learned_estimation import LearnedInterpolator  # noqa: PLC0415 - ONNX Runtime is optional
+
+    return LearnedInterpolator(frame, name)
+
+
+def snr_at(target: float, results: list[dict[str, Any]], name: str) -> float:
+    """SNR in dB at which the block error rate falls to `target`, by linear interpolation of its logarithm; or NaN."""
+    points = [(r["snr_db"], r["block_errors"][name] / r["frames"]) for r in results]
+    for (left, high), (right, low) in pairwise(sorted(points)):
+        if high >= target >= low > 0:
+            share = 1.0 if high == low else np.log(high / target) / np.log(high / low)
+            return float(left + share * (right - left))
+    return float("nan")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--num-rx", type=int, help="receive antennas (default: as many as streams)")
+    parser.add_argument("--num-tx", type=int, default=2, help="streams")
+    parser.add_argument("--fft-size", type=int, default=64, help="64 or 256")
+    parser.add_argument("--constellation", default="16qam", help="of every stream")
+    parser.add_argument("--detector", default="search10-16qam", help="name or path of a detector")
+    parser.add_argument(
+        "--estimators", nargs="+", default=["ls", "lmmse", PERFECT], help="perfect, or methods of channel_estimator"
+    )
+    parser.add_argument("--snr-db", type=float, nargs="+", default=[5, 10, 15, 20, 25], metavar="DB", help="nominal")
+    parser.add_argument("--frames", type=int, default=200, help="at each SNR")
+    parser.add_argument("--profile", default="tdl-a", help="tapped delay line")
+    parser.add_argument("--delay-spread", type=float, default=100e-9, help="seconds")
+    parser.add_argument("--doppler", type=float, default=200.0, help="Hz, at 31.25 kHz carrier spacing")
+    parser.add_argument("--carrier-offset", type=float, default=5000.0, help="Hz")
+    parser.add_argument("--clock-offset-ppm", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", type=Path, help="where to write the counts (JSON)")
+    options = parser.parse_args()
+    options.num_rx = options.num_rx or options.num_tx
+    if options.frames < 1:
+        parser.error("--frames has to be at least 1")
+    try:
+        constellation_named(options.constellation)
+        link = Link(options)
+    except (ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    results = []
+    for snr_db in options.snr_db:
+        lost, missed, lost_above = dict.fromkeys(options.estimators, 0), 0, 0
+        for index in tqdm(range(options.frames), desc=f"{snr_db:g} dB", leave=False, disable=None):
+            found, snr_here, right = link.frame_results(snr_db, index)
+            missed += not found
+            lost_above += not found and snr_here > 5
+            for name, good in right.items():
+                lost[name] += not good
+        print(
+            f"{snr_db:4g} dB: {missed} of {options.frames} frames not found, {lost_above} of them above 5 dB",
+            flush=True,
+        )
+        for name, count in lost.items():
+            rate = BitErrorRate(count, options.frames)
+            low, high = rate.confidence_interval()
+            print(
+                f"    {name:<16} block error rate {rate.rate:.3f} [{low:.3f}, {high:.3f}]  {count} blocks", flush=True
+            )
+        results.append({"snr_db": snr_db, "frames": options.frames, "not_found": missed, "block_errors": lost})
+    needed = {name: snr_at(TARGET, results, name) for name in options.estimators}
+    for name, snr_db in needed.items():
+        loss = "" if PERFECT not in needed else f", {snr_db - needed[PERFECT]:+.2f} dB to perfect knowledge"
+        print(f"{name}: block error rate {TARGET:g} at {snr_db:.2f} dB{loss}")
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        settings = {key: str(value) for key, value in vars(options).items()}
+        options.output.write_text(json.dumps({"settings": settings, "results": results}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
