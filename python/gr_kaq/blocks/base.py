@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import operator
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,7 @@ class _Common:
         self._next_item = 0
         self._internal_errors = 0
         self._warned: set[str] = set()
+        self._stats_interval_s: float | None = None  # no such port
 
     if TYPE_CHECKING:
 
@@ -132,6 +134,31 @@ class _Common:
         """Send a dict on a message port."""
         self.message_port_pub(pmt.intern(port), python_to_pmt(values))
 
+    def announce_stats(self, interval_s: float) -> None:
+        """Have `stats()` published on a message port: when `publish_stats` finds it due, and at the end.
+
+        Args:
+            interval_s: seconds between two messages; 0: only one at the end.
+
+        Raises:
+            ValueError: the interval is negative or NaN.
+        """
+        if not interval_s >= 0:
+            raise ValueError(f"stats_interval_s is {interval_s}; at least 0 expected")
+        self._stats_interval_s = interval_s
+        self._next_stats = time.monotonic() + interval_s
+        self.message_port_register_out(pmt.intern("stats"))
+
+    def publish_stats(self) -> None:
+        """Publish `stats()` if that is due; to be called whenever items flow."""
+        if self._stats_interval_s and time.monotonic() >= self._next_stats:
+            self._next_stats = time.monotonic() + self._stats_interval_s
+            self.publish("stats", self.stats())
+
+    def stats(self) -> dict[str, Any]:
+        """The value of every counter under its name."""
+        raise NotImplementedError
+
     def to_basic_block(self) -> Any:
         """Called when the block is connected."""
         _connected[id(self)] = self
@@ -144,6 +171,11 @@ class _Common:
 
     def stop(self) -> bool:
         """Called when the flowgraph has ended, in the block's thread."""
+        if self._stats_interval_s is not None:
+            try:
+                self.publish("stats", self.stats())
+            except Exception as error:
+                self.failed(error)
         if _connected.pop(id(self), None) is not None:
             _stopped.append(self)
         return True

@@ -90,8 +90,6 @@ class channel_estimator(KaqGeneralBlock):
         stats_interval_s: float = 1.0,
     ):
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
-        if not stats_interval_s >= 0:
-            raise ValueError(f"stats_interval_s is {stats_interval_s}; at least 0 expected")
         self._frame_format = FrameFormat(num_tx, fft_size)
         self._estimator = self._load(method)
         self._method = str(method)
@@ -112,11 +110,9 @@ class channel_estimator(KaqGeneralBlock):
         self._frames = self._items_without_frame = self._incomplete_frames = 0
         self._rejected_tags = self._rejected_messages = 0
         self._estimation_ns = 0
-        self._stats_interval_s = stats_interval_s
-        self._next_stats = time.monotonic() + stats_interval_s
         self.message_port_register_in(pmt.intern("method"))
         self.set_msg_handler(pmt.intern("method"), self.handle_method)
-        self.message_port_register_out(pmt.intern("stats"))
+        self.announce_stats(stats_interval_s)
 
     # Frames
 
@@ -163,9 +159,7 @@ class channel_estimator(KaqGeneralBlock):
         else:
             self._drop(available - consumed)
             consumed = available
-        if self._stats_interval_s and time.monotonic() >= self._next_stats:
-            self._next_stats = time.monotonic() + self._stats_interval_s
-            self.publish("stats", self.stats())
+        self.publish_stats()
         return consumed, produced
 
     def _drop(self, count: int) -> None:
@@ -318,11 +312,3 @@ class channel_estimator(KaqGeneralBlock):
             self.time_per_frame_ns,
         )
         return {getter.__name__: getter() for getter in getters}
-
-    def stop(self) -> bool:
-        """Called when the flowgraph has ended: publishes the counters a last time."""
-        try:
-            self.publish("stats", self.stats())
-        except Exception as error:
-            self.failed(error)
-        return super().stop()

@@ -87,8 +87,6 @@ class detector(KaqBlock):
         self._num_tx = check_integer("num_tx", num_tx, 1, MAX_ANTENNAS)
         self._num_subcarriers = check_integer("num_subcarriers", num_subcarriers, 1, MAX_SUBCARRIERS)
         self._max_csi_age = _check_age(max_csi_age)
-        if not stats_interval_s >= 0:
-            raise ValueError(f"stats_interval_s is {stats_interval_s}; at least 0 expected")
         check_keys(csi_key, snr_key)
         self._backend = backend
         self._tag_outputs = (0, self._num_tx) if output_llrs else (0,)
@@ -112,8 +110,6 @@ class detector(KaqBlock):
         self._prepared: PreparedChannels | None = None
 
         self._csi_key, self._snr_key = pmt.intern(csi_key), pmt.intern(snr_key)
-        self._stats_interval_s = stats_interval_s
-        self._next_stats = time.monotonic() + stats_interval_s
         self._items = self._csi_updates = self._rejected_csi = self._rejected_messages = 0
         self._items_without_csi = self._invalid_vectors = 0
         self._detected_vectors = self._detection_ns = 0
@@ -121,7 +117,7 @@ class detector(KaqBlock):
         for port, handler in (("csi", self.handle_csi), ("model", self.handle_model)):
             self.message_port_register_in(pmt.intern(port))
             self.set_msg_handler(pmt.intern(port), handler)
-        self.message_port_register_out(pmt.intern("stats"))
+        self.announce_stats(stats_interval_s)
 
     # Samples
 
@@ -149,9 +145,7 @@ class detector(KaqBlock):
                 start = item
             self._detect(received, outputs, first, start, num_items)
             self._items += num_items
-        if self._stats_interval_s and time.monotonic() >= self._next_stats:
-            self._next_stats = time.monotonic() + self._stats_interval_s
-            self.publish("stats", self.stats())
+        self.publish_stats()
         return num_items
 
     def _detect(self, received: list[NDArray], outputs: list[NDArray], first: int, start: int, stop: int) -> None:
@@ -338,14 +332,6 @@ class detector(KaqBlock):
             self.time_per_vector_ns,
         )
         return {getter.__name__: getter() for getter in getters}
-
-    def stop(self) -> bool:
-        """Called when the flowgraph has ended: publishes the counters a last time."""
-        try:
-            self.publish("stats", self.stats())
-        except Exception as error:
-            self.failed(error)
-        return super().stop()
 
 
 def _check_age(max_csi_age: int) -> int:

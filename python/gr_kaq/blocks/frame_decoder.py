@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -44,18 +43,14 @@ class frame_decoder(KaqBlock):
     def __init__(self, num_tx: int, fft_size: int = 64, constellation: str = "16qam", *, stats_interval_s: float = 1.0):
         num_tx = check_integer("num_tx", num_tx, 1, MAX_STREAMS)
         frame = self.frame_format = FrameFormat(num_tx, fft_size, constellation)
-        if not stats_interval_s >= 0:
-            raise ValueError(f"stats_interval_s is {stats_interval_s}; at least 0 expected")
         bits_per_symbol = frame.constellation.bits_per_symbol
         super().__init__("KAQ frame decoder", ports(np.float32, frame.data_per_stream * bits_per_symbol, num_tx), [])
         self._coder = PayloadCoder(frame)
         self._llrs = np.zeros((len(DATA_SYMBOLS), frame.num_data, num_tx, bits_per_symbol), np.float32)
         self._frames = self._block_errors = self._malformed_tags = 0
-        self._stats_interval_s = stats_interval_s
-        self._next_stats = time.monotonic() + stats_interval_s
         self._frame_key = pmt.intern("frame")
         self.message_port_register_out(pmt.intern("pdus"))
-        self.message_port_register_out(pmt.intern("stats"))
+        self.announce_stats(stats_interval_s)
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Decode the frames that are there."""
@@ -67,9 +62,7 @@ class frame_decoder(KaqBlock):
             for stream, values in enumerate(input_items):
                 self._llrs[:, :, stream] = values[item].reshape(shape)
             self._decode(metadata.get(item, pmt.PMT_NIL))
-        if self._stats_interval_s and time.monotonic() >= self._next_stats:
-            self._next_stats = time.monotonic() + self._stats_interval_s
-            self.publish("stats", self.stats())
+        self.publish_stats()
         return num_items
 
     def _entries(self, value: Any) -> Any:
@@ -110,11 +103,3 @@ class frame_decoder(KaqBlock):
         """What is published on port `stats`: every getter's value under its name."""
         getters = (self.frames, self.block_errors, self.block_error_rate, self.malformed_tags, self.internal_errors)
         return {getter.__name__: getter() for getter in getters}
-
-    def stop(self) -> bool:
-        """Called when the flowgraph has ended: publishes the counters a last time."""
-        try:
-            self.publish("stats", self.stats())
-        except Exception as error:
-            self.failed(error)
-        return super().stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import collections
 import math
-import time
 from typing import Any
 
 import numpy as np
@@ -59,20 +58,16 @@ class frame_synchronizer(KaqGeneralBlock):
 
     def __init__(self, num_rx: int, num_tx: int, fft_size: int = 64, *, stats_interval_s: float = 1.0):
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
-        if not stats_interval_s >= 0:
-            raise ValueError(f"stats_interval_s is {stats_interval_s}; at least 0 expected")
         self._frame_format = FrameFormat(num_tx, fft_size)
         super().__init__(
             "KAQ frame synchronizer", ports(np.complex64, 1, num_rx), ports(np.complex64, fft_size, num_rx)
         )
         self.enlarge_buffers()
-        self._stats_interval_s = stats_interval_s
-        self._next_stats = time.monotonic() + stats_interval_s
         self._frames = self._gaps = self._incomplete_frames = self._overlapping_frames = 0
         self._invalid_samples = self._rejected_tags = 0
         self._dead_antennas, self._saturated_antennas = np.zeros((2, num_rx), int)
         self._begin(0)
-        self.message_port_register_out(pmt.intern("stats"))
+        self.announce_stats(stats_interval_s)
 
     def _begin(self, item: int) -> None:
         """Search from this item of the input on, knowing nothing."""
@@ -99,9 +94,7 @@ class frame_synchronizer(KaqGeneralBlock):
         if not self._found:
             self._search(first, input_items)
             produced = self._give_out(output_items, produced)
-        if self._stats_interval_s and time.monotonic() >= self._next_stats:
-            self._next_stats = time.monotonic() + self._stats_interval_s
-            self.publish("stats", self.stats())
+        self.publish_stats()
         return self._next - first - bool(self._found), produced
 
     def _search(self, first: int, input_items: list[NDArray]) -> None:
@@ -256,12 +249,8 @@ class frame_synchronizer(KaqGeneralBlock):
         return {getter.__name__: getter() for getter in getters}
 
     def stop(self) -> bool:
-        """Called when the flowgraph has ended: publishes the counters a last time."""
-        try:
-            self._give_up()
-            self.publish("stats", self.stats())
-        except Exception as error:
-            self.failed(error)
+        """Called when the flowgraph has ended, in the block's thread."""
+        self._give_up()
         return super().stop()
 
 
