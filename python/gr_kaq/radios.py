@@ -48,10 +48,16 @@ class RadioError(OSError):
     """A radio that cannot be used; the message says why in one line."""
 
 
-def add_radio_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `radio_source` reads."""
+def add_radio_arguments(parser: argparse.ArgumentParser, radio: str | None = None) -> None:
+    """Add the options that `radio_source` reads.
+
+    Args:
+        parser: of the command line.
+        radio: default of ``--radio``; None: it has to be given.
+    """
     add = parser.add_argument_group("radio").add_argument
-    add("--radio", choices=RADIOS, required=True, help="where the samples come from")
+    where = "where the samples come from" + (f" (default {radio})" if radio else "")
+    add("--radio", choices=RADIOS, required=radio is None, default=radio, help=where)
     add(
         "--args",
         default="",

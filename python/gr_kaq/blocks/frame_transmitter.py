@@ -23,6 +23,7 @@ IDLE = ("wait", "zeros")
 MAX_GAP = 1 << 24
 MAX_QUEUE = 4096  # PDUs
 WANTED = 16  # PDUs in the queue, or under way to it, for one who sends on request
+FLUSH = 4096  # samples; a channel model or a receiver may hold back as many
 POLL_S = 1e-3  # between two looks for PDUs; GNU Radio hands them over between calls of `work` only
 
 
@@ -52,7 +53,8 @@ class frame_transmitter(KaqBlock):
         amplitude: factor of the samples, above 0.
         gap_length: zeros behind each frame, in samples.
         idle: without PDUs, ``"wait"`` sends nothing, as radios want it that know bursts; ``"zeros"`` sends zeros,
-            outside of packets, as simulated radios want it whose samples never stop.
+            outside of packets, as simulated radios want it whose samples never stop, and 4096 of them at the end, so
+            that the last frame comes out of whatever follows.
 
     Raises:
         ValueError: an argument is out of range.
@@ -83,6 +85,7 @@ class frame_transmitter(KaqBlock):
         self._queue: collections.deque[bytes] = collections.deque()
         self._requested = 0  # PDUs, by messages on port `ready`, that have not come yet
         self._ending = False
+        self._flushed = 0  # zeros sent since the end
         self._frames = self._bad_pdus = self._dropped_pdus = 0
         self._peak = 0.0
         self._packet_len, self._sob, self._eob = map(pmt.intern, ("packet_len", "tx_sob", "tx_eob"))
@@ -111,10 +114,11 @@ class frame_transmitter(KaqBlock):
                 self._tag(first + produced - 1, self._eob, pmt.PMT_T)
         if produced:
             return produced
-        if self._ending:
+        if self._ending and (not self._fill or self._flushed >= FLUSH):
             return -1
         if self._fill:
             count = min(room, self.frame_format.symbol_length)  # few, as a PDU has to wait for them
+            self._flushed += count if self._ending else 0
             for items in output_items:
                 items[:count] = 0
             return count
@@ -170,7 +174,7 @@ class frame_transmitter(KaqBlock):
 
     def start(self) -> bool:
         """Called when the flowgraph starts: a burst that was cut off when it was stopped is not continued."""
-        self._sent, self._ending = self._burst_length, False
+        self._sent, self._ending, self._flushed = self._burst_length, False, 0
         self._requested = 0  # who has ended has to be asked again to say so
         try:
             self._request()

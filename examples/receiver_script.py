@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the receivers that run without a display share: a radio, the receiver, what it receives.
+
+    radio -> mimo_receiver -> the file that a transmitter sends
+
+`main` is a whole script for one kind of radio. A script with arguments of its own calls `add_receiver_arguments`, makes
+a `receiver_flowgraph`, and calls `run`.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pmt
+from gnuradio import blocks, gr
+
+import gr_kaq
+from gr_kaq import radios
+
+NO_LIMIT = 1e6  # seconds
+
+
+class receiver_flowgraph(gr.top_block):
+    """A radio -> mimo_receiver -> a file.
+
+    Args:
+        radio: a block with num_rx complex ports, as from `gr_kaq.radios`.
+        num_rx: antennas.
+        options: those of `add_receiver_arguments`.
+    """
+
+    def __init__(self, radio: Any, num_rx: int, options: argparse.Namespace):
+        super().__init__("KAQ MIMO receiver")
+        link = (options.num_tx, options.fft_size, options.constellation)
+        self.radio = radio
+        self.receiver = gr_kaq.mimo_receiver(num_rx, *link, detector=options.detector, estimator=options.estimator)
+        self.file = gr_kaq.pdu_file_sink(options.output) if options.output else None
+        self.last = last_payload()
+        self.msg_connect(self.receiver, "pdus", self.last, "pdus")
+        for antenna in range(num_rx):
+            self.connect((self.radio, antenna), (self.receiver, antenna))
+        for stream in range(options.num_tx):
+            size = self.receiver.output_signature().sizeof_stream_item(stream)
+            self.connect((self.receiver, stream), blocks.null_sink(size))
+        if self.file:
+            self.msg_connect(self.receiver, "pdus", self.file, "pdus")
+
+    def samples(self) -> int:
+        """Samples of each antenna that the receiver has taken."""
+        return self.receiver.synchronizer.nitems_read(0)
+
+    def complete(self) -> bool:
+        """Whether a file was asked for, and is there."""
+        return self.file is not None and self.file.complete()
+
+
+class last_payload(gr.basic_block):
+    """Keeps what came with the last payload."""
+
+    def __init__(self):
+        gr.basic_block.__init__(self, "last payload", [], [])
+        self._metadata = pmt.make_dict()
+        self.message_port_register_in(pmt.intern("pdus"))
+        self.set_msg_handler(pmt.intern("pdus"), self.handle_pdu)
+
+    def handle_pdu(self, message: Any) -> None:
+        """A PDU of the receiver."""
+        self._metadata = pmt.car(message)
+
+    def metadata(self) -> dict[str, Any]:
+        """Its carrier_offset, snr and others; empty before the first."""
+        return pmt.to_python(self._metadata) or {}
+
+
+def run(
+    flowgraph: receiver_flowgraph,
+    timeout: float = 0.0,
+    *,
+    silence: float = 10.0,
+    ended: Callable[[], bool] = lambda: False,
+) -> int:
+    """Receive until the file is there, the samples end, or Ctrl-C.
+
+    Args:
+        flowgraph: with or without a file.
+        timeout: seconds after which to stop; 0: no limit.
+        silence: seconds without a sample after which to stop.
+        ended: says whether there is nothing more to come.
+
+    Returns:
+        The exit status: 0 if the file is there or, where none was asked for, if a payload came; otherwise 1.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    start = time.monotonic()
+    deadline = start + (timeout or NO_LIMIT)
+    try:
+        radios.run(
+            flowgraph,
+            flowgraph.samples,
+            lambda _: flowgraph.complete() or time.monotonic() > deadline or ended(),
+            report=lambda _: print(progress(flowgraph, time.monotonic() - start), flush=True),
+            timeout=silence,
+        )
+        if time.monotonic() > deadline:
+            print(f"stopped after {timeout:g} s")
+        elif not flowgraph.complete():
+            print("the samples have ended")
+    except KeyboardInterrupt:
+        print("interrupted")
+    except radios.RadioError as error:
+        print(error)
+    print(progress(flowgraph, time.monotonic() - start))
+    print(summary(flowgraph), flush=True)
+    decoder = flowgraph.receiver.decoder
+    received = flowgraph.complete() if flowgraph.file else decoder.frames() > decoder.block_errors()
+    return 0 if received else 1
+
+
+def progress(flowgraph: receiver_flowgraph, seconds: float) -> str:
+    """Where it stands, in a line."""
+    decoder, last = flowgraph.receiver.decoder, flowgraph.last.metadata()
+    parts = [
+        f"{seconds:.1f} s",
+        f"{flowgraph.samples() / seconds / 1e6:.3f} Msample/s",
+        f"{decoder.frames()} frames",
+        f"{decoder.block_errors()} block errors",
+    ]
+    if last:
+        offset, rate = last["carrier_offset"], flowgraph.radio.sample_rate
+        parts.append(f"SNR {last['snr']:.1f} dB")
+        parts.append(f"carrier {offset * rate:+.0f} Hz" if rate else f"carrier {offset:+.2e} cycles/sample")
+    if flowgraph.file:
+        there, wanted = flowgraph.file.progress()
+        parts.append(f"file {there}/{wanted}" if wanted else "file not announced")
+    return ", ".join(parts)
+
+
+USUAL = ("frames", "items", "csi_updates", "csi_age", "duplicates")  # counters of what is no trouble
+
+
+def summary(flowgraph: receiver_flowgraph) -> str:
+    """What went wrong: the counters of each part."""
+    parts = flowgraph.receiver.stats()
+    if flowgraph.file:
+        parts["file"] = flowgraph.file.stats()
+    lines = []
+    for name, counters in parts.items():
+        troubles = [f"{key} {value}" for key, value in counters.items() if key not in USUAL and is_count(value)]
+        if troubles:
+            lines.append(f"  {name}: {', '.join(troubles)}")
+    return "\n".join(["what went wrong:", *lines]) if lines else "nothing went wrong"
+
+
+def is_count(value: Any) -> bool:
+    """Whether it counts something that happened, once or, for some of the antennas, in a list."""
+    return any(value) if isinstance(value, list) else type(value) is int and value > 0
+
+
+def add_receiver_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `receiver_flowgraph` reads."""
+    parser.add_argument(
+        "output", nargs="?", type=Path, help="where the received file goes (default: none, figures only)"
+    )
+    add = parser.add_argument_group("receiver").add_argument
+    add("--num-tx", type=int, default=2, help="streams that are sent (default: %(default)s)")
+    add("--fft-size", type=int, default=64, help="64 or 256 (default: %(default)s)")
+    add("--constellation", default="16qam", help="of every stream (default: %(default)s)")
+    add(
+        "--detector",
+        default="search10-16qam",
+        help="one of gr_kaq.list_detectors(), or a model file (default: %(default)s)",
+    )
+    add("--estimator", default="lmmse", help="of the channel: ls, lmmse, or a learned one (default: %(default)s)")
+    add("--timeout", type=float, default=0.0, help="seconds to give up after (default: none)")
+
+
+def main(radio: str, description: str) -> int:
+    """A script for one kind of radio of `gr_kaq.radios`, unless --radio names another; the exit status."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_receiver_arguments(parser)
+    radios.add_radio_arguments(parser, radio)
+    options = parser.parse_args()
+    try:
+        return run(receiver_flowgraph(radios.radio_source(options), options.antennas, options), options.timeout)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"{Path(parser.prog).stem}: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The flowgraphs for radios: GRC compiles each, those without hardware run; scripts say in a line what is missing."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from gr_kaq import FrameFormat
+from gr_kaq.file_transfer import FileSender
+from gr_kaq.payload import max_payload
+from gr_kaq.recording import RecordingWriter
+from tests.examples.radio_link import bursts, fade
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+sys.path.insert(0, str(EXAMPLES))
+TIMEOUT = 60
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+    "GRC_BLOCKS_PATH": str(ROOT / "grc"),
+    "QT_QPA_PLATFORM": "offscreen",
+}
+RADIO = ["args", "freq", "rate", "gain", "connector"]
+FLOWGRAPHS = {
+    "usrp_mimo_transmitter": [*RADIO, "reference", "file"],
+    "usrp_mimo_receiver": [*RADIO, "reference", "output", "detector", "estimator"],
+    "soapy_mimo_receiver": [*RADIO, "driver", "output", "detector", "estimator"],
+    "zmq_virtual_radio_transmitter": ["address", "file", "snr-db", "profile", "carrier-offset", "clock-offset-ppm"],
+    "zmq_virtual_radio_receiver": ["address", "output", "detector", "estimator"],
+    "recording_receiver": ["path", "output", "detector", "estimator"],
+}
+
+
+def run(*command, **options):
+    return subprocess.run(
+        [*map(str, command)], env=ENVIRONMENT, capture_output=True, text=True, timeout=TIMEOUT, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """The flowgraphs as Python programs, by name."""
+    directory = tmp_path_factory.mktemp("grc")
+    result = run("grcc", "-o", directory, *(EXAMPLES / f"{name}.grc" for name in FLOWGRAPHS))
+    assert result.returncode == 0, result.stdout + result.stderr
+    return {name: directory / f"{name}_flowgraph.py" for name in FLOWGRAPHS}
+
+
+@pytest.mark.parametrize(("name", "options"), FLOWGRAPHS.items(), ids=FLOWGRAPHS)
+def test_flowgraph_has_options(compiled, name, options):
+    """What a radio needs to know is asked for on the command line."""
+    program = compiled[name].read_text()
+    for option in options:
+        assert f'"--{option}"' in program
+
+
+@pytest.mark.parametrize("name", ["usrp_mimo_transmitter", "usrp_mimo_receiver"])
+def test_usrp_channels_are_aligned(compiled, name):
+    """Two channels of one device, its clock and time from outside, its time set at a PPS edge."""
+    program = compiled[name].read_text()
+    for call in (
+        "channels=list(range(0,num_",
+        ".set_clock_source(reference, 0)",
+        ".set_time_source(reference, 0)",
+        ".set_time_unknown_pps(uhd.time_spec(0))",
+        ".set_center_freq(freq, 1)",
+        ".set_gain(gain, 1)",
+        ".set_antenna(connector, 1)",
+    ):
+        assert call in program
+    if name == "usrp_mimo_transmitter":
+        assert '"packet_len"' in program or "'packet_len'" in program
+
+
+@pytest.mark.parametrize("name", FLOWGRAPHS)
+def test_no_script_is_overwritten(name):
+    """GRC writes the program next to the flowgraph, where a script of the flowgraph's name may be."""
+    document = yaml.safe_load((EXAMPLES / f"{name}.grc").read_text())
+    assert not (EXAMPLES / f"{document['options']['parameters']['id']}.py").exists()
+
+
+@pytest.fixture(scope="module")
+def message(tmp_path_factory):
+    path = tmp_path_factory.mktemp("message") / "message"
+    path.write_bytes(np.random.default_rng(1).bytes(5000))
+    return path
+
+
+def wait_for(path, data, *processes):
+    deadline = time.monotonic() + TIMEOUT
+    while not path.exists() or path.read_bytes() != data:
+        assert time.monotonic() < deadline, "the file does not come"
+        assert all(process.poll() is None for process in processes), "a flowgraph has ended"
+        time.sleep(0.1)
+
+
+def test_virtual_radio(compiled, message, tmp_path):
+    """The two flowgraphs send a file from one to the other."""
+    address = f"ipc://{tmp_path}/radio"
+    programs = (
+        ("zmq_virtual_radio_receiver", ["--output", tmp_path / "received"]),
+        ("zmq_virtual_radio_transmitter", ["--file", message]),
+    )
+    processes = []
+    try:
+        for name, options in programs:
+            command = [sys.executable, compiled[name], "--address", address, *map(str, options)]
+            processes.append(subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL))
+        wait_for(tmp_path / "received", message.read_bytes(), *processes)
+        for process in processes:
+            process.terminate()
+            assert process.wait(TIMEOUT) == 0
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_recording(compiled, message, tmp_path):
+    frame = FrameFormat(2, 64, "16qam")
+    pdus = list(FileSender(message, max_payload(frame), repeats=1))
+    with RecordingWriter(tmp_path / "air", 2, 2e6, 2.45e9) as writer:
+        writer.write(fade(frame, bursts(frame, pdus), 2, profile="tdl-e", doppler=0))
+    options = ["--path", tmp_path / "air.sigmf-data", "--output", tmp_path / "received"]
+    result = run(sys.executable, compiled["recording_receiver"], *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "received").read_bytes() == message.read_bytes()
+
+
+TUNED = ["--freq", "2.45e9", "--rate", "2e6"]
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (["usrp_mimo_receiver.py", *TUNED], "no USRP found with args ''; connect one"),
+        (["usrp_mimo_receiver.py", "--args", "type=b200", *TUNED], "no USRP found with args 'type=b200'"),
+        (["usrp_mimo_transmitter.py", __file__, *TUNED], "no USRP found with args ''; connect one"),
+        (["soapy_mimo_receiver.py", "--args", "driver=plutosdr", *TUNED], "SoapySDR device"),
+        (["usrp_mimo_receiver.py", "--freq", "2.45e9"], "--rate is missing"),
+        (["soapy_mimo_receiver.py", "--rate", "2e6"], "--freq is missing"),
+        (["usrp_mimo_transmitter.py", "nowhere", *TUNED], "No such file or directory: 'nowhere'"),
+    ],
+)
+def test_missing_hardware(command, text):
+    """A line that says what to do, and status 1. (UHD's library greets on stdout.)"""
+    result = run(sys.executable, EXAMPLES / command[0], *command[1:])
+    assert result.returncode == 1
+    (line,) = [line for line in result.stderr.splitlines() if not line.startswith("[INFO]")]
+    assert line.startswith(f"{Path(command[0]).stem}: ") and text in line
+
+
+@pytest.mark.parametrize(
+    "script", ["usrp_mimo_transmitter", "usrp_mimo_receiver", "soapy_mimo_receiver", "recording_receiver"]
+)
+def test_scripts_ask_for_the_same(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+    with pytest.raises(SystemExit, match="^0$"):
+        runpy.run_path(str(EXAMPLES / f"{script}.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    for option in ("--args", "--freq", "--rate", "--gain", "--antennas", "--connector", "--reference"):
+        assert option in printed

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The live view: GRC compiles it, frames arrive, numbers appear, and its controls work while it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FLOWGRAPH = Path(__file__).parents[2] / "examples" / "receiver_monitor.grc"
+USE = """
+import json, sys, time
+from PyQt5 import Qt
+sys.path.insert(0, sys.argv[1])
+from receiver_monitor import receiver_monitor
+
+app = Qt.QApplication(sys.argv)
+view = receiver_monitor()
+receiver = view.kaq_mimo_receiver_0
+seen = []
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, f"stuck after {seen}"
+        app.processEvents()
+        time.sleep(0.01)
+
+def frames():
+    return receiver.decoder.frames()
+
+def choose(box, name):  # as a user does
+    before = frames()
+    box.setCurrentIndex(box.findText(name))
+    until(lambda: frames() >= before + 5)
+    seen.append((receiver.detector.model_name(), receiver.estimator.method()))
+
+view.set_display_rate(1e6)
+view.show()
+view.start()
+until(lambda: frames() >= 5)
+for detector in ("lmmse", "admm5-16qam", "search10-16qam"):
+    choose(view._detector_combo_box, detector)
+choose(view._estimator_combo_box, "ls")
+
+view.set_snr_db(40.0)
+view.set_carrier_offset(-20000.0)
+before = frames()
+until(lambda: frames() >= before + 20)
+high = receiver.block_error_rate()
+labels = [view._frames_label_label, view._block_error_label_label, view._detection_label_label]
+until(lambda: all(any(c.isdigit() for c in label.text()) for label in labels))
+texts = [label.text() for label in labels]
+
+view.set_snr_db(0.0)
+time.sleep(0.3)
+view.kaq_mimo_receiver_0.set_condition("0 dB, and nothing else in the buffers")
+until(lambda: receiver.block_error_rate() == receiver.block_error_rate() and receiver.block_error_rate() > 0.5)
+view.stop()
+view.wait()
+print(json.dumps([seen, high, texts, receiver.stats()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("receiver_monitor")
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "QT_QPA_PLATFORM": "offscreen",
+        "HOME": str(directory),  # GRC writes a cache there
+    }
+
+    def run(*command):
+        arguments = [str(part) for part in command]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, env=environment, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("grcc", "-o", directory, FLOWGRAPH)
+    return json.loads(run(sys.executable, "-c", USE, directory).splitlines()[-1])
+
+
+def test_choosers_swap_detector_and_estimator_while_it_runs(result):
+    seen = [tuple(entry) for entry in result[0]]
+    assert seen == [("lmmse", "lmmse"), ("admm5-16qam", "lmmse"), ("search10-16qam", "lmmse"), ("search10-16qam", "ls")]
+
+
+def test_block_errors_follow_the_snr(result):
+    """At 40 dB next to none; that there are many at 0 dB, the script waits for. The offset moved at the same time."""
+    assert result[1] < 0.2
+
+
+def test_numbers_appear(result):
+    frames, block_error_rate, detection = result[2]
+    assert re.fullmatch(r"<b>\d+</b>, estimated SNR: <b>[\d.]+ dB</b>", frames)
+    assert re.fullmatch(r"<b>[\d.]+%</b>", block_error_rate)
+    assert re.fullmatch(r"<b>[\d.]+ µs</b> per vector", detection)
+
+
+def test_nothing_went_wrong_inside(result):
+    for part in result[3].values():
+        assert part["internal_errors"] == 0
+        assert part.get("rejected_messages", 0) == 0
