@@ -131,6 +131,14 @@ SNR ?= 10 15 20
 onnx: $(VENV)/.complete build  ## Export a detector to ONNX: make onnx NAME=admm5-16qam SNR="10 15 20"
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.onnx_export $(NAME) --snr $(SNR) --output out/onnx
 
+.PHONY: train-estimator estimator-report
+train-estimator: $(VENV)/.complete build  ## Train, quantize and export a learned channel estimator: out/estimator/estimator
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.estimator train estimator
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.estimator export out/estimator/estimator
+
+estimator-report: $(VENV)/.complete build  ## Measure the estimators that ship: the tables of docs/learned-estimator.md
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.estimator evaluate
+
 lint: $(VENV)/.complete  ## Check formatting, style and types
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/ruff check

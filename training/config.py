@@ -200,25 +200,25 @@ class Config:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _one_of("network", self.network, ("admm", "pgd"))
-        _one_of("constellation", self.constellation, CONSTELLATIONS)
-        _one_of("proximal", self.proximal, ("ramp", "soft_threshold") if self.network == "pgd" else ("ramp",))
-        _one_of("laws", self.laws, ("static", "dynamic"))
-        _one_of("quantizer.step", self.quantizer.step, ("straight_through", "lsq", "pact", "fixed"))
-        _one_of("quantizer.start", self.quantizer.start, ("lsq", "minmax", "percentile", "mse"))
+        one_of("network", self.network, ("admm", "pgd"))
+        one_of("constellation", self.constellation, CONSTELLATIONS)
+        one_of("proximal", self.proximal, ("ramp", "soft_threshold") if self.network == "pgd" else ("ramp",))
+        one_of("laws", self.laws, ("static", "dynamic"))
+        one_of("quantizer.step", self.quantizer.step, ("straight_through", "lsq", "pact", "fixed"))
+        one_of("quantizer.start", self.quantizer.start, ("lsq", "minmax", "percentile", "mse"))
         laws = ("static",) if self.quantizer.step == "fixed" else ("dynamic", "dynamic_positive", "static")
-        _one_of("quantizer.law", self.quantizer.law, laws)
-        _one_of(
+        one_of("quantizer.law", self.quantizer.law, laws)
+        one_of(
             "quantizer.streams", self.quantizer.streams, ("common", "own") if self.network == "admm" else ("common",)
         )
-        _one_of("quantizer.matrix_clip", self.quantizer.matrix_clip, ("max", "mse", "learned"))
-        _one_of("mmd.bandwidth", self.mmd.bandwidth, ("ascent", "fixed", "descent"))
-        _one_of("mmd.samples", self.mmd.samples, ("vector", "scalar"))
-        _one_of("mmd.estimator", self.mmd.estimator, ("full", "linear"))
-        _one_of("candidates", self.candidates, range(17) if self.network == "admm" else (0,))
-        _one_of("channel.kind", self.channel.kind, ("rayleigh", "kronecker", "recorded"))
+        one_of("quantizer.matrix_clip", self.quantizer.matrix_clip, ("max", "mse", "learned"))
+        one_of("mmd.bandwidth", self.mmd.bandwidth, ("ascent", "fixed", "descent"))
+        one_of("mmd.samples", self.mmd.samples, ("vector", "scalar"))
+        one_of("mmd.estimator", self.mmd.estimator, ("full", "linear"))
+        one_of("candidates", self.candidates, range(17) if self.network == "admm" else (0,))
+        one_of("channel.kind", self.channel.kind, ("rayleigh", "kronecker", "recorded"))
         for key, bits in (("activation_bits", self.activation_bits), ("matrix_bits", self.matrix_bits)):
-            _one_of(key, bits, range(2, 9))
+            one_of(key, bits, range(2, 9))
         positive: dict[str, float] = {
             "layers": self.layers,
             "batch": min(self.batch),
@@ -250,7 +250,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON-compatible values."""
-        return _plain(dataclasses.asdict(self))
+        return plain(dataclasses.asdict(self))
 
 
 def preset_names() -> list[str]:
@@ -315,21 +315,21 @@ def from_document(document: dict[str, Any]) -> Config:
     Raises:
         ConfigError: a key is unknown or missing, or a value does not fit.
     """
-    return _build(Config, document, "")
+    return build(Config, document, "")
 
 
-def _one_of(key: str, value: Any, allowed: Any) -> None:
+def one_of(key: str, value: Any, allowed: Any) -> None:
     if value not in allowed:
         raise ConfigError(f"key {key}: one of {', '.join(map(str, allowed))} expected, got {value!r}")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+        return {k: plain(v) for k, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _build(cls: type, document: Any, prefix: str) -> Any:
+def build(cls: type, document: Any, prefix: str) -> Any:
     """A dataclass from a mapping, checked against its type hints."""
     if not isinstance(document, dict):
         raise ConfigError(f"key {prefix.rstrip('.')}: a mapping expected, got {document!r}")
@@ -350,7 +350,7 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         hint = next(option for option in typing.get_args(hint) if option is not type(None))
     if dataclasses.is_dataclass(hint):
         assert isinstance(hint, type)
-        return _build(hint, value, key + ".")
+        return build(hint, value, key + ".")
     if typing.get_origin(hint) is tuple:
         inner = typing.get_args(hint)
         if not isinstance(value, list | tuple) or (inner[-1] is not Ellipsis and len(value) != len(inner)):

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frames to train and measure estimators on: true channels, and what the receiver's estimators make of them.
+
+A frame passes a tapped delay line at the reference numerology (31.25 kHz) that is constant within an OFDM symbol; what
+its change within a symbol adds, interference between carriers, is noise of the mean power (pi Doppler / spacing)^2 / 6
+(Robertson and Kaiser, "The effects of Doppler spreads in OFDM(A) mobile radio systems", VTC 1999, for Jakes Doppler).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gr_kaq.channel_estimation import LinearInterpolator, Observation, WienerInterpolator, observe
+from gr_kaq.channels import complex_normal
+from gr_kaq.fading import TappedDelayLine
+from gr_kaq.frame import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
+from gr_kaq.signal_model import from_db
+
+from .config import Data
+
+__all__ = ["SPACING_HZ", "Conditions", "Frame", "FrameSource", "frame_format", "interpolators"]
+
+SPACING_HZ = 31250.0
+"""Carrier spacing of the reference numerology."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Where a frame was received.
+
+    Attributes:
+        format: of the frame.
+        profile: of the tapped delay line.
+        snr_db: mean over the channels' fading, per receive antenna.
+        doppler_hz: maximum Doppler shift.
+        delay_spread_ns: RMS.
+        num_rx: receive antennas.
+    """
+
+    format: FrameFormat
+    profile: str
+    snr_db: float
+    doppler_hz: float
+    delay_spread_ns: float
+    num_rx: int = 4
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: what the receiver observed, and the truth.
+
+    Attributes:
+        conditions: that it was drawn for.
+        observation: of the receiver.
+        channel: the true one, complex64 (14, num_active, num_rx, num_tx), centred as the observation is.
+        shift: of the receiver's timing, in cycles per carrier.
+        noise_var: of a received carrier, interference included.
+    """
+
+    conditions: Conditions
+    observation: Observation
+    channel: NDArray[np.complex64]
+    shift: float
+    noise_var: float
+
+
+class FrameSource:
+    """Draws frames.
+
+    Args:
+        timing: largest shift of the receiver's timing, in samples at 64 carriers.
+        seed: the same seed draws the same frames.
+    """
+
+    def __init__(self, timing: float, seed: int):
+        self._timing = timing
+        self._rng = np.random.default_rng(seed)
+
+    def draw(self, conditions: Conditions) -> Frame:
+        """A frame of these conditions; powers are such that a carrier of a pair has mean power 1."""
+        format, rng = conditions.format, self._rng
+        line = TappedDelayLine(
+            conditions.num_rx,
+            format.num_tx,
+            profile=conditions.profile,
+            delay_spread=1e-9 * conditions.delay_spread_ns,
+            doppler=conditions.doppler_hz,
+            seed=int(rng.integers(2**62)),
+        )
+        times = np.arange(NUM_SYMBOLS) * format.symbol_length / (format.fft_size * SPACING_HZ)
+        h = line.frequency_response(times, format.active_carriers * SPACING_HZ)
+        shift = rng.uniform(-self._timing, self._timing) / 64
+        h = h * np.exp(-2j * np.pi * shift * format.active_carriers)[:, None, None]
+
+        noise_var = format.num_tx / float(from_db(conditions.snr_db))
+        interference = format.num_tx * (np.pi * conditions.doppler_hz / SPACING_HZ) ** 2 / 6
+        grid = np.zeros((NUM_SYMBOLS, conditions.num_rx, format.num_active), np.complex64)
+        for symbol in TRAINING_SYMBOLS:
+            grid[symbol] = np.einsum("krt,tk->rk", h[symbol], format.known_grid[symbol])
+        grid += (noise_var + interference) ** 0.5 * complex_normal(rng, grid.shape)
+        guards = (NUM_SYMBOLS, conditions.num_rx, len(format.guard_carriers))
+        observation = observe(format, grid, noise_var**0.5 * complex_normal(rng, guards))
+        delay = np.exp(2j * np.pi / format.fft_size * observation.delay * format.active_carriers)
+        turning = np.exp(-2j * np.pi * observation.carrier_offset * np.arange(NUM_SYMBOLS))
+        centred = h * delay[:, None, None] * turning[:, None, None, None]
+        return Frame(conditions, observation, centred.astype(np.complex64), shift, noise_var + interference)
+
+    def random(self, data: Data, frames: int) -> Iterator[Frame]:
+        """Frames of random conditions; one in ten of a channel that stands still."""
+        rng = self._rng
+        for _ in range(frames):
+            # interpolators of other formats have other caches: one object per format
+            format = frame_format(int(rng.choice(data.num_tx)), int(rng.choice(data.fft_sizes)))
+            yield self.draw(
+                Conditions(
+                    format,
+                    str(rng.choice(data.profiles)),
+                    rng.uniform(*data.snr_db),
+                    rng.uniform(*data.doppler_hz) if rng.random() > 0.1 else 0.0,
+                    float(np.exp(rng.uniform(*np.log(data.delay_spread_ns)))),
+                    int(rng.choice(data.num_rx)),
+                )
+            )
+
+
+@lru_cache
+def frame_format(num_tx: int, fft_size: int) -> FrameFormat:
+    """A format, made once."""
+    return FrameFormat(num_tx, fft_size)
+
+
+@lru_cache
+def interpolators(format: FrameFormat) -> tuple[LinearInterpolator, WienerInterpolator]:
+    """Those of the receiver."""
+    return LinearInterpolator(format), WienerInterpolator(format)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An estimator as an ONNX graph of standard operators (opset 17), with integer products where it is quantized.
+
+An integer product is QuantizeLinear, with the step that the SNR among the inputs gives, MatMulInteger, Cast, Mul, Add;
+ONNX Runtime makes one operator of the last four. Activations are unsigned with zero point 128 and weights signed,
+which is what x86 processors multiply. QuantizeLinear saturates at -128, one step beyond the fake quantization.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import ArrayLike, NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+import gr_kaq
+from gr_kaq.frame import NUM_SYMBOLS, TRAINING_SYMBOLS
+from gr_kaq.learned_estimation import SIGNATURE, WINDOW
+
+from ..networks import Law
+from ..quantizers import largest
+from .network import LINES, STATISTICS_RANGE, EstimatorNet, Product
+
+__all__ = ["onnx_model"]
+
+OPSET = 17
+IR_VERSION = 8
+BITS = 8
+ZERO_POINT = 128
+INPUT_NOTES = {
+    "ls": "LS channel estimates of N / 2 pairs of antennas, interpolated linearly over 52 carriers, real parts, then "
+    "imaginary parts; 3 training symbols; the frame's mean power |h|^2 is 1",
+    "lmmse": "LMMSE estimates of the same, all 14 symbols",
+    "statistics": "estimated SNR (|h|^2 over the noise variance, linear), RMS delay spread in cycles per carrier, "
+    "maximum Doppler shift in cycles per symbol",
+}
+
+
+def onnx_model(network: EstimatorNet, name: str, metadata: dict[str, str]) -> onnx.ModelProto:
+    """The graph of a network, see `gr_kaq.learned_estimation` for its inputs and its output.
+
+    Args:
+        network: in full precision or at 8 bits.
+        name: of the graph.
+        metadata: of the file.
+
+    Raises:
+        ValueError: the network is quantized to another width.
+    """
+    graph = _Graph(network)
+    graph.build()
+    inputs = [
+        helper.make_tensor_value_info(key, TensorProto.FLOAT, SIGNATURE[key], note) for key, note in INPUT_NOTES.items()
+    ]
+    output = helper.make_tensor_value_info("refined", TensorProto.FLOAT, SIGNATURE["refined"], "refined estimates")
+    document = helper.make_model(
+        helper.make_graph(graph.nodes, name, inputs, [output], graph.constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="gr-kaq",
+        producer_version=gr_kaq.__version__,
+    )
+    helper.set_model_props(document, metadata)
+    onnx.checker.check_model(document, full_check=True)
+    return document
+
+
+class _Graph:
+    """Nodes and constants in the making; a value is known by its name. Follows `EstimatorNet.forward`."""
+
+    def __init__(self, network: EstimatorNet):
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._network = network
+        self._root = self._steps = ""
+        self._used_steps = 0
+
+    def _constant(self, value: ArrayLike | torch.Tensor, dtype: type = np.float32) -> str:
+        array: NDArray[Any] = np.asarray(value.detach().numpy() if isinstance(value, torch.Tensor) else value, dtype)
+        name = f"constant{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def _integers(self, *values: int) -> str:
+        return self._constant(values, np.int64)
+
+    def _add(self, operator: str, *inputs: Any, outputs: list[str] | None = None, **attributes: Any) -> str:
+        """A node; what is no name among its inputs becomes a constant."""
+        names = [x if isinstance(x, str) else self._constant(x) for x in inputs]
+        outputs = outputs or [f"{operator}{len(self.nodes)}"]
+        self.nodes.append(helper.make_node(operator, names, outputs, name=outputs[0], **attributes))
+        return outputs[0]
+
+    def build(self) -> None:
+        """Everything from the inputs to the output."""
+        add, network = self._add, self._network
+        shape = network.shape
+        low, high = np.transpose(STATISTICS_RANGE)
+        clipped = add("Min", add("Max", "statistics", low), high)
+        snr_root = add("Sqrt", add("Gather", clipped, self._constant(0, np.int64)))
+        self._root = add("Reciprocal", snr_root)
+
+        base, x = "lmmse", "ls"
+        if shape.base == "ls":
+            base = add("MatMul", "ls", LINES)
+        else:
+            # in less time than a Gather
+            known = [self._slice("lmmse", 2, symbol, symbol + 1) for symbol in TRAINING_SYMBOLS]
+            x = add("Sub", "ls", add("Concat", *known, axis=2))
+            if shape.unit == "noise":
+                x = add("Mul", x, snr_root)
+        x = self._reshape(x, -1, WINDOW * len(TRAINING_SYMBOLS))
+        products = network.products()
+        if network.embedding.bits is not None:
+            self._make_steps([product.step for product in products.values() if product.step is not None])
+        x = self._product(network.embedding, self._with_other_part(x))
+        x = self._reshape(x, -1, network.rows * network.columns, shape.width)
+        x = add("Mul", x, self._small_network(network.gains, clipped))
+        x = add("Concat", add("Add", x, network.positions), self._tokens(clipped), axis=1)
+        layers: Any = network.layers
+        for layer in layers:
+            attended = self._attend(layer, self._normalised(layer["normalise"], x))
+            x = add("Add", x, self._product(layer["combine"], attended))
+            hidden = self._product(layer["expand"], self._normalised(layer["normalise_again"], x))
+            x = add("Add", x, self._product(layer["contract"], add("Relu", hidden)))
+        x = self._slice(x, 1, 0, network.rows * network.columns)
+        out = self._product(network.output, x, lambda x, zero: self._neighbours(x, shape.width, zero))
+        out = self._grid(out)
+        if shape.unit == "noise":
+            out = add("Mul", out, self._root)
+        add("Add", base, out, outputs=["refined"])
+
+    def _product(self, product: Product, x: str, arrange: Any = None) -> str:
+        """x W^T + bias; `arrange` makes rows of x, and gets what stands for zero."""
+        add = self._add
+        if product.bits is None:
+            x = x if arrange is None else arrange(x, self._constant(0.0))
+            return add("Add", add("MatMul", x, product.weight.T), product.bias)
+        if product.bits != BITS:
+            raise ValueError(f"the network has {product.bits} bits; {BITS} expected, there is no narrower ONNX type")
+        step = add("Gather", self._steps, self._constant(self._used_steps, np.int64))
+        self._used_steps += 1
+        zero = self._constant(ZERO_POINT, np.uint8)
+        x = add("QuantizeLinear", x, step, zero)
+        x = x if arrange is None else arrange(x, zero)
+        weight = product.weight.detach().numpy()
+        weight_step = np.abs(weight).max(1) / largest(BITS)
+        weight_step[weight_step == 0] = 1
+        integers = self._constant(np.rint(weight / weight_step[:, None]).T, np.int8)
+        sums = add("Cast", add("MatMulInteger", x, integers, zero), to=TensorProto.FLOAT)
+        return add("Add", add("Mul", sums, add("Mul", step, weight_step)), product.bias)
+
+    def _make_steps(self, laws: list[Law]) -> None:
+        """The steps of all products, in their order, from the SNR."""
+        alpha, gamma = (torch.cat([getattr(law, name) for law in laws]) for name in ("alpha", "gamma"))
+        steps = self._add("Add", self._add("Mul", self._root, alpha), gamma)
+        self._steps = self._add("Clip", steps, laws[0].low, laws[0].high)
+
+    def _with_other_part(self, parts: str) -> str:
+        """Of real parts, then imaginary parts (N, n): each beside the other part, (N, 2 n)."""
+        inputs = self._network.embedding.weight.shape[1] // 2
+        self._add(
+            "Split", self._reshape(parts, 2, -1, inputs), self._integers(1, 1), outputs=["real", "imaginary"], axis=0
+        )
+        other = self._add("Concat", "imaginary", self._add("Neg", "real"), axis=0)
+        return self._add("Concat", parts, self._reshape(other, -1, inputs), axis=1)
+
+    def _small_network(self, modules: torch.nn.Sequential, clipped: str) -> str:
+        """What the statistics determine, (outputs,)."""
+        add = self._add
+        bounds = np.log(STATISTICS_RANGE)
+        middle = bounds.mean(1)
+        x = add("Mul", add("Sub", add("Log", clipped), middle), 1 / (bounds[:, 1] - middle))
+        for module in modules:
+            if isinstance(module, torch.nn.Linear):
+                x = add("Add", add("MatMul", x, module.weight.T), module.bias)
+            else:
+                x = add("Relu", x)
+        return x
+
+    def _tokens(self, clipped: str) -> str:
+        """The three tokens of statistics, (N, 3, width)."""
+        width = self._network.shape.width
+        count = self._slice(self._add("Shape", "ls"), 0, 0, 1)
+        full = self._add("Concat", count, self._integers(3, width), axis=0)
+        return self._add(
+            "Expand", self._reshape(self._small_network(self._network.statistics, clipped), 1, 3, width), full
+        )
+
+    def _normalised(self, module: torch.nn.Module, x: str) -> str:
+        assert isinstance(module, torch.nn.LayerNorm)
+        return self._add("LayerNormalization", x, module.weight, module.bias, axis=-1, epsilon=module.eps)
+
+    def _attend(self, layer: Any, x: str) -> str:
+        """Attention, (N, tokens, width)."""
+        add, shape = self._add, self._network.shape
+        projected = self._product(layer["project"], x)
+        names = [f"{part}{len(self.nodes)}" for part in ("query", "key", "value")]
+        add("Split", projected, self._integers(*[shape.width] * 3), axis=2, outputs=names)
+        query, key, value = names
+        if shape.heads > 1:
+            query, key, value = (
+                add("Transpose", self._reshape(part, 0, 0, shape.heads, -1), perm=[0, 2, 1, 3]) for part in names
+            )
+        last = [0, 2, 1] if shape.heads == 1 else [0, 1, 3, 2]
+        scores = add("MatMul", add("Mul", query, (shape.heads / shape.width) ** 0.5), add("Transpose", key, perm=last))
+        attended = add("MatMul", add("Softmax", scores, axis=-1), value)
+        if shape.heads > 1:
+            attended = self._reshape(add("Transpose", attended, perm=[0, 2, 1, 3]), 0, 0, shape.width)
+        return attended
+
+    def _grid(self, patches: str) -> str:
+        """(N, columns rows, carriers symbols) to (N, 52, 14)."""
+        network = self._network
+        if network.rows > 1:
+            split = self._reshape(patches, -1, network.columns, network.rows, network.carriers, network.symbols)
+            patches = self._add("Transpose", split, perm=[0, 1, 3, 2, 4])
+        return self._reshape(patches, -1, WINDOW, NUM_SYMBOLS)
+
+    def _neighbours(self, patches: str, inputs: int, zero: str) -> str:
+        """Each patch beside its neighbours: (N, columns rows, taps inputs)."""
+        add, network = self._add, self._network
+        rows, columns = network.rows, network.columns
+        beside, above = ((size - 1) // 2 for size in network.kernel)
+        split = self._reshape(patches, -1, columns, rows, inputs)
+        padded = add("Pad", split, self._integers(0, beside, above, 0, 0, beside, above, 0), zero)
+        shifted = [
+            self._slice(self._slice(padded, 2, j, j + rows) if above else padded, 1, i, i + columns)
+            for i in range(network.kernel[0])
+            for j in range(network.kernel[1])
+        ]
+        return self._reshape(add("Concat", *shifted, axis=3), -1, rows * columns, len(shifted) * inputs)
+
+    def _reshape(self, x: str, *shape: int) -> str:
+        return self._add("Reshape", x, self._integers(*shape))
+
+    def _slice(self, x: str, axis: int, start: int, end: int) -> str:
+        return self._add("Slice", x, self._integers(start), self._integers(end), self._integers(axis))
