@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Samples per second and antenna that the receiver keeps up with, and the block that sets the limit.
 
-    python -m benchmarks.receiver_speed --num-tx 4 --estimators ls lmmse learned-int8
+    python -m benchmarks.receiver_speed --num-tx 4 --estimators lmmse estimator --cores 0 1
 
 The samples of some hundred frames over a static channel, one frame behind the other with a short gap, wait in memory
 and run through `gr_kaq.mimo_receiver` again and again. The share of a block is the time that its `work` took (GNU
-Radio's performance counters) over the time that passed: what comes near 100 % sets the limit. The blocks in Python also
-wait for each other there, because one at a time runs outside NumPy.
+Radio's performance counters) over the time that passed: the greatest sets the limit. The blocks in Python also wait for
+each other there, because one at a time runs outside of C++; so they are fastest on one core, and the detector, which
+is nearly all C++, on another (`--cores`). CPU time counts all threads, and depends less on what else the machine does.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ def main() -> int:
     parser.add_argument("--detectors", nargs="+", default=["search10-16qam"], help="names or paths")
     parser.add_argument("--estimators", nargs="+", default=["ls", "lmmse"], help="methods of channel_estimator")
     parser.add_argument("--snr-db", type=float, default=25.0)
+    parser.add_argument("--cores", type=int, nargs=2, help="of the other blocks in Python, and of the detector")
     parser.add_argument("--seconds", type=float, default=5.0, help="that each run takes, about")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -83,14 +85,16 @@ def main() -> int:
         samples = received_samples(frame, num_rx, 100, options.snr_db, options.seed)
         for detector in options.detectors:
             for estimator in options.estimators:
-                measure(samples, frame, detector, estimator, options.seconds)
+                measure(samples, frame, detector, estimator, options.seconds, options.cores)
     except (ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def measure(samples: NDArray, frame: FrameFormat, detector: str, estimator: str, seconds: float) -> None:
+def measure(
+    samples: NDArray, frame: FrameFormat, detector: str, estimator: str, seconds: float, cores: list[int] | None
+) -> None:
     """Run for about so many seconds, and print what came of it."""
     repeats, elapsed = 1, 0.0
     while elapsed < seconds / 2:
@@ -99,18 +103,25 @@ def measure(samples: NDArray, frame: FrameFormat, detector: str, estimator: str,
             len(samples), frame.num_tx, frame.fft_size, detector=detector, estimator=estimator
         )
         flowgraph = Flowgraph(samples, repeats, receiver)
-        began = time.perf_counter()
+        if cores:
+            for block in (receiver.synchronizer, receiver.estimator, receiver.decoder):
+                block.set_processor_affinity(cores[:1])
+            receiver.detector.set_processor_affinity(cores[1:])
+        began, cpu_began = time.perf_counter(), time.process_time()
         flowgraph.run()
-        elapsed = time.perf_counter() - began
+        elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu_began
     rate = samples.shape[-1] * repeats / elapsed
-    stats = receiver.stats()
+    frames, lost = receiver.decoder.frames(), receiver.decoder.block_errors()
+    shares = {
+        name: getattr(receiver, name).pc_work_time_total() * 1e-9 / elapsed
+        for name in ("synchronizer", "estimator", "detector", "decoder")
+    }
     print(
         f"{len(samples)}x{frame.num_tx}, {frame.fft_size} carriers, {detector}, {estimator}: "
-        f"{rate / 1e6:.2f} Msample/s per antenna, {stats['decoder']['frames'] / elapsed:.0f} frames/s, "
-        f"{stats['decoder']['block_errors']} of {stats['decoder']['frames']} blocks lost"
+        f"{rate / 1e6:.2f} Msample/s per antenna, {frames / elapsed:.0f} frames/s, {lost} of {frames} blocks lost; "
+        f"CPU time {cpu / frames * 1e6:.0f} us per frame; the {max(shares, key=shares.__getitem__)} sets the limit"
     )
-    for name in ("synchronizer", "estimator", "detector", "decoder"):
-        share = getattr(receiver, name).pc_work_time_total() * 1e-9 / elapsed
+    for name, share in shares.items():
         print(f"    {name:<14} {share:4.0%}", flush=True)
 
 

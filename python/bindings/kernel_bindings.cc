@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "frame_bindings.h"
 #include "instruction_sets.h"
 #include "plan.h"
 
@@ -324,7 +325,7 @@ std::size_t detect_streams(Plan &self, const py::sequence &received, const py::s
 } // namespace
 
 PYBIND11_MODULE(_kernel, module) {
-    module.doc() = "The integer detection kernel; gr_kaq.native wraps it.";
+    module.doc() = "The integer detection kernel, which gr_kaq.native wraps, and the search for frames.";
     py::class_<kaq::Network>(module, "Network")
         .def(py::init(&make_network), py::kw_only(), py::arg("type"), py::arg("bits_per_dimension"),
              py::arg("half_distance"), py::arg("activation_max"), py::arg("matrix_max"), py::arg("matrix_clip"),
@@ -345,8 +346,9 @@ PYBIND11_MODULE(_kernel, module) {
     module.def(
         "squared_norm",
         [](const Array<Complex> &h) {
-            const py::gil_scoped_release release;
-            return kaq::select_kernel().squared_norm(h.data(), static_cast<std::size_t>(h.size()));
+            // all kernels give the same bits, and to select one takes longer than this
+            static const kaq::Kernel &kernel = kaq::select_kernel();
+            return kernel.squared_norm(h.data(), static_cast<std::size_t>(h.size()));
         },
         py::arg("h"));
     module.def("selected_instruction_set", [] { return kaq::select_kernel().name; });
@@ -358,4 +360,8 @@ PYBIND11_MODULE(_kernel, module) {
     };
     module.def("known_instruction_sets", [names] { return names(kaq::known_kernels()); });
     module.def("instruction_sets", [names] { return names(kaq::available_kernels()); });
+    bind_frame_search(module);
+    bind_frame_carriers(module);
+    bind_frame_training(module);
+    bind_soft_levels(module);
 }

@@ -17,13 +17,14 @@ and has the pilots say by how much each data symbol's phase is off.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import native
 from .channel_interpolation import (
     FrequencyWienerInterpolator,
     Interpolator,
@@ -32,7 +33,6 @@ from .channel_interpolation import (
 )
 from .channel_observation import Observation, observe, observer
 from .frame import DATA_SYMBOLS, NUM_SYMBOLS, FrameFormat
-from .phase_tracking import track_phase
 
 __all__ = [
     "INTERPOLATORS",
@@ -127,12 +127,16 @@ class ChannelEstimator:
         self._observer = observer(format)  # made now, not when the first frame waits for it
         self._interpolator = interpolator
         self._wiener = interpolator if isinstance(interpolator, WienerInterpolator) else WienerInterpolator(format)
-        # places in a grid whose symbols and carriers are one axis
-        first = format.num_active * DATA[:, None]
-        self._pilot_places = (first + format.pilot_indices).reshape(-1)
-        self._data_places = (first + format.data_indices).reshape(-1)
-        known = format.known_grid.swapaxes(1, 2).reshape(-1, format.num_tx)
-        self._pilots = known[self._pilot_places, :, None]  # (11 num_pilots, num_tx, 1)
+        pilots = format.known_grid[DATA[:, None], :, format.pilot_indices]  # (11, num_pilots, num_tx)
+        self._carriers = native.extension().CarrierMap(
+            num_symbols=NUM_SYMBOLS,
+            num_active=format.num_active,
+            symbols=DATA_SYMBOLS,
+            pilots=format.pilot_indices.reshape(-1),
+            data=format.data_indices.reshape(-1),
+            values=pilots.reshape(-1, format.num_tx),
+        )
+        self._turns = -2j * np.pi / format.fft_size * format.active_carriers
 
     def estimate(self, grid: NDArray[np.complexfloating], guards: NDArray[np.complexfloating]) -> Estimate:
         """The channel of a frame.
@@ -143,30 +147,22 @@ class ChannelEstimator:
 
         NaN, Inf and values beyond 1e10 count as zeros.
         """
-        format = self.format
         grid, guards = without_errors(grid), without_errors(guards)
         observation = self._observer(grid, guards)
-        h = without_errors(self._interpolator(observation))
-        turns = observation.delay / format.fft_size * format.active_carriers
-        h *= np.exp(-2j * np.pi * turns).astype(np.complex64)[:, None, None]
+        h = np.require(without_errors(self._interpolator(observation)), np.complex64, ["C", "W"])
         phase = 2 * np.pi * observation.carrier_offset * np.arange(NUM_SYMBOLS)
-
-        num_symbols, num_rx = len(DATA), grid.shape[1]
-        scale = _equal_noise(observation.noise_var)
-        expected = (_places(h, self._pilot_places) @ self._pilots)[..., 0]  # (11 num_pilots, num_rx)
-        expected = np.multiply(expected, scale).reshape(num_symbols, -1)
-        received = _places(grid.swapaxes(1, 2), self._pilot_places).reshape(num_symbols, -1, num_rx)
-        received = (received * (np.exp(-1j * phase[DATA])[:, None, None] * scale)).reshape(num_symbols, -1)
-        turned = track_phase(expected, received)
-        phase[DATA] += turned
-        received *= np.exp(-1j * turned)[:, None]
-        residual = float(np.vdot(received, received).real - 2 * np.vdot(expected, received).real)
-        residual += float(np.vdot(expected, expected).real)
+        residual = self._carriers.track_phases(
+            grid=grid,
+            slope=np.exp(observation.delay * self._turns).astype(np.complex64),
+            scale=_equal_noise(observation.noise_var),
+            h=h,
+            phase=phase,
+        )
         return Estimate(
             h,
             phase,
             observation.noise_var,
-            self._error(observation, residual / (received.size // num_rx)),
+            self._error(observation, residual),
             observation.delay,
             observation.carrier_offset,
             observation.delay_spread,
@@ -193,24 +189,15 @@ class ChannelEstimator:
         Args:
             grid: as it was given to `estimate`.
         """
-        num_rx, num_tx = estimate.h.shape[2:]
-        shape = len(DATA), self.format.num_data
         error = 1 + estimate.error[DATA]
         scale = np.outer(np.sqrt(error.mean() / error), _equal_noise(estimate.noise_var)).astype(np.float32)
-        turn = np.exp(-1j * estimate.phase[DATA]).astype(np.complex64)
-        received = _places(without_errors(grid).swapaxes(1, 2), self._data_places).reshape(*shape, num_rx)
-        received = received.transpose(2, 0, 1) * (scale.T * turn)[..., None]
-        h = _places(estimate.h, self._data_places).reshape(*shape, num_rx, num_tx)
-        h *= scale[:, None, :, None]
-        power = float(np.vdot(h, h).real) / (h.size // num_tx)
+        received, h, power = self._carriers.take_data(
+            grid=without_errors(grid), h=estimate.h, phase=estimate.phase, scale=scale
+        )
+        power /= len(DATA) * self.format.num_data * len(estimate.noise_var)
         alive = max(np.count_nonzero(estimate.noise_var), 1)
         noise_var = float((estimate.noise_var.sum() / alive or 1.0) * error.mean())
         return DataSymbols(received, h, noise_var, 10 * math.log10(max(power / noise_var, 1e-4)))
-
-
-def _places(grid: NDArray[np.complex64], places: NDArray[np.int64]) -> NDArray[np.complex64]:
-    """Some places of a grid (14, num_active, ...), counted over both axes: (len(places), ...)."""
-    return grid.reshape(-1, *grid.shape[2:]).take(places, axis=0)
 
 
 def _equal_noise(noise_var: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -224,11 +211,12 @@ def _equal_noise(noise_var: NDArray[np.float64]) -> NDArray[np.float64]:
     return scale
 
 
-def without_errors(samples: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
-    """`samples`, or a copy with zeros for NaN, Inf and absurd values."""
-    values = np.ascontiguousarray(samples)
-    parts = np.abs(values.view(values.real.dtype))
-    if np.max(parts, initial=0) <= SATURATION:  # False for NaN
-        return samples
+def without_errors(samples: NDArray[np.complexfloating]) -> NDArray[np.complex64]:
+    """`samples`, or a copy with zeros for NaN, Inf and absurd values; one after the other in memory."""
+    with np.errstate(over="ignore"):  # what does not fit becomes Inf
+        values = np.ascontiguousarray(samples, np.complex64)
+    if native.squared_norm(values) <= SATURATION**2:  # False for NaN
+        return values
+    parts = np.abs(values.view(np.float32))
     good = (parts.reshape(*values.shape, 2) <= SATURATION).all(axis=-1)
     return np.where(good, values, 0)

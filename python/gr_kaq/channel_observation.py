@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import native
 from .frame import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 
 __all__ = [
@@ -130,17 +131,26 @@ class Observer:
     def __init__(self, format: FrameFormat):
         self._format = format
         self._covariance = channel_covariance(format)
-        self._places = format.training_indices  # (3, num_tx, P)
-        self._carriers = format.active_carriers[self._places]
-        known = np.take_along_axis(format.known_grid[TRAINING], self._places, axis=-1)
-        self._inverse = (1 / known).astype(np.complex128)[..., None]
-        self._neighbours = (np.diff(self._carriers) == format.comb)[..., None]
+        places = format.training_indices  # (3, num_tx, P)
+        self._carriers = format.active_carriers[places]
+        kernel = native.extension()
+        self._energies = kernel.antenna_energies
+        self._training = kernel.TrainingMap(
+            num_symbols=NUM_SYMBOLS,
+            num_active=format.num_active,
+            comb=format.comb,
+            symbols=TRAINING_SYMBOLS,
+            indices=places.astype(np.int32),
+            carriers=self._carriers.astype(np.int32),
+            inverse=1 / np.take_along_axis(format.known_grid[TRAINING], places, axis=-1).astype(np.complex128),
+        )
         self._noise_modes = self._make_noise_modes()
-        self._delay_modes, self._delay_energies = self._make_delay_modes()
+        self._delay_modes, delay_energies = self._make_delay_modes()
+        self._delay_models = kernel.DelayModels(delay_energies, DELAY_SCORES, len(DELAY_SPREADS))
         self._doppler_filters = lru_cache(maxsize=256)(self._make_doppler_filters)
         lags = TRAINING[[1, 2, 2]] - TRAINING[[0, 0, 1]]
         turns = np.exp(-2j * np.pi * np.outer(lags, OFFSETS))
-        self._offset_turns = 2 * np.concatenate([turns.real, -turns.imag])  # (6, offsets)
+        self._offsets = kernel.OffsetModels(2 * np.concatenate([turns.real, -turns.imag]), OFFSET_SCORES)
 
     def __call__(self, grid: NDArray[np.complexfloating], guards: NDArray[np.complexfloating]) -> Observation:
         """Least squares and statistics of a frame.
@@ -150,13 +160,9 @@ class Observer:
             guards: received guard carriers, (14, num_rx, any number).
         """
         format = self._format
-        ls = grid[TRAINING[:, None, None], :, self._places] * self._inverse  # (3, num_tx, P, num_rx)
-        power = _energy(ls, (0, 1, 2)) / (ls.size // ls.shape[-1])
-
-        # The mean delay: by how much the phase turns from one training carrier to the next
-        turn = np.sum(np.conj(ls[:, :, :-1]) * ls[:, :, 1:] * self._neighbours)
-        delay = -float(np.angle(turn)) / (2 * np.pi * format.comb)
-        ls *= np.exp(2j * np.pi * delay * self._carriers)[..., None]
+        with np.errstate(over="ignore"):
+            grid = np.ascontiguousarray(grid, np.complex64)
+        ls, power, delay = self._training.least_squares(grid)  # (3, num_tx, P, num_rx)
 
         noise_var = self._noise_variance(ls, guards, power)
         weights = np.divide(1, noise_var, where=noise_var > 0, out=np.zeros_like(noise_var))
@@ -202,10 +208,10 @@ class Observer:
         differ by more than chance, the training symbols count.
         """
         guard_count = guards.shape[0] * guards.shape[2]
-        noise = guard = _energy(guards.astype(np.complex128), (0, 2)) / guard_count
+        noise = guard = self._energies(np.ascontiguousarray(guards), axis=1) / guard_count
         count = ls.shape[0] * ls.shape[1] * self._noise_modes.shape[2]
         if count >= MIN_NOISE_SAMPLES:
-            training = self._format.comb * _energy(self._noise_modes @ ls, (0, 1, 2)) / count
+            training = self._format.comb * self._energies(self._noise_modes @ ls, axis=3) / count
             deviation = np.sqrt(1 / count + 1 / guard_count)
             with np.errstate(all="ignore"):
                 differ = ~(np.abs(np.log(guard / training)) < 3.5 * deviation)
@@ -232,20 +238,8 @@ class Observer:
         The most likely share that is diffuse; then the spread with the least expected error over the posterior.
         """
         symbols, num_tx, _, _ = scaled.shape
-        energies = _energy(self._delay_modes @ scaled, (0, 1, 3)) / (symbols * num_tx * alive)
-        expected = self._delay_energies + noise
-        score = np.sum(np.log(expected) + energies / expected, axis=1)
-        score *= INDEPENDENT_SHARE * alive * num_tx
-        score += DELAY_SCORES
-        posterior = np.exp(np.min(score) - score)
-        masses = posterior.reshape(len(DIFFUSE), -1).sum(axis=1)
-        share = int(np.argmax(masses))
-        likely = slice(share * len(DELAY_SPREADS), (share + 1) * len(DELAY_SPREADS))
-        energies = posterior[likely] @ self._delay_energies[likely] / masses[share]
-        # of the filter energies / (energies + noise) in each mode: what it takes off, and the noise that it lets in
-        expected = expected[likely]
-        errors = (noise / expected) ** 2 * energies + noise * (self._delay_energies[likely] / expected) ** 2
-        return likely.start + int(np.argmin(np.sum(errors, axis=1)))
+        weight = INDEPENDENT_SHARE * alive * num_tx
+        return int(self._delay_models.choose(self._delay_modes @ scaled, symbols * num_tx * alive, noise, weight))
 
     def _doppler(
         self, scaled: NDArray[np.complex128], noise: float, delay_step: int, alive: int
@@ -253,16 +247,9 @@ class Observer:
         """The most likely Doppler, and carrier offset, in cycles per symbol."""
         snr_step = round(-10 * np.log10(noise) / 3)
         analysis, diagonals, pairs, constant = self._doppler_filters(delay_step, snr_step)
-        parts = analysis @ scaled  # (3, num_tx, modes, num_rx)
-        parts = parts.transpose(2, 0, 1, 3).reshape(parts.shape[2], 3, -1)
-        covariance = (parts @ parts.conj().swapaxes(1, 2)).reshape(-1, 9)  # of each mode, sums over pairs
-        # what the offset turns: (7, 0), (13, 0), (13, 7)
-        turning = covariance[:, [3, 6, 7]].T.copy().view(np.float64).reshape(3, -1, 2)
-        score = (pairs @ turning).transpose(1, 2, 0).reshape(len(DOPPLERS), 6) @ self._offset_turns
-        fixed = alive * scaled.shape[1] * constant + diagonals @ covariance[:, [0, 4, 8]].real.reshape(-1)
-        score += fixed[:, None]
-        score += OFFSET_SCORES
-        doppler_step, offset_step = divmod(int(np.argmin(score)), len(OFFSETS))
+        doppler_step, offset_step = self._offsets.choose_doppler(
+            analysis @ scaled, diagonals, pairs, constant, alive * scaled.shape[1]
+        )
         return float(DOPPLERS[doppler_step]), float(OFFSETS[offset_step])
 
     def _make_doppler_filters(
@@ -294,11 +281,6 @@ class Observer:
         diagonals = np.diagonal(inverses, axis1=2, axis2=3).reshape(len(DOPPLERS), -1)
         pairs = np.moveaxis(inverses[:, :, [0, 0, 1], [1, 2, 2]], 2, 0)
         return analysis, np.ascontiguousarray(diagonals), np.ascontiguousarray(pairs), constant
-
-
-def _energy(values: NDArray[np.complex128], axes: tuple[int, ...]) -> NDArray[np.float64]:
-    """Sum of |values|^2 over these axes."""
-    return np.sum(values.real**2 + values.imag**2, axis=axes)
 
 
 @lru_cache(maxsize=16)

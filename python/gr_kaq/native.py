@@ -22,6 +22,7 @@ from .quantization import IntegerChannels, IntegerMetric
 __all__ = [
     "NativeChannels",
     "NativePlan",
+    "extension",
     "instruction_sets",
     "known_instruction_sets",
     "run_layers",
@@ -32,8 +33,12 @@ __all__ = [
 _METRIC = "metric_"
 
 
-def _extension() -> Any:
-    """The extension, imported when first used: the linear and the reference detectors do without it."""
+def extension() -> Any:
+    """`gr_kaq._kernel`, imported when first used: the linear and the reference detectors do without it.
+
+    Raises:
+        ImportError: it is not built.
+    """
     try:
         from . import _kernel  # noqa: PLC0415
     except ImportError as error:
@@ -45,12 +50,12 @@ def _extension() -> Any:
 
 def instruction_sets() -> list[str]:
     """Instruction sets that this build has a kernel for and this processor runs, the fastest first."""
-    return list(_extension().instruction_sets())
+    return list(extension().instruction_sets())
 
 
 def known_instruction_sets() -> list[str]:
     """Instruction sets that this build has a kernel for, whether this processor runs them or not."""
-    return list(_extension().known_instruction_sets())
+    return list(extension().known_instruction_sets())
 
 
 class NativePlan:
@@ -75,7 +80,7 @@ class NativePlan:
     ):
         self.model, self.num_tx = model, num_tx
         size = (num_channels, num_rx, num_tx)
-        self.kernel = _extension().Plan(_network(model), instruction_set, *size, num_threads)
+        self.kernel = extension().Plan(_network(model), instruction_set, *size, num_threads)
 
 
 class NativeChannels(PreparedChannels):
@@ -144,7 +149,7 @@ class NativeChannels(PreparedChannels):
 
 def squared_norm(h: NDArray[np.complex64]) -> float:
     """Sum of the squares of all magnitudes, in one pass; NaN if h holds NaN or Inf."""
-    return float(_extension().squared_norm(h))
+    return float(extension().squared_norm(h))
 
 
 def selected_instruction_set() -> str:
@@ -154,7 +159,7 @@ def selected_instruction_set() -> str:
         ImportError: the kernel is not built.
         ValueError: the environment names one that is not available; the message lists those that are.
     """
-    return str(_extension().selected_instruction_set())
+    return str(extension().selected_instruction_set())
 
 
 def run_layers(
@@ -184,7 +189,7 @@ def _network(model: DetectorModel) -> Any:
         return (law.alpha, law.gamma, *bounds[name])
 
     low, high = model.snr_range_db
-    return _extension().Network(
+    return extension().Network(
         type=model.network,
         bits_per_dimension=model.constellation.bits_per_dimension,
         half_distance=model.constellation.half_distance,

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import native
 from .frame import CRC_BYTES, TAIL_BITS, FrameFormat
 
 __all__ = ["LENGTH_BYTES", "PayloadCoder", "decode", "encode", "max_payload"]
@@ -35,8 +36,6 @@ POLYNOMIALS = [79, 109]
 # to rounding, a higher one to the limit; between them block error rates are flat. The mean in place of the median
 # would spend the levels on the few very sure bits of 256-QAM.
 MEDIAN_LEVEL = 48.0
-NEUTRAL_LEVEL = 128.0
-LLR_LIMIT = 1e18  # the square of which single precision still holds
 
 
 def max_payload(frame: FrameFormat) -> int:
@@ -55,6 +54,7 @@ class PayloadCoder:
         from gnuradio import fec  # noqa: PLC0415
 
         self._frame = frame
+        self._soft_levels = native.extension().soft_levels
         self._bits = 8 * (frame.payload_bytes + CRC_BYTES)
         self._code_bits = 2 * (self._bits + TAIL_BITS)
         self._encoder = fec.cc_encoder_make(self._bits, TAIL_BITS + 1, 2, POLYNOMIALS, mode=fec.CC_TERMINATED)
@@ -85,7 +85,9 @@ class PayloadCoder:
         """
         if llrs.shape != (self._frame.coded_bits,):
             raise ValueError(f"LLRs of shape {llrs.shape}; ({self._frame.coded_bits},) expected")
-        levels = _levels(llrs[: self._code_bits])
+        with np.errstate(over="ignore"):  # what does not fit becomes Inf
+            known = np.ascontiguousarray(llrs[: self._code_bits], np.float32)
+        levels = self._soft_levels(known, MEDIAN_LEVEL)
         if levels is None:
             return None
         bits = np.empty(self._bits, np.uint8)
@@ -122,21 +124,6 @@ def decode(frame: FrameFormat, llrs: Sequence[NDArray[np.floating]] | NDArray[np
     """
     coder = PayloadCoder(frame)
     return [coder.decode(row) for row in llrs]
-
-
-def _levels(llrs: NDArray[np.floating]) -> NDArray[np.uint8] | None:
-    """What the decoder takes, 0 (certainly 0) to 255 (certainly 1); None where nothing is known."""
-    levels = np.clip(llrs, -LLR_LIMIT, LLR_LIMIT).astype(np.float32)  # a copy
-    levels[np.isnan(levels)] = 0
-    magnitudes = np.abs(levels)
-    if not (median := float(np.median(magnitudes[::4]))):  # a sample of them: it takes longest of all this
-        known = magnitudes[magnitudes > 0]
-        if not known.size:
-            return None
-        median = float(np.median(known))
-    levels *= np.float32(MEDIAN_LEVEL / max(median, 1 / LLR_LIMIT))
-    levels += np.float32(NEUTRAL_LEVEL + 0.5)  # the cast rounds down
-    return np.clip(levels, 0, 255, out=levels).astype(np.uint8)
 
 
 _new_capsule = ctypes.pythonapi.PyCapsule_New

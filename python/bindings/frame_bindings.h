@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the receiver's frames add to gr_kaq._kernel.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+void bind_frame_search(pybind11::module_ &module);
+void bind_frame_carriers(pybind11::module_ &module);
+void bind_frame_training(pybind11::module_ &module);
+void bind_soft_levels(pybind11::module_ &module);

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Levels for a decoder over NumPy arrays. gr_kaq.payload is the only user. The GIL is kept: a call takes less than to
+// hand it over twice.
+
+#include "frame_bindings.h"
+
+#include <pybind11/numpy.h>
+
+#include "soft_levels.h"
+
+namespace py = pybind11;
+
+namespace {
+
+// None where nothing is known
+py::object soft_levels(const py::array_t<float, py::array::c_style> &llrs, float median_level) {
+    py::array_t<std::uint8_t> levels(llrs.size());
+    if (!kaq::soft_levels(llrs.data(), static_cast<std::size_t>(llrs.size()), median_level, levels.mutable_data()))
+        return py::none();
+    return std::move(levels);
+}
+
+} // namespace
+
+void bind_soft_levels(py::module_ &module) {
+    module.def("soft_levels", &soft_levels, py::arg("llrs"), py::arg("median_level"));
+}
