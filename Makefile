@@ -43,7 +43,7 @@ endef
 .PHONY: help setup build demo test test-long sanitize fuzz test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx lint format install uninstall clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## Install the Debian or Ubuntu packages that are missing
 	$(call apt_install,$(APT_PACKAGES))
