@@ -16,9 +16,9 @@ constexpr double metric_probability = 1e-4, profile_probability = 1e-10;
 // The least M of a preamble: -7 dB, where nothing could be decoded. With many antennas, noise stays far below.
 constexpr double least_metric = 0.03;
 
-// What preamble and training symbol both have to explain at one delay. At 5 dB and with many paths it is 0.16 at least,
-// the data part of a frame reaches 0.11 (one in some hundred frames of 4x4 antennas).
-constexpr double explained_share = 0.12;
+// What preamble and training symbol both have to explain at one delay. At 5 dB and with many paths it is 0.1 at least,
+// other training symbols reach 0.06.
+constexpr double explained_share = 0.07;
 
 // Of sum_a |C_a| / E_a at the preamble and a length of it before or after, with E_a at the preamble.
 constexpr double periodic_contrast = 1.75;
