@@ -202,7 +202,7 @@ def _dynamic_step(data: dict[str, Any]) -> Rows:
 
 def _transfer(data: dict[str, Any]) -> Rows:
     """Transfer of KAQ to another network than a detector."""
-    yield _first_line(_transfer), NOT_MEASURED, "-"
+    yield _first_line(_transfer), "measured", "[docs/learned-estimator.md](../learned-estimator.md#does-kaq-transfer)"
 
 
 def _int8(data: dict[str, Any]) -> Rows:
