@@ -6,7 +6,7 @@ from __future__ import annotations
 import collections
 import operator
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pmt
@@ -83,6 +83,7 @@ class _Common:
         self._next_item = 0
         self._internal_errors = 0
         self._warned: set[str] = set()
+        self._rejected_messages = 0
         self._stats_interval_s: float | None = None  # no such port
 
     if TYPE_CHECKING:
@@ -133,6 +134,24 @@ class _Common:
     def publish(self, port: str, values: Mapping[str, Any]) -> None:
         """Send a dict on a message port."""
         self.message_port_pub(pmt.intern(port), python_to_pmt(values))
+
+    def take_name(self, kind: str, message: Any, take: Callable[[str], None], name_in_use: Callable[[], str]) -> None:
+        """Have `take` take the string in a message; if it raises, or there is none, that is counted and logged.
+
+        Args:
+            kind: of thing that has the name, for the log.
+            message: a PMT, which may be anything.
+            take: raises if it cannot use the name.
+            name_in_use: what stays then.
+        """
+        try:
+            if message is None or not pmt.is_symbol(message):
+                raise ValueError("the message is no string")
+            take(pmt.symbol_to_string(message))
+        except Exception as error:  # a file may hold anything
+            self._rejected_messages += 1
+            text = str(error)[:300]
+            self.warn_once(f"{kind} {text}", f"{kind} rejected, {name_in_use()} stays: {text}")
 
     def announce_stats(self, interval_s: float) -> None:
         """Have `stats()` published on a message port: when `publish_stats` finds it due, and at the end.

@@ -108,7 +108,7 @@ class channel_estimator(KaqGeneralBlock):
         self._guards = self._frame_format.guard_carriers + middle
         self._last: Estimate | None = None
         self._frames = self._items_without_frame = self._incomplete_frames = 0
-        self._rejected_tags = self._rejected_messages = 0
+        self._rejected_tags = 0
         self._estimation_ns = 0
         self.message_port_register_in(pmt.intern("method"))
         self.set_msg_handler(pmt.intern("method"), self.handle_method)
@@ -230,14 +230,7 @@ class channel_estimator(KaqGeneralBlock):
 
     def handle_method(self, message: Any) -> None:
         """A message on port `method`."""
-        try:
-            if message is None or not pmt.is_symbol(message):
-                raise ValueError("the message is no string")
-            self.set_method(pmt.symbol_to_string(message))
-        except Exception as error:  # a file may hold anything
-            self._rejected_messages += 1
-            text = str(error)[:300]
-            self.warn_once(f"method {text}", f"method rejected, {self.method()} stays: {text}")
+        self.take_name("method", message, self.set_method, self.method)
 
     # Estimates and counters
 

@@ -110,7 +110,7 @@ class detector(KaqBlock):
         self._prepared: PreparedChannels | None = None
 
         self._csi_key, self._snr_key = pmt.intern(csi_key), pmt.intern(snr_key)
-        self._items = self._csi_updates = self._rejected_csi = self._rejected_messages = 0
+        self._items = self._csi_updates = self._rejected_csi = 0
         self._items_without_csi = self._invalid_vectors = 0
         self._detected_vectors = self._detection_ns = 0
 
@@ -253,14 +253,7 @@ class detector(KaqBlock):
 
     def handle_model(self, message: Any) -> None:
         """A message on port `model`."""
-        try:
-            if message is None or not pmt.is_symbol(message):
-                raise ValueError("the message is no string")
-            self.set_model(pmt.symbol_to_string(message))
-        except Exception as error:  # a file may hold anything
-            self._rejected_messages += 1
-            text = str(error)[:300]
-            self.warn_once(f"model {text}", f"model rejected, {self.model_name()} stays: {text}")
+        self.take_name("model", message, self.set_model, self.model_name)
 
     # Settings and counters
 
