@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 FLOWGRAPH = Path(__file__).parents[2] / "examples" / "receiver_monitor.grc"
-USE = """
-import json, sys, time
+USE = r"""
+import json, re, sys, time
 from PyQt5 import Qt
 sys.path.insert(0, sys.argv[1])
 from receiver_monitor import receiver_monitor
@@ -40,6 +40,9 @@ def choose(box, name):  # as a user does
     until(lambda: frames() >= before + 5)
     seen.append((receiver.detector.model_name(), receiver.estimator.method()))
 
+def shown_snr():  # of the last frame: of one that the change of offset cuts in two, it may be negative
+    return float(re.search(r"(-?[\d.]+) dB", labels[0].text())[1])
+
 view.set_display_rate(1e6)
 view.show()
 view.start()
@@ -54,7 +57,7 @@ before = frames()
 until(lambda: frames() >= before + 20)
 high = receiver.block_error_rate()
 labels = [view._frames_label_label, view._block_error_label_label, view._detection_label_label]
-until(lambda: all(any(c.isdigit() for c in label.text()) for label in labels))
+until(lambda: all(any(c.isdigit() for c in label.text()) for label in labels) and shown_snr() > 25)  # was 22 dB
 texts = [label.text() for label in labels]
 
 view.set_snr_db(0.0)
