@@ -84,6 +84,15 @@ py::list port_arrays(const py::sequence &capsules, const py::sequence &dtypes, p
     return arrays;
 }
 
+// Where C++ calls Python from a thread of its own, as GNU Radio does, pybind11 makes a thread state for each call and
+// deletes it afterwards, stack and all: two system calls that interrupt all other threads. One more reference keeps it.
+bool keep_thread_state() {
+    if (PyGILState_GetThisThreadState() != PyThreadState_Get())
+        return false;
+    PyGILState_Ensure();
+    return true;
+}
+
 } // namespace
 
 PYBIND11_MODULE(_gnuradio, module) {
@@ -91,6 +100,11 @@ PYBIND11_MODULE(_gnuradio, module) {
     py::module_::import("pmt"); // registers pmt_t
     module.def("tuple_to_integers", &tuple_to_integers,
                "Integers of a PMT tuple of up to `limit`; None if it is none.");
+    module.def("keep_thread_state", &keep_thread_state,
+               "Keep Python's state of this thread between calls; returns whether it is to be dropped again.");
+    module.def(
+        "drop_thread_state", [] { PyGILState_Release(PyGILState_LOCKED); },
+        "Undo one `keep_thread_state` of this thread that returned True.");
     module.def("port_arrays", &port_arrays, "The items of ports as arrays over GNU Radio's buffers.");
     module.def("dict_entries", &dict_entries, "Entries of a PMT dict, at most `limit`, by the name of their symbol.");
     module.def("numpy_to_c32vector", &numpy_to_c32vector, "A c32vector of all elements of an array, in C order.");

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import operator
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,7 @@ class _Common:
         self._warned: set[str] = set()
         self._rejected_messages = 0
         self._stats_interval_s: float | None = None  # no such port
+        self._kept_thread: int | None = None
 
     if TYPE_CHECKING:
 
@@ -186,6 +188,8 @@ class _Common:
     def start(self) -> bool:
         """Called when the flowgraph starts, in the block's thread."""
         _connected[id(self)] = self
+        if self._kept_thread != threading.get_ident() and _gnuradio.keep_thread_state():
+            self._kept_thread = threading.get_ident()
         return True
 
     def stop(self) -> bool:
@@ -197,6 +201,9 @@ class _Common:
                 self.failed(error)
         if _connected.pop(id(self), None) is not None:
             _stopped.append(self)
+        if self._kept_thread == threading.get_ident():
+            self._kept_thread = None
+            _gnuradio.drop_thread_state()
         return True
 
 
