@@ -11,6 +11,7 @@
 #include "frame_carriers.h"
 #include "frame_search.h"
 #include "frame_training.h"
+#include "frame_windows.h"
 #include "soft_levels.h"
 
 namespace {
@@ -157,6 +158,32 @@ BOOST_AUTO_TEST_CASE(carriers_and_training_stay_within_their_arrays) {
             BOOST_TEST(chosen.first == 2);
             BOOST_TEST(chosen.second == 2);
         }
+}
+
+BOOST_AUTO_TEST_CASE(windows_and_back) {
+    for (const int num_active : {52, 208}) {
+        const kaq::WindowShape shape{14, num_active, 3, 2, 52};
+        Generator random(num_active);
+        const auto channel = normals(14 * num_active * 6, random);
+        const std::vector<float> scale{1, 2, 0.5f};
+        std::vector<float> grids(2 * channel.size());
+        kaq::cut_windows(shape, channel.data(), scale.data(), grids.data());
+        // symbol 5, carrier 51 (of window 0), antenna 1, stream 1
+        const Complex expected = channel[((5 * num_active + 51) * 3 + 1) * 2 + 1];
+        const std::size_t place = ((0 * 6 + 3) * 52 + 51) * 14 + 5;
+        BOOST_TEST(grids[place] == 2 * expected.real());
+        BOOST_TEST(grids[channel.size() + place] == 2 * expected.imag());
+        std::vector<Complex> back(channel.size());
+        BOOST_TEST(kaq::join_windows(shape, grids.data(), scale.data(), back.data()));
+        BOOST_TEST((back == channel));
+        for (const std::size_t broken : {std::size_t(0), channel.size(), grids.size() - 1})
+            for (const float value :
+                 {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+                auto wrong = grids;
+                wrong[broken] = value;
+                BOOST_TEST(!kaq::join_windows(shape, wrong.data(), scale.data(), back.data()));
+            }
+    }
 }
 
 BOOST_AUTO_TEST_CASE(levels_of_anything) {

@@ -6,7 +6,9 @@ interpolator(observation) -> the centred channel, complex64 (14, num_active, num
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from bisect import bisect
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -32,7 +34,15 @@ Interpolator = Callable[[Observation], NDArray[np.complex64]]
 SNR_STEP_DB = 3
 TOLERANCE = 0.1  # of the noise: eigenvalues below do not matter
 CACHED_FILTERS = 128
-SPREADS = {share: np.array([spread for spread, a in DELAY_MODELS if a == share]) for share in DIFFUSE}
+
+
+def _between(steps: Sequence[float]) -> list[float]:
+    """Where the nearest of ascending steps changes."""
+    return [(low + high) / 2 for low, high in itertools.pairwise(steps)]
+
+
+SPREADS_BETWEEN = {share: _between([spread for spread, a in DELAY_MODELS if a == share]) for share in DIFFUSE}
+DOPPLERS_BETWEEN = _between(DOPPLERS.tolist())
 
 
 class LinearInterpolator:
@@ -49,7 +59,11 @@ class LinearInterpolator:
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
-        return _separable(self._frequency, self._time, observation.training)
+        return _over_time(self._time, self.at_training_symbols(observation))
+
+    def at_training_symbols(self, observation: Observation) -> NDArray[np.complex64]:
+        """The same at the training symbols only, complex64 (3, num_active, num_rx, num_tx)."""
+        return _over_carriers(self._frequency, observation.training)
 
 
 class FrequencyWienerInterpolator:
@@ -64,7 +78,7 @@ class FrequencyWienerInterpolator:
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
         snr_step, delay_step, _ = _steps(self._format, observation)
-        return _separable(self._filters(snr_step, delay_step), self._time, observation.training)
+        return _over_time(self._time, _over_carriers(self._filters(snr_step, delay_step), observation.training))
 
     def _make_filters(self, snr_step: int, delay_step: int) -> NDArray[np.complex64]:
         """(3, num_tx, num_active, P)."""
@@ -139,13 +153,9 @@ def _steps(format: FrameFormat, observation: Observation) -> tuple[int, int, int
     share = DIFFUSE.index(observation.diffuse) * len(DELAY_SPREADS)
     return (
         round(min(max(observation.snr_db, SNR_RANGE_DB[0]), SNR_RANGE_DB[1]) / SNR_STEP_DB),
-        share + _nearest(SPREADS[observation.diffuse], observation.delay_spread / format.fft_size),
-        _nearest(DOPPLERS, observation.doppler),
+        share + bisect(SPREADS_BETWEEN[observation.diffuse], observation.delay_spread / format.fft_size),
+        bisect(DOPPLERS_BETWEEN, observation.doppler),
     )
-
-
-def _nearest(steps: NDArray[np.float64], value: float) -> int:
-    return int(np.argmin(np.abs(steps - value)))
 
 
 def _training_noise(format: FrameFormat, snr_step: int) -> float:
@@ -159,15 +169,16 @@ def _factor(values: NDArray[np.float64], vectors: NDArray[Any], tolerance: float
     return vectors[:, keep] * np.sqrt(values[keep])
 
 
-def _separable(
-    frequency: NDArray[np.complex64], time: NDArray[np.float32], training: NDArray[np.complex64]
-) -> NDArray[np.complex64]:
-    """Filters (3, num_tx, num_active, P), then (14, 3), on (3, num_rx, num_tx, P)."""
-    _, num_rx, num_tx, _ = training.shape
-    values = frequency @ training.transpose(0, 2, 3, 1)  # (3, num_tx, num_active, num_rx)
-    values = np.ascontiguousarray(values.transpose(0, 2, 3, 1)).reshape(3, -1)
-    h = (time @ values.view(np.float32)).view(np.complex64)
-    return h.reshape(NUM_SYMBOLS, -1, num_rx, num_tx)
+def _over_carriers(filters: NDArray[np.complex64], training: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Filters (3, num_tx, num_active, P) on (3, num_rx, num_tx, P): (3, num_active, num_rx, num_tx)."""
+    values = filters @ training.transpose(0, 2, 3, 1)  # (3, num_tx, num_active, num_rx)
+    return np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+
+
+def _over_time(filters: NDArray[np.float32], values: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Filters (14, 3) on (3, ...): (14, ...)."""
+    h = (filters @ values.reshape(3, -1).view(np.float32)).view(np.complex64)
+    return h.reshape(NUM_SYMBOLS, *values.shape[1:])
 
 
 def _lines(known: NDArray, wanted: NDArray) -> NDArray[np.float64]:

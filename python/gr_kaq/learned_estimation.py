@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import native
 from .channel_estimation import LinearInterpolator, Observation, WienerInterpolator
 from .frame import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 from .signal_model import from_db
@@ -99,8 +100,9 @@ class LearnedEstimator:
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what is wrong with a file becomes an exception here
-        # Without this, sums of 8-bit products may saturate on x86 processors without VNNI.
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        if not any("vnni" in name for name in native.instruction_sets()):
+            # Sums of 8-bit products would saturate on such an x86 processor. With VNNI this costs a third more time.
+            options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
@@ -151,48 +153,44 @@ class LearnedInterpolator:
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
-        linear, wiener = self._linear(observation), self._wiener(observation)
-        given = network_input(self._format, observation, linear, wiener)
+        wiener = self._wiener(observation)
+        given = network_input(self._format, observation, self._linear.at_training_symbols(observation), wiener)
         lowest, highest = self.estimator.range
         if not np.all((lowest <= given.statistics) & (given.statistics <= highest)):
             self.outside += 1
             return wiener
-        refined = self.estimator.refine(grids(given.ls), grids(given.lmmse), given.statistics)
-        if not np.isfinite(refined).all():
+        refined = self.estimator.refine(given.ls, given.lmmse, given.statistics)
+        channel, finite = given.channel(refined)
+        if not finite:
             self.fallbacks += 1
             return wiener
-        return given.channel(refined)
+        return channel
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """A frame as the network sees it, P windows.
+    """A frame as the network sees it: grids of N / 2 windows, real parts, then imaginary parts, scaled.
 
     Attributes:
-        ls: at the training symbols, complex64 (P, 52, 3), scaled.
-        lmmse: complex64 (P, 52, 14), scaled.
+        ls: at the training symbols, float32 (N, 52, 3).
+        lmmse: float32 (N, 52, 14).
         statistics: float32 (3,).
         scale: what each antenna's channel was multiplied with, (num_rx,).
-        shape: of the channel, (14, num_active, num_rx, num_tx).
+        num_active, num_tx: of the frame.
     """
 
-    ls: NDArray[np.complex64]
-    lmmse: NDArray[np.complex64]
+    ls: NDArray[np.float32]
+    lmmse: NDArray[np.float32]
     statistics: NDArray[np.float32]
     scale: NDArray[np.float32]
-    shape: tuple[int, ...]
+    num_active: int
+    num_tx: int
 
-    def windows(self, channel: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """A channel of the frame, (symbols, num_active, num_rx, num_tx), as windows (P, 52, symbols), scaled."""
-        return _windows(channel, self.scale)
-
-    def channel(self, refined: NDArray[np.float32]) -> NDArray[np.complex64]:
-        """The channel (14, num_active, num_rx, num_tx) of grids (2 P, 52, 14)."""
-        _, _, num_rx, num_tx = self.shape
-        parts = refined.reshape(2, -1, num_rx, num_tx, WINDOW, NUM_SYMBOLS).transpose(0, 5, 1, 4, 2, 3)
-        channel = np.empty(parts.shape[1:], np.complex64)
-        channel.real, channel.imag = parts / self.scale[:, None]
-        return channel.reshape(self.shape)
+    def channel(self, grids: NDArray[np.float32]) -> tuple[NDArray[np.complex64], bool]:
+        """The channel (14, num_active, num_rx, num_tx) of grids (N, 52, 14), and whether all of it is finite."""
+        return native.extension().join_windows(
+            grids=grids, scale=self.scale, num_active=self.num_active, num_tx=self.num_tx
+        )
 
 
 def network_input(
@@ -203,26 +201,23 @@ def network_input(
     Args:
         format: of the frame.
         observation: of the frame.
-        linear, wiener: its interpolated channels, (14, num_active, num_rx, num_tx).
+        linear: the channel interpolated linearly over the carriers of the training symbols, (3, num_active, num_rx,
+            num_tx).
+        wiener: interpolated by Wiener filters, (14, num_active, num_rx, num_tx).
     """
     snr = from_db(observation.snr_db) / format.num_tx
     # equal noise on all antennas, and mean power 1
     scale = (1 / np.sqrt(np.maximum(observation.noise_var, 1e-30) * snr)).astype(np.float32)
     statistics = np.array([snr, observation.delay_spread / format.fft_size, observation.doppler], np.float32)
-    ls = _windows(linear[list(TRAINING_SYMBOLS)], scale)
-    return NetworkInput(ls, _windows(wiener, scale), statistics, scale, wiener.shape)
+    return NetworkInput(grids(linear, scale), grids(wiener, scale), statistics, scale, format.num_active, format.num_tx)
 
 
-def grids(windows: NDArray[np.complex64]) -> NDArray[np.float32]:
-    """Real parts, then imaginary parts, of windows (P, ...): (2 P, ...)."""
-    return np.concatenate([windows.real, windows.imag])
+def grids(channel: NDArray[np.complex64], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A channel (symbols, num_active, num_rx, num_tx), each antenna multiplied with `scale`, as grids (N, 52, symbols).
 
-
-def _windows(channel: NDArray[np.complex64], scale: NDArray[np.float32]) -> NDArray[np.complex64]:
-    """(symbols, num_active, num_rx, num_tx) to (P, 52, symbols), with the carriers' windows outermost."""
-    symbols, _, num_rx, num_tx = channel.shape
-    split = channel.reshape(symbols, -1, WINDOW, num_rx, num_tx) * scale[:, None]
-    return np.ascontiguousarray(split.transpose(1, 3, 4, 2, 0)).reshape(-1, WINDOW, symbols)
+    Real parts, then imaginary parts; windows of carriers outermost, then antennas, then streams.
+    """
+    return native.extension().cut_windows(channel, scale, WINDOW)
 
 
 def _read(source: str | Path) -> tuple[bytes, str]:

@@ -21,7 +21,6 @@ from tqdm import tqdm
 
 from gr_kaq.channel_estimation import FrequencyWienerInterpolator, Observation
 from gr_kaq.learned_estimation import LearnedEstimator, LearnedInterpolator, list_estimators, network_input
-from gr_kaq.learned_estimation import grids as parts
 
 from ..config import ConfigError
 from .frames import Conditions, FrameSource, frame_format, interpolators
@@ -154,13 +153,13 @@ def measure(estimators: dict[str, Any], frames: int, seed: int) -> list[Cell]:
 def speed(estimator: LearnedEstimator) -> dict[str, float]:
     """Microseconds of a run for all pairs of a 4x4 frame, on one thread: ``median`` and ``fastest``."""
     frame = FrameSource(TIMING, 0).draw(Conditions(frame_format(4, 64), "tdl-a", 15.0, 400.0, 100.0))
-    linear, wiener = (interpolate(frame.observation) for interpolate in interpolators(frame.conditions.format))
-    given = network_input(frame.conditions.format, frame.observation, linear, wiener)
-    inputs = parts(given.ls), parts(given.lmmse), given.statistics
+    linear, wiener = interpolators(frame.conditions.format)
+    seen = frame.observation
+    given = network_input(frame.conditions.format, seen, linear.at_training_symbols(seen), wiener(seen))
     microseconds = []
     for _ in range(REPETITIONS):
         began = time.perf_counter()
-        estimator.refine(*inputs)
+        estimator.refine(given.ls, given.lmmse, given.statistics)
         microseconds.append(1e6 * (time.perf_counter() - began))
     return {"median": float(np.median(microseconds)), "fastest": min(microseconds)}
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import gr_kaq
-from gr_kaq.learned_estimation import FILE_FORMAT, SUFFIX, grids
+from gr_kaq.learned_estimation import FILE_FORMAT, SUFFIX
 from gr_kaq.signal_model import from_db
 
 from .config import Config, Data
@@ -77,7 +77,7 @@ def refined(network: EstimatorNet, data: Windows) -> Tensor:
     """What a network makes of windows, complex64 (P, 52, 14)."""
     chunks = []
     for part in torch.arange(len(data.truth)).split(CHUNK):
-        ls, lmmse = (torch.from_numpy(grids(x[part].numpy())) for x in (data.ls, data.lmmse))
+        ls, lmmse = (torch.cat([x[part].real, x[part].imag]) for x in (data.ls, data.lmmse))
         chunks.append(torch.complex(*network(ls, lmmse, data.statistics[part].repeat(2, 1))[0].chunk(2)))
     return torch.cat(chunks)
 

@@ -107,19 +107,18 @@ class _Graph:
         if shape.base == "ls":
             base = add("MatMul", "ls", LINES)
         else:
-            # in less time than a Gather
-            known = [self._slice("lmmse", 2, symbol, symbol + 1) for symbol in TRAINING_SYMBOLS]
-            x = add("Sub", "ls", add("Concat", *known, axis=2))
+            # a product with ones and zeros takes less time than a Gather
+            x = add("Sub", "ls", add("MatMul", "lmmse", np.eye(NUM_SYMBOLS)[:, TRAINING_SYMBOLS]))
             if shape.unit == "noise":
                 x = add("Mul", x, snr_root)
         x = self._reshape(x, -1, WINDOW * len(TRAINING_SYMBOLS))
         products = network.products()
         if network.embedding.bits is not None:
             self._make_steps([product.step for product in products.values() if product.step is not None])
-        x = self._product(network.embedding, self._with_other_part(x))
-        x = self._reshape(x, -1, network.rows * network.columns, shape.width)
-        x = add("Mul", x, self._small_network(network.gains, clipped))
-        x = add("Concat", add("Add", x, network.positions), self._tokens(clipped), axis=1)
+        patches = network.rows * network.columns
+        gains = add("Tile", self._small_network(network.gains, clipped), self._integers(patches))
+        x = self._product(network.embedding, self._with_other_part(x), gains=gains, offset=network.positions.flatten())
+        x = add("Concat", self._reshape(x, -1, patches, shape.width), self._tokens(clipped), axis=1)
         layers: Any = network.layers
         for layer in layers:
             attended = self._attend(layer, self._normalised(layer["normalise"], x))
@@ -133,12 +132,18 @@ class _Graph:
             out = add("Mul", out, self._root)
         add("Add", base, out, outputs=["refined"])
 
-    def _product(self, product: Product, x: str, arrange: Any = None) -> str:
-        """x W^T + bias; `arrange` makes rows of x, and gets what stands for zero."""
+    def _product(self, product: Product, x: str, arrange: Any = None, gains: str = "", offset: Any = None) -> str:
+        """gains (x W^T + bias) + offset; `arrange` makes rows of x, and gets what stands for zero."""
         add = self._add
+        bias: Any = product.bias
+        if gains:
+            bias = add("Mul", gains, bias)
+        if offset is not None:
+            bias = add("Add", bias, offset)
         if product.bits is None:
             x = x if arrange is None else arrange(x, self._constant(0.0))
-            return add("Add", add("MatMul", x, product.weight.T), product.bias)
+            x = add("MatMul", x, product.weight.T)
+            return add("Add", add("Mul", x, gains) if gains else x, bias)
         if product.bits != BITS:
             raise ValueError(f"the network has {product.bits} bits; {BITS} expected, there is no narrower ONNX type")
         step = add("Gather", self._steps, self._constant(self._used_steps, np.int64))
@@ -151,7 +156,10 @@ class _Graph:
         weight_step[weight_step == 0] = 1
         integers = self._constant(np.rint(weight / weight_step[:, None]).T, np.int8)
         sums = add("Cast", add("MatMulInteger", x, integers, zero), to=TensorProto.FLOAT)
-        return add("Add", add("Mul", sums, add("Mul", step, weight_step)), product.bias)
+        scale = add("Mul", step, weight_step)
+        if gains:
+            scale = add("Mul", scale, gains)
+        return add("Add", add("Mul", sums, scale), bias)
 
     def _make_steps(self, laws: list[Law]) -> None:
         """The steps of all products, in their order, from the SNR."""

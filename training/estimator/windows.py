@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gr_kaq.learned_estimation import network_input
+from gr_kaq.learned_estimation import grids, network_input
 
 from .frames import Frame, interpolators
 from .genie import genie_lmmse
@@ -49,15 +49,16 @@ def windows(frames: Iterator[Frame], per_frame: int, seed: int) -> Windows:
     columns: list[list[NDArray[np.generic]]] = [[] for _ in range(6)]
     for frame in frames:
         format = frame.conditions.format
-        linear, wiener = (interpolate(frame.observation) for interpolate in interpolators(format))
-        given = network_input(format, frame.observation, linear, wiener)
-        truth = given.windows(frame.channel)
-        error = max(float(np.mean(np.abs(given.lmmse - truth) ** 2)), 1e-4)
+        linear, wiener = interpolators(format)
+        seen = frame.observation
+        given = network_input(format, seen, linear.at_training_symbols(seen), wiener(seen))
+        lmmse, truth = _complex(given.lmmse), _complex(grids(frame.channel, given.scale))
+        error = max(float(np.mean(np.abs(lmmse - truth) ** 2)), 1e-4)
         values = (
-            given.ls,
-            given.lmmse,
+            _complex(given.ls),
+            lmmse,
             truth,
-            given.windows(genie_lmmse(frame)),
+            _complex(grids(genie_lmmse(frame), given.scale)),
             np.tile(given.statistics, (len(truth), 1)),
             np.full(len(truth), 1 / error, np.float32),
         )
@@ -65,3 +66,9 @@ def windows(frames: Iterator[Frame], per_frame: int, seed: int) -> Windows:
         for column, value in zip(columns, values, strict=True):
             column.append(value[kept])
     return Windows(*(torch.from_numpy(np.concatenate(column)) for column in columns))
+
+
+def _complex(grids: NDArray[np.float32]) -> NDArray[np.complex64]:
+    """Real parts, then imaginary parts, as complex numbers."""
+    real, imaginary = np.split(grids, 2)
+    return real + 1j * imaginary
