@@ -77,7 +77,7 @@ def run_in_several_calls(block, data):
     with flowgraph:
         for frames in range(1, len(data) // IN + 1):
             flowgraph.source.limit = frames * IN
-            flowgraph.wait_until(lambda frames=frames: len(flowgraph.output()) == frames * OUT)
+            flowgraph.wait_until(lambda frames=frames: len(flowgraph.sinks[0].data()) == frames * OUT * 4)
 
 
 def test_a_thread_keeps_its_state_between_calls_and_no_longer():
