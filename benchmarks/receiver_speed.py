@@ -112,6 +112,9 @@ def measure(
         elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu_began
     rate = samples.shape[-1] * repeats / elapsed
     frames, lost = receiver.decoder.frames(), receiver.decoder.block_errors()
+    unrefined = receiver.estimator.unrefined_frames()
+    if unrefined:
+        print(f"    the estimator {estimator} left {unrefined} frames to LMMSE")
     shares = {
         name: getattr(receiver, name).pc_work_time_total() * 1e-9 / elapsed
         for name in ("synchronizer", "estimator", "detector", "decoder")

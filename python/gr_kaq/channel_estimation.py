@@ -116,6 +116,9 @@ class ChannelEstimator:
 
     Raises:
         ValueError: there is no interpolator of this name.
+
+    Attributes:
+        format, interpolator: in use.
     """
 
     def __init__(self, format: FrameFormat, interpolator: str | Interpolator = "lmmse"):
@@ -125,7 +128,7 @@ class ChannelEstimator:
             interpolator = INTERPOLATORS[interpolator](format)
         self.format = format
         self._observer = observer(format)  # made now, not when the first frame waits for it
-        self._interpolator = interpolator
+        self.interpolator = interpolator
         self._wiener = interpolator if isinstance(interpolator, WienerInterpolator) else WienerInterpolator(format)
         pilots = format.known_grid[DATA[:, None], :, format.pilot_indices]  # (11, num_pilots, num_tx)
         self._carriers = native.extension().CarrierMap(
@@ -149,7 +152,7 @@ class ChannelEstimator:
         """
         grid, guards = without_errors(grid), without_errors(guards)
         observation = self._observer(grid, guards)
-        h = np.require(without_errors(self._interpolator(observation)), np.complex64, ["C", "W"])
+        h = np.require(without_errors(self.interpolator(observation)), np.complex64, ["C", "W"])
         phase = 2 * np.pi * observation.carrier_offset * np.arange(NUM_SYMBOLS)
         residual = self._carriers.track_phases(
             grid=grid,

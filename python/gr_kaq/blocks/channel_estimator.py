@@ -61,6 +61,9 @@ class channel_estimator(KaqGeneralBlock):
         stats (out): dict with the value of every counter, about every stats_interval_s while items flow, and at the
             end.
 
+    A learned estimator leaves frames to LMMSE whose SNR, delay spread or Doppler it was not trained for. These are
+    counted, and the first is logged.
+
     Items without a frame, frames that end early (the next one begins before their 14 items are over), tags and messages
     that are malformed are counted, and logged once per kind; the next frame goes on. NaN and Inf count as 0. The end of
     the stream drops a frame that is not complete.
@@ -108,7 +111,7 @@ class channel_estimator(KaqGeneralBlock):
         self._guards = self._frame_format.guard_carriers + middle
         self._last: Estimate | None = None
         self._frames = self._items_without_frame = self._incomplete_frames = 0
-        self._rejected_tags = 0
+        self._rejected_tags = self._unrefined_frames = 0
         self._estimation_ns = 0
         self.message_port_register_in(pmt.intern("method"))
         self.set_msg_handler(pmt.intern("method"), self.handle_method)
@@ -175,6 +178,14 @@ class channel_estimator(KaqGeneralBlock):
         with np.errstate(all="ignore"):  # the input may hold NaN
             self._last = estimate = self._estimator.estimate(grid, symbols[..., self._guards])
             data = self._estimator.data_symbols(grid, estimate)
+        if self.unrefined_frames() != self._unrefined_frames:
+            self._unrefined_frames = self.unrefined_frames()
+            self.warn_once(
+                "unrefined",
+                f"{self._method} leaves frames to LMMSE that it was not trained for: SNR "
+                f"{estimate.snr_db:.1f} dB, delay spread {estimate.delay_spread:.2f} samples, Doppler "
+                f"{estimate.doppler:.4f} cycles per symbol",
+            )
         for antenna in range(self._num_rx):
             outputs[antenna][:] = data.received[antenna].reshape(-1)
         if len(outputs) > self._num_rx:
@@ -226,7 +237,7 @@ class channel_estimator(KaqGeneralBlock):
         """
         loaded = self._load(method)
         with self._lock:
-            self._estimator, self._method = loaded, str(method)
+            self._estimator, self._method, self._unrefined_frames = loaded, str(method), 0
 
     def handle_method(self, message: Any) -> None:
         """A message on port `method`."""
@@ -257,6 +268,11 @@ class channel_estimator(KaqGeneralBlock):
     def rejected_messages(self) -> int:
         """Messages on port `method` that were refused."""
         return self._rejected_messages
+
+    def unrefined_frames(self) -> int:
+        """Frames that the learned estimator in use left to LMMSE: it was not trained for them, or was not finite."""
+        interpolator = self._estimator.interpolator
+        return getattr(interpolator, "outside", 0) + getattr(interpolator, "fallbacks", 0)
 
     def snr_db(self) -> float:
         """SNR in dB of the last frame; NaN before the first."""
@@ -296,6 +312,7 @@ class channel_estimator(KaqGeneralBlock):
             self.rejected_tags,
             self.rejected_messages,
             self.internal_errors,
+            self.unrefined_frames,
             self.snr_db,
             self.noise_var,
             self.delay_spread,
