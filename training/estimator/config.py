@@ -64,10 +64,10 @@ class Network:
     base: str = "lmmse"
     unit: str = "noise"
     patch: tuple[int, int] = (4, 14)
-    width: int = 48
+    width: int = 32
     heads: int = 1
     layers: int = 1
-    hidden: int = 96
+    hidden: int = 64
 
 
 @dataclass(frozen=True)
