@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Samples per second and antenna that the receiver keeps up with, and the block that sets the limit.
 
-    python -m benchmarks.receiver_speed --num-tx 4 --estimators lmmse estimator --cores 0 1
+    python -m benchmarks.receiver_speed --num-tx 4 --estimators lmmse estimator --cores any 0001 1011
 
 The samples of some hundred frames over a static channel, one frame behind the other with a short gap, wait in memory
-and run through `gr_kaq.mimo_receiver` again and again. The share of a block is the time that its `work` took (GNU
-Radio's performance counters) over the time that passed: the greatest sets the limit. The blocks in Python also wait for
-each other there, because one at a time runs outside of C++; so they are fastest on one core, and the detector, which
-is nearly all C++, on another (`--cores`). CPU time counts all threads, and depends less on what else the machine does.
+and run through `gr_kaq.mimo_receiver` again and again. All combinations run in turns, so that what else the machine
+does falls on all of them. The share of a block is the time that its `work` took (GNU Radio's performance counters) over
+the time that passed: the greatest sets the limit. The blocks in Python also wait for each other there, because one at a
+time runs outside of C++. CPU time counts all threads.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import time
+from dataclasses import dataclass
+from typing import Any
 
 os.environ.setdefault("GR_CONF_PERFCOUNTERS_ON", "True")  # read when GNU Radio is loaded
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -23,6 +26,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 from gnuradio import blocks, gr
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 import gr_kaq
 from gr_kaq.channels import complex_normal
@@ -31,6 +35,7 @@ from gr_kaq.payload import PayloadCoder, max_payload
 from gr_kaq.signal_model import from_db
 
 GAP = 256
+BLOCKS = ("synchronizer", "estimator", "detector", "decoder")
 
 
 def received_samples(frame: FrameFormat, num_rx: int, num_frames: int, snr_db: float, seed: int) -> NDArray:
@@ -75,27 +80,59 @@ def main() -> int:
     parser.add_argument("--detectors", nargs="+", default=["search10-16qam"], help="names or paths")
     parser.add_argument("--estimators", nargs="+", default=["ls", "lmmse"], help="methods of channel_estimator")
     parser.add_argument("--snr-db", type=float, default=25.0)
-    parser.add_argument("--cores", type=int, nargs=2, help="of the other blocks in Python, and of the detector")
-    parser.add_argument("--seconds", type=float, default=5.0, help="that each run takes, about")
+    parser.add_argument(
+        "--cores",
+        nargs="+",
+        default=["any"],
+        type=cores,
+        metavar="CORES",
+        help=f"a digit each for {', '.join(BLOCKS)}; or any",
+    )
+    parser.add_argument("--seconds", type=float, default=3.0, help="that each run takes, about")
+    parser.add_argument("--runs", type=int, default=5, help="of each combination")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    if options.runs < 1:
+        parser.error("--runs has to be at least 1")
     num_rx = options.num_rx or options.num_tx
+    combinations = list(itertools.product(options.detectors, options.estimators, options.cores))
+    runs: dict[Any, list[Run]] = {combination: [] for combination in combinations}
     try:
         frame = FrameFormat(options.num_tx, options.fft_size)
         samples = received_samples(frame, num_rx, 100, options.snr_db, options.seed)
-        for detector in options.detectors:
-            for estimator in options.estimators:
-                measure(samples, frame, detector, estimator, options.seconds, options.cores)
+        for _ in tqdm(range(options.runs), desc="runs", disable=None):
+            for combination in combinations:
+                runs[combination].append(measure(samples, frame, *combination, options.seconds))
     except (ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    print(f"{num_rx}x{frame.num_tx}, {frame.fft_size} carriers, Msample/s for each antenna, median [least, most]:")
+    for combination, made in runs.items():
+        show(*combination, made)
     return 0
 
 
-def measure(
-    samples: NDArray, frame: FrameFormat, detector: str, estimator: str, seconds: float, cores: list[int] | None
-) -> None:
-    """Run for about so many seconds, and print what came of it."""
+def cores(text: str) -> str:
+    """Checked argument of `--cores`."""
+    if text != "any" and not (len(text) == len(BLOCKS) and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r}; any, or {len(BLOCKS)} digits expected: of {', '.join(BLOCKS)}")
+    return text
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a run: samples per second, CPU seconds per frame, counts of frames, share of time of each block."""
+
+    rate: float
+    cpu: float
+    frames: int
+    lost: int
+    unrefined: int
+    shares: dict[str, float]
+
+
+def measure(samples: NDArray, frame: FrameFormat, detector: str, estimator: str, cores: str, seconds: float) -> Run:
+    """Run for about so many seconds."""
     repeats, elapsed = 1, 0.0
     while elapsed < seconds / 2:
         repeats = int(repeats * max(1.0, min(20.0, seconds / max(elapsed, 0.01)))) if elapsed else 2
@@ -103,29 +140,37 @@ def measure(
             len(samples), frame.num_tx, frame.fft_size, detector=detector, estimator=estimator
         )
         flowgraph = Flowgraph(samples, repeats, receiver)
-        if cores:
-            for block in (receiver.synchronizer, receiver.estimator, receiver.decoder):
-                block.set_processor_affinity(cores[:1])
-            receiver.detector.set_processor_affinity(cores[1:])
+        for name, core in zip(BLOCKS, "" if cores == "any" else cores, strict=False):
+            getattr(receiver, name).set_processor_affinity([int(core)])
         began, cpu_began = time.perf_counter(), time.process_time()
         flowgraph.run()
         elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu_began
-    rate = samples.shape[-1] * repeats / elapsed
-    frames, lost = receiver.decoder.frames(), receiver.decoder.block_errors()
-    unrefined = receiver.estimator.unrefined_frames()
-    if unrefined:
-        print(f"    the estimator {estimator} left {unrefined} frames to LMMSE")
-    shares = {
-        name: getattr(receiver, name).pc_work_time_total() * 1e-9 / elapsed
-        for name in ("synchronizer", "estimator", "detector", "decoder")
-    }
-    print(
-        f"{len(samples)}x{frame.num_tx}, {frame.fft_size} carriers, {detector}, {estimator}: "
-        f"{rate / 1e6:.2f} Msample/s per antenna, {frames / elapsed:.0f} frames/s, {lost} of {frames} blocks lost; "
-        f"CPU time {cpu / frames * 1e6:.0f} us per frame; the {max(shares, key=shares.__getitem__)} sets the limit"
+    frames = receiver.decoder.frames()
+    return Run(
+        samples.shape[-1] * repeats / elapsed,
+        cpu / frames,
+        frames,
+        receiver.decoder.block_errors(),
+        receiver.estimator.unrefined_frames(),
+        {name: getattr(receiver, name).pc_work_time_total() * 1e-9 / elapsed for name in BLOCKS},
     )
-    for name, share in shares.items():
-        print(f"    {name:<14} {share:4.0%}", flush=True)
+
+
+def show(detector: str, estimator: str, cores: str, runs: list[Run]) -> None:
+    """A line, and what went wrong."""
+    rates = [run.rate / 1e6 for run in runs]
+    shares = {name: np.median([run.shares[name] for run in runs]) for name in BLOCKS}
+    print(
+        f"{detector:<16} {estimator:<16} cores {cores:<5} {np.median(rates):.2f} [{min(rates):.2f}, {max(rates):.2f}]"
+        f"   {1e6 * np.median([run.cpu for run in runs]):.0f} us of CPU time per frame; busy: "
+        + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        + f"; limit: {max(shares, key=shares.__getitem__)}"
+    )
+    frames, lost, unrefined = (sum(getattr(run, name) for run in runs) for name in ("frames", "lost", "unrefined"))
+    if lost:
+        print(f"    {lost} of {frames} blocks lost")
+    if unrefined:
+        print(f"    {unrefined} of {frames} frames left to LMMSE")
 
 
 if __name__ == "__main__":
