@@ -152,7 +152,9 @@ class ChannelEstimator:
         """
         grid, guards = without_errors(grid), without_errors(guards)
         observation = self._observer(grid, guards)
-        h = np.require(without_errors(self.interpolator(observation)), np.complex64, ["C", "W"])
+        h = without_errors(self.interpolator(observation))
+        if not h.flags.writeable:
+            h = h.copy()
         phase = 2 * np.pi * observation.carrier_offset * np.arange(NUM_SYMBOLS)
         residual = self._carriers.track_phases(
             grid=grid,
@@ -193,13 +195,14 @@ class ChannelEstimator:
             grid: as it was given to `estimate`.
         """
         error = 1 + estimate.error[DATA]
-        scale = np.outer(np.sqrt(error.mean() / error), _equal_noise(estimate.noise_var)).astype(np.float32)
+        mean_error = float(error.sum()) / len(DATA)
+        scale = np.sqrt(mean_error / error)[:, None] * _equal_noise(estimate.noise_var)
         received, h, power = self._carriers.take_data(
-            grid=without_errors(grid), h=estimate.h, phase=estimate.phase, scale=scale
+            grid=without_errors(grid), h=estimate.h, phase=estimate.phase, scale=scale.astype(np.float32)
         )
         power /= len(DATA) * self.format.num_data * len(estimate.noise_var)
         alive = max(np.count_nonzero(estimate.noise_var), 1)
-        noise_var = float((estimate.noise_var.sum() / alive or 1.0) * error.mean())
+        noise_var = float((estimate.noise_var.sum() / alive or 1.0) * mean_error)
         return DataSymbols(received, h, noise_var, 10 * math.log10(max(power / noise_var, 1e-4)))
 
 
@@ -216,8 +219,10 @@ def _equal_noise(noise_var: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def without_errors(samples: NDArray[np.complexfloating]) -> NDArray[np.complex64]:
     """`samples`, or a copy with zeros for NaN, Inf and absurd values; one after the other in memory."""
-    with np.errstate(over="ignore"):  # what does not fit becomes Inf
-        values = np.ascontiguousarray(samples, np.complex64)
+    values = samples
+    if samples.dtype != np.complex64 or not samples.flags.c_contiguous:
+        with np.errstate(over="ignore"):  # what does not fit becomes Inf
+            values = np.ascontiguousarray(samples, np.complex64)
     if native.squared_norm(values) <= SATURATION**2:  # False for NaN
         return values
     parts = np.abs(values.view(np.float32))

@@ -245,7 +245,7 @@ class Observer:
         self, scaled: NDArray[np.complex128], noise: float, delay_step: int, alive: int
     ) -> tuple[float, float]:
         """The most likely Doppler, and carrier offset, in cycles per symbol."""
-        snr_step = round(-10 * np.log10(noise) / 3)
+        snr_step = round(-10 * math.log10(noise) / 3)
         analysis, diagonals, pairs, constant = self._doppler_filters(delay_step, snr_step)
         doppler_step, offset_step = self._offsets.choose_doppler(
             analysis @ scaled, diagonals, pairs, constant, alive * scaled.shape[1]

@@ -21,7 +21,8 @@ from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt
 
 __all__ = ["channel_estimator"]
 
-FRAME = pmt.intern("frame")
+FRAME, CSI, SNR = (pmt.intern(key) for key in ("frame", CSI_KEY, SNR_KEY))
+DESCRIPTION = [pmt.intern(key) for key in ("noise_var", "snr", "delay_spread", "doppler")]
 MAX_ENTRIES = 64
 MIDDLE = NUM_SYMBOLS // 2
 
@@ -192,8 +193,8 @@ class channel_estimator(KaqGeneralBlock):
             magnitudes = np.abs(estimate.h[MIDDLE]).transpose(1, 2, 0)
             outputs[-1][:] = 20 * np.log10(np.maximum(magnitudes, 1e-10)).reshape(-1)
         h = data.h.reshape(-1, *data.h.shape[2:])
-        self.add_item_tag(0, item, pmt.intern(CSI_KEY), channel_to_pmt(h, data.noise_var, self._frames))
-        self.add_item_tag(0, item, pmt.intern(SNR_KEY), pmt.from_double(data.snr_db))
+        self.add_item_tag(0, item, CSI, channel_to_pmt(h, data.noise_var, self._frames))
+        self.add_item_tag(0, item, SNR, pmt.from_double(data.snr_db))
         self._estimation_ns += time.perf_counter_ns() - begin
 
     def _describe(self, value: Any) -> Any:
@@ -208,13 +209,10 @@ class channel_estimator(KaqGeneralBlock):
         except Exception as error:  # whatever a tag may hold
             self._rejected_tags += 1
             self.warn_once(f"tag {error}", f"the value of a tag `frame` was ignored: {error}; a dict expected")
-        for name, number in (
-            ("noise_var", self.noise_var()),
-            ("snr", self.snr_db()),
-            ("delay_spread", self.delay_spread()),
-            ("doppler", self.doppler()),
+        for key, number in zip(
+            DESCRIPTION, (self.noise_var(), self.snr_db(), self.delay_spread(), self.doppler()), strict=True
         ):
-            entries = pmt.dict_add(entries, pmt.intern(name), pmt.from_double(number))
+            entries = pmt.dict_add(entries, key, pmt.from_double(number))
         return entries
 
     # The method
@@ -280,7 +278,7 @@ class channel_estimator(KaqGeneralBlock):
 
     def noise_var(self) -> float:
         """Noise variance of the last frame's received carriers, mean over the antennas; NaN before the first."""
-        return float(np.mean(self._last.noise_var)) if self._last else float("nan")
+        return float(self._last.noise_var.sum()) / self._num_rx if self._last else float("nan")
 
     def delay_spread(self) -> float:
         """RMS delay spread of the last frame, in samples; NaN before the first."""
