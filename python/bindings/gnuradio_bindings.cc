@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// gr_kaq._gnuradio: what blocks in Python would do slowly. PMT vectors and the buffers of ports as NumPy arrays,
-// without a copy, and PMT dicts in one call. Needs the distribution's pybind11, whose GNU Radio bindings know pmt_t.
+// gr_kaq._gnuradio: what blocks in Python would do slowly, or cannot do. PMT vectors and the buffers of ports as NumPy
+// arrays, without a copy, PMT dicts in one call; threads and message ports without their price in memory. Needs the
+// distribution's pybind11, whose GNU Radio bindings know pmt_t.
 
+#include <gnuradio/hier_block2.h>
 #include <pmt/pmt.h>
 #include <pybind11/complex.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <complex>
+#include <memory>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace py = pybind11;
@@ -93,11 +97,27 @@ bool keep_thread_state() {
     return true;
 }
 
+// A hierarchical block keeps what it connects, and with a message port of its own, itself: neither it nor the buffers of
+// what it holds would ever be freed. So the connection gets a pointer to the block that does not own it.
+void connect_own_message_port(const gr::basic_block_sptr &block, const std::string &port,
+                              const gr::basic_block_sptr &part, const std::string &port_of_part, bool is_input) {
+    auto *hierarchical = dynamic_cast<gr::hier_block2 *>(block.get());
+    if (!hierarchical || !part)
+        throw std::invalid_argument("a hierarchical block and a part of it expected");
+    const gr::basic_block_sptr borrowed(std::shared_ptr<void>(), block.get());
+    const pmt::pmt_t own = pmt::intern(port), other = pmt::intern(port_of_part);
+    if (is_input)
+        hierarchical->msg_connect(borrowed, own, part, other);
+    else
+        hierarchical->msg_connect(part, other, borrowed, own);
+}
+
 } // namespace
 
 PYBIND11_MODULE(_gnuradio, module) {
     module.doc() = "PMT vectors and port buffers as NumPy arrays, and PMT dicts.";
     py::module_::import("pmt"); // registers pmt_t
+    py::module_::import("gnuradio.gr"); // and the blocks
     module.def("tuple_to_integers", &tuple_to_integers,
                "Integers of a PMT tuple of up to `limit`; None if it is none.");
     module.def("keep_thread_state", &keep_thread_state,
@@ -106,6 +126,9 @@ PYBIND11_MODULE(_gnuradio, module) {
         "drop_thread_state", [] { PyGILState_Release(PyGILState_LOCKED); },
         "Undo one `keep_thread_state` of this thread that returned True.");
     module.def("port_arrays", &port_arrays, "The items of ports as arrays over GNU Radio's buffers.");
+    module.def("connect_own_message_port", &connect_own_message_port,
+               "Connect a message port of a hierarchical block with one of a part of it; they can be freed afterwards.",
+               py::arg("block"), py::arg("port"), py::arg("part"), py::arg("port_of_part"), py::arg("is_input"));
     module.def("dict_entries", &dict_entries, "Entries of a PMT dict, at most `limit`, by the name of their symbol.");
     module.def("numpy_to_c32vector", &numpy_to_c32vector, "A c32vector of all elements of an array, in C order.");
     module.def("c32vector_to_numpy", &c32vector_to_numpy,

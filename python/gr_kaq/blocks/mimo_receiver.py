@@ -8,6 +8,7 @@ from typing import Any
 
 from gnuradio import fft, gr
 
+from .. import _gnuradio
 from ..frame import FrameFormat
 from .base import MAX_ANTENNAS, check_integer
 from .channel_estimator import channel_estimator
@@ -99,10 +100,14 @@ class mimo_receiver(gr.hier_block2):
         self.message_port_register_hier_in("model")
         self.message_port_register_hier_out("pdus")
         self.message_port_register_hier_out("stats")
-        self.msg_connect(self, "model", self.detector, "model")
-        self.msg_connect(self.decoder, "pdus", self, "pdus")
+        self._connect_own_port("model", self.detector, is_input=True)
+        self._connect_own_port("pdus", self.decoder)
         for part in (self.synchronizer, self.estimator, self.detector, self.decoder):
-            self.msg_connect(part, "stats", self, "stats")
+            self._connect_own_port("stats", part)
+
+    def _connect_own_port(self, port: str, part: Any, is_input: bool = False) -> None:
+        """Connect a message port with the one of the same name of a part."""
+        _gnuradio.connect_own_message_port(self.to_basic_block(), port, part.to_basic_block(), port, is_input=is_input)
 
     def set_model(self, model: str | Path) -> None:
         """Replace the detector, also while the flowgraph runs, see `gr_kaq.detector.set_model`."""
