@@ -97,8 +97,8 @@ bool keep_thread_state() {
     return true;
 }
 
-// A hierarchical block keeps what it connects, and with a message port of its own, itself: neither it nor the buffers of
-// what it holds would ever be freed. So the connection gets a pointer to the block that does not own it.
+// A hierarchical block keeps what it connects, and with a message port of its own, itself: neither it nor the buffers
+// of what it holds would ever be freed. So the connection gets a pointer to the block that does not own it.
 void connect_own_message_port(const gr::basic_block_sptr &block, const std::string &port,
                               const gr::basic_block_sptr &part, const std::string &port_of_part, bool is_input) {
     auto *hierarchical = dynamic_cast<gr::hier_block2 *>(block.get());
@@ -116,7 +116,7 @@ void connect_own_message_port(const gr::basic_block_sptr &block, const std::stri
 
 PYBIND11_MODULE(_gnuradio, module) {
     module.doc() = "PMT vectors and port buffers as NumPy arrays, and PMT dicts.";
-    py::module_::import("pmt"); // registers pmt_t
+    py::module_::import("pmt");         // registers pmt_t
     py::module_::import("gnuradio.gr"); // and the blocks
     module.def("tuple_to_integers", &tuple_to_integers,
                "Integers of a PMT tuple of up to `limit`; None if it is none.");
