@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from gnuradio import blocks, gr
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import gr_kaq
@@ -102,13 +101,11 @@ def measure(
     num_items = min(max_items, FEWEST_ITEMS)
     while True:
         flowgraph = LinkComparison(link, snr_db, detectors, num_items)
-        # a block has one thread; the detectors that run in NumPy would otherwise fight over those of BLAS
-        with threadpool_limits(1, "blas"):
-            flowgraph.start()
-            while min(meter.bits() for meter in flowgraph.meters) < num_items * bits_per_item:
-                time.sleep(0.02)
-                progress(min(meter.bit_errors() for meter in flowgraph.meters) / target_errors)
-            flowgraph.wait()
+        flowgraph.start()
+        while min(meter.bits() for meter in flowgraph.meters) < num_items * bits_per_item:
+            time.sleep(0.02)
+            progress(min(meter.bit_errors() for meter in flowgraph.meters) / target_errors)
+        flowgraph.wait()
         errors = min(meter.bit_errors() for meter in flowgraph.meters)
         if errors >= target_errors or num_items == max_items:
             break

@@ -6,6 +6,7 @@ import weakref
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from gr_kaq.blocks.base import KaqGeneralBlock, ports
 from tests.blocks.flowgraphs import Flowgraph, run
@@ -89,6 +90,35 @@ def test_a_thread_keeps_its_state_between_calls_and_no_longer():
         assert len(block.kept) == times
         assert block.kept[-1]() is None
     assert block.internal_errors() == 0
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+class SeesBlas(DropThree):
+    """Notes how many threads BLAS has."""
+
+    seen = frozenset()
+
+    def process(self, input_items, output_items):
+        self.seen |= blas_threads()
+        return super().process(input_items, output_items)
+
+
+@pytest.mark.skipif(not threadpool_info(), reason="no BLAS that has threads")
+def test_blas_has_one_thread_while_any_block_runs():
+    with threadpool_limits(2, "blas"):
+        block, other = SeesBlas(), DropThree()
+        other.start()
+        run(block, np.ones((IN, 4, 2)))
+        assert block.seen == {1}
+        assert blas_threads() == {1}
+        other.stop()
+        assert blas_threads() == {2}
+        run(block, np.ones((IN, 4, 2)))
+        assert block.seen == {1}
+        assert blas_threads() == {2}
 
 
 def test_start_and_stop_of_a_caller_leave_its_own_thread_alone():

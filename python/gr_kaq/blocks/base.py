@@ -15,6 +15,7 @@ from gnuradio import gr
 from numpy.typing import NDArray
 
 from .. import _gnuradio
+from . import blas_threads
 
 __all__ = [
     "MAX_ANTENNAS",
@@ -188,6 +189,7 @@ class _Common:
     def start(self) -> bool:
         """Called when the flowgraph starts, in the block's thread."""
         _connected[id(self)] = self
+        blas_threads.begin(self)
         if self._kept_thread != threading.get_ident() and _gnuradio.keep_thread_state():
             self._kept_thread = threading.get_ident()
         return True
@@ -201,6 +203,7 @@ class _Common:
                 self.failed(error)
         if _connected.pop(id(self), None) is not None:
             _stopped.append(self)
+        blas_threads.end(self)
         if self._kept_thread == threading.get_ident():
             self._kept_thread = None
             _gnuradio.drop_thread_state()
