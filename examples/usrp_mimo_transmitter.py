@@ -3,6 +3,7 @@
 """Send a file over and over with USRPs: one with several channels, or several that share 10 MHz and PPS.
 
     usrp_mimo_transmitter.py --args addr=192.168.10.2 --freq 2.45e9 --rate 2e6 --gain 20 --antennas 2 FILE
+    usrp_mimo_transmitter.py --args addr0=192.168.10.2,addr1=192.168.20.2 --reference external --continuous ... FILE
 
 usrp_mimo_transmitter.grc is the same flowgraph for GNU Radio Companion; docs/hardware.md says how to set the radios up.
 """
@@ -32,6 +33,11 @@ def parse_options() -> argparse.Namespace:
     add("--gain", type=float, metavar="DB", help="of every antenna (default: the device's)")
     add("--connector", metavar="NAME", help="antenna connector such as TX/RX (default: the device's)")
     add("--reference", choices=REFERENCES, default="internal", help="of clock and time (default: %(default)s)")
+    add(
+        "--continuous",
+        action="store_true",
+        help="send zeros between the frames, which keeps several devices aligned (default: nothing)",
+    )
     return parser.parse_args()
 
 
@@ -39,7 +45,8 @@ def main() -> int:
     """Run the flowgraph; the exit status."""
     options = parse_options()
     try:
-        flowgraph = transmitter_script.transmitter_flowgraph(options, amplitude=options.amplitude, idle="wait")
+        idle = "zeros" if options.continuous else "wait"
+        flowgraph = transmitter_script.transmitter_flowgraph(options, amplitude=options.amplitude, idle=idle)
         radio = usrp_sink(
             options.args,
             options.num_tx,
@@ -48,6 +55,7 @@ def main() -> int:
             gain=options.gain,
             connector=options.connector,
             reference=options.reference,
+            bursts=not options.continuous,
         )
         for stream in range(options.num_tx):
             flowgraph.connect((flowgraph.transmitter, stream), (radio, stream))

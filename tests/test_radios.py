@@ -266,6 +266,8 @@ def test_a_missing_usrp_is_said_in_one_line():
     assert str(raised.value) == expected
     with pytest.raises(RadioError, match="no USRP found"):
         radios.usrp_sink("serial=none", 2, 2.4e9, 2e6)
+    with pytest.raises(RadioError, match="no USRP found"):
+        radios.usrp_sink("serial=none", 2, 2.4e9, 2e6, bursts=False)
 
 
 def test_a_missing_soapy_device_is_said_in_one_line():

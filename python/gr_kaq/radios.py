@@ -154,13 +154,18 @@ def usrp_sink(
     gain: float | None = None,
     connector: str | None = None,
     reference: str = "internal",
+    bursts: bool = True,
 ) -> Any:
-    """Transmit bursts, marked with `packet_len` on every port, with one or several USRPs; see `usrp_source`.
+    """Transmit with one or several USRPs; see `usrp_source`.
 
-    A burst starts at the same time on the channels of one device. On several devices it does so only with a `tx_time`
-    tag.
+    Args:
+        bursts: send bursts, marked with `packet_len` on every port, and nothing in between. A burst starts at the same
+            time on the channels of one device only. False: samples follow one another for good, whatever their tags
+            say, and start at one time on all channels of all devices.
+
+    The others, and the errors, are those of `usrp_source`.
     """
-    return _usrp("usrp_sink", args, num_tx, frequency, sample_rate, gain, connector, reference)
+    return _usrp("usrp_sink", args, num_tx, frequency, sample_rate, gain, connector, reference, bursts)
 
 
 def _usrp(
@@ -172,11 +177,12 @@ def _usrp(
     gain: float | None,
     connector: str | None,
     reference: str,
+    bursts: bool = False,
 ) -> Any:
     uhd = _import("uhd", "USRP")
     stream = uhd.stream_args(cpu_format="fc32", otw_format="sc16", channels=list(range(channels)))
     try:
-        device = uhd.usrp_source(args, stream) if kind == "usrp_source" else uhd.usrp_sink(args, stream, "packet_len")
+        device = getattr(uhd, kind)(args, stream, *(["packet_len"] if bursts else []))
         boards = range(device.get_num_mboards())
         if reference != "internal":
             for board in boards:
@@ -206,7 +212,7 @@ def _usrp(
         if "No devices found" in str(error):
             raise RadioError(f"no USRP found with args {args!r}; connect one, or {MANUAL}") from None
         raise RadioError(f"USRP with args {args!r}: {_line(error)}; {MANUAL}") from None
-    return _hierarchical(kind, device, channels, sample_rate, frequency)
+    return _hierarchical(kind, device, channels, sample_rate, frequency, with_tags=bursts)
 
 
 def _wait_for_lock(device: Any, board: int, reference: str) -> None:
@@ -414,8 +420,15 @@ def _empty_source(name: str, num_rx: int, sample_rate: float | None, frequency: 
     return hierarchical
 
 
-def _hierarchical(kind: str, device: Any, channels: int, sample_rate: float | None, frequency: float | None) -> Any:
-    """A device as a block of this kind, a source or a sink."""
+def _hierarchical(
+    kind: str,
+    device: Any,
+    channels: int,
+    sample_rate: float | None,
+    frequency: float | None,
+    with_tags: bool = True,
+) -> Any:
+    """A device as a block of this kind, a source, or a sink that gets tags or not."""
     if kind.endswith("_source"):
         hierarchical = _empty_source(kind, channels, sample_rate, frequency)
         for channel in range(channels):
@@ -425,7 +438,9 @@ def _hierarchical(kind: str, device: Any, channels: int, sample_rate: float | No
     signature = gr.io_signature(channels, channels, gr.sizeof_gr_complex)
     hierarchical = gr.hier_block2(kind, signature, gr.io_signature(0, 0, 0))
     for channel in range(channels):
-        hierarchical.connect((hierarchical, channel), (device, channel))
+        # without `packet_len`, UHD would follow tx_sob and tx_eob
+        gates = [] if with_tags else [_import("blocks", kind).tag_gate(gr.sizeof_gr_complex, False)]
+        hierarchical.connect((hierarchical, channel), *gates, (device, channel))
     return hierarchical
 
 

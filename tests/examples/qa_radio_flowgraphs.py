@@ -145,6 +145,7 @@ TUNED = ["--freq", "2.45e9", "--rate", "2e6"]
         (["usrp_mimo_receiver.py", *TUNED], "no USRP found with args ''; connect one"),
         (["usrp_mimo_receiver.py", "--args", "type=b200", *TUNED], "no USRP found with args 'type=b200'"),
         (["usrp_mimo_transmitter.py", __file__, *TUNED], "no USRP found with args ''; connect one"),
+        (["usrp_mimo_transmitter.py", __file__, "--continuous", *TUNED], "no USRP found with args ''; connect one"),
         (["soapy_mimo_receiver.py", "--args", "driver=plutosdr", *TUNED], "SoapySDR device"),
         (["usrp_mimo_receiver.py", "--freq", "2.45e9"], "--rate is missing"),
         (["soapy_mimo_receiver.py", "--rate", "2e6"], "--freq is missing"),
