@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The receiver's speed: a line for each combination, and clear errors."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "benchmarks.receiver_speed", "--num-tx", "1", "--runs", "1", "--seconds", "0.1"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_every_combination_gets_a_line():
+    done = run("--detectors", "lmmse", "--estimators", "ls", "lmmse", "--cores", "any", "0000")
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^lmmse +(\S+) +cores (\S+) +([\d.]+) \[", done.stdout, re.MULTILINE)
+    assert [row[:2] for row in rows] == [("ls", "any"), ("ls", "0000"), ("lmmse", "any"), ("lmmse", "0000")]
+    assert all(float(row[2]) > 0 for row in rows)
+    assert "blocks lost" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--cores", "01"], "'01'; any, or 4 digits expected"),
+        (["--runs", "0"], "--runs has to be at least 1"),
+        (["--estimators", "no-such"], "no-such"),
+        (["--fft-size", "100"], "100"),
+    ],
+)
+def test_errors_name_what_was_wrong(arguments, text):
+    done = run(*arguments)
+    assert done.returncode == 2 and text in done.stderr and "Traceback" not in done.stderr
