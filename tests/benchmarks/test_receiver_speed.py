@@ -19,7 +19,6 @@ def test_every_combination_gets_a_line():
     rows = re.findall(r"^lmmse +(\S+) +cores (\S+) +([\d.]+) \[", done.stdout, re.MULTILINE)
     assert [row[:2] for row in rows] == [("ls", "any"), ("ls", "0000"), ("lmmse", "any"), ("lmmse", "0000")]
     assert all(float(row[2]) > 0 for row in rows)
-    assert "blocks lost" not in done.stdout
 
 
 @pytest.mark.parametrize(
