@@ -64,10 +64,10 @@ class Network:
     base: str = "lmmse"
     unit: str = "noise"
     patch: tuple[int, int] = (4, 14)
-    width: int = 32
+    width: int = 48
     heads: int = 1
     layers: int = 1
-    hidden: int = 64
+    hidden: int = 96
 
 
 @dataclass(frozen=True)
