@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Samples per second and antenna that the receiver keeps up with, and the block that sets the limit.
 
-    python -m benchmarks.receiver_speed --num-tx 4 --estimators lmmse estimator --cores any 0001 1011
+    python -m benchmarks.receiver_speed --num-tx 4 --estimators lmmse estimator
 
-The samples of some hundred frames over a static channel, one frame behind the other with a short gap, wait in memory
+The samples of some hundred frames, each over a static channel with some multipath, one frame behind the other with a short gap, wait in memory
 and run through `gr_kaq.mimo_receiver` again and again. All combinations run in turns, so that what else the machine
 does falls on all of them. The share of a block is the time that its `work` took (GNU Radio's performance counters) over
 the time that passed: the greatest sets the limit. The blocks in Python also wait for each other there, because one at a
@@ -35,18 +35,21 @@ from gr_kaq.payload import PayloadCoder, max_payload
 from gr_kaq.signal_model import from_db
 
 GAP = 256
+TAPS = np.sqrt(np.array([0.9, 0.1], np.float32))  # an RMS delay spread of 0.3 samples
 BLOCKS = ("synchronizer", "estimator", "detector", "decoder")
 
 
 def received_samples(frame: FrameFormat, num_rx: int, num_frames: int, snr_db: float, seed: int) -> NDArray:
-    """Samples (num_rx, n) of so many frames, each with a flat channel of its own."""
+    """Samples (num_rx, n) of so many frames, each with a channel of its own, of two taps."""
     rng = np.random.default_rng(seed)
     coder = PayloadCoder(frame)
     pieces = []
     for _ in range(num_frames):
         sent = frame.modulate(frame.map_bits(coder.encode(rng.bytes(max_payload(frame)))))
-        h = complex_normal(rng, (num_rx, frame.num_tx))
-        pieces += [np.zeros((num_rx, GAP), np.complex64), h @ sent]
+        first, second = TAPS[:, None, None] * complex_normal(rng, (2, num_rx, frame.num_tx))
+        received = first @ sent
+        received[:, 1:] += second @ sent[:, :-1]
+        pieces += [np.zeros((num_rx, GAP), np.complex64), received]
     received = np.concatenate(pieces, axis=-1)
     noise = complex_normal(rng, received.shape) * np.float32(np.sqrt(frame.num_tx / from_db(snr_db)))
     return (received + noise).astype(np.complex64)
@@ -80,14 +83,6 @@ def main() -> int:
     parser.add_argument("--detectors", nargs="+", default=["search10-16qam"], help="names or paths")
     parser.add_argument("--estimators", nargs="+", default=["ls", "lmmse"], help="methods of channel_estimator")
     parser.add_argument("--snr-db", type=float, default=25.0)
-    parser.add_argument(
-        "--cores",
-        nargs="+",
-        default=["any"],
-        type=cores,
-        metavar="CORES",
-        help=f"a digit each for {', '.join(BLOCKS)}; or any",
-    )
     parser.add_argument("--seconds", type=float, default=3.0, help="that each run takes, about")
     parser.add_argument("--runs", type=int, default=5, help="of each combination")
     parser.add_argument("--seed", type=int, default=1)
@@ -95,7 +90,7 @@ def main() -> int:
     if options.runs < 1:
         parser.error("--runs has to be at least 1")
     num_rx = options.num_rx or options.num_tx
-    combinations = list(itertools.product(options.detectors, options.estimators, options.cores))
+    combinations = list(itertools.product(options.detectors, options.estimators))
     runs: dict[Any, list[Run]] = {combination: [] for combination in combinations}
     try:
         frame = FrameFormat(options.num_tx, options.fft_size)
@@ -112,13 +107,6 @@ def main() -> int:
     return 0
 
 
-def cores(text: str) -> str:
-    """Checked argument of `--cores`."""
-    if text != "any" and not (len(text) == len(BLOCKS) and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r}; any, or {len(BLOCKS)} digits expected: of {', '.join(BLOCKS)}")
-    return text
-
-
 @dataclass(frozen=True)
 class Run:
     """What came of a run: samples per second, CPU seconds per frame, counts of frames, share of time of each block."""
@@ -131,7 +119,7 @@ class Run:
     shares: dict[str, float]
 
 
-def measure(samples: NDArray, frame: FrameFormat, detector: str, estimator: str, cores: str, seconds: float) -> Run:
+def measure(samples: NDArray, frame: FrameFormat, detector: str, estimator: str, seconds: float) -> Run:
     """Run for about so many seconds."""
     repeats, elapsed = 1, 0.0
     while elapsed < seconds / 2:
@@ -140,8 +128,6 @@ def measure(samples: NDArray, frame: FrameFormat, detector: str, estimator: str,
             len(samples), frame.num_tx, frame.fft_size, detector=detector, estimator=estimator
         )
         flowgraph = Flowgraph(samples, repeats, receiver)
-        for name, core in zip(BLOCKS, "" if cores == "any" else cores, strict=False):
-            getattr(receiver, name).set_processor_affinity([int(core)])
         began, cpu_began = time.perf_counter(), time.process_time()
         flowgraph.run()
         elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu_began
@@ -156,12 +142,12 @@ def measure(samples: NDArray, frame: FrameFormat, detector: str, estimator: str,
     )
 
 
-def show(detector: str, estimator: str, cores: str, runs: list[Run]) -> None:
+def show(detector: str, estimator: str, runs: list[Run]) -> None:
     """A line, and what went wrong."""
     rates = [run.rate / 1e6 for run in runs]
     shares = {name: np.median([run.shares[name] for run in runs]) for name in BLOCKS}
     print(
-        f"{detector:<16} {estimator:<16} cores {cores:<5} {np.median(rates):.2f} [{min(rates):.2f}, {max(rates):.2f}]"
+        f"{detector:<16} {estimator:<16} {np.median(rates):.2f} [{min(rates):.2f}, {max(rates):.2f}]"
         f"   {1e6 * np.median([run.cpu for run in runs]):.0f} us of CPU time per frame; busy: "
         + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
         + f"; limit: {max(shares, key=shares.__getitem__)}"

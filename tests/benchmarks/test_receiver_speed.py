@@ -14,17 +14,16 @@ def run(*arguments):
 
 
 def test_every_combination_gets_a_line():
-    done = run("--detectors", "lmmse", "--estimators", "ls", "lmmse", "--cores", "any", "0000")
+    done = run("--detectors", "lmmse", "--estimators", "ls", "lmmse")
     assert done.returncode == 0, done.stderr
-    rows = re.findall(r"^lmmse +(\S+) +cores (\S+) +([\d.]+) \[", done.stdout, re.MULTILINE)
-    assert [row[:2] for row in rows] == [("ls", "any"), ("ls", "0000"), ("lmmse", "any"), ("lmmse", "0000")]
-    assert all(float(row[2]) > 0 for row in rows)
+    rows = re.findall(r"^lmmse +(\S+) +([\d.]+) \[", done.stdout, re.MULTILINE)
+    assert [name for name, _ in rows] == ["ls", "lmmse"]
+    assert all(float(rate) > 0 for _, rate in rows)
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--cores", "01"], "'01'; any, or 4 digits expected"),
         (["--runs", "0"], "--runs has to be at least 1"),
         (["--estimators", "no-such"], "no-such"),
         (["--fft-size", "100"], "100"),
