@@ -3,11 +3,11 @@
 
     python -m benchmarks.receiver_speed --num-tx 4 --estimators lmmse estimator
 
-The samples of some hundred frames, each over a static channel with some multipath, one frame behind the other with a short gap, wait in memory
-and run through `gr_kaq.mimo_receiver` again and again. All combinations run in turns, so that what else the machine
-does falls on all of them. The share of a block is the time that its `work` took (GNU Radio's performance counters) over
-the time that passed: the greatest sets the limit. The blocks in Python also wait for each other there, because one at a
-time runs outside of C++. CPU time counts all threads.
+The samples of some hundred frames, each over a static channel with some multipath, one frame behind the other with a
+short gap, wait in memory and run through `gr_kaq.mimo_receiver` again and again. All combinations run in turns, so that
+what else the machine does falls on all of them. The share of a block is the time that its `work` took (GNU Radio's
+performance counters) over the time that passed: the greatest sets the limit. The blocks in Python also wait for each
+other there, because one at a time runs outside of C++. CPU time counts all threads.
 """
 
 from __future__ import annotations

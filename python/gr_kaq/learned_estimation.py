@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from . import native
 from .channel_estimation import LinearInterpolator, Observation, WienerInterpolator
 from .frame import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
-from .signal_model import from_db
 
 __all__ = [
     "WINDOW",
@@ -156,7 +155,7 @@ class LearnedInterpolator:
         wiener = self._wiener(observation)
         given = network_input(self._format, observation, self._linear.at_training_symbols(observation), wiener)
         lowest, highest = self.estimator.range
-        if not np.all((lowest <= given.statistics) & (given.statistics <= highest)):
+        if not ((lowest <= given.statistics) & (given.statistics <= highest)).all():
             self.outside += 1
             return wiener
         refined = self.estimator.refine(given.ls, given.lmmse, given.statistics)
@@ -205,7 +204,7 @@ def network_input(
             num_tx).
         wiener: interpolated by Wiener filters, (14, num_active, num_rx, num_tx).
     """
-    snr = from_db(observation.snr_db) / format.num_tx
+    snr = 10 ** (observation.snr_db / 10) / format.num_tx
     # equal noise on all antennas, and mean power 1
     scale = (1 / np.sqrt(np.maximum(observation.noise_var, 1e-30) * snr)).astype(np.float32)
     statistics = np.array([snr, observation.delay_spread / format.fft_size, observation.doppler], np.float32)

@@ -121,11 +121,12 @@ class _Graph:
         x = add("Concat", self._reshape(x, -1, patches, shape.width), self._tokens(clipped), axis=1)
         layers: Any = network.layers
         for layer in layers:
-            attended = self._attend(layer, self._normalised(layer["normalise"], x))
+            attended = self._attend(layer, self._normalised(layer["normalise"], x), layer is layers[-1])
+            if layer is layers[-1]:  # nobody reads the tokens of statistics any more
+                x = self._slice(x, 1, 0, patches)
             x = add("Add", x, self._product(layer["combine"], attended))
             hidden = self._product(layer["expand"], self._normalised(layer["normalise_again"], x))
             x = add("Add", x, self._product(layer["contract"], add("Relu", hidden)))
-        x = self._slice(x, 1, 0, network.rows * network.columns)
         out = self._product(network.output, x, lambda x, zero: self._neighbours(x, shape.width, zero))
         out = self._grid(out)
         if shape.unit == "noise":
@@ -202,16 +203,19 @@ class _Graph:
         assert isinstance(module, torch.nn.LayerNorm)
         return self._add("LayerNormalization", x, module.weight, module.bias, axis=-1, epsilon=module.eps)
 
-    def _attend(self, layer: Any, x: str) -> str:
-        """Attention, (N, tokens, width)."""
+    def _attend(self, layer: Any, x: str, of_patches: bool) -> str:
+        """Attention, (N, tokens, width), or of the patches only, which are the first tokens."""
         add, shape = self._add, self._network.shape
         projected = self._product(layer["project"], x)
         names = [f"{part}{len(self.nodes)}" for part in ("query", "key", "value")]
         add("Split", projected, self._integers(*[shape.width] * 3), axis=2, outputs=names)
         query, key, value = names
+        if of_patches:
+            query = self._slice(query, 1, 0, self._network.rows * self._network.columns)
         if shape.heads > 1:
             query, key, value = (
-                add("Transpose", self._reshape(part, 0, 0, shape.heads, -1), perm=[0, 2, 1, 3]) for part in names
+                add("Transpose", self._reshape(part, 0, 0, shape.heads, -1), perm=[0, 2, 1, 3])
+                for part in (query, key, value)
             )
         last = [0, 2, 1] if shape.heads == 1 else [0, 1, 3, 2]
         scores = add("MatMul", add("Mul", query, (shape.heads / shape.width) ** 0.5), add("Transpose", key, perm=last))
