@@ -2,30 +2,19 @@
 // The carriers of a frame over NumPy arrays. gr_kaq.channel_estimation is its only user; what is checked here is what
 // would otherwise touch memory out of bounds. The GIL is kept: a call takes less than to hand it over twice.
 
+#include "arrays.h"
 #include "frame_bindings.h"
 
-#include <pybind11/complex.h>
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <stdexcept>
 #include <vector>
 
 #include "frame_carriers.h"
 
 namespace py = pybind11;
-using Complex = std::complex<float>;
 
 namespace {
-
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-void require(bool condition, const char *what) {
-    if (!condition)
-        throw std::invalid_argument(what);
-}
 
 kaq::CarrierMap make_map(int num_symbols, int num_active, const std::vector<int> &symbols,
                          const std::vector<int> &pilots, const std::vector<int> &data, const Array<Complex> &values) {

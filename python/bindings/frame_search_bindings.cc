@@ -2,28 +2,18 @@
 // The search for frames over NumPy arrays. gr_kaq.synchronization is its only user; what is checked here is what would
 // otherwise touch memory out of bounds.
 
+#include "arrays.h"
 #include "frame_bindings.h"
 
-#include <pybind11/numpy.h>
-
 #include <mutex>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "frame_search.h"
 
 namespace py = pybind11;
-using Complex = std::complex<float>;
 
 namespace {
-
-using Array = py::array_t<Complex, py::array::c_style>;
-
-void require(bool condition, const char *what) {
-    if (!condition)
-        throw std::invalid_argument(what);
-}
 
 struct FrameSearch {
     kaq::FrameSearch search;
@@ -33,7 +23,7 @@ struct FrameSearch {
         : search(layout, num_rx, num_tx, known) {}
 };
 
-std::unique_ptr<FrameSearch> make_search(int num_rx, const Array &known, int fft_size, int cp_length,
+std::unique_ptr<FrameSearch> make_search(int num_rx, const Array<Complex> &known, int fft_size, int cp_length,
                                          int timing_advance, int num_symbols, int period, int num_periods) {
     const kaq::FrameLayout layout{fft_size, cp_length, timing_advance, num_symbols, period, num_periods};
     for (const int length : {fft_size, cp_length, timing_advance})
@@ -61,7 +51,7 @@ py::array_t<bool> flags(const std::vector<std::uint8_t> &values) {
 }
 
 // (frames, invalid samples); a frame is the fields of synchronization.FoundFrame in their order.
-py::tuple push(FrameSearch &self, const Array &samples) {
+py::tuple push(FrameSearch &self, const Array<Complex> &samples) {
     kaq::FrameSearch &search = self.search;
     require(samples.ndim() == 2 && samples.shape(0) == search.num_rx(), "samples of shape (num_rx, n) expected");
     std::vector<const Complex *> antennas;
@@ -83,7 +73,7 @@ py::tuple push(FrameSearch &self, const Array &samples) {
     return py::make_tuple(frames, invalid);
 }
 
-double carrier_offset(const Array &preamble, int period) {
+double carrier_offset(const Array<Complex> &preamble, int period) {
     require(preamble.ndim() == 2 && period > 0 && preamble.shape(1) > 5 * period && preamble.shape(1) < 1 << 30,
             "a preamble of shape (num_rx, more than five periods) expected");
     const auto count = static_cast<std::size_t>(preamble.shape(1));

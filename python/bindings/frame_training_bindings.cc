@@ -2,14 +2,12 @@
 // The training symbols of a frame over NumPy arrays. gr_kaq.channel_observation is its only user; what is checked here
 // is what would otherwise touch memory out of bounds. The GIL is kept: a call takes less than to hand it over twice.
 
+#include "arrays.h"
 #include "frame_bindings.h"
 
-#include <pybind11/complex.h>
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <stdexcept>
 #include <vector>
 
 #include "frame_training.h"
@@ -17,14 +15,6 @@
 namespace py = pybind11;
 
 namespace {
-
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-void require(bool condition, const char *what) {
-    if (!condition)
-        throw std::invalid_argument(what);
-}
 
 template <typename T>
 std::vector<T> copy(const Array<T> &array) {

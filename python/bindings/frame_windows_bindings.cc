@@ -2,27 +2,14 @@
 // The windows of a frame over NumPy arrays. gr_kaq.learned_estimation is their only user; what is checked here is what
 // would otherwise touch memory out of bounds. The GIL is kept: a call takes less than to hand it over twice.
 
+#include "arrays.h"
 #include "frame_bindings.h"
-
-#include <pybind11/complex.h>
-#include <pybind11/numpy.h>
-
-#include <stdexcept>
 
 #include "frame_windows.h"
 
 namespace py = pybind11;
-using Complex = std::complex<float>;
 
 namespace {
-
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-void require(bool condition, const char *what) {
-    if (!condition)
-        throw std::invalid_argument(what);
-}
 
 Array<float> cut_windows(const Array<Complex> &channel, const Array<float> &scale, py::ssize_t width) {
     require(channel.ndim() == 4 && channel.size() > 0 && channel.size() < 1 << 28 && width > 0 &&

@@ -2,7 +2,6 @@
 // gr_kaq._kernel: the integer kernel over NumPy arrays. native.py is its only user; arrays arrive there checked, and
 // what this file checks again is what would otherwise touch memory out of bounds.
 
-#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -13,22 +12,14 @@
 #include <string>
 #include <vector>
 
+#include "arrays.h"
 #include "frame_bindings.h"
 #include "instruction_sets.h"
 #include "plan.h"
 
 namespace py = pybind11;
-using Complex = std::complex<float>;
 
 namespace {
-
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-void require(bool condition, const char *what) {
-    if (!condition)
-        throw std::invalid_argument(what);
-}
 
 kaq::Law make_law(const py::handle &from) {
     const auto values = from.cast<std::vector<double>>();
