@@ -17,7 +17,7 @@ from gr_kaq.channel_estimation import (
     WienerInterpolator,
     observe,
 )
-from gr_kaq.channel_observation import j0
+from gr_kaq.channel_observation import DELAY_SPREADS, DOPPLERS, j0
 from gr_kaq.channels import complex_normal
 from gr_kaq.fading import TappedDelayLine
 from gr_kaq.frame import DATA_SYMBOLS, NUM_SYMBOLS, FrameFormat
@@ -314,6 +314,27 @@ def test_antennas_are_scaled_to_equal_noise():
     error = data.received.transpose(1, 2, 0) - (data.h @ x[..., None])[..., 0]
     each = np.mean(np.abs(error) ** 2, axis=(0, 1)) / data.noise_var
     np.testing.assert_allclose(db(each), 0, atol=2.5)
+
+
+@pytest.mark.parametrize("shift", [-0.4, 0.4])
+def test_the_filter_is_that_of_the_nearest_statistics(shift):
+    """Whoever makes an observation need not know which statistics there are filters for."""
+    format = FrameFormat(2)
+    ((_, grid, guards),) = frames(format, 2, 500, 20, 1)
+    step = 7
+    on_grid = replace(
+        observe(format, grid, guards),
+        delay_spread=float(DELAY_SPREADS[step]) * format.fft_size,
+        doppler=float(DOPPLERS[step]),
+        diffuse=1.0,
+    )
+
+    def beside(steps):
+        return float(steps[step] + shift * abs(steps[step + (1 if shift > 0 else -1)] - steps[step]))
+
+    between = replace(on_grid, delay_spread=beside(DELAY_SPREADS) * format.fft_size, doppler=beside(DOPPLERS))
+    interpolate = WienerInterpolator(format)
+    np.testing.assert_array_equal(interpolate(between), interpolate(on_grid))
 
 
 def test_any_interpolator_can_be_plugged_in():
