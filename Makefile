@@ -4,7 +4,7 @@
 BUILD ?= build
 VENV ?= .venv
 PREFIX ?= /usr/local
-CONFIG ?= training/configs/admm5-16qam.yaml
+CONFIG ?= training/detector/configs/admm5-16qam.yaml
 JOBS ?= $(shell nproc)
 # GNU Radio belongs to the system's interpreter; another python3 on PATH may have none.
 PYTHON := /usr/bin/python3
@@ -90,7 +90,7 @@ test-aarch64: build  ## Build the kernels for 64-bit Arm and run their tests und
 	$(call apt_install,$(AARCH64_PACKAGES))
 	$(call build_kernels,aarch64,-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64-linux-gnu.cmake)
 	ctest --test-dir $(BUILD)/aarch64 --output-on-failure -j $(JOBS)
-	KAQ_REPLAY_AARCH64=$(BUILD)/aarch64/tests/replay $(RUN) -B -m pytest -q -p no:cacheprovider tests/test_replay.py
+	KAQ_REPLAY_AARCH64=$(BUILD)/aarch64/tests/replay $(RUN) -B -m pytest -q -p no:cacheprovider tests/detection/test_replay.py
 
 test-x86-64: build  ## Run the kernels' tests on emulated x86-64 processors without AVX-512, and without AVX2
 	$(call apt_install,qemu-user)
@@ -107,12 +107,12 @@ bench-quick: $(VENV)/.complete build  ## The same with tiny budgets, in seconds:
 	@cmake --build $(BUILD) -j $(JOBS) --target kaq_speed -- --no-print-directory
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m benchmarks.speed --quick --output out/bench-quick
 
-train: $(VENV)/.complete build  ## Train and export a detector: make train CONFIG=training/configs/NAME.yaml
+train: $(VENV)/.complete build  ## Train and export a detector: make train CONFIG=training/detector/configs/NAME.yaml
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training train $(CONFIG) --output out/training
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training export out/training/$(basename $(notdir $(CONFIG)))
 
-compare: $(VENV)/.complete build  ## Train quantization methods side by side: training/comparisons/methods.yaml
-	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training compare training/comparisons/methods.yaml --jobs $(JOBS)
+compare: $(VENV)/.complete build  ## Train quantization methods side by side, as methods.yaml says
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training compare training/detector/comparisons/methods.yaml --jobs $(JOBS)
 
 # Sionna's detectors and its LDPC code are what the report compares with. Its metadata asks for a NumPy that GNU Radio of
 # Debian 12 does not run with, so what it needs is installed by name.
@@ -129,7 +129,7 @@ report-quick: $(VENV)/.complete build  ## The same with tiny budgets, in minutes
 NAME ?= admm5-16qam
 SNR ?= 10 15 20
 onnx: $(VENV)/.complete build  ## Export a detector to ONNX: make onnx NAME=admm5-16qam SNR="10 15 20"
-	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.onnx_export $(NAME) --snr $(SNR) --output out/onnx
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.detector.onnx_export $(NAME) --snr $(SNR) --output out/onnx
 
 .PHONY: train-estimator estimator-report
 train-estimator: $(VENV)/.complete build  ## Train, quantize and export a learned channel estimator: out/estimator/estimator
@@ -139,10 +139,11 @@ train-estimator: $(VENV)/.complete build  ## Train, quantize and export a learne
 estimator-report: $(VENV)/.complete build  ## Measure the estimators that ship: the tables of docs/learned-estimator.md
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.estimator evaluate
 
-lint: $(VENV)/.complete  ## Check formatting, style and types
+lint: $(VENV)/.complete  ## Check formatting, style, types, and the floors of the rooms
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
+	PYTHONPATH=python:. $(VENV)/bin/lint-imports
 	clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.h')
 
 format: $(VENV)/.complete  ## Format the sources

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gr_kaq
-from gr_kaq.model_card import compare_with_lmmse, description, model_card, rate, reference_point
-from gr_kaq.model_file import DetectorModel
+from gr_kaq.detection.model_card import compare_with_lmmse, description, model_card, rate, reference_point
+from gr_kaq.detection.model_file import DetectorModel
 
 DOCS = Path(__file__).parents[1] / "docs"
 MARKERS = re.compile(r"(<!-- table -->\n).*(<!-- end of table -->)", re.DOTALL)

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from gr_kaq.channels import complex_normal
-from gr_kaq.frame import FrameFormat
-from gr_kaq.radio_channel import RadioChannel
-from gr_kaq.signal_model import from_db
-from gr_kaq.synchronization import Synchronizer
+from gr_kaq.channels.flat import complex_normal
+from gr_kaq.channels.radio_channel import RadioChannel
+from gr_kaq.frames.frame_format import FrameFormat
+from gr_kaq.frames.synchronization import Synchronizer
+from gr_kaq.signals.signal_model import from_db
 
 CARRIER_SPACING = 31250.0
 OFFSET_HZ = 5e3 + 20e-6 * 2.4e9

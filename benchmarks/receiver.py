@@ -3,10 +3,10 @@
 
     python -m benchmarks.receiver --num-tx 2 --snr-db 5 10 15 20 25 --estimators ls lmmse learned-int8
 
-Each frame is a burst of its own with a fresh channel (`gr_kaq.radio_channel.RadioChannel`: tapped delay line, Jakes
-Doppler, carrier and clock offset), found by the synchronizer, estimated by each of the estimators, detected by the same
-detector and decoded. 'perfect' has the true start, carrier offset, noise variance, and the channel that each data
-carrier had: what each stream alone, without noise, makes of it. A frame that was not found is a block error.
+Each frame is a burst of its own with a fresh channel (`gr_kaq.channels.radio_channel.RadioChannel`: tapped delay line,
+Jakes Doppler, carrier and clock offset), found by the synchronizer, estimated by each of the estimators, detected by
+the same detector and decoded. 'perfect' has the true start, carrier offset, noise variance, and the channel that each
+data carrier had: what each stream alone, without noise, makes of it. A frame that was not found is a block error.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import gr_kaq
-from gr_kaq.ber import BitErrorRate
-from gr_kaq.channel_estimation import INTERPOLATORS, ChannelEstimator, DataSymbols
-from gr_kaq.constellation import constellation_named
-from gr_kaq.frame import DATA_SYMBOLS, FrameFormat
-from gr_kaq.payload import PayloadCoder, max_payload
-from gr_kaq.radio_channel import RadioChannel
-from gr_kaq.signal_model import snr_from_noise_var
-from gr_kaq.synchronization import Synchronizer
+from gr_kaq.channels.radio_channel import RadioChannel
+from gr_kaq.estimation.estimator import INTERPOLATORS, ChannelEstimator, DataSymbols
+from gr_kaq.frames.frame_format import DATA_SYMBOLS, FrameFormat
+from gr_kaq.frames.payload import PayloadCoder, max_payload
+from gr_kaq.frames.synchronization import Synchronizer
+from gr_kaq.signals.bit_errors import BitErrorRate
+from gr_kaq.signals.constellation import constellation_named
+from gr_kaq.signals.signal_model import snr_from_noise_var
 
 PERFECT = "perfect"
 TARGET = 0.1
@@ -140,7 +140,7 @@ class Link:
 
 
 def _learned(frame: FrameFormat, name: str) -> Any:
-    from gr_kaq.learned_estimation import LearnedInterpolator  # noqa: PLC0415 - ONNX Runtime is optional
+    from gr_kaq.estimation.learned import LearnedInterpolator  # noqa: PLC0415 - ONNX Runtime is optional
 
     return LearnedInterpolator(frame, name)
 

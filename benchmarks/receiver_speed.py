@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import gr_kaq
-from gr_kaq.channels import complex_normal
-from gr_kaq.frame import FrameFormat
-from gr_kaq.payload import PayloadCoder, max_payload
-from gr_kaq.signal_model import from_db
+from gr_kaq.channels.flat import complex_normal
+from gr_kaq.frames.frame_format import FrameFormat
+from gr_kaq.frames.payload import PayloadCoder, max_payload
+from gr_kaq.signals.signal_model import from_db
 
 GAP = 256
 TAPS = np.sqrt(np.array([0.9, 0.1], np.float32))  # an RMS delay spread of 0.3 samples

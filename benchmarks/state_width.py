@@ -13,11 +13,11 @@ import argparse
 import sys
 
 import gr_kaq
-from gr_kaq import integer_reference as reference
-from gr_kaq.ber import BitErrorRate
-from gr_kaq.channels import RayleighChannels
-from gr_kaq.link import Link, detect
-from gr_kaq.quantization import HALF_DISTANCE
+from gr_kaq.channels.flat import RayleighChannels
+from gr_kaq.detection import integer_reference as reference
+from gr_kaq.detection.quantization import HALF_DISTANCE
+from gr_kaq.links.simulated_link import Link, detect
+from gr_kaq.signals.bit_errors import BitErrorRate
 
 FORMATS = ((16, 64), (14, 16), (12, 16), (12, 8), (10, 16), (10, 8), (9, 8), (8, 8))
 """Bits, and the range in half distances."""

@@ -28,10 +28,10 @@ import numpy as np
 from gnuradio import gr
 from numpy.typing import NDArray
 
-from gr_kaq.frame import DATA_SYMBOLS, FFT_SIZES, MAX_STREAMS, NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
+from gr_kaq.frames.frame_format import DATA_SYMBOLS, FFT_SIZES, MAX_STREAMS, NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
+from gr_kaq.frames.synchronization import FoundFrame, Synchronizer, carrier_offset
 from gr_kaq.radios import add_radio_arguments, positive_number, radio_source, recording_sink, run
-from gr_kaq.recording import Recording, open_recording
-from gr_kaq.synchronization import FoundFrame, Synchronizer, carrier_offset
+from gr_kaq.radios.sigmf import Recording, open_recording
 
 PIECE = 1 << 16
 TOLERANCE = 1.0  # samples

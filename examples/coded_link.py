@@ -24,7 +24,7 @@ from gnuradio import analog, blocks, digital, fec, gr
 
 import gr_kaq
 from gr_kaq import BitErrorRate
-from gr_kaq.constellation import Constellation
+from gr_kaq.signals.constellation import Constellation
 from link_comparison import save_figure
 
 CODE = "share/gnuradio/fec/ldpc/n_1800_k_0902_gap_28.alist"

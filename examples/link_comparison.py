@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import gr_kaq
 from gr_kaq import BitErrorRate
-from gr_kaq.constellation import constellation_named
+from gr_kaq.signals.constellation import constellation_named
 
 CONSTELLATION_POINTS = 3000
 FEWEST_ITEMS = 1000  # errors come in clusters of bad channels: so many that a rate is not that of a few channels

@@ -17,7 +17,7 @@ import numpy as np
 from gnuradio import gr
 
 from gr_kaq.radios import add_radio_arguments, positive_number, radio_source, recording_sink, run
-from gr_kaq.recording import open_recording
+from gr_kaq.radios.sigmf import open_recording
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 import yaml
 
-from gr_kaq import model_file
+from gr_kaq.detection import model_file
 
-from . import compare, evaluate, summary
-from . import config as configuration
-from .config import ConfigError
-from .export import detector_model
-from .initial_model import initial_model
-from .train import CHECKPOINT, Run, TrainingInterruptedError, train
+from .detector import compare, evaluate, summary
+from .detector import config as configuration
+from .detector.config import ConfigError
+from .detector.export import detector_model
+from .detector.initial_model import initial_model
+from .detector.train import CHECKPOINT, Run, TrainingInterruptedError, train
 
 EXIT_INTERRUPTED = 130
 
@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Train every method of a comparison at every width and seed, from the same full-precision twins, "
         "and measure all on the same transmissions. What is finished is skipped, what was interrupted goes on.",
     )
-    command.add_argument("comparison", type=Path, help="path of a YAML file, such as training/comparisons/methods.yaml")
+    command.add_argument(
+        "comparison", type=Path, help="path of a YAML file, such as training/detector/comparisons/methods.yaml"
+    )
     command.add_argument(
         "--output",
         type=Path,

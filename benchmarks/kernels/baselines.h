@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "plan.h"
+#include "detection/plan.h"
 
 namespace speed {
 

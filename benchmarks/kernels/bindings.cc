@@ -16,9 +16,9 @@
 #include <vector>
 
 #include "baselines.h"
-#include "instruction_sets.h"
+#include "detection/instruction_sets.h"
 #include "peaks.h"
-#include "plan.h"
+#include "detection/plan.h"
 #include "stages.h"
 
 namespace py = pybind11;

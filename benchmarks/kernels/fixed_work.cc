@@ -27,8 +27,8 @@
 #endif
 
 #include "baselines.h"
-#include "instruction_sets.h"
-#include "plan.h"
+#include "detection/instruction_sets.h"
+#include "detection/plan.h"
 
 namespace {
 

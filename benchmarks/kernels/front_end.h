@@ -3,7 +3,7 @@
 // common. Included by files that are compiled for one instruction set.
 #pragma once
 
-#include "aligned.h"
+#include "support/aligned.h"
 #include "baselines.h"
 #include "complex_lanes.h"
 

@@ -5,7 +5,7 @@
 
 #include <hwy/highway.h>
 
-#include "make_kernel.h"
+#include "detection/make_kernel.h"
 
 namespace kaq {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// LMMSE, unbiased as gr_kaq.linear.lmmse has it. Included by files that are compiled for one instruction set.
+// LMMSE, unbiased as gr_kaq.detection.linear.lmmse has it. Included by files that are compiled for one instruction set.
 #pragma once
 
 #include "front_end.h"

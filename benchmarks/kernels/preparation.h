@@ -2,7 +2,7 @@
 // Copies of Kernel::prepare that stop after a step, one for each instruction set that has one.
 #pragma once
 
-#include "kernel.h"
+#include "detection/kernel.h"
 
 namespace speed {
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// lib/prepare_channels.h step by step, for a network without candidates and steps of streams. Included by files that
+// lib/detection/prepare_channels.h step by step, for a network without candidates and steps of streams. Included by files that
 // are compiled for one instruction set.
 #pragma once
 
-#include "prepare_channels.h"
+#include "detection/prepare_channels.h"
 
 #include "preparation.h"
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "plan.h"
+#include "detection/plan.h"
 
 namespace speed {
 

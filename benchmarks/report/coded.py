@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 
 import gr_kaq
 from gr_kaq import BitErrorRate
-from gr_kaq.channels import ChannelModel, RayleighChannels, RecordedChannels
-from gr_kaq.constellation import constellation_named
-from gr_kaq.detectors import Detector
-from gr_kaq.link import Link, detect
+from gr_kaq.channels.flat import ChannelModel, RayleighChannels, RecordedChannels
+from gr_kaq.detection.detectors import Detector
+from gr_kaq.links.simulated_link import Link, detect
+from gr_kaq.signals.constellation import constellation_named
 
 from .peers import PEERS, PeersUnavailableError, load_peer, sionna_module
 

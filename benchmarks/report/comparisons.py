@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Comparisons of `training.compare`: runs what is missing, and reads the cells in a compact form.
+"""Comparisons of `training.detector.compare`: runs what is missing, and reads the cells in a compact form.
 
 A cell here is {method, bits, seed, ber: {detector: [[snr_db, bit_errors, bits], ...]}, steps, history, seconds}, with
 the detectors "quantized", "full_precision" and "lmmse", and a history of [iteration, squared error, MMD]. All cells of
@@ -43,7 +43,7 @@ def command(settings: Settings, comparison: str, overrides: Sequence[str] = (), 
     """The command that trains and measures a comparison, without the interpreter."""
     output = settings.pick(Path("out/compare"), settings.output.resolve() / "compare") / folder
     changes = [part for override in overrides for part in ("--set", override)]
-    parts = ["-m", "training", "compare", f"training/comparisons/{comparison}.yaml", "--output", str(output)]
+    parts = ["-m", "training", "compare", f"training/detector/comparisons/{comparison}.yaml", "--output", str(output)]
     return [*parts, "--jobs", str(settings.jobs), *changes]
 
 
@@ -52,7 +52,7 @@ def run(settings: Settings, comparison: str, overrides: Sequence[str] = (), fold
 
     Args:
         settings: how many processes; with `quick`, cells lie with the report, as they are of no other use.
-        comparison: name of a file in training/comparisons.
+        comparison: name of a file in training/detector/comparisons.
         overrides: KEY=VALUE of that file.
         folder: within the directory of comparisons.
 

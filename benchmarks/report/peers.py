@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sionna's MIMO detectors behind `gr_kaq.detectors.Detector`, so that they see the same transmissions as ours.
+"""Sionna's MIMO detectors behind `gr_kaq.detection.detectors.Detector`, so that they see the same transmissions.
 
 Sionna (Apache-2.0) is an optional dependency: `pip install --no-deps sionna-no-rt==2.2.0 importlib_resources`, next to
 torch. Without `--no-deps` pip would fetch NumPy 2, with which GNU Radio 3.10 does not load; these parts of Sionna run
@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gr_kaq.constellation import Constellation, constellation_named
-from gr_kaq.detection import Detection, PreparedChannels
-from gr_kaq.detectors import Detector
-from gr_kaq.signal_model import snr_and_noise_var
+from gr_kaq.detection.detectors import Detector
+from gr_kaq.detection.result import Detection, PreparedChannels
+from gr_kaq.signals.constellation import Constellation, constellation_named
+from gr_kaq.signals.signal_model import snr_and_noise_var
 
 __all__ = ["PEERS", "SIONNA_VERSION", "PeersUnavailableError", "load_peer", "sionna_module"]
 

@@ -3,7 +3,7 @@
 
 A job's `channel` is {kind, num_rx, num_tx} and, for kind "kronecker", `correlation`; for kind "recorded", `file`
 (relative to the repository, or the name of a shipped recording) and `num_subcarriers`. Its `csi` are arguments of
-`gr_kaq.link.CsiError`.
+`gr_kaq.links.simulated_link.CsiError`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 import gr_kaq
-from gr_kaq.channels import ChannelModel, RayleighChannels, RecordedChannels
-from gr_kaq.constellation import constellation_named
-from gr_kaq.detectors import Detector
-from gr_kaq.link import CsiError, Link, detect
+from gr_kaq.channels.flat import ChannelModel, RayleighChannels, RecordedChannels
+from gr_kaq.detection.detectors import Detector
+from gr_kaq.links.simulated_link import CsiError, Link, detect
+from gr_kaq.signals.constellation import constellation_named
 
 from .names import LMMSE, PEERS
 from .peers import PeersUnavailableError, load_peer, sionna_module

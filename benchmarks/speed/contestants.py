@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 import gr_kaq
 from benchmarks.report.peers import PEERS, sionna_module
-from gr_kaq import linear, native
-from gr_kaq.constellation import CONSTELLATIONS
-from gr_kaq.model_file import DetectorModel
+from gr_kaq.detection import linear
+from gr_kaq.detection.model_file import DetectorModel
+from gr_kaq.detection.native_kernel import network
+from gr_kaq.signals.constellation import CONSTELLATIONS
 
 from .data import CONSTELLATION, Link
 from .timing import Timed, calls
@@ -107,7 +108,7 @@ def native_data(link: Link) -> Any:
 
 def native_network(model: DetectorModel) -> Any:
     """The model as the compiled module takes it."""
-    return native._network(model)
+    return network(model)
 
 
 def our_kernel(model: DetectorModel, link: Link, data: Any, *, with_llrs: bool = False) -> Variants:
@@ -214,7 +215,7 @@ def numpy_lmmse(link: Link) -> Variants:
 
 
 def numpy_double(link: Link) -> Variants:
-    """`gr_kaq.linear`, the baseline that ships: filters in double precision, applied in single precision."""
+    """`gr_kaq.detection.linear`, the baseline that ships: filters in double precision, applied in single precision."""
 
     def call(of: Link) -> Complex:
         filters, _ = linear.lmmse(of.h, np.atleast_1d(of.noise_var))

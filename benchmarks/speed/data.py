@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from gr_kaq.channels import RayleighChannels, complex_normal
-from gr_kaq.constellation import CONSTELLATIONS
-from gr_kaq.signal_model import from_db
+from gr_kaq.channels.flat import RayleighChannels, complex_normal
+from gr_kaq.signals.constellation import CONSTELLATIONS
+from gr_kaq.signals.signal_model import from_db
 
 __all__ = ["CONSTELLATION", "Link"]
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The carriers of a frame over NumPy arrays. gr_kaq.channel_estimation is its only user; what is checked here is what
+// The carriers of a frame over NumPy arrays. gr_kaq.estimation.estimator is its only user; what is checked here is what
 // would otherwise touch memory out of bounds. The GIL is kept: a call takes less than to hand it over twice.
 
 #include "arrays.h"
@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "frame_carriers.h"
+#include "frames/frame_carriers.h"
 
 namespace py = pybind11;
 

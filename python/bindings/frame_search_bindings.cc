@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The search for frames over NumPy arrays. gr_kaq.synchronization is its only user; what is checked here is what would
+// The search for frames over NumPy arrays. gr_kaq.frames.synchronization is its only user; what is checked here is what would
 // otherwise touch memory out of bounds.
 
 #include "arrays.h"
@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "frame_search.h"
+#include "frames/frame_search.h"
 
 namespace py = pybind11;
 

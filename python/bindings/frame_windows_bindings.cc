@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The windows of a frame over NumPy arrays. gr_kaq.learned_estimation is their only user; what is checked here is what
+// The windows of a frame over NumPy arrays. gr_kaq.estimation.learned is their only user; what is checked here is what
 // would otherwise touch memory out of bounds. The GIL is kept: a call takes less than to hand it over twice.
 
 #include "arrays.h"
 #include "frame_bindings.h"
 
-#include "frame_windows.h"
+#include "frames/frame_windows.h"
 
 namespace py = pybind11;
 

@@ -14,8 +14,8 @@
 
 #include "arrays.h"
 #include "frame_bindings.h"
-#include "instruction_sets.h"
-#include "plan.h"
+#include "detection/instruction_sets.h"
+#include "detection/plan.h"
 
 namespace py = pybind11;
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Levels for a decoder over NumPy arrays. gr_kaq.payload is the only user. The GIL is kept: a call takes less than to
+// Levels for a decoder over NumPy arrays. gr_kaq.frames.payload is the only user. The GIL is kept: a call takes less than to
 // hand it over twice.
 
 #include "frame_bindings.h"
 
 #include <pybind11/numpy.h>
 
-#include "soft_levels.h"
+#include "frames/soft_levels.h"
 
 namespace py = pybind11;
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .ber import BitErrorRate
-from .channels import shipped_recording
-from .constellation import CONSTELLATIONS, Constellation
-from .detection import Detection
-from .detectors import Detector, UnfoldedDetector, list_detectors, load_detector
-from .frame import FrameFormat
-from .model_file import ModelFileError
+from .channels.flat import shipped_recording
+from .detection.detectors import Detector, UnfoldedDetector, list_detectors, load_detector
+from .detection.model_file import ModelFileError
+from .detection.result import Detection
+from .frames.frame_format import FrameFormat
+from .signals.bit_errors import BitErrorRate
+from .signals.constellation import CONSTELLATIONS, Constellation
 
 __version__ = "0.1.0"
 

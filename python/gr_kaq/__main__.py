@@ -3,6 +3,6 @@
 
 import sys
 
-from .command import main
+from .commands.kaq import main
 
 sys.exit(main())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The C++ kernel behind the NumPy API; equal to `integer_reference` bit for bit.
+"""The compiled kernels, `gr_kaq._kernel`: loaded here and nowhere else, and what this build and processor have of them.
 
 The kernel for the best instruction set of the processor is chosen at run time; the environment variable
 GR_KAQ_INSTRUCTION_SET names another of `instruction_sets()`.
@@ -7,30 +7,13 @@ GR_KAQ_INSTRUCTION_SET names another of `instruction_sets()`.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+import importlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .detection import Detection, PreparedChannels
-from .model_file import DetectorModel, Law
-from .preparation import NO_REGULARIZATION, law_bounds
-from .quantization import IntegerChannels, IntegerMetric
-
-__all__ = [
-    "NativeChannels",
-    "NativePlan",
-    "extension",
-    "instruction_sets",
-    "known_instruction_sets",
-    "run_layers",
-    "selected_instruction_set",
-    "squared_norm",
-]
-
-_METRIC = "metric_"
+__all__ = ["extension", "instruction_sets", "known_instruction_sets", "selected_instruction_set", "squared_norm"]
 
 
 def extension() -> Any:
@@ -40,12 +23,11 @@ def extension() -> Any:
         ImportError: it is not built.
     """
     try:
-        from . import _kernel  # noqa: PLC0415
+        return importlib.import_module(f"{__package__}._kernel")
     except ImportError as error:
         raise ImportError(
             "the native kernel gr_kaq._kernel is not built; build and install gr-kaq, or use backend='reference'"
         ) from error
-    return _kernel
 
 
 def instruction_sets() -> list[str]:
@@ -56,95 +38,6 @@ def instruction_sets() -> list[str]:
 def known_instruction_sets() -> list[str]:
     """Instruction sets that this build has a kernel for, whether this processor runs them or not."""
     return list(extension().known_instruction_sets())
-
-
-class NativePlan:
-    """Buffers of the kernel for `model` and channels of one size; nothing is allocated once it exists.
-
-    Args:
-        model: a quantized model.
-        num_channels, num_rx, num_tx: C, antennas and streams.
-        num_threads: threads that share the work; the result has the same bits.
-        instruction_set: one of `instruction_sets()`; empty: the best, or the environment's choice.
-    """
-
-    def __init__(
-        self,
-        model: DetectorModel,
-        num_channels: int,
-        num_rx: int,
-        num_tx: int,
-        *,
-        num_threads: int = 1,
-        instruction_set: str = "",
-    ):
-        self.model, self.num_tx = model, num_tx
-        size = (num_channels, num_rx, num_tx)
-        self.kernel = extension().Plan(_network(model), instruction_set, *size, num_threads)
-
-
-class NativeChannels(PreparedChannels):
-    """The channels of a plan; see `PreparedChannels`. They hold until the plan prepares others.
-
-    Args:
-        plan: what they are prepared with.
-        h: complex64 (C, num_rx, num_tx).
-        snr_db, noise_var: one of the two, (1,) or (C,).
-        vectors_per_estimate: about how many vectors will be detected for each channel, a matter of speed.
-
-    Raises:
-        ValueError: h holds NaN or Inf, or a shape does not fit the plan.
-        RuntimeError: another thread is using the plan.
-    """
-
-    def __init__(
-        self,
-        plan: NativePlan,
-        h: NDArray[np.complex64],
-        *,
-        snr_db: NDArray[np.float64] | None = None,
-        noise_var: NDArray[np.float64] | None = None,
-        vectors_per_estimate: int = 1,
-    ):
-        self._channels, self._num_tx = plan.kernel, plan.num_tx
-        self._bits_per_symbol = plan.model.constellation.bits_per_symbol
-        noise = noise_var if snr_db is None else snr_db
-        self._channels.prepare(h, noise, snr_db is not None, vectors_per_estimate)
-
-    @property
-    def instruction_set(self) -> str:
-        """The kernel in use."""
-        return str(self._channels.instruction_set)
-
-    @property
-    def integers(self) -> IntegerChannels:
-        """The quantized channels."""
-        arrays = dict(self._channels.integers)
-        names = [field.name for field in dataclasses.fields(IntegerMetric) if _METRIC + field.name in arrays]
-        metric = IntegerMetric(**{name: arrays.pop(_METRIC + name) for name in names}) if names else None
-        if metric is not None:
-            flags = {name: getattr(metric, name).astype(np.bool_) for name in ("soft_first", "searched")}
-            metric = dataclasses.replace(metric, **flags)
-        return IntegerChannels(**arrays, metric=metric)
-
-    def filter(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.int16] | None, NDArray[np.bool_]]:
-        """b, the matched filter's output and finite, as `quantize_estimates` and `quantize_matched`."""
-        b, matched, finite = self._channels.filter(np.require(y, np.complex64, ["C", "A"]))
-        return b, matched, finite
-
-    def detect(self, y: NDArray[np.complex64]) -> Detection:
-        symbols = np.empty((*y.shape[:2], self._num_tx), np.complex64)
-        llrs = np.empty((*symbols.shape, self._bits_per_symbol), np.float32)
-        num_invalid = self._channels.detect(np.require(y, np.complex64, ["C", "A"]), symbols, llrs)
-        return Detection(symbols, llrs, num_invalid)
-
-    def detect_streams(
-        self,
-        received: Sequence[NDArray[np.complex64]],
-        symbols: Sequence[NDArray[np.complex64]],
-        llrs: Sequence[NDArray[np.float32]] = (),
-    ) -> int:
-        return int(self._channels.detect_streams(list(received), list(symbols), list(llrs)))
 
 
 def squared_norm(h: NDArray[np.complex64]) -> float:
@@ -160,48 +53,3 @@ def selected_instruction_set() -> str:
         ValueError: the environment names one that is not available; the message lists those that are.
     """
     return str(extension().selected_instruction_set())
-
-
-def run_layers(
-    model: DetectorModel,
-    channels: IntegerChannels,
-    b: NDArray[np.int16],
-    matched: NDArray[np.int16] | None,
-    instruction_set: str,
-) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int32]]:
-    """The integer stages alone: t and soft of `integer_reference.detect`, and `integer_reference.llrs` of soft."""
-    arrays = dict(vars(channels))
-    if (metric := arrays.pop("metric")) is not None:
-        arrays |= {_METRIC + name: array for name, array in vars(metric).items()}
-    num_channels, n, _ = channels.matrix.shape
-    kernel = NativePlan(model, num_channels, 1, n // 2, instruction_set=instruction_set).kernel
-    kernel.integers = arrays
-    t, soft = kernel.layers(b, matched)
-    llrs = kernel.llrs(soft.reshape(-1, soft.shape[-1]))
-    return t, soft, np.moveaxis(llrs, 1, -1).reshape(*t.shape, -1)
-
-
-def _network(model: DetectorModel) -> Any:
-    assert model.activation_bits is not None and model.matrix_bits is not None
-    bounds = law_bounds(model.constellation.half_distance)
-
-    def bounded(name: str, law: Law) -> tuple[float, ...]:
-        return (law.alpha, law.gamma, *bounds[name])
-
-    low, high = model.snr_range_db
-    return extension().Network(
-        type=model.network,
-        bits_per_dimension=model.constellation.bits_per_dimension,
-        half_distance=model.constellation.half_distance,
-        activation_max=2 ** (model.activation_bits - 1) - 1,
-        matrix_max=2 ** (model.matrix_bits - 1) - 1,
-        matrix_clip=model.matrix_clip,
-        stream_steps=model.stream_steps,
-        output_spread=model.output_spread,
-        candidates=model.candidates,
-        layers=[{name: bounded(name, law) for name, law in vars(layer).items() if law} for layer in model.layers],
-        output_variance=bounded("output_variance", model.output_variance),
-        regularization=bounded("regularization", model.regularization or NO_REGULARIZATION),
-        snr_low_db=low,
-        snr_high_db=high,
-    )

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.report import coded
 from gr_kaq import load_detector
-from gr_kaq.constellation import constellation_named
+from gr_kaq.signals.constellation import constellation_named
 
 IID = coded.CODED_LINKS["iid-16x16-16qam"]
 

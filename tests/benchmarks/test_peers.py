@@ -12,9 +12,9 @@ import pytest
 
 from benchmarks.report import peers
 from gr_kaq import load_detector
-from gr_kaq.channels import RayleighChannels
-from gr_kaq.constellation import CONSTELLATIONS, constellation_named
-from gr_kaq.link import Link, count_bit_errors, detect
+from gr_kaq.channels.flat import RayleighChannels
+from gr_kaq.links.simulated_link import Link, count_bit_errors, detect
+from gr_kaq.signals.constellation import CONSTELLATIONS, constellation_named
 
 QAM16 = constellation_named("16qam")
 

@@ -19,9 +19,9 @@ from benchmarks.speed.data import Link
 from benchmarks.speed.sections import SECTIONS, claims, growth, instructions, latency, roofline, stages, table
 from benchmarks.speed.settings import ROOT, Settings
 from benchmarks.speed.timing import Timed
-from gr_kaq import full_precision, linear
-from gr_kaq.preparation import prepare
-from gr_kaq.signal_model import snr_from_noise_var
+from gr_kaq.detection import full_precision, linear
+from gr_kaq.detection.preparation import prepare
+from gr_kaq.signals.signal_model import snr_from_noise_var
 
 
 def clock(ns_per_unit, units=10.0, log=None, name=""):

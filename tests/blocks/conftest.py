@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from gr_kaq import model_file
-from tests.models import admm_model
+from gr_kaq.detection import model_file
+from tests.detection.models import admm_model
 
 
 @pytest.fixture(autouse=True)

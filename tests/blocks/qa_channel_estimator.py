@@ -8,10 +8,10 @@ from gnuradio import blocks, fft, gr
 
 import gr_kaq
 from gr_kaq.blocks.csi_pmt import parse_channel
-from gr_kaq.channel_estimation import ChannelEstimator
-from gr_kaq.channels import complex_normal
-from gr_kaq.fading import TappedDelayLine
-from gr_kaq.frame import NUM_SYMBOLS, FrameFormat
+from gr_kaq.channels.fading import TappedDelayLine
+from gr_kaq.channels.flat import complex_normal
+from gr_kaq.estimation.estimator import ChannelEstimator
+from gr_kaq.frames.frame_format import NUM_SYMBOLS, FrameFormat
 from tests.blocks.flowgraphs import Flowgraph, TaggedSource, run, run_to_end, tag
 
 RX, TX, N = 3, 2, 64

@@ -11,8 +11,8 @@ from gnuradio import blocks, channels, gr
 
 import gr_kaq
 from gr_kaq.blocks.csi_pmt import parse_channel
-from gr_kaq.radio_channel import RadioChannel
-from gr_kaq.signal_model import snr_from_noise_var
+from gr_kaq.channels.radio_channel import RadioChannel
+from gr_kaq.signals.signal_model import snr_from_noise_var
 from tests.blocks.flowgraphs import Flowgraph, run, run_to_end, tag
 from tests.blocks.qa_grc import block as grc_block
 from tests.blocks.qa_grc import compile_grc

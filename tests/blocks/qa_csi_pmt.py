@@ -8,7 +8,7 @@ import pmt
 import pytest
 
 from gr_kaq.blocks.csi_pmt import c32vector_to_numpy, channel_to_pmt, parse_channel, parse_snr
-from gr_kaq.csi import InvalidCsi
+from gr_kaq.signals.csi import InvalidCsi
 
 SHAPE = (2, 3, 2)
 H = (np.arange(12) - 2j).reshape(SHAPE).astype(np.complex64)

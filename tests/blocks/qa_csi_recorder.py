@@ -7,7 +7,7 @@ import pytest
 
 from gr_kaq.blocks.csi_pmt import channel_to_pmt
 from gr_kaq.blocks.csi_recorder import MIDDLE, csi_recorder
-from gr_kaq.channels import complex_normal
+from gr_kaq.channels.flat import complex_normal
 from tests.blocks.flowgraphs import run, tag
 
 NUM_RX, NUM_TX, NUM_DATA = 3, 2, 48

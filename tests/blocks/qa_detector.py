@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gr_kaq
-from gr_kaq import model_file
 from gr_kaq.blocks.csi_pmt import channel_to_pmt
+from gr_kaq.detection import model_file
 from tests.blocks.flowgraphs import Flowgraph, TaggedSource, run, run_to_end, snr_tag, tag
 from tests.blocks.qa_csi_pmt import MALFORMED as MALFORMED_2_3_2
-from tests.models import admm_model
+from tests.detection.models import admm_model
 
 S, RX, TX = 2, 3, 2
 SHAPE = (S, RX, TX)

@@ -9,10 +9,10 @@ import pytest
 from gnuradio import blocks, gr
 
 import gr_kaq
-from gr_kaq.frame import FrameFormat
-from gr_kaq.synchronization import Synchronizer
+from gr_kaq.frames.frame_format import FrameFormat
+from gr_kaq.frames.synchronization import Synchronizer
 from tests.blocks.flowgraphs import TIMEOUT_S, Flowgraph, TaggedSource, run, run_to_end
-from tests.test_synchronization import complex_normal, send
+from tests.frames.test_synchronization import complex_normal, send
 
 FRAME = FrameFormat(2)
 STARTS = [0, 1300, 4000, 4400]

@@ -9,14 +9,14 @@ import pmt
 import pytest
 from gnuradio import blocks, gr
 
-from gr_kaq import payload
 from gr_kaq.blocks.frame_decoder import frame_decoder
 from gr_kaq.blocks.frame_transmitter import MAX_QUEUE, WANTED, frame_transmitter
 from gr_kaq.blocks.pdu import make_pdu, pdu_bytes
 from gr_kaq.blocks.pdu_file_sink import pdu_file_sink
 from gr_kaq.blocks.pdu_file_source import pdu_file_source
-from gr_kaq.file_transfer import FileSender
-from gr_kaq.frame import DATA_SYMBOLS, FrameFormat
+from gr_kaq.frames import payload
+from gr_kaq.frames.file_transfer import FileSender
+from gr_kaq.frames.frame_format import DATA_SYMBOLS, FrameFormat
 from tests.blocks.flowgraphs import TIMEOUT_S, run_to_end
 
 GAP = 100

@@ -15,8 +15,8 @@ from gr_kaq.blocks.channel_simulator import channel_simulator
 from gr_kaq.blocks.frame_transmitter import frame_transmitter
 from gr_kaq.blocks.mimo_receiver import mimo_receiver
 from gr_kaq.blocks.pdu import make_pdu, pdu_bytes
-from gr_kaq.frame import DATA_SYMBOLS, FrameFormat
-from gr_kaq.payload import max_payload
+from gr_kaq.frames.frame_format import DATA_SYMBOLS, FrameFormat
+from gr_kaq.frames.payload import max_payload
 from tests.blocks.flowgraphs import TIMEOUT_S, run_to_end
 
 PARTS = ("synchronizer", "estimator", "detector", "decoder")

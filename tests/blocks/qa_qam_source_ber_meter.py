@@ -7,8 +7,8 @@ import pytest
 from gnuradio import blocks, gr
 
 import gr_kaq
-from gr_kaq.constellation import CONSTELLATIONS
-from gr_kaq.known_symbols import KnownSymbols
+from gr_kaq.signals.constellation import CONSTELLATIONS
+from gr_kaq.signals.known_symbols import KnownSymbols
 from tests.blocks.flowgraphs import Flowgraph, run, run_to_end
 
 S, TX, SEED = 3, 2, 11

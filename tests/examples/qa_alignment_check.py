@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import zmq
 
-from gr_kaq.channels import complex_normal
-from gr_kaq.frame import FrameFormat
-from gr_kaq.recording import RecordingWriter
+from gr_kaq.channels.flat import complex_normal
+from gr_kaq.frames.frame_format import FrameFormat
+from gr_kaq.radios.sigmf import RecordingWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 import alignment_check

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gr_kaq.constellation import CONSTELLATIONS, constellation_named
+from gr_kaq.signals.constellation import CONSTELLATIONS, constellation_named
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = EXAMPLES / "coded_link.py"

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples"))
 import alignment_check
 
-from gr_kaq.command import main
+from gr_kaq.commands.kaq import main
 
 PAGE = (ROOT / "docs" / "hardware.md").read_text()
 COMMANDS = {"python3 examples/alignment_check.py": alignment_check.main, "kaq": main}

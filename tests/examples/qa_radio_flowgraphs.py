@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from gr_kaq import FrameFormat
-from gr_kaq.file_transfer import FileSender
-from gr_kaq.payload import max_payload
-from gr_kaq.recording import RecordingWriter
+from gr_kaq.frames.file_transfer import FileSender
+from gr_kaq.frames.payload import max_payload
+from gr_kaq.radios.sigmf import RecordingWriter
 from tests.examples.radio_link import bursts, fade
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,9 +20,9 @@ import pytest
 from gnuradio import blocks, gr
 
 from gr_kaq import FrameFormat
-from gr_kaq.file_transfer import FileSender
-from gr_kaq.payload import max_payload
-from gr_kaq.recording import RecordingWriter
+from gr_kaq.frames.file_transfer import FileSender
+from gr_kaq.frames.payload import max_payload
+from gr_kaq.radios.sigmf import RecordingWriter
 from tests.blocks.flowgraphs import run_to_end
 from tests.examples.radio_link import GAP, bursts, fade
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import zmq
 
-from gr_kaq.channels import complex_normal
-from gr_kaq.recording import RecordingWriter, open_recording
+from gr_kaq.channels.flat import complex_normal
+from gr_kaq.radios.sigmf import RecordingWriter, open_recording
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))

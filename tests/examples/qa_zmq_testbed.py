@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gr_kaq.zmq_frames import Tag, encode_frame
+from gr_kaq.testbed.zmq_frames import Tag, encode_frame
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "examples" / "zmq_testbed.py"

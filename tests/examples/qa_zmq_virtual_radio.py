@@ -20,9 +20,9 @@ import pytest
 import zmq
 
 from gr_kaq import FrameFormat
-from gr_kaq.file_transfer import FileSender
-from gr_kaq.payload import max_payload
-from gr_kaq.synchronization import Synchronizer
+from gr_kaq.frames.file_transfer import FileSender
+from gr_kaq.frames.payload import max_payload
+from gr_kaq.frames.synchronization import Synchronizer
 from tests.examples.radio_link import bursts, fade
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from gr_kaq import FrameFormat
-from gr_kaq.payload import PayloadCoder
-from gr_kaq.radio_channel import RadioChannel
+from gr_kaq.channels.radio_channel import RadioChannel
+from gr_kaq.frames.payload import PayloadCoder
 
 GAP = 256
 

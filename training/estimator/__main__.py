@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 import yaml
 
-from gr_kaq.frame import NUM_SYMBOLS
-from gr_kaq.learned_estimation import WINDOW, EstimatorFileError
+from gr_kaq.estimation.learned import WINDOW, EstimatorFileError
+from gr_kaq.frames.frame_format import NUM_SYMBOLS
 
-from ..config import ConfigError
+from ..detector.config import ConfigError
 from . import compare, evaluate
 from .config import Config, load, preset_names
 from .export import error_db, export, held_out_windows, linear, refined

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gr_kaq.fading import PROFILES
-from gr_kaq.frame import FFT_SIZES, MAX_STREAMS
+from gr_kaq.channels.fading import PROFILES
+from gr_kaq.frames.frame_format import FFT_SIZES, MAX_STREAMS
 
-from ..config import ConfigError, Mmd, Stage, build, one_of, plain, read_document
+from ..detector.config import ConfigError, Mmd, Stage, build, one_of, plain, read_document
 
 __all__ = ["Config", "Data", "Network", "Quantizer", "load", "preset_names"]
 
@@ -27,7 +27,7 @@ class Data:
     Args:
         num_rx, num_tx: numbers of antennas and streams that the frames are drawn from, in equal shares.
         fft_sizes: sizes that the frames are drawn from, in equal shares.
-        profiles: of `gr_kaq.fading.PROFILES`, in equal shares.
+        profiles: of `gr_kaq.channels.fading.PROFILES`, in equal shares.
         snr_db: lowest and highest SNR, uniform in dB.
         doppler_hz: lowest and highest maximum Doppler shift, uniform; every tenth frame has none at all.
         delay_spread_ns: lowest and highest RMS delay spread, uniform in its logarithm.
@@ -77,7 +77,7 @@ class Quantizer:
     Args:
         bits: of weights and activations.
         law: ``"dynamic"`` (alpha SNR^(-1/2) + gamma) or ``"static"`` (alpha = 0).
-        start: calibration of the activations' steps, see `training.quantizers.calibrated_step`.
+        start: calibration of the activations' steps, see `training.quantization.quantizers.calibrated_step`.
     """
 
     bits: int = 8

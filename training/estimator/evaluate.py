@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from gr_kaq.channel_estimation import FrequencyWienerInterpolator, Observation
-from gr_kaq.learned_estimation import LearnedEstimator, LearnedInterpolator, list_estimators, network_input
+from gr_kaq.estimation.estimator import FrequencyWienerInterpolator, Observation
+from gr_kaq.estimation.learned import LearnedEstimator, LearnedInterpolator, list_estimators, network_input
 
-from ..config import ConfigError
+from ..detector.config import ConfigError
 from .frames import Conditions, FrameSource, frame_format, interpolators
 from .genie import genie_lmmse
 from .page import add_page, replace_blocks

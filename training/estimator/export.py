@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import gr_kaq
-from gr_kaq.learned_estimation import FILE_FORMAT, SUFFIX
-from gr_kaq.signal_model import from_db
+from gr_kaq.estimation.learned import FILE_FORMAT, SUFFIX
+from gr_kaq.signals.signal_model import from_db
 
 from .config import Config, Data
 from .frames import SPACING_HZ, FrameSource

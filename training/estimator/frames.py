@@ -15,11 +15,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from gr_kaq.channel_estimation import LinearInterpolator, Observation, WienerInterpolator, observe
-from gr_kaq.channels import complex_normal
-from gr_kaq.fading import TappedDelayLine
-from gr_kaq.frame import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
-from gr_kaq.signal_model import from_db
+from gr_kaq.channels.fading import TappedDelayLine
+from gr_kaq.channels.flat import complex_normal
+from gr_kaq.estimation.estimator import LinearInterpolator, Observation, WienerInterpolator, observe
+from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
+from gr_kaq.signals.signal_model import from_db
 
 from .config import Data
 

@@ -15,9 +15,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from gr_kaq.channel_observation import j0
-from gr_kaq.fading import TappedDelayLine
-from gr_kaq.frame import NUM_SYMBOLS, TRAINING_SYMBOLS
+from gr_kaq.channels.fading import TappedDelayLine
+from gr_kaq.estimation.observation import j0
+from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS
 
 from .frames import SPACING_HZ, Frame
 

@@ -31,11 +31,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gr_kaq.frame import NUM_SYMBOLS, TRAINING_SYMBOLS
-from gr_kaq.learned_estimation import WINDOW
+from gr_kaq.estimation.learned import WINDOW
+from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS
 
-from ..networks import Law
-from ..quantizers import calibrated_step, fake_quantize, fake_quantize_rows
+from ..detector.networks import Law
+from ..quantization.quantizers import calibrated_step, fake_quantize, fake_quantize_rows
 from .config import Config
 
 __all__ = ["LINES", "STATISTICS_RANGE", "EstimatorNet", "Product", "interpolated"]
@@ -54,7 +54,7 @@ class Product(nn.Module):
     Args:
         inputs, outputs: widths.
         bits: of both operands; None: floating point.
-        law: of the activations' step, see `training.networks.Law`.
+        law: of the activations' step, see `training.detector.networks.Law`.
     """
 
     def __init__(self, inputs: int, outputs: int, bits: int | None, law: str):

@@ -17,11 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import gr_kaq
-from gr_kaq.frame import NUM_SYMBOLS, TRAINING_SYMBOLS
-from gr_kaq.learned_estimation import SIGNATURE, WINDOW
+from gr_kaq.estimation.learned import SIGNATURE, WINDOW
+from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS
 
-from ..networks import Law
-from ..quantizers import largest
+from ..detector.networks import Law
+from ..quantization.quantizers import largest
 from .network import LINES, STATISTICS_RANGE, EstimatorNet, Product
 
 __all__ = ["onnx_model"]
@@ -40,7 +40,7 @@ INPUT_NOTES = {
 
 
 def onnx_model(network: EstimatorNet, name: str, metadata: dict[str, str]) -> onnx.ModelProto:
-    """The graph of a network, see `gr_kaq.learned_estimation` for its inputs and its output.
+    """The graph of a network, see `gr_kaq.estimation.learned` for its inputs and its output.
 
     Args:
         network: in full precision or at 8 bits.

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..config import Stage
-from ..mmd import MmdLoss
-from ..train import CLIP_NORM, learning_rate
+from ..detector.config import Stage
+from ..detector.train import CLIP_NORM, learning_rate
+from ..quantization.mmd import MmdLoss
 from .config import Config
 from .frames import FrameSource
 from .network import EstimatorNet

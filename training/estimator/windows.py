@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gr_kaq.learned_estimation import grids, network_input
+from gr_kaq.estimation.learned import grids, network_input
 
 from .frames import Frame, interpolators
 from .genie import genie_lmmse
@@ -27,7 +27,7 @@ class Windows:
         ls: complex64 (P, 52, 3).
         lmmse, truth: complex64 (P, 52, 14).
         target: what to learn, see `windows`, complex64 (P, 52, 14).
-        statistics: estimated SNR of a pair (linear), delay spread and Doppler, see `gr_kaq.learned_estimation`: (P, 3).
+        statistics: estimated SNR of a pair (linear), delay spread and Doppler, see `gr_kaq.estimation.learned`: (P, 3).
         weight: one over the mean squared error of the frame's LMMSE estimate, (P,).
     """
 

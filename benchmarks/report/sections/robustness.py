@@ -35,7 +35,7 @@ class Row:
         name: in tables and plots.
         group: rows that belong together.
         channel: see `simulate`.
-        csi: the receiver's estimation errors, see `gr_kaq.link.CsiError`.
+        csi: the receiver's estimation errors, see `gr_kaq.links.simulated_link.CsiError`.
         own: a detector that was trained on this channel.
         grid: the row whose SNRs are taken, so that curves can be subtracted; default: this one.
         num_vectors: per channel.

@@ -108,7 +108,7 @@ def _detectors(sections: Sections) -> Iterator[Claim]:
     at_14, at_1 = "from y and H to symbols, 16x16, T = 14", "from y and H to symbols, 16x16, T = 1"
     yield Claim("numpy", f"{at_14}: at least 10 times as fast as NumPy's batched LMMSE", 10, compared(14, NUMPY, OURS))
     yield Claim(
-        "numpy-double", "the same against `gr_kaq.linear`, which prepares in double precision", 10,
+        "numpy-double", "the same against `gr_kaq.detection.linear`, which prepares in double precision", 10,
         compared(14, NUMPY_DOUBLE, OURS),
     )  # fmt: skip
     fastest = min(

@@ -24,7 +24,7 @@ from tqdm import tqdm
 import gr_kaq
 from benchmarks.report import markdown as md
 from benchmarks.report import plots
-from gr_kaq.channels import RayleighChannels, complex_normal
+from gr_kaq.channels.flat import RayleighChannels, complex_normal
 
 from .. import contestants as c
 from ..data import CONSTELLATION, SNR_DB

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from benchmarks.report import markdown as md
 from benchmarks.report import plots
-from gr_kaq.signal_model import snr_from_noise_var
+from gr_kaq.signals.signal_model import snr_from_noise_var
 
 from .. import contestants as c
 from ..data import Link

@@ -14,8 +14,7 @@ import pmt
 from gnuradio import gr
 from numpy.typing import NDArray
 
-from .. import _gnuradio
-from . import blas_threads
+from . import _gnuradio, blas_threads
 
 __all__ = [
     "MAX_ANTENNAS",

@@ -10,9 +10,9 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..ber import BitErrorRate
-from ..constellation import constellation_named
-from ..known_symbols import KnownSymbols
+from ..signals.bit_errors import BitErrorRate
+from ..signals.constellation import constellation_named
+from ..signals.known_symbols import KnownSymbols
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
 
 __all__ = ["ber_meter"]

@@ -13,9 +13,9 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from .. import _gnuradio
-from ..channel_estimation import INTERPOLATORS, ChannelEstimator, Estimate
-from ..frame import NUM_SYMBOLS, FrameFormat
+from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, Estimate
+from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
+from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
 from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt
 
@@ -34,7 +34,7 @@ class channel_estimator(KaqGeneralBlock):
 
         y = H x + n     y: (num_rx,)  H: (num_rx, num_tx)  x: (num_tx,)  n ~ CN(0, noise_var I)
 
-    How: `gr_kaq.channel_estimation`; the frame: `gr_kaq.frame.FrameFormat`.
+    How: `gr_kaq.estimation.estimator`; the frame: `gr_kaq.frames.frame_format.FrameFormat`.
 
     Inputs: num_rx complex ports, one per antenna; an item is a vector of fft_size carriers, carrier 0 in the middle, as
     fft.fft_vcc gives it (forward, shifted, window 1/sqrt(fft_size)) after frame_synchronizer. 14 items for each frame,
@@ -222,7 +222,7 @@ class channel_estimator(KaqGeneralBlock):
             return ChannelEstimator(self._frame_format, method)
         if not isinstance(method, str | Path) or not str(method):
             raise ValueError(f"method is {method!r}; {', '.join(INTERPOLATORS)}, or a learned estimator expected")
-        from ..learned_estimation import LearnedInterpolator  # noqa: PLC0415  # only who asks for one needs it
+        from ..estimation.learned import LearnedInterpolator  # noqa: PLC0415  # only who asks for one needs it
 
         return ChannelEstimator(self._frame_format, LearnedInterpolator(self._frame_format, method))
 

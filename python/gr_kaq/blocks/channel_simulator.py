@@ -11,11 +11,11 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..channels import ChannelModel, RayleighChannels, RecordedChannels, complex_normal
-from ..csi import SNR_RANGE_DB
-from ..fading import PROFILES
-from ..radio_channel import RadioChannel
-from ..signal_model import from_db, snr_from_noise_var
+from ..channels.fading import PROFILES
+from ..channels.flat import ChannelModel, RayleighChannels, RecordedChannels, complex_normal
+from ..channels.radio_channel import RadioChannel
+from ..signals.csi import SNR_RANGE_DB
+from ..signals.signal_model import from_db, snr_from_noise_var
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
 from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt, check_keys
 
@@ -31,7 +31,7 @@ class channel_simulator(KaqBlock):
         y = H x + n     y: (num_rx,)  H: (num_rx, num_tx)  x: (num_tx,)  n ~ CN(0, noise_var I)
 
     The channels ``"iid"``, ``"kronecker"`` and ``"recorded"`` are of this kind, with H constant for items_per_estimate
-    items. The channels ``"tdl-..."`` are a `gr_kaq.radio_channel.RadioChannel` between streams of samples
+    items. The channels ``"tdl-..."`` are a `gr_kaq.channels.radio_channel.RadioChannel` between streams of samples
     (num_subcarriers is 1): multipath that changes all the time, carrier and clock offset, phase noise, delay, gains of
     the antennas. There is no H that holds for a sample, so they put no estimates on tags: the receiver has to estimate.
     docs/channel-simulator.md says which parameter is for which channel.
@@ -61,13 +61,13 @@ class channel_simulator(KaqBlock):
         seed: of channel, noise and estimation error.
         flat: one H for all subcarriers instead of independent ones (iid, kronecker).
         rx_correlation, tx_correlation: of neighbouring antennas, in [0, 1) (kronecker).
-        recording: path of the NumPy archive (recorded), see `gr_kaq.channels.RecordedChannels`.
+        recording: path of the NumPy archive (recorded), see `gr_kaq.channels.flat.RecordedChannels`.
         estimation_error_db: variance of the error of the tagged H, relative to mean |h|^2, in dB; None: no error.
         snr_error_db: added to the tagged SNR. Unless it is 0 the dict has no `noise_var`, because that would win.
         csi_key, snr_key: names of the two tags.
         sample_rate, delay_spread, doppler, carrier_offset, clock_offset_ppm, phase_noise, timing_offset,
-            antenna_gains_db: see `gr_kaq.radio_channel.RadioChannel`, which gives the same output for the same seed
-            (tdl).
+            antenna_gains_db: see `gr_kaq.channels.radio_channel.RadioChannel`, which gives the same output for the
+            same seed (tdl).
 
     Raises:
         ValueError: an argument is out of range, num_subcarriers is not 1 for a channel between samples, or the

@@ -14,8 +14,8 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from .. import _gnuradio
-from ..csi import ChannelEstimate, InvalidCsi, check_snr
+from ..signals.csi import ChannelEstimate, InvalidCsi, check_snr
+from . import _gnuradio
 
 __all__ = ["CSI_KEY", "SNR_KEY", "c32vector_to_numpy", "channel_to_pmt", "check_keys", "parse_channel", "parse_snr"]
 

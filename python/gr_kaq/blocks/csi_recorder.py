@@ -11,9 +11,9 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from .. import _gnuradio
-from ..csi import InvalidCsi
-from ..frame import DATA_SYMBOLS, FrameFormat
+from ..frames.frame_format import DATA_SYMBOLS, FrameFormat
+from ..signals.csi import InvalidCsi
+from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqBlock, check_integer, ports
 from .csi_pmt import CSI_KEY, parse_channel
 

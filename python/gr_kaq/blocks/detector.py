@@ -12,9 +12,9 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..csi import ChannelEstimate, CsiState, InvalidCsi
-from ..detection import PreparedChannels
-from ..detectors import Detector, Plan, load_detector
+from ..detection.detectors import Detector, Plan, load_detector
+from ..detection.result import PreparedChannels
+from ..signals.csi import ChannelEstimate, CsiState, InvalidCsi
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
 from .csi_pmt import CSI_KEY, SNR_KEY, check_keys, parse_channel, parse_snr
 

@@ -9,8 +9,8 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..frame import DATA_SYMBOLS, MAX_STREAMS, FrameFormat
-from ..payload import PayloadCoder
+from ..frames.frame_format import DATA_SYMBOLS, MAX_STREAMS, FrameFormat
+from ..frames.payload import PayloadCoder
 from .base import KaqBlock, check_integer, ports
 from .pdu import make_pdu
 

@@ -11,8 +11,8 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..frame import NUM_SYMBOLS, FrameFormat
-from ..synchronization import FoundFrame, Synchronizer
+from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
+from ..frames.synchronization import FoundFrame, Synchronizer
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
 
 __all__ = ["frame_synchronizer"]
@@ -23,7 +23,7 @@ FRAME_KEY, TIME_KEY, RATE_KEY = (pmt.intern(key) for key in ("frame", "rx_time",
 class frame_synchronizer(KaqGeneralBlock):
     """Finds MIMO-OFDM frames on several antennas: one detection, one start and one carrier offset for all of them.
 
-    How, and what of: `gr_kaq.synchronization`, `gr_kaq.frame.FrameFormat`.
+    How, and what of: `gr_kaq.frames.synchronization`, `gr_kaq.frames.frame_format.FrameFormat`.
 
     Inputs: num_rx complex ports, one per antenna, sampled at the same instants.
 
@@ -43,8 +43,8 @@ class frame_synchronizer(KaqGeneralBlock):
             end.
 
     Whatever happens is counted, and logged the first time: gaps, frames whose end is missing, frames that overlap (both
-    are given out), antennas that receive nothing or are saturated (see `gr_kaq.synchronization.FoundFrame`), NaN and
-    Inf (taken as 0). None of it stops the search for the next frame.
+    are given out), antennas that receive nothing or are saturated (see `gr_kaq.frames.synchronization.FoundFrame`),
+    NaN and Inf (taken as 0). None of it stops the search for the next frame.
 
     Args:
         num_rx: antennas, 1 to 256.

@@ -12,8 +12,8 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..frame import MAX_STREAMS, FrameFormat
-from ..payload import PayloadCoder, max_payload
+from ..frames.frame_format import MAX_STREAMS, FrameFormat
+from ..frames.payload import PayloadCoder, max_payload
 from .base import KaqBlock, check_integer, ports
 from .pdu import InvalidPdu, pdu_bytes
 
@@ -28,7 +28,7 @@ POLL_S = 1e-3  # between two looks for PDUs; GNU Radio hands them over between c
 
 
 class frame_transmitter(KaqBlock):
-    """Sends each PDU as one burst: preamble, 14 OFDM symbols, a gap (see `gr_kaq.frame`).
+    """Sends each PDU as one burst: preamble, 14 OFDM symbols, a gap (see `gr_kaq.frames.frame_format`).
 
     E|x|^2 = amplitude^2 on every active carrier of every stream, so that a stream's samples have the mean power
     52/64 amplitude^2, and Gaussian real and imaginary parts: with an amplitude of 0.25, full scale (1) of a DAC is 6
@@ -41,7 +41,7 @@ class frame_transmitter(KaqBlock):
     otherwise.
 
     Messages:
-        pdus (in): pair of metadata, which is ignored, and u8vector with 1 to `gr_kaq.payload.max_payload` bytes.
+        pdus (in): pair of metadata, which is ignored, and u8vector with 1 to `gr_kaq.frames.payload.max_payload` bytes.
             ``pmt.PMT_EOF``: the block, and with it the flowgraph, ends after what is queued.
         ready (out): long, how many more PDUs are wanted. What sends as many, and no others, keeps the queue short
             and loses none, however slow the radio is. PDUs that come unasked are queued too, up to 4096.

@@ -8,8 +8,8 @@ from typing import Any
 
 from gnuradio import fft, gr
 
-from .. import _gnuradio
-from ..frame import FrameFormat
+from ..frames.frame_format import FrameFormat
+from . import _gnuradio
 from .base import MAX_ANTENNAS, check_integer
 from .channel_estimator import channel_estimator
 from .detector import detector as mimo_detector
@@ -40,7 +40,7 @@ class mimo_receiver(gr.hier_block2):
 
     Args:
         num_rx, num_tx: antennas and streams.
-        fft_size: 64 or 256, see `gr_kaq.frame.FrameFormat`.
+        fft_size: 64 or 256, see `gr_kaq.frames.frame_format.FrameFormat`.
         constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``, as the transmitter's.
         detector: name or path of a detector, as for `gr_kaq.detector`.
         estimator: method of channel estimation, as for `gr_kaq.channel_estimator`.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pmt
 
-from ..file_transfer import FileReceiver
+from ..frames.file_transfer import FileReceiver
 from .base import KaqBlock
 from .pdu import InvalidPdu, pdu_bytes
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pmt
 
-from ..file_transfer import FileSender
-from ..frame import FrameFormat
-from ..payload import max_payload
+from ..frames.file_transfer import FileSender
+from ..frames.frame_format import FrameFormat
+from ..frames.payload import max_payload
 from .base import KaqBlock
 from .pdu import make_pdu
 
@@ -22,7 +22,7 @@ MAX_REQUEST = 4096  # PDUs of one message
 class pdu_file_source(KaqBlock):
     """Sends a file in PDUs that fill the frames of a `frame_transmitter`, as many as that one wants.
 
-    The first PDU and some of the others announce the file, see `gr_kaq.file_transfer`.
+    The first PDU and some of the others announce the file, see `gr_kaq.frames.file_transfer`.
 
     Messages:
         ready (in): long, how many PDUs to send, from the port of that name of the `frame_transmitter`.

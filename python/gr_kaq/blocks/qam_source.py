@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..constellation import constellation_named
-from ..known_symbols import KnownSymbols
+from ..signals.constellation import constellation_named
+from ..signals.known_symbols import KnownSymbols
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
 
 __all__ = ["qam_source"]

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "detection/instruction_sets.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+#include "detection/kernels.h"
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+#ifdef KAQ_HAVE_AVXVNNI
+#include <cpuid.h>
+#endif
+
+namespace kaq {
+namespace {
+
+struct Candidate {
+    const Kernel *kernel;
+    bool available;
+};
+
+#ifdef KAQ_HAVE_AVXVNNI
+// GCC 12's __builtin_cpu_supports does not know it: leaf 7, subleaf 1, EAX bit 4.
+bool has_avx_vnni() {
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
+}
+#endif
+
+#if defined(KAQ_HAVE_AVX2) || defined(KAQ_HAVE_AVXVNNI)
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+#endif
+
+// The fastest first.
+std::vector<Candidate> candidates() {
+    return {
+#ifdef KAQ_HAVE_AVX512VNNI
+        {&avx512vnni_kernel, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                                 __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma")},
+#endif
+#ifdef KAQ_HAVE_AVXVNNI
+        {&avxvnni_kernel, has_avx2() && has_avx_vnni()},
+#endif
+#ifdef KAQ_HAVE_AVX2
+        {&avx2_kernel, has_avx2()},
+#endif
+#ifdef KAQ_HAVE_NEONDOT
+        {&neondot_kernel, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
+#endif
+        {&portable_kernel, true},
+    };
+}
+
+} // namespace
+
+std::vector<const Kernel *> known_kernels() {
+    std::vector<const Kernel *> kernels;
+    for (const Candidate &candidate : candidates())
+        kernels.push_back(candidate.kernel);
+    return kernels;
+}
+
+std::vector<const Kernel *> available_kernels() {
+    std::vector<const Kernel *> kernels;
+    for (const Candidate &candidate : candidates())
+        if (candidate.available)
+            kernels.push_back(candidate.kernel);
+    return kernels;
+}
+
+const Kernel &kernel_named(const std::string &name) {
+    std::string known;
+    for (const Kernel *kernel : available_kernels()) {
+        if (name == kernel->name)
+            return *kernel;
+        known += (known.empty() ? "" : ", ") + std::string(kernel->name);
+    }
+    throw std::invalid_argument("instruction set '" + name + "' is not available here; one of " + known + " expected");
+}
+
+const Kernel &select_kernel() {
+    const char *name = std::getenv("GR_KAQ_INSTRUCTION_SET");
+    return name && *name ? kernel_named(name) : *available_kernels().front();
+}
+
+} // namespace kaq

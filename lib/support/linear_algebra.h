@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Complex matrices of small size in single precision, one channel in each lane. Blocks of two by two entries (four rows
+// in the triangular solves) keep the multipliers busy: every vector that is loaded is used twice or more.
+#pragma once
+
+#include "support/lanes.h"
+
+namespace kaq {
+namespace {
+
+// A matrix [rows][columns][lane].
+struct Matrix {
+    float *re;
+    float *im;
+    int columns;
+
+    Lanes &real(int i, int j) const { return at(re, static_cast<std::size_t>(i) * columns + j); }
+    Lanes &imag(int i, int j) const { return at(im, static_cast<std::size_t>(i) * columns + j); }
+};
+
+// sum += conj(a) b
+inline void add_conjugate_product(Lanes &re, Lanes &im, const Lanes &ar, const Lanes &ai, const Lanes &br,
+                                  const Lanes &bi) {
+    re += ar * br;
+    im += ar * bi;
+    re += ai * bi;
+    im -= ai * br;
+}
+
+// sum += a b
+inline void add_product(Lanes &re, Lanes &im, const Lanes &ar, const Lanes &ai, const Lanes &br, const Lanes &bi) {
+    re += ar * br;
+    im += ar * bi;
+    re -= ai * bi;
+    im += ai * br;
+}
+
+// Rows i.. and columns j.. of A^H A from the rows of A that begin with `first`.
+template <int Rows, int Columns>
+inline void gram_block(const Matrix &a, int first, int num_rows, int i, int j, const Matrix &out) {
+    Lanes re[Rows][Columns] = {}, im[Rows][Columns] = {};
+    for (int r = first; r < num_rows; ++r) {
+        Lanes br[Columns], bi[Columns];
+        for (int q = 0; q < Columns; ++q)
+            br[q] = a.real(r, j + q), bi[q] = a.imag(r, j + q);
+        for (int p = 0; p < Rows; ++p) {
+            const Lanes ar = a.real(r, i + p), ai = a.imag(r, i + p);
+            for (int q = 0; q < Columns; ++q)
+                add_conjugate_product(re[p][q], im[p][q], ar, ai, br[q], bi[q]);
+        }
+    }
+    for (int p = 0; p < Rows; ++p)
+        for (int q = 0; q < Columns; ++q)
+            out.real(i + p, j + q) = re[p][q], out.imag(i + p, j + q) = im[p][q];
+}
+
+// The lower triangle of A^H A. Triangular: A is lower triangular, with zeros right of the diagonal.
+inline void gram_matrix(const Matrix &a, int num_rows, int n, const Matrix &out, bool triangular = false) {
+    int i = 0;
+    for (; i + 2 <= n; i += 2)
+        for (int j = 0; j <= i; j += 2)
+            gram_block<2, 2>(a, triangular ? i : 0, num_rows, i, j, out);
+    if (i < n) {
+        int j = 0;
+        for (; j + 2 <= n; j += 2)
+            gram_block<1, 2>(a, triangular ? i : 0, num_rows, i, j, out);
+        gram_block<1, 1>(a, triangular ? i : 0, num_rows, i, i, out);
+    }
+    for (i = 0; i < n; ++i)
+        out.imag(i, i) = Lanes{};
+}
+
+// The upper triangle of a Hermitian matrix from its lower one.
+inline void mirror(const Matrix &m, int n) {
+    for (int i = 0; i < n; ++i)
+        for (int j = 0; j < i; ++j) {
+            m.real(j, i) = m.real(i, j);
+            m.imag(j, i) = -m.imag(i, j);
+        }
+}
+
+// Rows i.. of column j of the Cholesky factor.
+template <int Rows>
+inline void cholesky_block(const Matrix &m, int i, int j, const Lanes &inverse) {
+    Lanes re[Rows], im[Rows];
+    for (int p = 0; p < Rows; ++p)
+        re[p] = m.real(i + p, j), im[p] = m.imag(i + p, j);
+    for (int k = 0; k < j; ++k) {
+        const Lanes br = m.real(j, k), bi = m.imag(j, k);
+        for (int p = 0; p < Rows; ++p) { // minus a conj(b)
+            const Lanes ar = m.real(i + p, k), ai = m.imag(i + p, k);
+            re[p] -= ar * br;
+            im[p] -= ai * br;
+            re[p] -= ai * bi;
+            im[p] += ar * bi;
+        }
+    }
+    for (int p = 0; p < Rows; ++p)
+        m.real(i + p, j) = re[p] * inverse, m.imag(i + p, j) = im[p] * inverse;
+}
+
+// The lower triangle of a positive definite matrix becomes its Cholesky factor L, with 1 / L_jj on the diagonal.
+inline void cholesky_factor(const Matrix &m, int n) {
+    for (int j = 0; j < n; ++j) {
+        Lanes pivot = m.real(j, j);
+        const Lanes smallest = 1e-7f * pivot + 1e-37f; // rounding must not make a pivot negative
+        for (int k = 0; k < j; ++k) {
+            pivot -= m.real(j, k) * m.real(j, k);
+            pivot -= m.imag(j, k) * m.imag(j, k);
+        }
+        const Lanes inverse = 1.0f / square_root(maximum(pivot, smallest));
+        m.real(j, j) = inverse;
+        m.imag(j, j) = Lanes{};
+        int i = j + 1;
+        for (; i + 4 <= n; i += 4)
+            cholesky_block<4>(m, i, j, inverse);
+        for (; i < n; ++i)
+            cholesky_block<1>(m, i, j, inverse);
+    }
+}
+
+// Columns j.. of row i of the inverse factor.
+template <int Columns>
+inline void invert_block(const Matrix &m, int i, int j) {
+    Lanes re[Columns] = {}, im[Columns] = {};
+    for (int k = j; k < i; ++k) {
+        const Lanes ar = m.real(i, k), ai = m.imag(i, k);
+        for (int q = 0; q < Columns; ++q)
+            add_product(re[q], im[q], ar, ai, m.real(k, j + q), m.imag(k, j + q));
+    }
+    const Lanes inverse = -m.real(i, i);
+    for (int q = 0; q < Columns; ++q)
+        m.real(i, j + q) = re[q] * inverse, m.imag(i, j + q) = im[q] * inverse;
+}
+
+// What cholesky_factor leaves becomes L^-1, with zeros right of the diagonal.
+inline void invert_factor(const Matrix &m, int n) {
+    for (int i = 0; i < n; ++i) {
+        for (int j = i + 1; j < n; ++j)
+            m.real(i, j) = m.imag(i, j) = Lanes{};
+        // entries (i, j) and to the right of it are still the factor's when column j is computed
+        int j = 0;
+        for (; j + 4 <= i; j += 4)
+            invert_block<4>(m, i, j);
+        for (; j < i; ++j)
+            invert_block<1>(m, i, j);
+    }
+}
+
+// The lower triangle of a positive definite matrix becomes the inverse of its Cholesky factor.
+inline void invert_cholesky_factor(const Matrix &m, int n) {
+    cholesky_factor(m, n);
+    invert_factor(m, n);
+}
+
+// out = L^H L for the inverse factor L of a Hermitian matrix: all of the inverse.
+inline void hermitian_product(const Matrix &m, int n, const Matrix &out) {
+    gram_matrix(m, n, n, out, true);
+    mirror(out, n);
+}
+
+template <int Rows, int Columns>
+inline void product_block(const Matrix &a, const Matrix &b, int inner, int i, int j, const Matrix &out) {
+    Lanes re[Rows][Columns] = {}, im[Rows][Columns] = {};
+    for (int k = 0; k < inner; ++k) {
+        Lanes br[Columns], bi[Columns];
+        for (int q = 0; q < Columns; ++q)
+            br[q] = b.real(k, j + q), bi[q] = b.imag(k, j + q);
+        for (int p = 0; p < Rows; ++p) {
+            const Lanes ar = a.real(i + p, k), ai = a.imag(i + p, k);
+            for (int q = 0; q < Columns; ++q)
+                add_product(re[p][q], im[p][q], ar, ai, br[q], bi[q]);
+        }
+    }
+    for (int p = 0; p < Rows; ++p)
+        for (int q = 0; q < Columns; ++q)
+            out.real(i + p, j + q) = re[p][q], out.imag(i + p, j + q) = im[p][q];
+}
+
+// out = A B, num_rows x n, B being n x n.
+inline void product(const Matrix &a, const Matrix &b, int num_rows, int n, const Matrix &out) {
+    int i = 0;
+    for (; i + 2 <= num_rows; i += 2) {
+        int j = 0;
+        for (; j + 2 <= n; j += 2)
+            product_block<2, 2>(a, b, n, i, j, out);
+        if (j < n)
+            product_block<2, 1>(a, b, n, i, j, out);
+    }
+    if (i < num_rows)
+        for (int j = 0; j < n; ++j)
+            product_block<1, 1>(a, b, n, i, j, out);
+}
+
+} // namespace
+} // namespace kaq

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What several tests need: networks, channels with vectors received over them, and the integers of a plan in plain
+// order.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "detection/instruction_sets.h"
+#include "detection/plan.h"
+
+namespace kaq {
+extern const Kernel avxvnni_evex_kernel; // see evex_vnni.h
+}
+
+namespace kaq_test {
+
+// Kernels to test: those that run here, and the AVX-VNNI one in another encoding where that is all that runs.
+inline std::vector<const kaq::Kernel *> kernels() {
+    std::vector<const kaq::Kernel *> kernels = kaq::available_kernels();
+#ifdef KAQ_EVEX_VNNI
+    static const kaq::Kernel evex = [] {
+        kaq::Kernel kernel = kaq::avxvnni_evex_kernel;
+        kernel.name = "avxvnni-evex";
+        return kernel;
+    }();
+    if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma"))
+        kernels.push_back(&evex);
+#endif
+    return kernels;
+}
+
+using Complex = std::complex<float>;
+
+// Half the distance between the PAM levels of a constellation with E|x|^2 = 1.
+inline float half_distance(int bits_per_dimension) {
+    return std::sqrt(1.5f / static_cast<float>((1 << 2 * bits_per_dimension) - 1));
+}
+
+inline kaq::Law constant(double value) { return {0, value, value, value}; }
+
+// A network that detects what hardly needs it.
+inline kaq::Network network(kaq::NetworkType type, int bits_per_dimension, int num_layers) {
+    kaq::Network net;
+    net.type = type;
+    net.bits_per_dimension = bits_per_dimension;
+    net.half_distance = half_distance(bits_per_dimension);
+    kaq::Layer layer;
+    layer.step = constant(0.02);
+    layer.variance = layer.dual_step = layer.relaxation = constant(1);
+    layer.gradient_step = constant(0.3);
+    layer.threshold = constant(0.02);
+    layer.prox = kaq::Prox::ramp;
+    net.layers.assign(num_layers, layer);
+    net.output_variance = net.regularization = constant(1);
+    net.snr_low_db = 0;
+    net.snr_high_db = 30;
+    return net;
+}
+
+struct Output {
+    std::vector<Complex> symbols; // [channels][vectors][num_tx]
+    std::vector<float> llrs;      // [channels][vectors][num_tx][bits]
+    std::size_t num_invalid = 0;
+
+    bool operator==(const Output &) const = default;
+};
+
+// Random channels and what is received over them, contiguous, in buffers of exactly the size needed.
+class Link {
+public:
+    static constexpr double noise_var = 1e-3;
+
+    Link(const kaq::Network &net, int channels, int vectors, int num_rx, int num_tx, unsigned seed = 1)
+        : channels(channels), vectors(vectors), num_rx(num_rx), num_tx(num_tx), bits(2 * net.bits_per_dimension),
+          h(static_cast<std::size_t>(channels) * num_rx * num_tx),
+          y(static_cast<std::size_t>(channels) * vectors * num_rx),
+          x(static_cast<std::size_t>(channels) * vectors * num_tx) {
+        // the same bits on every machine
+        std::mt19937 random(seed);
+        const auto uniform = [&] { return static_cast<float>(static_cast<int>(random() >> 8) - (1 << 23)) * 0x1p-23f; };
+        const auto level = [&] {
+            return net.half_distance *
+                   static_cast<float>(2 * static_cast<int>(random() % net.num_levels()) - net.num_levels() + 1);
+        };
+        for (Complex &entry : h)
+            entry.real(uniform()), entry.imag(uniform());
+        for (Complex &symbol : x)
+            symbol.real(level()), symbol.imag(level());
+        for (int c = 0; c < channels; ++c)
+            for (int v = 0; v < vectors; ++v)
+                for (int r = 0; r < num_rx; ++r)
+                    for (int j = 0; j < num_tx; ++j)
+                        y[(c * vectors + v) * num_rx + r] +=
+                            h[(c * num_rx + r) * num_tx + j] * x[(c * vectors + v) * num_tx + j];
+    }
+
+    Output output() const { return {std::vector<Complex>(x.size()), std::vector<float>(x.size() * bits), 0}; }
+
+    void prepare(kaq::Plan &plan) const { plan.prepare(h.data(), {&noise_var, false, false}, vectors); }
+
+    // The first `count` vectors of each channel; to allocate nothing is up to the plan.
+    void detect(kaq::Plan &plan, Output &out, int count) const {
+        const Complex *antennas[128];
+        Complex *streams[64];
+        float *llr_streams[64];
+        for (int r = 0; r < num_rx; ++r)
+            antennas[r] = vectors ? y.data() + r : nullptr;
+        for (int j = 0; j < num_tx; ++j) {
+            streams[j] = vectors ? out.symbols.data() + j : nullptr;
+            llr_streams[j] = vectors ? out.llrs.data() + j * bits : nullptr;
+        }
+        const std::ptrdiff_t per_channel = static_cast<std::ptrdiff_t>(vectors) * num_tx;
+        out.num_invalid =
+            plan.detect({antennas, static_cast<std::ptrdiff_t>(vectors) * num_rx, num_rx},
+                        {streams, per_channel, num_tx, llr_streams, per_channel * bits, num_tx * bits}, count);
+    }
+
+    Output detect(kaq::Plan &plan) const {
+        Output out = output();
+        detect(plan, out, vectors);
+        return out;
+    }
+
+    Output run(kaq::Plan &plan) const {
+        prepare(plan);
+        return detect(plan);
+    }
+
+    int channels, vectors, num_rx, num_tx, bits;
+    std::vector<Complex> h; // [channels][num_rx][num_tx]
+    std::vector<Complex> y; // [channels][vectors][num_rx]
+    std::vector<Complex> x; // [channels][vectors][num_tx]
+};
+
+// The integers of C channels without padding (docs/integer-model.md); n rows, K layers.
+struct Integers {
+    std::vector<std::int8_t> matrix;                 // [C][n][n]
+    std::vector<std::int16_t> diagonal;              // [C][K][n]
+    std::vector<std::int32_t> rescale;               // [C][K][n]
+    std::vector<std::int16_t> slope, inverse_step;   // [C][K][n]
+    std::vector<std::int16_t> threshold, first_gain; // [C][K]
+    std::vector<std::int16_t> second_gain;           // [C][K][n]
+    // with candidates
+    std::vector<std::int8_t> metric_matrix;         // [C][n][n]
+    std::vector<std::int32_t> metric_rescale;       // [C][n]
+    std::vector<std::int16_t> metric_diagonal;      // [C][n]
+    std::vector<std::uint8_t> soft_first, searched; // [C]
+
+    Integers(const kaq::Network &net, std::size_t channels, std::size_t rows)
+        : matrix(channels * rows * rows), diagonal(channels * net.num_layers() * rows), rescale(diagonal.size()),
+          slope(diagonal.size()), inverse_step(diagonal.size()), threshold(channels * net.num_layers()),
+          first_gain(threshold.size()), second_gain(diagonal.size()) {
+        if (!net.candidates)
+            return;
+        metric_matrix.resize(matrix.size());
+        metric_rescale.resize(channels * rows);
+        metric_diagonal.resize(channels * rows);
+        soft_first.resize(channels);
+        searched.resize(channels);
+    }
+
+    template <typename Visit>
+    void each(Visit visit) {
+        visit(matrix), visit(diagonal), visit(rescale), visit(slope), visit(inverse_step), visit(threshold);
+        visit(first_gain), visit(second_gain), visit(metric_matrix), visit(metric_rescale), visit(metric_diagonal);
+        visit(soft_first), visit(searched);
+    }
+
+    bool operator==(const Integers &) const = default;
+};
+
+// All rows of `from`, of which `width` entries count.
+template <typename From, typename To>
+void copy_rows(const From &from, std::size_t from_stride, To &to, std::size_t to_stride, std::size_t width) {
+    for (std::size_t i = 0; i < from.size() / from_stride; ++i)
+        std::copy_n(from.begin() + i * from_stride, width, to.begin() + i * to_stride);
+}
+
+inline void set_integers(kaq::Plan &plan, const Integers &from) {
+    const std::size_t n = plan.rows(), s = plan.positions();
+    kaq::IntegerArrays &to = plan.integers();
+    copy_rows(from.diagonal, n, to.diagonal, s, n);
+    copy_rows(from.slope, n, to.slope, s, n);
+    copy_rows(from.inverse_step, n, to.inverse_step, s, n);
+    copy_rows(from.second_gain, n, to.second_gain, s, n);
+    std::copy(from.threshold.begin(), from.threshold.end(), to.threshold.begin());
+    std::copy(from.first_gain.begin(), from.first_gain.end(), to.first_gain.begin());
+    kaq::PlainMatrices matrices = plan.matrices(false);
+    copy_rows(from.matrix, n, matrices.matrix, s, n);
+    copy_rows(from.rescale, n, matrices.rescale, s, n);
+    plan.set_matrices(false, matrices);
+    if (plan.network().candidates) {
+        kaq::PlainMatrices metric = plan.matrices(true);
+        copy_rows(from.metric_matrix, n, metric.matrix, s, n);
+        copy_rows(from.metric_rescale, n, metric.rescale, s, n);
+        plan.set_matrices(true, metric);
+        copy_rows(from.metric_diagonal, n, to.metric_diagonal, s, n);
+        std::copy(from.soft_first.begin(), from.soft_first.end(), to.metric_soft_first.begin());
+        std::copy(from.searched.begin(), from.searched.end(), to.metric_searched.begin());
+    }
+    plan.repeat_rows();
+}
+
+inline Integers get_integers(kaq::Plan &plan) {
+    const std::size_t n = plan.rows(), s = plan.positions();
+    Integers to(plan.network(), plan.num_channels(), n);
+    const kaq::IntegerArrays &from = plan.integers();
+    copy_rows(from.diagonal, s, to.diagonal, n, n);
+    copy_rows(from.slope, s, to.slope, n, n);
+    copy_rows(from.inverse_step, s, to.inverse_step, n, n);
+    copy_rows(from.second_gain, s, to.second_gain, n, n);
+    std::copy(from.threshold.begin(), from.threshold.end(), to.threshold.begin());
+    std::copy(from.first_gain.begin(), from.first_gain.end(), to.first_gain.begin());
+    const kaq::PlainMatrices matrices = plan.matrices(false);
+    copy_rows(matrices.matrix, s, to.matrix, n, n);
+    copy_rows(matrices.rescale, s, to.rescale, n, n);
+    if (plan.network().candidates) {
+        const kaq::PlainMatrices metric = plan.matrices(true);
+        copy_rows(metric.matrix, s, to.metric_matrix, n, n);
+        copy_rows(metric.rescale, s, to.metric_rescale, n, n);
+        copy_rows(from.metric_diagonal, s, to.metric_diagonal, n, n);
+        std::copy(from.metric_soft_first.begin(), from.metric_soft_first.end(), to.soft_first.begin());
+        std::copy(from.metric_searched.begin(), from.metric_searched.end(), to.searched.begin());
+    }
+    return to;
+}
+
+struct Layers {
+    std::vector<std::int16_t> t, soft; // [C][T][n]
+    std::vector<std::int32_t> llrs;    // [C][T][bits per dimension][n]
+
+    bool operator==(const Layers &) const = default;
+};
+
+// The integer stages alone, from b and, with candidates, the matched filter's output: [C][T][n].
+inline Layers run_layers(const kaq::Plan &plan, const std::vector<std::int16_t> &b,
+                         const std::vector<std::int16_t> &matched, int vectors) {
+    const std::size_t n = plan.rows(), s = plan.stride(),
+                      count = static_cast<std::size_t>(plan.num_channels()) * vectors;
+    const int bits = plan.network().bits_per_dimension;
+    kaq::AlignedVector<std::int16_t> b_in(count * s), matched_in(matched.empty() ? 0 : count * s), t(count * s),
+        soft(count * s);
+    copy_rows(b, n, b_in, s, n);
+    copy_rows(matched, n, matched_in, s, n);
+    plan.layers(b_in.data(), matched_in.data(), t.data(), soft.data(), vectors);
+    kaq::AlignedVector<std::int32_t> llrs(count * bits * s);
+    for (std::size_t i = 0; i < count; ++i)
+        plan.kernel().llrs(plan.network(), {1, plan.num_tx()}, soft.data() + i * s, llrs.data() + i * bits * s);
+    Layers out{std::vector<std::int16_t>(count * n), std::vector<std::int16_t>(count * n),
+               std::vector<std::int32_t>(count * bits * n)};
+    copy_rows(t, s, out.t, n, n);
+    copy_rows(soft, s, out.soft, n, n);
+    copy_rows(llrs, s, out.llrs, n, n);
+    return out;
+}
+
+} // namespace kaq_test

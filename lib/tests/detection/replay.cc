@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The integer stages on cases from a file, for tests/detection/test_replay.py, which also writes and reads the files: so the
+// reference judges processors too that run no Python here.
+//   replay                       lists the kernels that were built, and whether this processor runs them
+//   replay KERNEL CASES RESULTS
+//   replay KERNEL                a digest of all that some links give, floating-point stages included
+//
+// CASES: for each case the int32 network type, bits per dimension, activation_max, matrix_max, candidates, K, C, T,
+// num_tx; K int32 prox; the arrays of Integers in their order; int16 b [C][T][n], and with candidates matched alike.
+// RESULTS: for each case int16 t [C][T][n], int16 soft alike, and int32 LLRs [C][T][bits][n]. All little-endian.
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "detection/instruction_sets.h"
+#include "tests/detection/links.h"
+
+namespace {
+
+using namespace kaq_test;
+
+template <typename T>
+void read(std::istream &from, std::vector<T> &values) {
+    from.read(reinterpret_cast<char *>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(T)));
+    if (!from)
+        throw std::runtime_error("the file of cases ends in the middle of one");
+}
+
+template <typename T>
+void write(std::ostream &to, const std::vector<T> &values) {
+    to.write(reinterpret_cast<const char *>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(T)));
+}
+
+void run_case(const kaq::Kernel &kernel, std::istream &cases, std::ostream &results) {
+    std::vector<std::int32_t> header(9);
+    read(cases, header);
+    std::vector<std::int32_t> prox(header[5]);
+    read(cases, prox);
+    kaq::Network net;
+    net.type = static_cast<kaq::NetworkType>(header[0]);
+    net.bits_per_dimension = header[1];
+    net.half_distance = half_distance(net.bits_per_dimension);
+    net.activation_max = header[2];
+    net.matrix_max = header[3];
+    net.candidates = header[4];
+    net.layers.resize(prox.size());
+    for (std::size_t k = 0; k < prox.size(); ++k)
+        net.layers[k].prox = static_cast<kaq::Prox>(prox[k]);
+    const int channels = header[6], vectors = header[7], num_tx = header[8];
+
+    Integers integers(net, channels, 2 * num_tx);
+    integers.each([&](auto &array) { read(cases, array); });
+    std::vector<std::int16_t> b(static_cast<std::size_t>(channels) * vectors * 2 * num_tx);
+    read(cases, b);
+    std::vector<std::int16_t> matched(net.candidates ? b.size() : 0);
+    read(cases, matched);
+
+    kaq::Plan plan(net, kernel, channels, 1, num_tx);
+    set_integers(plan, integers);
+    const Layers out = run_layers(plan, b, matched, vectors);
+    write(results, out.t);
+    write(results, out.soft);
+    write(results, out.llrs);
+}
+
+// FNV-1a
+class Digest {
+public:
+    template <typename T>
+    void add(const std::vector<T> &values) {
+        const unsigned char *bytes = reinterpret_cast<const unsigned char *>(values.data());
+        for (std::size_t i = 0; i < values.size() * sizeof(T); ++i)
+            value = (value ^ bytes[i]) * 0x100000001b3;
+    }
+
+    std::uint64_t value = 0xcbf29ce484222325;
+};
+
+std::uint64_t digest_of_links(const kaq::Kernel &kernel) {
+    Digest digest;
+    for (const kaq::NetworkType type : {kaq::NetworkType::admm, kaq::NetworkType::pgd})
+        for (const int num_tx : {1, 2, 5, 8, 16, 17, 33, 64})
+            for (const int vectors : {1, num_tx + num_tx / 3 + 1})
+                for (const int candidates : {0, 2}) {
+                    const bool admm = type == kaq::NetworkType::admm;
+                    kaq::Network net = network(type, 1 + num_tx % 4, 2);
+                    net.candidates = admm ? candidates : 0;
+                    net.stream_steps = admm && candidates;
+                    for (kaq::Layer &layer : net.layers)
+                        layer.step = {0.05, 0.02, 1e-3, 1}, layer.variance = {3, 1, 1e-3, 1e3};
+                    net.regularization = {-1, 3, 0.05, 100};
+                    const double snr_db = 17.3;
+                    const Link link(net, num_tx > 8 ? 3 : 17, vectors, num_tx + num_tx / 3, num_tx);
+                    kaq::Plan plan(net, kernel, link.channels, link.num_rx, num_tx);
+                    plan.prepare(link.h.data(), {&snr_db, false, true}, vectors);
+                    const Output out = link.detect(plan);
+                    digest.add(out.symbols);
+                    digest.add(out.llrs);
+                    get_integers(plan).each([&](const auto &array) { digest.add(array); });
+                }
+    return digest.value;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    if (argc != 2 && argc != 4) {
+        const std::vector<const kaq::Kernel *> available = kernels();
+        for (const kaq::Kernel *kernel : available)
+            std::printf("%s available\n", kernel->name);
+        for (const kaq::Kernel *kernel : kaq::known_kernels())
+            if (!std::count(available.begin(), available.end(), kernel))
+                std::printf("%s unavailable\n", kernel->name);
+        return argc == 1 ? 0 : 2;
+    }
+    try {
+        const std::vector<const kaq::Kernel *> available = kernels();
+        const auto kernel = std::find_if(available.begin(), available.end(),
+                                         [&](const kaq::Kernel *of) { return std::string(argv[1]) == of->name; });
+        if (kernel == available.end())
+            throw std::invalid_argument(std::string("no kernel ") + argv[1] + " here");
+        if (argc == 2) {
+            std::printf("%016llx\n", static_cast<unsigned long long>(digest_of_links(**kernel)));
+            return 0;
+        }
+        std::ifstream cases(argv[2], std::ios::binary);
+        std::ofstream results(argv[3], std::ios::binary);
+        while (cases.peek() != std::ifstream::traits_type::eof())
+            run_case(**kernel, cases, results);
+        if (!results.flush())
+            throw std::runtime_error("the results cannot be written");
+    } catch (const std::exception &error) {
+        std::fprintf(stderr, "replay: %s\n", error.what());
+        return 1;
+    }
+    return 0;
+}

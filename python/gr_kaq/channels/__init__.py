@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Simulated and recorded channels; recordings/ holds those that ship."""

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`kaq ber`: bit error rates of detectors side by side on a simulated link."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..channels.flat import ChannelModel, RayleighChannels, RecordedChannels, shipped_recording
+from ..detection.detectors import LINEAR_DETECTORS, Detector, UnfoldedDetector, load_detector
+from ..detection.model_file import DetectorModel
+from ..links.simulated_link import CsiError, Link, count_bit_errors
+from ..signals.bit_errors import BitErrorRate
+from ..signals.constellation import CONSTELLATIONS
+
+__all__ = ["Point", "add_parser", "parse_snrs", "plot"]
+
+DEFAULT_ANTENNAS = 16
+DEFAULT_SNRS_DB = (10.0, 15.0, 20.0)  # where the model files tell of no better ones
+KRONECKER_CORRELATION = 0.5
+MOST_SNRS = 200
+SNR_LIMIT_DB = 100.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one detector did at one SNR."""
+
+    detector: str
+    snr_db: float
+    count: BitErrorRate
+    complete: bool
+
+
+def add_parser(commands: Any) -> None:
+    """Add `ber` to the subcommands of an ArgumentParser."""
+    command = commands.add_parser(
+        "ber",
+        help="simulate bit error rates",
+        description="Simulate the bit error rate of detectors over the SNR. All see the same received vectors, LMMSE "
+        "too. SNR = mean received signal power over noise power per receive antenna. Ctrl-C prints what was measured "
+        "so far.",
+    )
+    add = command.add_argument
+    add("detectors", nargs="+", metavar="NAME", help="names of detectors, or paths of *.kaq.json files")
+    add("--num-rx", type=_whole, help="receive antennas (default: 16, or what fits the detectors)")
+    add("--num-tx", type=_whole, help="transmitted streams (default: 16, or what fits the detectors)")
+    add(
+        "--snr",
+        type=parse_snrs,
+        metavar="DB",
+        help='SNRs in dB, "10 15 20" or 10:20:5 (default: those that the first model was measured at)',
+    )
+    add(
+        "--channel",
+        default="rayleigh",
+        help="rayleigh (i.i.d.), kronecker (correlated antennas), the name of a recording that ships with gr-kaq such "
+        "as measured_csi_3x2, or the path of a recording (.npz) (default %(default)s)",
+    )
+    add(
+        "--correlation",
+        type=_number(0, 1),
+        help=f"of neighbouring antennas at both ends, with --channel kronecker (default {KRONECKER_CORRELATION})",
+    )
+    add("--snr-bias-db", type=_number(), default=0.0, help="estimated minus true SNR (default 0)")
+    add("--snr-jitter-db", type=_number(0), default=0.0, help="standard deviation of the SNR estimate (default 0)")
+    add(
+        "--channel-error",
+        type=_number(0),
+        default=0.0,
+        help="error variance of the channel estimate, in units of the noise variance over num_tx; 1 is least squares "
+        "with num_tx pilots (default 0)",
+    )
+    add("--constellation", choices=CONSTELLATIONS, help="needed where only linear detectors are named")
+    add("--min-errors", type=_whole, default=1000, help="bit errors of each detector that end a point (default 1000)")
+    add("--max-bits", type=_whole, default=3_000_000, help="bits after which a point ends anyway (default 3e6)")
+    add("--seed", type=_seed, default=1, help="of bits, channels, noise and estimation errors (default 1)")
+    add("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    add("--plot", type=Path, metavar="FILE", help="write a picture (PNG, PDF, SVG) of the curves there")
+    command.set_defaults(run=_run)
+
+
+def parse_snrs(text: str) -> list[float]:
+    """SNRs in dB from ``"10 15 20"`` (spaces or commas) or ``"10:20:5"`` (start, stop included, step)."""
+    try:
+        if ":" in text:
+            start, stop, step = (float(part) for part in text.split(":"))
+            count = math.floor((stop - start) / step + 1e-9) + 1
+            if step <= 0 or not 1 <= count <= MOST_SNRS:
+                raise ValueError
+            snrs = [round(start + i * step, 9) for i in range(count)]
+        else:
+            snrs = [float(part) for part in text.replace(",", " ").split()]
+    except (ValueError, ZeroDivisionError, OverflowError):
+        snrs = []
+    if not 1 <= len(snrs) <= MOST_SNRS or not all(abs(snr) <= SNR_LIMIT_DB for snr in snrs):
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: "10 15 20" or start:stop:step expected, 1 to {MOST_SNRS} SNRs from -{SNR_LIMIT_DB:g} to '
+            f"{SNR_LIMIT_DB:g} dB"
+        )
+    return snrs
+
+
+def plot(points: Sequence[Point], title: str, path: Path) -> None:
+    """Write a picture of BER over SNR, a curve per detector, with 95 % intervals."""
+    figure_module = _import("matplotlib.figure", "--plot", "python3-matplotlib")
+    figure = figure_module.Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for name in dict.fromkeys(point.detector for point in points):
+        own = [point for point in points if point.detector == name and point.count.errors]  # no logarithm of 0
+        rates = np.array([point.count.rate for point in own])
+        intervals = np.array([point.count.confidence_interval() for point in own]).reshape(-1, 2)
+        axes.errorbar(
+            [point.snr_db for point in own], rates, np.abs(intervals.T - rates), fmt=".-", capsize=2, label=name
+        )
+    axes.set(title=title, xlabel="SNR [dB]", ylabel="bit error rate", yscale="log")
+    axes.grid(True, which="both", alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _run(options: argparse.Namespace) -> int:
+    tqdm = _import("tqdm", "it", "python3-tqdm").tqdm
+    limits = _import("threadpoolctl", "it", "python3-threadpoolctl").threadpool_limits
+    if options.plot:  # said now, and not after minutes of simulation
+        _import("matplotlib.figure", "--plot", "python3-matplotlib")
+    for path in (options.json, options.plot):
+        if path and not path.absolute().parent.is_dir():
+            raise ValueError(f"{path}: the folder does not exist")
+    detectors = _detectors(options.detectors, options.constellation)
+    models = [detector.model for detector in detectors if isinstance(detector, UnfoldedDetector)]
+    num_rx, num_tx = _size(options.num_rx, options.num_tx, models)
+    for detector in detectors:
+        detector.check_size(num_rx, num_tx)
+    channels, channel_text = _channels(options.channel, options.correlation, num_rx, num_tx)
+    channels(0)  # a recording that cannot be read
+    snrs = options.snr or _measured_snrs(models)
+    csi_error = CsiError(options.snr_bias_db, options.snr_jitter_db, options.channel_error)
+    title = f"{num_rx}x{num_tx}, {detectors[0].constellation.name}, {channel_text}"
+
+    points: list[Point] = []
+    interrupted = False
+    with (
+        limits(1, "blas"),  # small matrices: threads would only fight
+        tqdm(total=100 * len(snrs), file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}") as bar,
+    ):
+        for index, snr_db in enumerate(snrs):
+            bar.set_description_str(f"{snr_db:g} dB")
+            counts = [BitErrorRate() for _ in detectors]
+
+            def progress(so_far: list[BitErrorRate], index: int = index, counts: list[BitErrorRate] = counts) -> None:
+                counts[:] = so_far
+                errors = min(count.errors for count in so_far)
+                done = min(1.0, max(errors / options.min_errors, so_far[0].bits / options.max_bits))
+                bar.update(max(0, round(100 * (index + done)) - bar.n))
+
+            # the same draws at every SNR, so that a curve's points differ by the noise's power only
+            link_seed, channel_seed = np.random.SeedSequence(options.seed).generate_state(2)
+            link = Link(
+                channels(int(channel_seed)),
+                detectors[0].constellation,
+                snr_db,
+                csi_error=csi_error,
+                seed=int(link_seed),
+            )
+            try:
+                count_bit_errors(
+                    detectors, link, min_errors=options.min_errors, max_bits=options.max_bits, progress=progress
+                )
+            except KeyboardInterrupt:
+                interrupted = True
+            points += [
+                Point(detector.name, snr_db, count, not interrupted)
+                for detector, count in zip(detectors, counts, strict=True)
+                if count.bits
+            ]
+            if interrupted:
+                break
+    _print_table(title, csi_error, points)
+    if options.json:
+        settings = {
+            "num_rx": num_rx,
+            "num_tx": num_tx,
+            "constellation": detectors[0].constellation.name,
+            "channel": channel_text,
+            "snr_bias_db": csi_error.snr_bias_db,
+            "snr_jitter_db": csi_error.snr_jitter_db,
+            "channel_error": csi_error.channel,
+            "min_errors": options.min_errors,
+            "max_bits": options.max_bits,
+            "seed": options.seed,
+        }
+        options.json.write_text(json.dumps({**settings, "points": _as_json(points)}, indent=2) + "\n", "utf-8")
+    if options.plot and points:
+        plot(points, title, options.plot)
+    if interrupted:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _detectors(names: Sequence[str], constellation: str | None) -> list[Detector]:
+    """The detectors named and LMMSE, all for the same constellation."""
+    names = list(dict.fromkeys(names if "lmmse" in names else ["lmmse", *names]))
+    unfolded = {
+        name: load_detector(name, constellation=constellation) for name in names if name not in LINEAR_DETECTORS
+    }
+    carried = {detector.constellation.name for detector in unfolded.values()}
+    if len(carried) > 1:
+        raise ValueError(f"the detectors are for {' and '.join(sorted(carried))}; one constellation for all expected")
+    if not carried and constellation is None:
+        raise ValueError(f"linear detectors need --constellation, one of {', '.join(CONSTELLATIONS)}")
+    shared = constellation or carried.pop()
+    return [unfolded.get(name) or load_detector(name, constellation=shared) for name in names]
+
+
+def _size(num_rx: int | None, num_tx: int | None, models: Sequence[DetectorModel]) -> tuple[int, int]:
+    """The antenna counts asked for; what is left open is 16, or the nearest that the detectors take."""
+    if num_tx is None:
+        num_tx = min([DEFAULT_ANTENNAS, *(model.max_num_tx for model in models)])
+    if num_rx is None:
+        least = max([DEFAULT_ANTENNAS, *(math.ceil(model.min_rx_per_tx * num_tx) for model in models)])
+        num_rx = min([least, *(model.max_num_rx for model in models)])
+    return num_rx, num_tx
+
+
+def _measured_snrs(models: Sequence[DetectorModel]) -> list[float]:
+    """SNRs that the first model was measured at, or a few."""
+    measured = dict.fromkeys(float(point["snr_db"]) for model in models[:1] for point in model.measured_ber)
+    return list(measured or DEFAULT_SNRS_DB)
+
+
+def _channels(
+    name: str, correlation: float | None, num_rx: int, num_tx: int
+) -> tuple[Callable[[int], ChannelModel], str]:
+    """What makes channels from a seed, and what to call them."""
+    if correlation is not None and name != "kronecker":
+        raise ValueError("--correlation belongs to --channel kronecker")
+    if name == "rayleigh":
+        return lambda seed: RayleighChannels(num_rx, num_tx, seed=seed), "i.i.d. Rayleigh"
+    if name == "kronecker":
+        value = KRONECKER_CORRELATION if correlation is None else correlation
+        return (
+            lambda seed: RayleighChannels(num_rx, num_tx, rx_correlation=value, tx_correlation=value, seed=seed),
+            f"Kronecker, correlation {value:g}",
+        )
+    try:
+        path = name if name.endswith(".npz") else shipped_recording(name)
+    except ValueError as error:
+        raise ValueError(f"{error}, or rayleigh, kronecker, or the path of a recording (.npz)") from None
+    return lambda seed: _RandomRecorded(path, num_rx, num_tx, seed), Path(path).name
+
+
+class _RandomRecorded(ChannelModel):
+    """Recorded channels in random order: the first ones, which are all that a short run sees, are of a few packets."""
+
+    def __init__(self, path: str, num_rx: int, num_tx: int, seed: int):
+        recorded = RecordedChannels(path, num_rx, num_tx)
+        with np.load(path) as archive:
+            packets, subcarriers = archive["h"].shape[:2]
+        self._channels = recorded.draw(packets * subcarriers)
+        self._rng = np.random.default_rng(seed)
+
+    def draw(self, count: int) -> NDArray[np.complex64]:
+        return self._channels[self._rng.integers(len(self._channels), size=count)]
+
+
+def _print_table(title: str, csi_error: CsiError, points: Sequence[Point]) -> None:
+    print(title)
+    if csi_error != CsiError():
+        print(
+            f"estimates: SNR off by {csi_error.snr_bias_db:g} dB ± {csi_error.snr_jitter_db:g} dB, "
+            f"channel error {csi_error.channel:g} noise_var / num_tx"
+        )
+    width = max([len("detector"), *(len(point.detector) for point in points)])
+    print(f"{'SNR':>8}  {'detector':<{width}}  {'BER':>8}  {'95 % interval':<20}  {'errors':>8}  {'bits':>9}")
+    for point in points:
+        low, high = point.count.confidence_interval()
+        print(
+            f"{point.snr_db:>5g} dB  {point.detector:<{width}}  {point.count.rate:8.2e}  [{low:.2e}, {high:.2e}]"
+            f"  {point.count.errors:8d}  {point.count.bits:9d}{'' if point.complete else '  (interrupted)'}"
+        )
+
+
+def _as_json(points: Sequence[Point]) -> list[dict[str, Any]]:
+    return [
+        {
+            "detector": point.detector,
+            "snr_db": point.snr_db,
+            "bit_errors": point.count.errors,
+            "bits": point.count.bits,
+            "ber": point.count.rate,
+            "confidence_interval": list(point.count.confidence_interval()),
+            "complete": point.complete,
+        }
+        for point in points
+    ]
+
+
+def _import(module: str, user: str, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{user} needs Python's {module.split('.', 1)[0]} ({error}); apt install {package}") from None
+
+
+def _whole(text: str) -> int:
+    """A positive whole number; 3e6 is one."""
+    value = _number(1)(text)
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number expected")
+    return int(value)
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number, 0 or more, expected")
+    return int(text)
+
+
+def _number(low: float = -math.inf, below: float = math.inf) -> Callable[[str], float]:
+    """A parser of finite numbers, at least `low` and below `below`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and low <= value < below):
+            bounds = (f", at least {low:g}" if low > -math.inf else "") + (
+                f", below {below:g}" if below < math.inf else ""
+            )
+            raise argparse.ArgumentTypeError(f"{text!r}: a finite number{bounds} expected")
+        return value
+
+    return parse

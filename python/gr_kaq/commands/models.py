@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`kaq models`: which detectors there are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from ..detection.detectors import LINEAR_DETECTORS, list_detectors, load_model
+from ..detection.model_card import facts, reference_point, sizes, widths
+from ..detection.model_file import DetectorModel
+
+__all__ = ["add_parser"]
+
+LINEAR_DESCRIPTIONS = {"lmmse": "LMMSE", "zf": "zero forcing"}
+
+
+def add_parser(commands: Any) -> None:
+    """Add `models` to the subcommands of an ArgumentParser."""
+    command = commands.add_parser(
+        "models",
+        help="list the detectors",
+        description="List the detectors that ship with gr-kaq, each with its measured BER at one point: at the first "
+        "size and channel that it was measured on, where the BER is nearest to 1e-2.",
+    )
+    command.add_argument("--json", action="store_true", help="all that is known of each, as JSON")
+    command.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    detectors = {name: None if name in LINEAR_DETECTORS else load_model(name) for name in list_detectors()}
+    if options.json:
+        known = [facts(model) if model else {"name": name, "network": "linear"} for name, model in detectors.items()]
+        print(json.dumps(known, indent=2))
+        return 0
+    rows: list[tuple[str, ...]] = [("name", "network", "K", "constellation", "bits", "antennas", "measured BER")]
+    for name, model in detectors.items():
+        rows.append(_row(model) if model else (name, LINEAR_DESCRIPTIONS[name], "", "any", "", "any", ""))
+    columns = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, columns, strict=True)).rstrip())
+    return 0
+
+
+def _row(model: DetectorModel) -> tuple[str, ...]:
+    point, measured = reference_point(model), ""
+    if point is not None:
+        measured = f"{point['bit_errors'] / point['bits']:.1e}"
+        if "lmmse_bit_errors" in point:
+            measured += f" (LMMSE {point['lmmse_bit_errors'] / point['bits']:.1e})"
+        measured += f" at {point['num_rx']}x{point['num_tx']}, {point['snr_db']:g} dB"
+    return (
+        model.name,
+        f"{model.network.upper()}-Net",
+        str(len(model.layers)),
+        model.constellation.name,
+        widths(model) if model.quantized else "float",
+        sizes(model),
+        measured,
+    )

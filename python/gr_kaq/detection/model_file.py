@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The model file NAME.kaq.json: a trained detector as a few dozen readable numbers.
+
+docs/model-format.md explains the keys; model_file.schema.json is the contract that `load` checks.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import stat
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..signals.constellation import CONSTELLATIONS, Constellation
+from ..signals.signal_model import from_db
+
+__all__ = ["SUFFIX", "DetectorModel", "Law", "Layer", "ModelFileError", "load", "save"]
+
+SUFFIX = ".kaq.json"
+VERSION = 1
+MAX_FILE_BYTES = 1 << 20  # a model is a few kilobytes; anything larger is not one
+MAX_QUOTED = 300  # characters of a file that an error message repeats
+
+
+class ModelFileError(ValueError):
+    """A model file that cannot be used; the message names the file, the key and what was expected."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """A parameter that follows the SNR: alpha * SNR^(-1/2) + gamma, with SNR linear (arXiv 2505.12736).
+
+    alpha = 0 is a static parameter.
+    """
+
+    alpha: float
+    gamma: float
+
+    def __call__(self, snr: ArrayLike) -> NDArray[np.float64]:
+        """Value at a linear SNR (any shape)."""
+        return self.alpha / np.sqrt(np.asarray(snr, np.float64)) + self.gamma
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The laws of one layer; those that the network does not have are None.
+
+    ADMM-Net has `variance`, `dual_step`, `relaxation`. PGD-Net has `gradient_step` and at most one of `threshold`
+    (soft threshold) and `variance` (constellation-aware proximal map). Quantized networks have `step`.
+    """
+
+    step: Law | None = None
+    variance: Law | None = None
+    dual_step: Law | None = None
+    relaxation: Law | None = None
+    gradient_step: Law | None = None
+    threshold: Law | None = None
+
+
+@dataclass(frozen=True)
+class DetectorModel:
+    """A trained detector.
+
+    Args:
+        name: the file is NAME.kaq.json.
+        network: ``"admm"`` or ``"pgd"``.
+        constellation: what the streams carry.
+        activation_bits, matrix_bits: widths of the operands of the matrix-vector product; None: full precision.
+        matrix_clip: largest matrix entry that is represented, over the largest of its row.
+        stream_steps: each stream's activations have a step of their own, see `quantization.quantize_channels`.
+        candidates: how many second guesses are tried for each vector, see docs/design.md.
+        max_num_rx, max_num_tx, min_rx_per_tx: antenna counts that the detector accepts.
+        snr_range_db: SNR that training covered. Laws are evaluated at the SNR clipped to it.
+        output_variance: error variance of the output over the linear estimate's, scales the LLRs;
+        output_spread: it is (1 + output_spread P_ii^2) times that in row i, P_ii the row's `Preparation.diagonal`.
+        layers: K layers.
+        regularization: ADMM-Net's rho over noise_var.
+        training: what it was trained on, free form.
+        measured_ber: BER when it was exported, see docs/model-format.md.
+    """
+
+    name: str
+    network: str
+    constellation: Constellation
+    activation_bits: int | None
+    matrix_bits: int | None
+    max_num_rx: int
+    max_num_tx: int
+    min_rx_per_tx: float
+    snr_range_db: tuple[float, float]
+    output_variance: Law
+    layers: tuple[Layer, ...]
+    regularization: Law | None = None
+    output_spread: float = 0.0
+    matrix_clip: float = 1.0
+    stream_steps: bool = False
+    candidates: int = 0
+    training: dict[str, Any] = field(default_factory=dict)
+    measured_ber: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the detector runs in integers."""
+        return self.activation_bits is not None
+
+    @functools.cached_property
+    def law_tables(self) -> dict[str, NDArray[np.float64]]:
+        """Name of a law -> (3, K): alpha, gamma, and 1 where the layer has it; only laws that some layer has."""
+        tables = {}
+        for name in vars(self.layers[0]):
+            laws = [getattr(layer, name) for layer in self.layers]
+            if any(laws):
+                rows = [(law.alpha, law.gamma, 1.0) if law else (0.0, 0.0, 0.0) for law in laws]
+                tables[name] = np.array(rows).T
+        return tables
+
+    def law_snr(self, snr_db: ArrayLike) -> NDArray[np.float64]:
+        """Linear SNR at which the laws are evaluated: clipped to what training covered."""
+        low, high = self.snr_range_db
+        return from_db(np.maximum(np.minimum(snr_db, high), low))
+
+    def check_size(self, num_rx: int, num_tx: int) -> None:
+        """Raise ValueError unless the detector accepts this number of antennas."""
+        if num_rx < 1 or num_tx < 1 or num_rx > self.max_num_rx or num_tx > self.max_num_tx:
+            raise ValueError(
+                f"detector {self.name} takes 1 to {self.max_num_rx} receive and 1 to {self.max_num_tx} transmit "
+                f"antennas; got num_rx={num_rx}, num_tx={num_tx}"
+            )
+        if num_rx < self.min_rx_per_tx * num_tx:
+            raise ValueError(
+                f"detector {self.name} needs num_rx >= {self.min_rx_per_tx:g} * num_tx; "
+                f"got num_rx={num_rx}, num_tx={num_tx}"
+            )
+
+
+def load(path: str | Path) -> DetectorModel:
+    """Read and check a model file.
+
+    Raises:
+        ModelFileError: the file is missing, truncated, not of this format and version, or a value is out of range.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a FIFO would wait for ever
+            raise ModelFileError(f"{path}: cannot be read: not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise ModelFileError(f"{path}: larger than {MAX_FILE_BYTES} bytes, not a detector model")
+        document = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant, parse_float=_finite_float)
+        return _from_document(document, str(path))
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from None
+    except ModelFileError:
+        raise
+    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise ModelFileError(f"{path}: not valid JSON: {str(error)[:MAX_QUOTED]}") from None
+
+
+def save(model: DetectorModel, directory: str | Path) -> Path:
+    """Write `model` to directory/NAME.kaq.json and return that path."""
+    path = Path(directory) / (model.name + SUFFIX)
+    document = _to_document(model)
+    _from_document(document, str(path))  # never write what `load` would refuse
+    path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    return path
+
+
+@functools.cache
+def _validator() -> jsonschema.Draft7Validator:
+    text = resources.files(__package__).joinpath("model_file.schema.json").read_text("utf-8")
+    return jsonschema.Draft7Validator(json.loads(text))
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not np.isfinite(value):
+        raise ValueError(f"{text} is out of range")
+    return value
+
+
+def _from_document(document: Any, origin: str) -> DetectorModel:
+    # Said first, as every other complaint about a later version's file would mislead.
+    if isinstance(document, dict) and document.get("version", VERSION) != VERSION:
+        found = repr(document["version"])[:MAX_QUOTED]
+        raise ModelFileError(f"{origin}: key version: {found} is not supported, {VERSION} expected")
+    error = jsonschema.exceptions.best_match(_validator().iter_errors(document))
+    if error is not None:
+        key = ".".join(str(part) for part in error.absolute_path) or "(top level)"
+        raise ModelFileError(f"{origin}: key {key}: {error.message[:MAX_QUOTED]}")
+    low, high = document["snr_range_db"]
+    if low >= high:
+        raise ModelFileError(
+            f"{origin}: key snr_range_db: the first value has to be below the second, got {[low, high]}"
+        )
+    bits = document["bits"] or {}
+    sizes = document["sizes"]
+    return DetectorModel(
+        name=document["name"],
+        network=document["network"],
+        constellation=CONSTELLATIONS[document["constellation"]],
+        # 8.0 is an integer to JSON Schema
+        activation_bits=int(bits["activations"]) if bits else None,
+        matrix_bits=int(bits["matrix"]) if bits else None,
+        max_num_rx=int(sizes["max_num_rx"]),
+        max_num_tx=int(sizes["max_num_tx"]),
+        min_rx_per_tx=float(sizes["min_rx_per_tx"]),
+        snr_range_db=(float(low), float(high)),
+        output_variance=Law(**document["output_variance"]),
+        layers=tuple(Layer(**{k: Law(**law) for k, law in layer.items()}) for layer in document["layers"]),
+        regularization=Law(**document["regularization"]) if "regularization" in document else None,
+        output_spread=float(document.get("output_spread", 0.0)),
+        matrix_clip=float(bits.get("matrix_clip", 1.0)),
+        stream_steps=bits.get("stream_steps", False),
+        candidates=int(document.get("candidates", 0)),
+        training=document["training"],
+        measured_ber=tuple(document["measured_ber"]),
+    )
+
+
+def _to_document(model: DetectorModel) -> dict[str, Any]:
+    def law(value: Law) -> dict[str, float]:
+        return {"alpha": round(float(value.alpha), 6), "gamma": round(float(value.gamma), 6)}
+
+    bits: dict[str, Any] | None = None
+    if model.quantized:
+        bits = {"activations": model.activation_bits, "matrix": model.matrix_bits}
+        if model.matrix_clip != 1:
+            bits["matrix_clip"] = round(float(model.matrix_clip), 6)
+        if model.stream_steps:
+            bits["stream_steps"] = True
+    document: dict[str, Any] = {
+        "format": "gr-kaq detector",
+        "version": VERSION,
+        "name": model.name,
+        "network": model.network,
+        "constellation": model.constellation.name,
+        "bits": bits,
+        "sizes": {
+            "max_num_rx": model.max_num_rx,
+            "max_num_tx": model.max_num_tx,
+            "min_rx_per_tx": model.min_rx_per_tx,
+        },
+        "snr_range_db": list(model.snr_range_db),
+        "output_variance": law(model.output_variance),
+        "layers": [{k: law(v) for k, v in vars(layer).items() if v is not None} for layer in model.layers],
+        "training": model.training,
+        "measured_ber": list(model.measured_ber),
+    }
+    if model.regularization is not None:
+        document["regularization"] = law(model.regularization)
+    if model.output_spread:
+        document["output_spread"] = round(float(model.output_spread), 6)
+    if model.candidates:
+        document["candidates"] = model.candidates
+    return document

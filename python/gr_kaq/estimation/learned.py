@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The learned channel estimator: a network in an ONNX file, run by ONNX Runtime, as an interpolator of
+`gr_kaq.estimation.estimator`.
+
+    interpolate = LearnedInterpolator(format, "NAME-or-path")
+    interpolate(observation) -> complex64 (14, num_active, num_rx, num_tx)
+
+Each pair of antennas is a window of 52 active carriers x 14 symbols (a frame of 256 carriers: four windows), scaled so
+that the frame's mean power per pair is 1; its real and its imaginary part are two grids for the same network:
+
+    ls (N, 52, 3), lmmse (N, 52, 14), statistics (3,)  ->  refined (N, 52, 14)          float32
+
+First all real parts, then all imaginary parts. `ls` is least squares at the three training symbols, interpolated
+linearly over the carriers; `statistics` are SNR (linear, of a pair: |h|^2 over the noise variance), delay spread (RMS,
+cycles per carrier) and Doppler (cycles per symbol), all as estimated. docs/learned-estimator.md tells how they are
+trained. ONNX Runtime is not needed for anything else in gr-kaq.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import native
+from ..frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
+from .estimator import LinearInterpolator, Observation, WienerInterpolator
+
+__all__ = [
+    "WINDOW",
+    "EstimatorFileError",
+    "LearnedEstimator",
+    "LearnedInterpolator",
+    "NetworkInput",
+    "grids",
+    "list_estimators",
+    "network_input",
+]
+
+WINDOW = 52
+"""Active carriers that the network sees at once."""
+
+FILE_FORMAT = "gr-kaq channel estimator 1"
+SUFFIX = ".onnx"
+SIGNATURE: dict[str, list[str | int]] = {
+    "ls": ["N", WINDOW, len(TRAINING_SYMBOLS)],
+    "lmmse": ["N", WINDOW, NUM_SYMBOLS],
+    "statistics": [3],
+    "refined": ["N", WINDOW, NUM_SYMBOLS],
+}
+"""Dimensions of the inputs and the output, all float32; N stays open."""
+
+
+class EstimatorFileError(ValueError):
+    """An estimator that cannot be used; the message names the file and what was expected."""
+
+
+def list_estimators() -> list[str]:
+    """Names of the learned estimators that ship with gr-kaq."""
+    folder = resources.files(__package__).joinpath("estimators")
+    names = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
+
+
+class LearnedEstimator:
+    """A network that refines channel estimates.
+
+    Args:
+        source: one of `list_estimators()`, or the path of an ONNX file.
+        num_threads: that ONNX Runtime shares the work among.
+
+    Raises:
+        EstimatorFileError: the file is missing, damaged, or no such network.
+        ImportError: ONNX Runtime is missing.
+
+    Attributes:
+        name: of the estimator.
+        metadata: what the file says of itself: ``description``, ``training`` and ``mse`` (JSON), ``gr_kaq_version``.
+        range: lowest and highest statistics that it was trained for, float32 (2, 3).
+    """
+
+    def __init__(self, source: str | Path, num_threads: int = 1):
+        if num_threads < 1:
+            raise ValueError(f"num_threads is {num_threads}; at least 1 expected")
+        content, label = _read(source)
+        try:
+            import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  # optional
+        except ImportError as error:
+            raise ImportError(
+                f"the learned channel estimator {label} needs ONNX Runtime, which is not installed: "
+                "pip install onnxruntime"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what is wrong with a file becomes an exception here
+        if not any("vnni" in name for name in native.instruction_sets()):
+            # Sums of 8-bit products would saturate on such an x86 processor. With VNNI this costs a third more time.
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        try:
+            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+            values = (*session.get_inputs(), *session.get_outputs())
+            signature = {value.name: (value.type, value.shape) for value in values}
+        except Exception as error:  # ONNX Runtime has a class for each kind of failure, without a common one
+            raise EstimatorFileError(f"{label}: no ONNX file that ONNX Runtime can use: {_first_line(error)}") from None
+        _check(label, self.metadata, signature)
+        self.name = self.metadata.get("name", label)
+        self.range = _range(label, self.metadata)
+        self._session = session
+        self._try(label)
+
+    def refine(
+        self, ls: NDArray[np.float32], lmmse: NDArray[np.float32], statistics: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The refined grids (N, 52, 14) of LS (N, 52, 3), LMMSE (N, 52, 14) and their statistics (3,), N even."""
+        return self._session.run(["refined"], {"ls": ls, "lmmse": lmmse, "statistics": statistics})[0]
+
+    def _try(self, label: str) -> None:
+        """Run it once: what fails then would fail in a stream."""
+        lmmse = np.zeros((4, WINDOW, NUM_SYMBOLS), np.float32)
+        try:
+            refined = self.refine(np.zeros_like(lmmse[..., : len(TRAINING_SYMBOLS)]), lmmse, self.range.mean(axis=0))
+        except Exception as error:  # see above
+            raise EstimatorFileError(f"{label}: does not run: {_first_line(error)}") from None
+        if refined.shape != lmmse.shape:
+            raise EstimatorFileError(f"{label}: makes {refined.shape} of {lmmse.shape}; the same shape expected")
+
+
+class LearnedInterpolator:
+    """The interpolator that a learned estimator makes of the linear and the LMMSE one.
+
+    Args:
+        format: of the frames.
+        estimator: a `LearnedEstimator`, or what it takes.
+
+    Attributes:
+        outside: frames whose statistics the estimator was not trained for, and that got the LMMSE estimate instead.
+        fallbacks: likewise, those whose refined channel was not finite.
+    """
+
+    def __init__(self, format: FrameFormat, estimator: LearnedEstimator | str | Path):
+        self.estimator = estimator if isinstance(estimator, LearnedEstimator) else LearnedEstimator(estimator)
+        self.outside = self.fallbacks = 0
+        self._format = format
+        self._linear, self._wiener = LinearInterpolator(format), WienerInterpolator(format)
+
+    def __call__(self, observation: Observation) -> NDArray[np.complex64]:
+        """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
+        wiener = self._wiener(observation)
+        given = network_input(self._format, observation, self._linear.at_training_symbols(observation), wiener)
+        lowest, highest = self.estimator.range
+        if not ((lowest <= given.statistics) & (given.statistics <= highest)).all():
+            self.outside += 1
+            return wiener
+        refined = self.estimator.refine(given.ls, given.lmmse, given.statistics)
+        channel, finite = given.channel(refined)
+        if not finite:
+            self.fallbacks += 1
+            return wiener
+        return channel
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """A frame as the network sees it: grids of N / 2 windows, real parts, then imaginary parts, scaled.
+
+    Attributes:
+        ls: at the training symbols, float32 (N, 52, 3).
+        lmmse: float32 (N, 52, 14).
+        statistics: float32 (3,).
+        scale: what each antenna's channel was multiplied with, (num_rx,).
+        num_active, num_tx: of the frame.
+    """
+
+    ls: NDArray[np.float32]
+    lmmse: NDArray[np.float32]
+    statistics: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    num_active: int
+    num_tx: int
+
+    def channel(self, grids: NDArray[np.float32]) -> tuple[NDArray[np.complex64], bool]:
+        """The channel (14, num_active, num_rx, num_tx) of grids (N, 52, 14), and whether all of it is finite."""
+        return native.extension().join_windows(
+            grids=grids, scale=self.scale, num_active=self.num_active, num_tx=self.num_tx
+        )
+
+
+def network_input(
+    format: FrameFormat, observation: Observation, linear: NDArray[np.complex64], wiener: NDArray[np.complex64]
+) -> NetworkInput:
+    """A frame as the network sees it.
+
+    Args:
+        format: of the frame.
+        observation: of the frame.
+        linear: the channel interpolated linearly over the carriers of the training symbols, (3, num_active, num_rx,
+            num_tx).
+        wiener: interpolated by Wiener filters, (14, num_active, num_rx, num_tx).
+    """
+    snr = 10 ** (observation.snr_db / 10) / format.num_tx
+    # equal noise on all antennas, and mean power 1
+    scale = (1 / np.sqrt(np.maximum(observation.noise_var, 1e-30) * snr)).astype(np.float32)
+    statistics = np.array([snr, observation.delay_spread / format.fft_size, observation.doppler], np.float32)
+    return NetworkInput(grids(linear, scale), grids(wiener, scale), statistics, scale, format.num_active, format.num_tx)
+
+
+def grids(channel: NDArray[np.complex64], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A channel (symbols, num_active, num_rx, num_tx), each antenna multiplied with `scale`, as grids (N, 52, symbols).
+
+    Real parts, then imaginary parts; windows of carriers outermost, then antennas, then streams.
+    """
+    return native.extension().cut_windows(channel, scale, WINDOW)
+
+
+def _read(source: str | Path) -> tuple[bytes, str]:
+    """Content of the file, and what to call it in messages."""
+    if str(source) in list_estimators():
+        name = f"{source}{SUFFIX}"
+        return resources.files(__package__).joinpath("estimators", name).read_bytes(), name
+    try:
+        return Path(source).read_bytes(), str(source)
+    except (OSError, ValueError) as error:
+        raise EstimatorFileError(
+            f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}; "
+            f"a path or one of {', '.join(list_estimators())} expected"
+        ) from None
+
+
+def _check(label: str, metadata: dict[str, str], found: dict[str, tuple[str, list[Any]]]) -> None:
+    """Raise EstimatorFileError unless the network has the signature of the module."""
+    if metadata.get("format") != FILE_FORMAT:
+        raise EstimatorFileError(
+            f"{label}: the metadata's format is {metadata.get('format')!r}; {FILE_FORMAT!r} expected, as "
+            "`python -m training.estimator export` writes it"
+        )
+    for name, shape in SIGNATURE.items():
+        if name not in found:
+            raise EstimatorFileError(f"{label}: no input or output {name}; {', '.join(SIGNATURE)} expected")
+        if found[name][0] != "tensor(float)" or not _fits(found[name][1], shape):
+            raise EstimatorFileError(
+                f"{label}: {name} is {found[name][0]} {found[name][1]}; tensor(float) {shape} expected"
+            )
+    unknown = sorted(found.keys() - SIGNATURE.keys())
+    if unknown:
+        raise EstimatorFileError(f"{label}: unknown input or output {unknown[0]}; {', '.join(SIGNATURE)} expected")
+
+
+def _range(label: str, metadata: dict[str, str]) -> NDArray[np.float32]:
+    try:
+        found = np.array(json.loads(metadata["range"]), np.float32)
+    except (KeyError, ValueError, TypeError):
+        found = np.empty(0, np.float32)
+    if found.shape != (2, 3) or not np.all(found[0] < found[1]):  # NaN neither
+        raise EstimatorFileError(
+            f"{label}: the metadata's range is {metadata.get('range')!r}; lowest and highest SNR, delay spread and "
+            "Doppler expected, as JSON [[...], [...]]"
+        )
+    return found
+
+
+def _fits(found: list[Any], expected: list[Any]) -> bool:
+    return len(found) == len(expected) and all(
+        isinstance(have, str) if isinstance(want, str) else have == want
+        for have, want in zip(found, expected, strict=True)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a payload's bytes to the coded bits of a frame, and from their LLRs back.
+
+    length (2 bytes) | payload | zeros | CRC-32   payload_bytes + 4 bytes, XORed with `FrameFormat.scrambler`
+    -> convolutional code, K = 7, rate 1/2, terminated -> coded_bits bits, the last few (at most 15) being zeros
+
+Length and CRC are little-endian; the CRC is that of IEEE 802.3 over all that stands before it. Bits of a byte travel
+most significant first. The code is the usual one with the generators 171 and 133 (octal), in the form that gr-fec
+takes as polynomials 79 and 109; gr-fec encodes, and decodes by Viterbi's algorithm with soft decisions.
+
+This module needs GNU Radio (gr-fec) once a coder is made, though it is no block: to decode in the same way with and
+without a flowgraph is worth more than a floor without exceptions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import native
+from .frame_format import CRC_BYTES, TAIL_BITS, FrameFormat
+
+__all__ = ["LENGTH_BYTES", "PayloadCoder", "decode", "encode", "max_payload"]
+
+LENGTH_BYTES = 2
+POLYNOMIALS = [79, 109]
+
+# The decoder takes 8 bits: 128 is 'nothing known'. A Viterbi decoder does not mind a common factor, so the LLRs of a
+# frame are scaled until the median of their magnitudes is MEDIAN_LEVEL, and limited to the range. A lower level loses
+# to rounding, a higher one to the limit; between them block error rates are flat. The mean in place of the median
+# would spend the levels on the few very sure bits of 256-QAM.
+MEDIAN_LEVEL = 48.0
+
+
+def max_payload(frame: FrameFormat) -> int:
+    """Longest payload of a frame, in bytes."""
+    return frame.payload_bytes - LENGTH_BYTES
+
+
+class PayloadCoder:
+    """Encoder and decoder for the payloads of one frame format, for one thread at a time.
+
+    Args:
+        frame: the frame.
+    """
+
+    def __init__(self, frame: FrameFormat):
+        from gnuradio import fec  # noqa: PLC0415
+
+        self._frame = frame
+        self._soft_levels = native.extension().soft_levels
+        self._bits = 8 * (frame.payload_bytes + CRC_BYTES)
+        self._code_bits = 2 * (self._bits + TAIL_BITS)
+        self._encoder = fec.cc_encoder_make(self._bits, TAIL_BITS + 1, 2, POLYNOMIALS, mode=fec.CC_TERMINATED)
+        self._decoder = fec.cc_decoder_make(self._bits, TAIL_BITS + 1, 2, POLYNOMIALS, mode=fec.CC_TERMINATED)
+        assert self._encoder.get_output_size() == self._code_bits <= frame.coded_bits
+
+    def encode(self, payload: bytes) -> NDArray[np.uint8]:
+        """Coded bits of a payload, (coded_bits,), 0 or 1 each.
+
+        Raises:
+            ValueError: the payload is too long.
+        """
+        if len(payload) > max_payload(self._frame):
+            raise ValueError(f"the payload has {len(payload)} bytes; at most {max_payload(self._frame)} expected")
+        block = struct.pack("<H", len(payload)) + payload
+        block += bytes(self._frame.payload_bytes - len(block))
+        block += struct.pack("<I", zlib.crc32(block))
+        bits = np.unpackbits(np.frombuffer(block, np.uint8) ^ self._frame.scrambler)
+        coded = np.zeros(self._frame.coded_bits, np.uint8)
+        self._encoder.generic_work(_address(bits), _address(coded))
+        return coded
+
+    def decode(self, llrs: NDArray[np.floating]) -> bytes | None:
+        """The payload from the LLRs of its coded bits, None where the CRC is wrong.
+
+        Args:
+            llrs: (coded_bits,), ln P(b=1)/P(b=0), with any common factor. NaN counts as 0, nothing known.
+        """
+        if llrs.shape != (self._frame.coded_bits,):
+            raise ValueError(f"LLRs of shape {llrs.shape}; ({self._frame.coded_bits},) expected")
+        with np.errstate(over="ignore"):  # what does not fit becomes Inf
+            known = np.ascontiguousarray(llrs[: self._code_bits], np.float32)
+        levels = self._soft_levels(known, MEDIAN_LEVEL)
+        if levels is None:
+            return None
+        bits = np.empty(self._bits, np.uint8)
+        self._decoder.generic_work(_address(levels), _address(bits))
+        block = (np.packbits(bits) ^ self._frame.scrambler).tobytes()
+        data, crc = block[:-CRC_BYTES], block[-CRC_BYTES:]
+        (length,) = struct.unpack_from("<H", data)
+        if struct.pack("<I", zlib.crc32(data)) != crc or length > max_payload(self._frame):
+            return None
+        return data[LENGTH_BYTES : LENGTH_BYTES + length]
+
+
+def encode(frame: FrameFormat, payloads: Iterable[bytes]) -> NDArray[np.uint8]:
+    """Coded bits of several payloads, (n, coded_bits), 0 or 1 each.
+
+    Args:
+        frame: the frame.
+        payloads: n of them, at most `max_payload(frame)` bytes each.
+
+    Raises:
+        ValueError: a payload is too long.
+    """
+    coder = PayloadCoder(frame)
+    coded = [coder.encode(payload) for payload in payloads]
+    return np.stack(coded) if coded else np.empty((0, frame.coded_bits), np.uint8)
+
+
+def decode(frame: FrameFormat, llrs: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> list[bytes | None]:
+    """Payloads from the LLRs of their coded bits, None for each whose CRC is wrong.
+
+    Args:
+        frame: the frame.
+        llrs: (n, coded_bits), in the order of `FrameFormat.collect_llrs`; see `PayloadCoder.decode`.
+    """
+    coder = PayloadCoder(frame)
+    return [coder.decode(row) for row in llrs]
+
+
+_new_capsule = ctypes.pythonapi.PyCapsule_New
+_new_capsule.restype = ctypes.py_object
+_new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+
+
+def _address(array: NDArray[np.uint8]) -> Any:
+    """A `void *` of gr-fec's Python bindings: a capsule without a name. The array has to outlive its use."""
+    return _new_capsule(array.ctypes.data, None, None)

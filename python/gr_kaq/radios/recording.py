@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SigMF recordings: played in place of a radio, and made beside one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .radio_block import RadioError, import_gnuradio, one_line, source_block
+from .sigmf import FULL_SCALE, open_recording, recording_paths, write_metadata
+
+__all__ = ["recording_sink", "recording_source"]
+
+
+def recording_source(path: str | Path, num_rx: int) -> Any:
+    """Play the first num_rx antennas of a SigMF recording, as fast as they are taken.
+
+    Raises:
+        RecordingError: it is not usable, or has fewer antennas.
+    """
+    recording = open_recording(path, num_rx)
+    blocks = import_gnuradio("blocks", "a recording")
+    sample_bytes = recording.sample_bytes // recording.num_channels
+    source = blocks.file_source(recording.sample_bytes, str(recording.data_path), False)
+    split = blocks.vector_to_streams(sample_bytes, recording.num_channels)
+    hierarchical = source_block("recording_source", num_rx, recording.sample_rate, recording.frequency)
+    hierarchical.connect(source, split)
+    for channel in range(recording.num_channels):
+        if channel >= num_rx:
+            hierarchical.connect((split, channel), blocks.null_sink(sample_bytes))
+        elif recording.datatype == "ci16_le":
+            convert = blocks.interleaved_short_to_complex(True, False, FULL_SCALE["ci16_le"])
+            hierarchical.connect((split, channel), convert, (hierarchical, channel))
+        else:
+            hierarchical.connect((split, channel), (hierarchical, channel))
+    return hierarchical
+
+
+def recording_sink(
+    path: str | Path, num_rx: int, sample_rate: float, frequency: float | None = None, num_samples: int = 0
+) -> Any:
+    """Record num_rx complex streams in SigMF; files that are there are written over.
+
+    Args:
+        path: of the recording.
+        num_rx: antennas.
+        sample_rate, frequency: for the metadata.
+        num_samples: of each antenna, how many are recorded; the rest is thrown away. 0: all.
+
+    Returns:
+        A `gr.hier_block2` with a method `num_samples()`: recorded so far.
+
+    Raises:
+        OSError: a file cannot be written.
+        ValueError: an argument is out of range.
+    """
+    gr, blocks = import_gnuradio("gr", "a recording"), import_gnuradio("blocks", "a recording")
+    size = gr.sizeof_gr_complex
+    write_metadata(path, num_rx, sample_rate, frequency)
+    try:
+        sink = blocks.file_sink(size * num_rx, str(recording_paths(path)[1]), False)
+    except RuntimeError as error:
+        raise RadioError(f"{path}: {one_line(error)}") from None
+    join = blocks.streams_to_vector(size, num_rx)
+
+    class RecordingSink(gr.hier_block2):  # type: ignore[name-defined]
+        def num_samples(self) -> int:
+            return int(sink.nitems_read(0))
+
+    hierarchical = RecordingSink("recording_sink", gr.io_signature(num_rx, num_rx, size), gr.io_signature(0, 0, 0))
+    for channel in range(num_rx):
+        hierarchical.connect((hierarchical, channel), (join, channel))
+    if num_samples:
+        hierarchical.connect(join, blocks.head(size * num_rx, num_samples), sink)
+    else:
+        hierarchical.connect(join, sink)
+    return hierarchical

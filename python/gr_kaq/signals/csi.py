@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a valid channel estimate is, and which noise variance and SNR follow from the estimates received so far.
+
+`blocks.csi_pmt` turns tags and messages into the `ChannelEstimate` of this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import native
+from .signal_model import noise_var_from_snr, snr_from_noise_var
+
+__all__ = ["SNR_RANGE_DB", "ChannelEstimate", "CsiState", "InvalidCsi", "check_noise_var", "check_snr"]
+
+SNR_RANGE_DB = (-40.0, 100.0)
+"""An SNR estimate outside this range is taken for a mistake, not for an SNR."""
+
+MAX_AMPLITUDE = 1e12
+"""Largest real or imaginary part of h: its powers, summed and inverted, stay finite in single precision."""
+
+MAX_NOISE_VAR = MAX_AMPLITUDE**2
+
+
+class InvalidCsi(ValueError):
+    """An estimate that cannot be used.
+
+    Attributes:
+        kind: short and the same for every estimate with this fault, so that each fault is logged once.
+    """
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+def check_snr(snr_db: float) -> float:
+    """Return `snr_db`, or raise InvalidCsi unless it is finite and within `SNR_RANGE_DB`."""
+    low, high = SNR_RANGE_DB
+    if not low <= snr_db <= high:  # false for NaN
+        raise InvalidCsi("snr", f"an SNR of {snr_db:g} dB is outside {low:g} to {high:g} dB")
+    return float(snr_db)
+
+
+def check_noise_var(noise_var: float) -> float:
+    """Return `noise_var`, or raise InvalidCsi unless it is finite, not negative and at most `MAX_NOISE_VAR`."""
+    if not 0 <= noise_var <= MAX_NOISE_VAR:
+        raise InvalidCsi("noise_var", f"a noise variance of {noise_var:g} is outside 0 to {MAX_NOISE_VAR:g}")
+    return float(noise_var)
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelEstimate:
+    """A channel estimate as it was received.
+
+    Args:
+        h: complex64 (num_subcarriers, num_rx, num_tx). All zeros is valid: nothing gets through.
+        noise_var: noise variance per receive antenna, where it came with the estimate.
+        snr_db: SNR in dB (definition: `signal_model`), where it came with the estimate.
+        seq: sequence number, where it came with the estimate.
+    """
+
+    h: NDArray[np.complex64]
+    noise_var: float | None = None
+    snr_db: float | None = None
+    seq: int | None = None
+    _valid_shape: tuple[int, int, int] | None = field(default=None, init=False, repr=False)
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Raise InvalidCsi unless the estimate has this shape and every value is in range."""
+        if self._valid_shape == shape:  # on its way an estimate is checked more than once
+            return
+        if self.h.shape != shape:
+            raise InvalidCsi("shape", f"h has shape {self.h.shape}; {shape} (num_subcarriers, num_rx, num_tx) expected")
+        h = np.ascontiguousarray(self.h, np.complex64)
+        if not native.squared_norm(h) < MAX_AMPLITUDE**2:  # otherwise no part is larger
+            peak = np.abs(h.view(np.float32)).max()  # NaN, if there is one
+            if not np.isfinite(peak):
+                raise InvalidCsi("not finite", "h holds NaN or Inf")
+            if peak > MAX_AMPLITUDE:
+                raise InvalidCsi("range", f"h holds values above {MAX_AMPLITUDE:g}")
+        if self.noise_var is not None:
+            check_noise_var(self.noise_var)
+        if self.snr_db is not None:
+            check_snr(self.snr_db)
+        object.__setattr__(self, "_valid_shape", shape)
+
+
+class CsiState:
+    """The estimates in force: the newest channel, and the newest of noise variance and SNR.
+
+    Either the noise variance or the SNR is *given*, the other one follows from it and the channel:
+
+    - an estimate with `noise_var` gives the noise variance, and its own `snr_db` is ignored;
+    - an estimate with `snr_db` only, or an SNR on its own, gives the SNR, until an estimate brings a `noise_var` again;
+    - an estimate with neither leaves what was given in force: a noise variance stays, or an SNR stays;
+    - an estimate and an SNR that arrive together, at one item, are one update: `noise_var` of the estimate is the
+      truth, then the SNR that came separately, then the `snr_db` inside the estimate.
+
+    Args:
+        shape: (num_subcarriers, num_rx, num_tx) that every estimate has to have.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]):
+        self.shape = shape
+        self.estimate: ChannelEstimate | None = None
+        self.given: dict[str, float] = {}
+        """Empty, {"noise_var": ...} or {"snr_db": ...}: the keyword of `Detector.prepare`."""
+
+    def update(self, estimate: ChannelEstimate | None = None, snr_db: float | None = None) -> None:
+        """Take what arrived at one item.
+
+        Raises:
+            InvalidCsi: one of the two cannot be used; then nothing has changed.
+        """
+        if snr_db is not None:
+            snr_db = check_snr(snr_db)
+        if estimate is not None:
+            estimate.check(self.shape)
+            self.estimate = estimate
+            if estimate.noise_var is not None:
+                self.given = {"noise_var": float(estimate.noise_var)}
+                return
+            if snr_db is None:
+                snr_db = estimate.snr_db
+        if snr_db is not None:
+            self.given = {"snr_db": snr_db}
+
+    @property
+    def valid(self) -> bool:
+        """Whether both a channel and one of noise variance and SNR are known."""
+        return self.estimate is not None and bool(self.given)
+
+    @property
+    def noise_var(self) -> float:
+        """Noise variance per receive antenna; NaN while unknown."""
+        if "snr_db" not in self.given or self.estimate is None:
+            return self.given.get("noise_var", float("nan"))
+        return float(noise_var_from_snr(self.estimate.h, self.given["snr_db"]))
+
+    @property
+    def snr_db(self) -> float:
+        """SNR in dB; NaN while unknown, infinite where noise or channel are zero."""
+        if "noise_var" not in self.given or self.estimate is None:
+            return self.given.get("snr_db", float("nan"))
+        return float(snr_from_noise_var(self.estimate.h, self.given["noise_var"]))

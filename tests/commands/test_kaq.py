@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command kaq, in this process, and as it is installed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from argparse import ArgumentTypeError
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gr_kaq
+from gr_kaq import BitErrorRate
+from gr_kaq.channels.flat import RayleighChannels
+from gr_kaq.commands import ber
+from gr_kaq.commands.ber import parse_snrs
+from gr_kaq.commands.kaq import main
+from gr_kaq.links.simulated_link import Link, count_bit_errors
+
+SHORT = ["--min-errors", "50", "--max-bits", "2e4"]
+
+
+def table(text):
+    """(SNR, detector) -> (errors, bits) of a printed table."""
+    rows = [line.split() for line in text.splitlines() if " dB  " in line]
+    return {(float(row[0]), row[2]): (int(row[6]), int(row[7])) for row in rows}
+
+
+def test_models_are_listed(capsys):
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == gr_kaq.list_detectors()
+    row = next(line for line in lines if line.startswith("admm5-16qam "))
+    assert "ADMM-Net" in row and "W8A8" in row and "up to 64x16" in row and "16x16, 20 dB" in row
+
+
+def test_models_as_json(capsys):
+    assert main(["models", "--json"]) == 0
+    assert [known["name"] for known in json.loads(capsys.readouterr().out)] == gr_kaq.list_detectors()
+
+
+def test_info_prints_the_card(capsys):
+    assert main(["info", "admm5-16qam"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("# admm5-16qam\n") and "| full precision |" in shown
+
+
+def test_info_of_a_file(capsys, tmp_path):
+    name = "pgd8-16qam.kaq.json"
+    path = tmp_path / name
+    path.write_bytes((Path(gr_kaq.__file__).parent / "detection" / "models" / name).read_bytes())
+    assert main(["info", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "pgd8-16qam"
+
+
+def test_ber_is_that_of_the_link(capsys):
+    """Side by side with LMMSE, which is added, and the same again with the same seed."""
+    arguments = ["ber", "admm5-16qam", "--num-rx", "4", "--num-tx", "4", "--snr", "10 20", "--seed", "3", *SHORT]
+    assert main(arguments) == 0
+    counts = table(capsys.readouterr().out)
+    assert list(counts) == [(snr, name) for snr in (10.0, 20.0) for name in ("lmmse", "admm5-16qam")]
+    detectors = [gr_kaq.load_detector("lmmse", constellation="16qam"), gr_kaq.load_detector("admm5-16qam")]
+    link_seed, channel_seed = (int(x) for x in np.random.SeedSequence(3).generate_state(2))
+    link = Link(RayleighChannels(4, 4, seed=channel_seed), detectors[0].constellation, 20.0, seed=link_seed)
+    expected = count_bit_errors(detectors, link, min_errors=50, max_bits=20_000)
+    assert [counts[20.0, d.name] for d in detectors] == [(c.errors, c.bits) for c in expected]
+    assert main(arguments) == 0
+    assert table(capsys.readouterr().out) == counts
+
+
+def test_estimation_errors_cost_something_and_are_said(capsys):
+    link = ["ber", "admm5-16qam", "--num-tx", "4", "--num-rx", "4", "--snr", "20", "--min-errors", "500"]
+    assert main(link) == 0
+    perfect = table(capsys.readouterr().out)[20.0, "admm5-16qam"]
+    assert main([*link, "--channel-error", "1", "--snr-bias-db", "2", "--snr-jitter-db", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "SNR off by 2 dB ± 1 dB, channel error 1" in shown
+    errors, bits = table(shown)[20.0, "admm5-16qam"]
+    assert errors / bits > 1.3 * perfect[0] / perfect[1]
+
+
+def test_json_and_picture(capsys, tmp_path):
+    files = ["--json", str(tmp_path / "ber.json"), "--plot", str(tmp_path / "ber.png")]
+    # no errors of anybody at 60 dB: the logarithmic axis has no place for that
+    assert main(["ber", "admm5-qpsk", "--num-rx", "8", "--num-tx", "2", "--snr", "0 60", *SHORT, *files]) == 0
+    written = json.loads((tmp_path / "ber.json").read_text())
+    assert table(capsys.readouterr().out) == {
+        (p["snr_db"], p["detector"]): (p["bit_errors"], p["bits"]) for p in written["points"]
+    }
+    assert (written["num_rx"], written["num_tx"], written["constellation"]) == (8, 2, "qpsk")
+    assert (tmp_path / "ber.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "title"),
+    [
+        (["pgd8-16qam", "--snr", "10"], "32x16, 16qam, i.i.d. Rayleigh"),
+        (["measured-3x2-qpsk", "--snr", "6", "--channel", "measured_csi_3x2"], "3x2, qpsk, measured_csi_3x2.npz"),
+        (["measured-3x2-qpsk", "--num-rx", "2", "--snr", "6", "--channel", "PATH"], "2x2, qpsk, measured_csi_3x2.npz"),
+        (["zf", "--constellation", "qpsk", "--snr", "6"], "16x16, qpsk, i.i.d. Rayleigh"),
+        (["admm5-qpsk", "--snr", "6", "--channel", "kronecker"], "16x16, qpsk, Kronecker, correlation 0.5"),
+        (
+            ["admm5-qpsk", "--snr", "6", "--channel", "kronecker", "--correlation", "0.9"],
+            "16x16, qpsk, Kronecker, correlation 0.9",
+        ),
+    ],
+)
+def test_sizes_and_channels(arguments, title, capsys):
+    recording = gr_kaq.shipped_recording("measured_csi_3x2")
+    assert main(["ber", *(recording if a == "PATH" else a for a in arguments), *SHORT]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == title
+
+
+def test_a_short_run_sees_all_of_a_recording():
+    channels, _ = ber._channels("measured_csi_3x2", None, 3, 2)
+    drawn = channels(1).draw(2000)[:, 0]
+    everything = gr_kaq.channels.flat.RecordedChannels(gr_kaq.shipped_recording("measured_csi_3x2"), 3, 2, 56).draw(401)
+    mean_gram = np.mean(drawn.conj().swapaxes(1, 2) @ drawn, axis=0)
+    expected = np.mean(everything.conj().swapaxes(2, 3) @ everything, axis=(0, 1))
+    assert np.linalg.norm(mean_gram - expected) < 0.05 * np.linalg.norm(expected)
+
+
+def test_the_snrs_of_the_model_are_the_default(capsys):
+    assert main(["ber", "paper-pgd5-16qam", "--num-rx", "2", "--num-tx", "1", *SHORT]) == 0
+    assert sorted({snr for snr, _ in table(capsys.readouterr().out)}) == [0, 5, 10, 15, 20, 25]
+
+
+@pytest.mark.parametrize(
+    ("text", "snrs"),
+    [("10 15 20", [10, 15, 20]), ("10,15", [10, 15]), ("0:1:0.1", np.arange(11) / 10), ("-5", [-5]), ("3:4:2", [3])],
+)
+def test_snr_lists(text, snrs):
+    assert parse_snrs(text) == pytest.approx(list(snrs))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "10:20", "20:10:5", "10:20:0", "10:20:-1", "nan", "0:inf:1", "0:100:.001", "1e9"]
+)
+def test_bad_snr_lists(text):
+    with pytest.raises(ArgumentTypeError, match="start:stop:step expected"):
+        parse_snrs(text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["info"],
+        ["ber"],
+        ["ber", "lmmse", "--min-errors", "0"],
+        ["ber", "lmmse", "--max-bits", "1.5"],
+        ["ber", "lmmse", "--seed", "-1"],
+        ["ber", "lmmse", "--channel-error", "-1"],
+        ["ber", "lmmse", "--snr-jitter-db", "nan"],
+        ["ber", "lmmse", "--correlation", "1"],
+        ["ber", "lmmse", "--constellation", "8psk"],
+    ],
+)
+def test_bad_command_lines(arguments):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "nothing"], "no detector 'nothing'"),
+        (["info", "nothing.kaq.json"], "nothing.kaq.json: cannot be read"),
+        (["info", "lmmse"], "no model file"),
+        (["ber", "nothing"], "no detector 'nothing'"),
+        (["ber", "lmmse"], "--constellation"),
+        (["ber", "admm5-16qam", "admm5-qpsk"], "16qam and qpsk"),
+        (["ber", "admm5-16qam", "--constellation", "qpsk"], "is for 16qam"),
+        (["ber", "admm5-16qam", "--num-tx", "17"], "1 to 16 transmit"),
+        (["ber", "admm5-16qam", "--channel", "tunnel"], "rayleigh, kronecker"),
+        (["ber", "admm5-16qam", "--channel", "tunnel.npz"], "tunnel.npz"),
+        (["ber", "admm5-16qam", "--channel", "measured_csi_3x2"], "3 receive and 2"),
+        (["ber", "admm5-16qam", "--correlation", "0.5"], "--channel kronecker"),
+        (["ber", "admm5-16qam", "--json", "no/folder/ber.json"], "does not exist"),
+    ],
+)
+def test_what_cannot_be_done(arguments, message, capsys):
+    assert main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"kaq {arguments[0]}: error: ") and message in shown
+
+
+def test_a_picture_in_an_unknown_format_does_not_lose_the_figures(capsys, tmp_path):
+    arguments = ["ber", "zf", "--constellation", "qpsk", "--snr", "0", "--num-tx", "2", *SHORT]
+    assert main([*arguments, "--plot", str(tmp_path / "ber.xyz")]) == 2
+    shown = capsys.readouterr()
+    assert len(table(shown.out)) == 2 and "xyz" in shown.err
+
+
+@pytest.mark.parametrize("module", ["tqdm", "threadpoolctl", "matplotlib.figure"])
+def test_a_missing_package_is_named(module, capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main(["ber", "zf", "--constellation", "qpsk", "--plot", str(tmp_path / "ber.png"), *SHORT]) == 2
+    assert f"apt install python3-{module.split('.')[0]}" in capsys.readouterr().err
+
+
+def test_an_interruption_prints_what_was_measured(capsys, monkeypatch, tmp_path):
+    real = count_bit_errors
+
+    def interrupted(*arguments, progress, **options):
+        def stop(counts):
+            progress(counts)
+            if calls > 1:
+                raise KeyboardInterrupt
+
+        nonlocal calls
+        calls += 1
+        return real(*arguments, progress=stop, **options)
+
+    calls = 0
+    monkeypatch.setattr(ber, "count_bit_errors", interrupted)
+    path = tmp_path / "ber.json"
+    arguments = ["ber", "zf", "--constellation", "qpsk", "--num-tx", "2", "--snr", "0 1 2", "--json", str(path)]
+    assert main(arguments) == 130
+    shown = capsys.readouterr()
+    assert [line.endswith("(interrupted)") for line in shown.out.splitlines()[2:]] == [False, False, True, True]
+    assert "interrupted" in shown.err
+    assert [p["complete"] for p in json.loads(path.read_text())["points"]] == [True, True, False, False]
+
+
+def test_the_table_shows_the_wilson_interval(capsys):
+    ber._print_table("title", ber.CsiError(), [ber.Point("a", 1.5, BitErrorRate(10, 1000), True)])
+    assert "1.5 dB  a         1.00e-02  [5.44e-03, 1.83e-02]        10       1000" in capsys.readouterr().out
+
+
+def test_as_a_module():
+    environment = {**os.environ, "PYTHONPATH": str(Path(gr_kaq.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-m", "gr_kaq", "--version"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout == f"gr-kaq {gr_kaq.__version__}\n"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The command in a prefix that nobody has told Python of."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    build = Path(gr_kaq.__file__).parents[2]
+    subprocess.run(["cmake", "--install", build, "--prefix", prefix], check=True, capture_output=True, timeout=60)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return [prefix / "bin" / "kaq"], {"env": environment, "cwd": prefix, "text": True}
+
+
+def test_installed(installed):
+    command, options = installed
+    done = subprocess.run([*command, "models"], capture_output=True, timeout=60, check=True, **options)
+    assert "admm5-16qam" in done.stdout
+
+
+def test_a_closed_pipe_is_no_error(installed):
+    command, options = installed
+    with subprocess.Popen([*command, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(60) == 0
+
+
+def test_control_c(installed):
+    command, options = installed
+    arguments = ["ber", "zf", "--constellation", "qpsk", "--snr", "0", "--min-errors", "1e12", "--max-bits", "1e12"]
+    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
+        os.set_blocking(process.stderr.fileno(), True)
+        seen = process.stderr.read(1)  # the progress bar: it simulates
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "(interrupted)" in out
+    assert "interrupted" in err and "Traceback" not in seen + err

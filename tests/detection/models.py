@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Detector models for tests: two that detect well without training files, and random ones within the schema."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gr_kaq.detection.model_file import DetectorModel, Law, Layer
+from gr_kaq.signals.constellation import CONSTELLATIONS
+
+
+def admm_model(constellation: str = "16qam", bits: int | None = 8, name: str = "test-admm") -> DetectorModel:
+    """An ADMM-Net with the parameters of a short training run; `bits` None for full precision."""
+    point = CONSTELLATIONS[constellation]
+    peak = (point.num_levels - 1) * point.half_distance
+    step = Law(0.0, 2 * peak / (2 ** (bits - 1) - 1)) if bits else None
+    layers = tuple(
+        Layer(step, Law(0.0, variance), Law(0.0, dual_step), Law(0.0, relaxation))
+        for variance, dual_step, relaxation in (
+            (8.0, 6.8, 1.3),
+            (4.3, 6.5, 1.65),
+            (4.5, 7.5, 1.5),
+            (3.5, 3.8, 1.2),
+            (1.8, 2.2, 1.15),
+        )
+    )
+    return DetectorModel(
+        name, "admm", point, bits, bits, 64, 64, 1.0, (0.0, 30.0), Law(4.3, 0.7), layers, Law(0.0, 5.1)
+    )
+
+
+def random_model(
+    rng: np.random.Generator, network: str, constellation: str, bits: tuple[int, int], candidates: bool = False
+) -> DetectorModel:
+    """A model with random laws: nonsense as a detector, but all of the arithmetic is exercised."""
+
+    def law(low: float, high: float) -> Law:
+        return Law(float(rng.uniform(-0.3, 0.3)) * high, float(rng.uniform(low, high)))
+
+    def layer() -> Layer:
+        step = law(0.001, 1.0) if rng.random() < 0.7 else law(1e-4, 0.02)
+        if network == "admm":
+            return Layer(step, law(0.01, 5.0), law(0.0, 8.0), law(0.0, 2.0))
+        prox = rng.integers(3)
+        return Layer(
+            step,
+            gradient_step=law(0.0, 2.0),
+            threshold=law(0.0, 0.2) if prox == 1 else None,
+            variance=law(0.01, 5.0) if prox == 2 else None,
+        )
+
+    return DetectorModel(
+        "random",
+        network,
+        CONSTELLATIONS[constellation],
+        *bits,
+        64,
+        64,
+        1.0,
+        (-10.0, 40.0),
+        law(0.1, 3.0),
+        tuple(layer() for _ in range(int(rng.integers(1, 7)))),
+        law(0.5, 5.0) if network == "admm" else None,
+        output_spread=float(rng.uniform(0, 4)) if network == "admm" else 0.0,
+        matrix_clip=float(rng.choice([1.0, rng.uniform(0.1, 1)])),
+        stream_steps=network == "admm" and bool(rng.integers(2)),
+        candidates=int(rng.integers(1, 17)) if candidates and network == "admm" else 0,
+    )
+
+
+def random_link(
+    rng: np.random.Generator, model: DetectorModel, channels: int, vectors: int, num_rx: int, num_tx: int, snr_db: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """bits (C, T, num_tx * bits_per_symbol), y (C, T, num_rx), i.i.d. Rayleigh h (C, num_rx, num_tx), noise_var."""
+
+    def noise(*shape: int) -> np.ndarray:
+        return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) / np.sqrt(2)
+
+    bits = rng.integers(0, 2, (channels, vectors, num_tx * model.constellation.bits_per_symbol))
+    h = noise(channels, num_rx, num_tx)
+    noise_var = num_tx / 10 ** (snr_db / 10)
+    y = model.constellation.modulate(bits) @ h.swapaxes(1, 2) + np.sqrt(noise_var) * noise(channels, vectors, num_rx)
+    return bits, y.astype(np.complex64), h.astype(np.complex64), noise_var

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Model files are input from strangers: whatever is in one, the answer is a model or a clear ModelFileError."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import gr_kaq
+from gr_kaq import ModelFileError
+from gr_kaq.detection import model_file
+from tests.detection.models import admm_model, random_model
+
+
+@pytest.fixture
+def document(tmp_path):
+    return json.loads(model_file.save(admm_model(), tmp_path).read_text())
+
+
+def load(tmp_path, content):
+    path = tmp_path / "bad.kaq.json"
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return model_file.load(path)
+
+
+@pytest.mark.parametrize("network", ["admm", "pgd"])
+@pytest.mark.parametrize("seed", range(5))
+def test_round_trip(tmp_path, network, seed):
+    model = random_model(np.random.default_rng(seed), network, "64qam", (4, 8))
+    loaded = model_file.load(model_file.save(model, tmp_path))
+    again = model_file.load(model_file.save(loaded, tmp_path))
+    assert loaded == again
+    assert loaded.layers[0].step.gamma == pytest.approx(model.layers[0].step.gamma, abs=1e-6)
+    assert (loaded.network, loaded.activation_bits, loaded.matrix_bits) == (network, 4, 8)
+
+
+def test_what_the_quantizer_and_the_search_add_is_kept(tmp_path):
+    model = dataclasses.replace(admm_model(), matrix_clip=0.625, stream_steps=True, candidates=8)
+    loaded = model_file.load(model_file.save(model, tmp_path))
+    assert (loaded.matrix_clip, loaded.stream_steps, loaded.candidates) == (0.625, True, 8)
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("candidates", lambda d: d.update(candidates=17)),
+        ("candidates", lambda d: d.update(candidates=-1)),
+        ("matrix_clip", lambda d: d["bits"].update(matrix_clip=0.01)),
+        ("matrix_clip", lambda d: d["bits"].update(matrix_clip=1.5)),
+        ("stream_steps", lambda d: d["bits"].update(stream_steps=1)),
+    ],
+)
+def test_what_the_quantizer_and_the_search_add_is_checked(tmp_path, document, key, change):
+    change(document)
+    with pytest.raises(ModelFileError, match=f"key [a-z.]*{key}"):
+        load(tmp_path, document)
+
+
+@pytest.mark.parametrize(("key", "value"), [("candidates", 4), ("stream_steps", True)])
+def test_pgd_has_neither_candidates_nor_stream_steps(tmp_path, key, value):
+    model = dataclasses.replace(random_model(np.random.default_rng(0), "pgd", "16qam", (8, 8)), **{key: value})
+    with pytest.raises(ModelFileError, match=key):
+        model_file.save(model, tmp_path)
+
+
+def test_full_precision_round_trip(tmp_path):
+    model = admm_model(bits=None)
+    assert model_file.load(model_file.save(model, tmp_path)) == model
+    assert not model.quantized
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not valid JSON"),
+        (b"\x80\x04\x95pickle", "not valid JSON"),
+        (b'{"format": "gr-kaq detector", "version": 1', "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"[" * 985 + b"]" * 985, "not valid JSON|top level"),
+        (b'{"version": 1' + b"9" * 100_000 + b"}", "^.{0,600}$"),
+        (b'{"version": 1, "layers": ' + b"[" * 500 + b"]" * 500 + b"}", "key"),
+        (b"[1, 2]", "top level"),
+        (b"null", "top level"),
+        (b'{"a": NaN}', "NaN"),
+        (b'{"a": -Infinity}', "Infinity"),
+        (b'{"a": 1e999}', "out of range"),
+        (b'{"version": 2}', "key version: 2 is not supported, 1 expected"),
+        (b'{"version": "1"}', "key version"),
+        (b" " * (2 << 20), "larger than"),
+    ],
+)
+def test_what_is_no_model_is_refused(tmp_path, content, message):
+    with pytest.raises(ModelFileError, match=message):
+        load(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("format",), "onnx", "key format"),
+        (("network",), "resnet", "key network"),
+        (("constellation",), "bpsk", "key constellation"),
+        (("bits", "activations"), 9, "key bits"),
+        (("bits", "matrix"), 1, "key bits"),
+        (("bits",), None, "key layers"),
+        (("sizes", "max_num_tx"), 65, "key sizes.max_num_tx"),
+        (("snr_range_db",), [20, 10], "key snr_range_db"),
+        (("layers",), [], "key layers"),
+        (("layers",), [{}] * 1000, "key layers"),
+        (("layers", 1, "variance", "alpha"), "1", "key layers.1.variance.alpha"),
+        (("layers", 1, "variance", "alpha"), 10**400, "key layers.1.variance.alpha"),
+        (("layers", 1, "variance", "alpha"), True, "key layers.1.variance.alpha"),
+        (("layers", 1, "threshold"), {"alpha": 0, "gamma": 0}, "key layers.1"),
+        (("name",), "../../etc/passwd", "key name"),
+        (("extra",), 1, "top level"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path, document, path, value, message):
+    target = document
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    with pytest.raises(ModelFileError, match=message):
+        load(tmp_path, document)
+
+
+def test_every_missing_key_is_named(tmp_path, document):
+    for key in document:
+        damaged = copy.deepcopy(document)
+        del damaged[key]
+        with pytest.raises(ModelFileError, match=rf"bad.kaq.json.*{key}"):
+            load(tmp_path, damaged)
+
+
+def test_what_cannot_be_read(tmp_path):
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        model_file.load(tmp_path / "missing.kaq.json")
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        model_file.load(tmp_path)
+    os.mkfifo(tmp_path / "fifo.kaq.json")
+    with pytest.raises(ModelFileError, match="not a regular file"):
+        model_file.load(tmp_path / "fifo.kaq.json")
+
+
+def test_a_whole_number_may_be_written_as_a_float(tmp_path, document):
+    """JSON has one type of number; the kernel gets an integer."""
+    document["bits"]["matrix"] = 8.0
+    document["sizes"]["max_num_rx"] = 16.0
+    model = load(tmp_path, document)
+    assert isinstance(model.matrix_bits, int) and isinstance(model.max_num_rx, int)
+
+
+@pytest.mark.parametrize("depth", range(960, 1000, 5))
+def test_deep_nesting_is_refused(tmp_path, document, depth):
+    """Wherever the interpreter's recursion limit strikes: in the parser, the validator or the error message."""
+    document["layers"] = "DEEP"
+    text = json.dumps(document).replace('"DEEP"', "[" * depth + "]" * depth)
+    with pytest.raises(ModelFileError):
+        load(tmp_path, text.encode())
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_damaged_models_load_or_are_refused(tmp_path, document, data):
+    """Whatever one value of a good file is replaced with; what still loads still detects."""
+    document = copy.deepcopy(document)
+    target, path = document, []
+    while True:
+        keys = list(target) if isinstance(target, dict) else list(range(len(target)))
+        key = data.draw(st.sampled_from(keys))
+        path.append(key)
+        if not isinstance(target[key], dict | list) or not target[key] or data.draw(st.booleans()):
+            break
+        target = target[key]
+    target[key] = data.draw(json_values)
+    file = tmp_path / "bad.kaq.json"
+    file.write_text(json.dumps(document))
+    try:
+        detector = gr_kaq.load_detector(file)
+    except ModelFileError as error:
+        assert str(file) in str(error)
+        return
+    out = detector.detect(np.ones((3, 2)), np.eye(2), snr_db=10.0)
+    assert np.isfinite(out.symbols).all() and np.isfinite(out.llrs).all()
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200))
+def test_random_bytes_are_refused(tmp_path, content):
+    with pytest.raises(ModelFileError):
+        load(tmp_path, content)

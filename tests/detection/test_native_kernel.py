@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The native kernel equals the NumPy reference bit for bit, on every instruction set of this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import subprocess
+import sys
+import threading
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gr_kaq import native
+from gr_kaq.detection import integer_reference
+from gr_kaq.detection.native_kernel import NativeChannels, NativePlan, run_layers
+from gr_kaq.detection.preparation import prepare
+from gr_kaq.detection.quantization import (
+    INT16_MAX,
+    IntegerChannels,
+    IntegerMetric,
+    quantize_channels,
+    quantize_estimates,
+    quantize_matched,
+)
+from gr_kaq.signals.signal_model import snr_from_noise_var
+from tests.detection.models import admm_model, random_link, random_model
+
+INSTRUCTION_SETS = native.instruction_sets()
+SIZES = [(1, 1), (2, 1), (3, 2), (2, 2), (4, 4), (8, 8), (16, 4), (16, 16), (18, 17), (32, 16), (64, 16), (64, 64)]
+
+
+def native_channels(model, h, noise_var, instruction_set="", vectors_per_estimate=1) -> NativeChannels:
+    plan = NativePlan(model, *h.shape, instruction_set=instruction_set)
+    return NativeChannels(plan, h, noise_var=np.array([noise_var]), vectors_per_estimate=vectors_per_estimate)
+
+
+def assert_equal(model, channels, b, matched=None):
+    t, soft = integer_reference.detect(model, channels, b, matched)
+    llrs = integer_reference.llrs(model.constellation, soft)
+    for instruction_set in INSTRUCTION_SETS:
+        native_t, native_soft, native_llrs = run_layers(model, channels, b, matched, instruction_set)
+        np.testing.assert_array_equal(native_t, t, err_msg=instruction_set)
+        np.testing.assert_array_equal(native_soft, soft, err_msg=instruction_set)
+        np.testing.assert_array_equal(native_llrs, llrs, err_msg=instruction_set)
+
+
+@pytest.mark.parametrize("network", ["admm", "pgd"])
+@pytest.mark.parametrize("constellation", ["qpsk", "16qam", "64qam", "256qam"])
+def test_equals_the_reference_on_received_vectors(network, constellation):
+    """More than 10^5 vectors in all: sizes 1x1 to 64x64, SNR -10 to 40 dB, random laws, widths 2 to 8 bits."""
+    rng = np.random.default_rng(zlib.crc32(f"{network} {constellation}".encode()))
+    vectors = 0
+    for round_ in range(5 if network == "admm" else 4):
+        for num_rx, num_tx in SIZES:
+            widths = (8, 8) if round_ == 0 else tuple(int(w) for w in rng.integers(2, 9, 2))
+            model = random_model(rng, network, constellation, widths, bool(round_ % 2))
+            channels, count = 3, 100 if num_tx < 32 else 20
+            snr_db = float(rng.uniform(-10, 40))
+            _, y, h, noise_var = random_link(rng, model, channels, count + round_, num_rx, num_tx, snr_db)
+            noise = np.full(channels, noise_var)
+            prepared = prepare(model, h, noise, snr_from_noise_var(h, noise))
+            b, _ = quantize_estimates(model, prepared, y)
+            assert_equal(model, quantize_channels(model, prepared), b, quantize_matched(model, prepared, y))
+            vectors += channels * b.shape[1]
+    assert vectors > 12500  # times eight parametrisations
+
+
+def integer_channels(rng: np.random.Generator, model, num_tx: int, extreme: bool) -> IntegerChannels:
+    """Integers at or near the ends of their ranges: what no real channel gives, but the types allow."""
+    c, k, n = 2, len(model.layers), 2 * num_tx
+    matrix_max = 2 ** (model.matrix_bits - 1) - 1
+    activation_max = 2 ** (model.activation_bits - 1) - 1
+    rescale_max = (2**31 - 1 - 2**11) // (activation_max * matrix_max * (n - 1))
+
+    def draw(low: int, high: int, *shape: int) -> np.ndarray:
+        values = rng.integers(low, high, shape, endpoint=True)
+        return np.where(rng.random(shape) < 0.5, low, high) if extreme else values
+
+    matrix = draw(-matrix_max, matrix_max, c, n, n).astype(np.int8)
+    matrix[:, np.arange(n), np.arange(n)] = 0
+    return IntegerChannels(
+        matrix=matrix,
+        diagonal=draw(-INT16_MAX, INT16_MAX, c, k, n).astype(np.int16),
+        rescale=draw(-rescale_max, rescale_max, c, k, n).astype(np.int32),
+        inverse_step=draw(1, INT16_MAX, c, k, n).astype(np.int16),
+        slope=draw(512, INT16_MAX, c, k, n).astype(np.int16),
+        threshold=draw(0, INT16_MAX, c, k).astype(np.int16),
+        first_gain=draw(-INT16_MAX, INT16_MAX, c, k).astype(np.int16),
+        second_gain=draw(-INT16_MAX, INT16_MAX, c, k, n).astype(np.int16),
+        llr_scale=np.ones((c, n), np.float32),
+        metric=integer_metric(draw, model, c, n) if model.candidates else None,
+    )
+
+
+def integer_metric(draw, model, c: int, n: int) -> IntegerMetric:
+    matrix = draw(-127, 127, c, n, n).astype(np.int8)
+    matrix[:, np.arange(n), np.arange(n)] = 0
+    rescale_max = (2**31 - 1 - 2**11) // (127 * (model.constellation.num_levels - 1) * (n - 1))
+    return IntegerMetric(
+        matrix,
+        draw(0, rescale_max, c, n).astype(np.int32),
+        draw(0, INT16_MAX, c, n).astype(np.int16),
+        draw(0, 1, c).astype(np.bool_),
+        draw(0, 1, c).astype(np.bool_),
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["admm", "pgd"]),
+    st.sampled_from(["qpsk", "16qam", "64qam", "256qam"]),
+    st.sampled_from([1, 2, 15, 16, 17, 33, 49, 64]),
+    st.booleans(),
+)
+def test_equals_the_reference_on_any_integers(seed, network, constellation, num_tx, extreme):
+    """Saturation happens in the same places, also where only a hostile model or input would take it."""
+    rng = np.random.default_rng(seed)
+    widths = int(rng.integers(2, 9)), int(rng.integers(2, 9))
+    model = random_model(rng, network, constellation, widths, bool(rng.integers(2)))
+
+    def rows() -> np.ndarray:
+        values = rng.integers(-INT16_MAX - 1, INT16_MAX, (2, 9, 2 * num_tx), endpoint=True).astype(np.int16)
+        return np.where(values < 0, np.int16(-INT16_MAX - 1), np.int16(INT16_MAX)) if extreme else values
+
+    assert_equal(model, integer_channels(rng, model, num_tx, extreme), rows(), rows() if model.candidates else None)
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+@pytest.mark.parametrize(("network", "candidates"), [("admm", False), ("admm", True), ("pgd", False)])
+@pytest.mark.parametrize("size", SIZES)
+def test_float_stage_agrees_with_numpy(instruction_set, network, candidates, size):
+    """Single precision against double: integers differ by one at most, and seldom."""
+    rng = np.random.default_rng(7)
+    model = random_model(rng, network, "16qam", (8, 8), candidates)
+    _, y, h, noise_var = random_link(rng, model, 19, 5, *size, 15.0)
+    snr_db = snr_from_noise_var(h, noise_var)[None]
+    prepared = prepare(model, h, np.array([noise_var]), snr_db)
+    channels = native_channels(model, h, noise_var, instruction_set)
+    assert channels.instruction_set == instruction_set
+    for name, expected in arrays(quantize_channels(model, prepared)).items():
+        actual = arrays(channels.integers)[name]
+        assert actual.dtype == expected.dtype and actual.shape == expected.shape
+        if name == "llr_scale":
+            np.testing.assert_allclose(actual, expected, rtol=1e-4)
+        else:
+            difference = np.abs(actual.astype(np.int64) - expected)
+            tolerance = 1 + np.abs(expected.astype(np.int64)) // 10000
+            assert (difference <= tolerance).all(), name
+    b, matched, finite = channels.filter(y)
+    expected_b, _ = quantize_estimates(model, prepared, y)
+    assert finite.all()
+    pairs = [(b, expected_b)]
+    if candidates:
+        pairs.append((matched, quantize_matched(model, prepared, y)))
+    else:
+        assert matched is None
+    for actual, expected in pairs:
+        difference = np.abs(actual.astype(int) - expected)
+        assert (difference <= 1 + np.abs(expected.astype(int)) // 5000).all()
+        assert np.mean(difference > 0) < 0.02
+
+
+def arrays(channels: IntegerChannels) -> dict[str, np.ndarray]:
+    """All arrays of prepared channels by name."""
+    of_metric = {} if channels.metric is None else {f"metric {k}": v for k, v in vars(channels.metric).items()}
+    return {k: v for k, v in vars(channels).items() if k != "metric"} | of_metric
+
+
+def test_float_stage_is_the_same_on_every_instruction_set():
+    """Where there are fused multiply-adds, all are fused, so a recording detects alike on every such machine."""
+    rng = np.random.default_rng(8)
+    model = dataclasses.replace(admm_model(), stream_steps=True, candidates=3)
+    _, y, h, noise_var = random_link(rng, model, 37, 9, 16, 16, 20.0)
+    with_fma = [name for name in INSTRUCTION_SETS if name != "portable" or platform.machine() == "aarch64"]
+    if len(with_fma) < 2:
+        pytest.skip(f"only {INSTRUCTION_SETS} run here")
+    first, *others = (native_channels(model, h, noise_var, name) for name in with_fma)
+    for other in others:
+        for name, expected in arrays(first.integers).items():
+            np.testing.assert_array_equal(arrays(other.integers)[name], expected)
+        np.testing.assert_array_equal(other.detect(y).llrs, first.detect(y).llrs)
+
+
+def test_streams_equal_detect():
+    """The block's entry point reads and writes other strides, and gives the same."""
+    rng = np.random.default_rng(9)
+    model = admm_model("64qam")
+    channels, vectors, num_rx, num_tx = 5, 70, 6, 3
+    _, y, h, noise_var = random_link(rng, model, channels, vectors, num_rx, num_tx, 25.0)
+    prepared = native_channels(model, h, noise_var)
+    expected = prepared.detect(y)
+    received = [np.ascontiguousarray(y[:, :, r].T) for r in range(num_rx)]
+    symbols = [np.full((vectors, channels), np.nan, np.complex64) for _ in range(num_tx)]
+    llrs = [np.full((vectors, channels * 6), np.nan, np.float32) for _ in range(num_tx)]
+    assert prepared.detect_streams(received, symbols, llrs) == 0
+    for j in range(num_tx):
+        np.testing.assert_array_equal(symbols[j], expected.symbols[:, :, j].T)
+        np.testing.assert_array_equal(llrs[j].reshape(vectors, channels, 6), expected.llrs[:, :, j].swapaxes(0, 1))
+
+
+def test_streams_of_a_wrong_shape_are_refused():
+    """The extension writes through pointers: nothing may get past its checks."""
+    model = admm_model()
+    prepared = native_channels(model, np.ones((4, 2, 2), np.complex64), 0.1)
+    good = [np.zeros((3, 4), np.complex64) for _ in range(2)]
+    read_only = np.zeros((3, 4), np.complex64)
+    read_only.flags.writeable = False
+    bad = [
+        (good[:1], good, []),
+        (good, good[:1], []),
+        (good, [good[0], np.zeros((2, 4), np.complex64)], []),
+        (good, [good[0], np.zeros((3, 4), np.complex128)], []),
+        (good, [good[0], np.zeros((3, 8), np.complex64)[:, ::2]], []),
+        (good, [good[0], read_only], []),
+        (good, good, [np.zeros((3, 4), np.float32)] * 2),
+        ([], [], []),
+    ]
+    for received, symbols, llrs in bad:
+        with pytest.raises(ValueError, match="stream"):
+            prepared.detect_streams(received, symbols, llrs)
+
+
+def test_environment_chooses_the_instruction_set():
+    """GR_KAQ_INSTRUCTION_SET is how tests and doubting users reach every path; a wrong name says what there is."""
+    program = (
+        "import numpy as np; import gr_kaq;"
+        "prepared = gr_kaq.load_detector('admm5-16qam').prepare(np.ones((1, 1, 1)), snr_db=0.0);"
+        "print(prepared.instruction_set)"
+    )
+
+    def run(name):
+        environment = os.environ | {"GR_KAQ_INSTRUCTION_SET": name, "PYTHONPATH": os.pathsep.join(["", *sys.path])}
+        return subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60, check=False
+        )
+
+    for name in INSTRUCTION_SETS:
+        assert run(name).stdout.strip() == name
+    refused = run("z80").stderr
+    assert "'z80'" in refused and "one of" in refused and "load_detector" in refused
+
+
+def test_the_kernel_releases_the_gil():
+    """A flowgraph's other Python blocks run while a vector is detected."""
+    rng = np.random.default_rng(3)
+    model = admm_model()
+    _, y, h, noise_var = random_link(rng, model, 64, 3000, 16, 16, 20.0)
+    prepared = native_channels(model, h, noise_var)
+    thread = threading.Thread(target=prepared.detect, args=(y,))
+    progress = 0
+    thread.start()
+    while thread.is_alive():
+        progress += 1
+    assert progress > 100

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SigMF recordings of several antennas: what is written is read, and what cannot be used is named."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gr_kaq.radios.sigmf import RecordingError, RecordingWriter, open_recording
+
+
+def noise(num_channels, count, seed=1):
+    parts = np.random.default_rng(seed).uniform(-1, 1, (2, num_channels, count))
+    return (parts[0] + 1j * parts[1]).astype(np.complex64)
+
+
+def record(path, samples, **options):
+    with RecordingWriter(path, len(samples), 2e6, 2.4e9, **options) as writer:
+        writer.write(samples)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A good recording of three antennas."""
+    record(tmp_path / "r", noise(3, 50))
+    return tmp_path / "r"
+
+
+def change(path, text=None, **changes):
+    """Write other metadata: `text`, or changed keys (a dot in a name is __; None takes the key away)."""
+    meta = path.with_name("r.sigmf-meta")
+    if text is None:
+        document = json.loads(meta.read_text())
+        for name, value in changes.items():
+            *parents, last = name.replace("core_", "core:").split("__")
+            inner = document
+            for parent in parents:
+                inner = inner[int(parent) if parent.isdigit() else parent]
+            inner[last] = value
+            if value is None:
+                del inner[last]
+        text = json.dumps(document)
+    meta.write_text(text)
+
+
+@given(
+    channels=st.integers(1, 5), lengths=st.lists(st.integers(0, 40), min_size=1, max_size=4), seed=st.integers(0, 99)
+)
+@settings(max_examples=30, deadline=None)
+def test_what_is_written_is_read(tmp_path_factory, channels, lengths, seed):
+    """In any pieces, all antennas, from any sample on."""
+    path = tmp_path_factory.mktemp("recording") / "r"
+    samples = noise(channels, sum(lengths) + 1, seed)
+    with RecordingWriter(path, channels, 2e6, 2.4e9) as writer:
+        for piece in np.split(samples, np.cumsum(lengths), axis=1):
+            writer.write(piece)
+    assert writer.num_samples == samples.shape[1]
+    recording = open_recording(path, channels)
+    assert (recording.num_channels, recording.num_samples) == samples.shape
+    assert (recording.sample_rate, recording.frequency) == (2e6, 2.4e9)
+    assert np.array_equal(recording.read(), samples)
+    assert np.array_equal(recording.read(lengths[0], 7), samples[:, lengths[0] : lengths[0] + 7])
+    assert recording.read(samples.shape[1] + 3).shape == (channels, 0)
+
+
+def test_integers_are_fractions_of_full_scale(tmp_path):
+    samples = noise(2, 100)
+    samples[0, 0] = 3 - 3j  # clipped
+    samples[1, 1] = np.nan  # nothing an integer can be
+    record(tmp_path / "r", samples, datatype="ci16_le")
+    assert (tmp_path / "r.sigmf-data").stat().st_size == 2 * 2 * 2 * 100
+    read = open_recording(tmp_path / "r").read()
+    assert read[0, 0] == np.complex64(32767 / 32768 - 1j) and read[1, 1] == 0
+    samples[0, 0], samples[1, 1] = read[0, 0], read[1, 1]
+    assert np.abs(read - samples).max() < 2**-15
+
+
+def test_the_layout_is_that_of_the_standard(path):
+    """Other programs read it: channels alternate, parts are little-endian floats, and the keys are SigMF's."""
+    parts = np.fromfile(path.with_name("r.sigmf-data"), "<f4").reshape(50, 3, 2)
+    assert np.array_equal(parts[..., 0] + 1j * parts[..., 1], noise(3, 50).T)
+    document = json.loads(path.with_name("r.sigmf-meta").read_text())
+    known = document["global"]
+    assert (known["core:datatype"], known["core:num_channels"], known["core:sample_rate"]) == ("cf32_le", 3, 2e6)
+    assert document["captures"][0]["core:frequency"] == 2.4e9 and document["annotations"] == []
+
+
+@pytest.mark.parametrize("name", ["r", "r.sigmf-meta", "r.sigmf-data"])
+def test_either_file_names_the_recording(path, name):
+    assert open_recording(path.with_name(name), 2).num_channels == 3
+
+
+def test_a_recording_that_was_interrupted_can_be_read(tmp_path):
+    """The metadata is there from the start."""
+    writer = RecordingWriter(tmp_path / "r", 2, 1e6)
+    writer.write(noise(2, 4000))
+    os.sync()
+    assert open_recording(tmp_path / "r").num_channels == 2
+    writer.close()
+
+
+def test_what_other_programs_write(path):
+    """Unknown keys, no frequency, a rate without a decimal point, one channel where none are said."""
+    change(path, captures=[], global__core_sample_rate=1000000, global__core_num_channels=None, more={"x": 1})
+    recording = open_recording(path)
+    assert (recording.num_channels, recording.frequency, recording.sample_rate) == (1, None, 1e6)
+    assert recording.num_samples == 150
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"global__core_datatype": "rf32_le"}, "core:datatype is 'rf32_le'; cf32_le or ci16_le expected"),
+        ({"global__core_datatype": None}, "core:datatype is missing"),
+        ({"global__core_datatype": ["cf32_le"]}, "core:datatype"),
+        ({"global__core_num_channels": 2}, "core:num_channels is 2; at least 3 expected"),
+        ({"global__core_num_channels": 0}, "core:num_channels is 0"),
+        ({"global__core_num_channels": "3"}, "core:num_channels is '3'"),
+        ({"global__core_num_channels": 10**30}, "core:num_channels"),
+        ({"global__core_num_channels": 7}, "1200 bytes; a multiple of 56"),
+        ({"global__core_sample_rate": None}, "core:sample_rate is missing"),
+        ({"global__core_sample_rate": 0}, "core:sample_rate is 0"),
+        ({"global__core_sample_rate": -1.0}, "core:sample_rate"),
+        ({"global__core_sample_rate": float("nan")}, "core:sample_rate is nan"),
+        ({"global__core_sample_rate": 10**400}, "core:sample_rate"),
+        ({"global__core_sample_rate": True}, "core:sample_rate is True"),
+        ({"global__core_version": "2.0.0"}, "core:version is '2.0.0'"),
+        ({"global__core_version": None}, "core:version is missing"),
+        ({"global__core_trailing_bytes": 4}, "core:trailing_bytes"),
+        ({"captures__0__core_header_bytes": 4}, "core:header_bytes"),
+        ({"captures__0__core_frequency": "2.4 GHz"}, "core:frequency is '2.4 GHz'"),
+        ({"captures": None}, "captures is missing"),
+        ({"captures": [1]}, "captures holds 1"),
+        ({"global": []}, "global is"),
+        ({"text": "[1]"}, "an object with global and captures"),
+        ({"text": "{"}, "not valid JSON"),
+        ({"text": "[" * 100_000}, "not valid JSON"),
+        ({"text": "\udcff"}, "not valid JSON"),
+    ],
+)
+def test_wrong_metadata_is_named(path, changes, named):
+    if changes.get("text") == "\udcff":
+        path.with_name("r.sigmf-meta").write_bytes(b"\xff\xfe")
+    else:
+        change(path, **changes)
+    with pytest.raises(RecordingError) as raised:
+        open_recording(path, 3)
+    assert named in str(raised.value) and str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("suffix", ["meta", "data"])
+def test_a_missing_file_is_named(path, suffix):
+    file = path.with_name(f"r.sigmf-{suffix}")
+    file.unlink()
+    with pytest.raises(RecordingError, match=f"sigmf-{suffix}: cannot be read: No such file"):
+        open_recording(path)
+    file.mkdir()
+    with pytest.raises(RecordingError, match="not a regular file"):
+        open_recording(path)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1199])
+def test_a_truncated_file_is_named(path, size):
+    with path.with_name("r.sigmf-data").open("r+b") as file:
+        file.truncate(size)
+    with pytest.raises(RecordingError, match=f"{size} bytes; a multiple of 24"):
+        open_recording(path)
+
+
+def test_a_file_that_shrinks_meanwhile_gives_what_is_left(path):
+    recording = open_recording(path)
+    with path.with_name("r.sigmf-data").open("r+b") as file:
+        file.truncate(24 * 10 + 5)
+    assert np.array_equal(recording.read(2), noise(3, 50)[:, 2:10])
+    path.with_name("r.sigmf-data").unlink()
+    with pytest.raises(RecordingError, match="cannot be read"):
+        recording.read()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "named"),
+    [
+        ((0, 1e6), {}, "num_channels is 0"),
+        ((2, 0.0), {}, "sample_rate is 0"),
+        ((2, np.inf), {}, "sample_rate is inf"),
+        ((2, 1e6), {"datatype": "cf64_le"}, "datatype is 'cf64_le'"),
+    ],
+)
+def test_arguments_out_of_range(tmp_path, arguments, options, named):
+    with pytest.raises(ValueError, match=named):
+        RecordingWriter(tmp_path / "r", *arguments, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_samples_of_other_antennas_are_refused(tmp_path):
+    with RecordingWriter(tmp_path / "r", 2, 1e6) as writer, pytest.raises(ValueError, match=r"\(2, n\) expected"):
+        writer.write(noise(3, 10))

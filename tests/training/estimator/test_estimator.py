@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The learned estimator's training: network, quantization, ONNX file, commands."""
+
+import dataclasses
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from gr_kaq.estimation.learned import LearnedEstimator
+from training.detector.config import ConfigError, Stage
+from training.estimator import config as configuration
+from training.estimator import evaluate
+from training.estimator.__main__ import main
+from training.estimator.compare import METHODS
+from training.estimator.config import Config, Data, Network, Quantizer
+from training.estimator.export import error_db, held_out_windows, linear, refined, statistics_range
+from training.estimator.frames import Conditions, FrameSource, frame_format, interpolators
+from training.estimator.genie import genie_lmmse
+from training.estimator.network import EstimatorNet, interpolated
+from training.estimator.onnx_graph import onnx_model
+from training.estimator.page import replace_blocks
+from training.estimator.train import draw_batch, quantize, train_twin, training_windows
+from training.estimator.windows import windows
+
+pytestmark = pytest.mark.training
+
+SMALL = Config(
+    name="small",
+    full_precision=Stage(iterations=40, learning_rate=0.003),
+    quantized=Stage(iterations=4, learning_rate=0.0005),
+    frames=40,
+    held_out=20,
+    data=Data(num_rx=(2,), num_tx=(2,), fft_sizes=(64,), snr_db=(10.0, 20.0)),
+    network=Network(base="ls", width=16, hidden=32, heads=1),
+    batch=64,
+)
+SHAPES = {
+    "shipped": Network(),
+    "as published": Network(base="ls", unit="channel", heads=2),
+    "two dimensions of patches": Network(patch=(4, 7), width=16, heads=2, hidden=16, layers=2),
+}
+
+
+def random_inputs(num_grids=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    ls = torch.randn(num_grids, 52, 3, generator=generator)
+    lmmse = torch.randn(num_grids, 52, 14, generator=generator)
+    return ls, lmmse, torch.tensor([[30.0, 0.004, 0.02]])
+
+
+def random_network(shape, quantized, bits=8):
+    """With weights everywhere: a fresh network's last ones are zero."""
+    torch.manual_seed(3)
+    config = dataclasses.replace(SMALL, network=shape, quantizer=Quantizer(bits=bits))
+    twin = EstimatorNet(config, quantized=False)
+    torch.nn.init.normal_(twin.output.weight, std=0.05)
+    if not quantized:
+        return twin
+    ls, lmmse, statistics = random_inputs(64, seed=1)
+    network = EstimatorNet(config, quantized=True)
+    network.start_from(twin, twin(ls, lmmse, statistics.repeat(64, 1))[1], "mse")
+    for product in network.products().values():
+        product.step.relative_alpha.data.fill_(0.05)  # so that the steps do follow the SNR
+    return network
+
+
+@pytest.mark.parametrize("base", ["ls", "lmmse"])
+def test_an_untrained_network_changes_nothing(base):
+    """Training begins at the error of the base estimate."""
+    network = EstimatorNet(dataclasses.replace(SMALL, network=Network(base=base)), quantized=False)
+    ls, lmmse, statistics = random_inputs()
+    out, _ = network(ls, lmmse, statistics.repeat(len(ls), 1))
+    assert torch.equal(out, interpolated(ls) if base == "ls" else lmmse)
+
+
+def test_training_lowers_the_error():
+    data = training_windows(SMALL, progress=False)
+    config = dataclasses.replace(SMALL, full_precision=Stage(iterations=120, learning_rate=0.01))
+    twin, history = train_twin(config, data, progress=False)
+    held_out = held_out_windows(SMALL)
+    assert error_db(held_out, refined(twin, held_out)) < error_db(held_out, linear(held_out)) - 0.5
+    assert history
+
+
+def test_the_seed_decides():
+    data = training_windows(SMALL, progress=False)
+    weights = []
+    for seed in (1, 1, 2):
+        config = dataclasses.replace(SMALL, seed=seed, full_precision=Stage(iterations=3, learning_rate=0.003))
+        twin, _ = train_twin(config, data, progress=False)
+        network, _ = quantize(config, data, twin, progress=False)
+        weights.append(network.output.weight.detach())
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_quantization_trains_steps_and_distributions():
+    data = training_windows(SMALL, progress=False)
+    twin, _ = train_twin(SMALL, data, progress=False)
+    network, _ = quantize(SMALL, data, twin, progress=False)
+    alphas = [float(product.step.alpha) for product in network.products().values()]
+    assert all(alpha != 0 for alpha in alphas)
+    static = dataclasses.replace(SMALL, quantizer=Quantizer(law="static"))
+    network, _ = quantize(static, data, twin, progress=False)
+    assert all(float(product.step.alpha) == 0 for product in network.products().values())
+
+
+@pytest.mark.parametrize("bits", [3, 8])
+def test_operands_are_integers_of_their_width_whose_step_follows_the_snr(bits):
+    network = random_network(Network(), quantized=True, bits=bits)
+    ls, lmmse, statistics = random_inputs()
+    seen = {}
+    for snr in (1.0, 100.0):
+        statistics[:, 0] = snr
+        _, operands = network(ls, lmmse, statistics.repeat(len(ls), 1))
+        for (name, product), operand in zip(network.products().items(), operands, strict=True):
+            step = product.step(torch.tensor([snr**-0.5])).item()
+            integers = (operand / step).detach()
+            assert torch.allclose(integers, integers.round(), atol=1e-3), name
+            assert integers.abs().max() <= 2 ** (bits - 1) - 1 + 1e-3
+            seen.setdefault(name, []).append(step)
+    assert all(low > high for low, high in seen.values())
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("quantized", [False, True])
+def test_onnx_runtime_computes_what_torch_does(shape, quantized, tmp_path):
+    network = random_network(shape, quantized)
+    metadata = {"format": "gr-kaq channel estimator 1", "name": "test", "range": json.dumps(statistics_range(Data()))}
+    path = tmp_path / "test.onnx"
+    path.write_bytes(onnx_model(network, "test", metadata).SerializeToString())
+    ls, lmmse, statistics = random_inputs()
+    for snr in (0.3, 20.0, 5000.0):  # the last one beyond the range, where both clip
+        statistics[0, 0] = snr
+        with torch.no_grad():
+            expected = network(ls, lmmse, statistics.repeat(len(ls), 1))[0].numpy()
+        found = LearnedEstimator(path).refine(ls.numpy(), lmmse.numpy(), statistics[0].numpy())
+        correction = expected - (interpolated(ls) if shape.base == "ls" else lmmse).numpy()
+        # quantized values next to a rounding boundary fall either way
+        assert np.std(found - expected) < (0.03 if quantized else 1e-5) * np.std(correction)
+
+
+def test_the_products_are_integer_in_onnx_runtime(tmp_path):
+    """Otherwise INT8 would be a simulation, slower than floating point."""
+    document = onnx_model(random_network(Network(), quantized=True), "test", {})
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(document.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    operators = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert operators.count("MatMulIntegerToFloat") == 6
+    # attention's own two; what the statistics determine takes four more, on single rows
+    assert sum(operators.count(name) for name in ("MatMul", "FusedMatMul", "Gemm")) == 7
+
+
+def test_narrower_networks_are_not_exported():
+    with pytest.raises(ValueError, match="4 bits"):
+        onnx_model(random_network(Network(), quantized=True, bits=4), "test", {})
+
+
+def test_batches_are_the_frames_turned_and_mirrored():
+    """More channels for nothing: the magnitudes are the frames', forwards or backwards, the phases are not."""
+    data = training_windows(SMALL, progress=False)
+    batch = draw_batch(data, 64, torch.Generator().manual_seed(0))
+    turned = torch.complex(*batch.ls.chunk(2))
+    both = torch.stack([data.ls, data.ls.flip(1)])
+    distance = (turned.abs()[:, None, None] - both.abs()).abs().amax((3, 4)).min(2).values
+    assert distance.min(1).values.max() < 1e-4
+    assert 0.2 < (distance[:, 0] < distance[:, 1]).float().mean() < 0.8
+    assert not torch.isclose(turned[:, None, None], both).all((3, 4)).any()
+
+
+def test_the_genie_is_better_than_what_the_receiver_knows():
+    """It is the target of the training: on the channels that it knows nothing may be better."""
+    format = frame_format(2, 64)
+    linear, wiener = interpolators(format)
+    source = FrameSource(1.0, 1)
+    errors = []
+    for i in range(60):
+        profile = ("tdl-a", "tdl-b", "tdl-c")[i % 3]
+        frame = source.draw(Conditions(format, profile, 15.0, 600.0, 150.0, 2))
+        estimates = (linear(frame.observation), wiener(frame.observation), genie_lmmse(frame))
+        errors.append([np.mean(np.abs(h - frame.channel) ** 2) for h in estimates])
+    ls, lmmse, genie = 10 * np.log10(np.mean(errors, axis=0))
+    assert genie < lmmse - 0.1 and lmmse < ls - 3
+
+
+def test_ls_over_time_is_what_the_receiver_has():
+    frame = FrameSource(1.0, 1).draw(Conditions(frame_format(2, 64), "tdl-a", 10.0, 300.0, 100.0, 2))
+    ls = interpolators(frame.conditions.format)[0](frame.observation)
+    data = windows(iter([frame]), 4, 0)
+    found = linear(data)
+    expected = torch.from_numpy(ls.transpose(2, 3, 1, 0).reshape(4, 52, 14))
+    ratio = found[:, None] / expected[None]
+    assert (ratio.flatten(2).std(2) < 1e-3).sum() == 4, "each window is one of the frame's pairs, but for its scale"
+
+
+def test_windows_carry_the_statistics_of_their_frame():
+    source = FrameSource(0.0, 1)
+    conditions = [Conditions(frame_format(1, 64), "tdl-a", snr_db, 300.0, 100.0, 2) for snr_db in (0.0, 20.0)]
+    frames = [source.draw(condition) for condition in conditions]
+    data = windows(iter(frames), 8, 0)
+    assert data.truth.shape == data.target.shape == (4, 52, 14)
+    for frame, own in zip(frames, data.statistics.split(2), strict=True):
+        snr = np.mean(np.abs(frame.channel) ** 2) / frame.noise_var
+        assert torch.equal(own[0], own[1])
+        assert own[0, 0].item() == pytest.approx(snr, rel=0.5)
+        assert own[0, 1].item() == pytest.approx(100e-9 * 31250, rel=2)
+
+
+BAD_KEYS = {
+    "network.base": "mmse",
+    "network.unit": "volt",
+    "network.heads": 5,
+    "network.patch": [5, 14],
+    "network.width": 0,
+    "quantizer.bits": 9,
+    "quantizer.law": "fast",
+    "data.profiles": ["tdl-z"],
+    "data.num_tx": [5],
+    "data.fft_sizes": [],
+    "data.snr_db": [20, 10],
+    "data.delay_spread_ns": [0, 10],
+    "frames": 0,
+    "batch": 1,
+    "colour": "blue",
+}
+
+
+@pytest.mark.parametrize("key", BAD_KEYS)
+def test_a_bad_key_is_named(key):
+    with pytest.raises(ConfigError, match=key.split(".")[-1]):
+        configuration.load("estimator", [f"{key}={json.dumps(BAD_KEYS[key])}"])
+
+
+def test_presets_load():
+    for name in configuration.preset_names():
+        assert configuration.load(name).name
+
+
+def test_train_and_export_end_in_files_that_run(tmp_path, capsys):
+    keys = {
+        "frames": 20,
+        "held_out": 10,
+        "batch": 16,
+        "full_precision.iterations": 3,
+        "quantized.iterations": 2,
+        "network.width": 16,
+        "network.hidden": 16,
+        "data.fft_sizes": "[64]",
+    }
+    overrides = [f"--set={key}={value}" for key, value in keys.items()]
+    assert main(["train", "estimator", "--output", str(tmp_path), *overrides]) == 0
+    assert main(["export", str(tmp_path / "estimator")]) == 0
+    for name in ("estimator", "estimator-fp"):
+        estimator = LearnedEstimator(tmp_path / "estimator" / f"{name}.onnx")
+        assert estimator.name == name
+        assert json.loads(estimator.metadata["training"])["frames"] == 20
+        mse = json.loads(estimator.metadata["mse"])["db"]
+        assert mse["ls"] > 3 > mse["estimator"]
+    assert "relative to LMMSE" in capsys.readouterr().out
+
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- begin: kaq estimator -->\nold\n<!-- end: kaq estimator -->\nafter\n")
+    run = str(tmp_path / "estimator")
+    assert main(["compare", run, "--iterations", "1", "--seeds", "1", "--page", str(page)]) == 0
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert all(f"| {method} | " in text for method in METHODS)
+    cells = json.loads((tmp_path / "estimator" / "compare.json").read_text())["cells"]
+    assert {(cell["method"], cell["bits"]) for cell in cells} == {(m, bits) for m in METHODS for bits in (8, 4)}
+
+
+def test_evaluate_measures_what_ships_and_fills_the_page(tmp_path, monkeypatch):
+    for name, value in {
+        "SNR_DB": (10.0,),
+        "DOPPLER_HZ": (400.0,),
+        "DELAY_SPREAD_NS": (100.0,),
+        "REPETITIONS": 2,
+    }.items():
+        monkeypatch.setattr(evaluate, name, value)
+    monkeypatch.setattr(evaluate, "OTHERS_AT", [(10.0, 400.0, 100.0)])
+    page = tmp_path / "page.md"
+    blocks = ("summary", "mse", "others", "speed")
+    page.write_text("".join(f"<!-- begin: {name} -->\n<!-- end: {name} -->\n" for name in blocks))
+    assert main(["evaluate", "--frames", "6", "--page", str(page)]) == 0
+    text = page.read_text()
+    assert "| 100 | 400 | 10 | " in text and "256 carriers" in text and "us |" in text
+    assert (tmp_path / "page" / "mse.png").stat().st_size > 10_000
+    cells = json.loads((tmp_path / "page" / "mse.json").read_text())["cells"]
+    assert len(cells) == 1 + len(evaluate.OTHERS)
+    for cell in cells:
+        mse = cell["mse"]
+        assert mse["genie"] < mse["lmmse"] < mse["ls"]
+        low, high = cell["over_lmmse"]["estimator"]
+        assert low <= mse["lmmse"] - mse["estimator"] <= high  # 0 where the estimator keeps out
+
+
+def test_a_page_without_markers_is_left_alone(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin: summary -->\n<!-- end: summary -->\n")
+    with pytest.raises(ConfigError, match="begin: mse"):
+        replace_blocks(page, {"summary": "text", "mse": "text"})
+    assert "text" not in page.read_text()
+
+
+def test_export_of_no_run_is_a_clear_error(tmp_path, capsys):
+    assert main(["export", str(tmp_path)]) == 2
+    assert "train it first" in capsys.readouterr().err

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Quantization in training: quantizers, laws of the SNR, and the MMD loss."""
