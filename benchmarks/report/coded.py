@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 import gr_kaq
 from gr_kaq import BitErrorRate
 from gr_kaq.channels.flat import ChannelModel, RayleighChannels, RecordedChannels
-from gr_kaq.detection.detectors import Detector
+from gr_kaq.detection.detector import Detector
 from gr_kaq.links.simulated_link import Link, detect
 from gr_kaq.signals.constellation import constellation_named
 

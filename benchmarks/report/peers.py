@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gr_kaq.detection.detectors import Detector
+from gr_kaq.detection.detector import Detector
+from gr_kaq.detection.plan import Plan
 from gr_kaq.detection.result import Detection, PreparedChannels
 from gr_kaq.signals.constellation import Constellation, constellation_named
-from gr_kaq.signals.signal_model import snr_and_noise_var
+from gr_kaq.signals.signal_model import Noise
 
 __all__ = ["PEERS", "SIONNA_VERSION", "PeersUnavailableError", "load_peer", "sionna_module"]
 
@@ -81,19 +82,21 @@ class SionnaDetector(Detector):
         if not num_rx >= num_tx >= 1:
             raise ValueError(f"detector {self.name} needs num_rx >= num_tx >= 1; got num_rx={num_rx}, num_tx={num_tx}")
 
-    def _prepare(
-        self,
-        h: NDArray[np.complex64],
-        snr_db: NDArray[np.float64] | None,
-        noise_var: NDArray[np.float64] | None,
-        vectors_per_estimate: int,
-        workspace: Any,
-    ) -> PreparedChannels:
-        _, noise_var = snr_and_noise_var(h, snr_db, noise_var)
-        num_tx = h.shape[-1]
+    def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
+        num_tx = shape[-1]
         if num_tx not in self._made:
             self._made[num_tx] = self._peer.make(self._mimo, self.constellation.bits_per_symbol, num_tx)
-        return _SionnaChannels(self.constellation, self._made[num_tx], h, noise_var, self._peer.prior)
+        return _SionnaPlan(self.constellation, self._made[num_tx], shape, self._peer.prior)
+
+
+class _SionnaPlan(Plan):
+    def __init__(self, constellation: Constellation, detector: Any, shape: tuple[int, int, int], prior: bool):
+        super().__init__(shape)
+        self._constellation, self._detector, self._prior = constellation, detector, prior
+
+    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> PreparedChannels:
+        _, noise_var = noise.over(h)
+        return _SionnaChannels(self._constellation, self._detector, h, noise_var, self._prior)
 
 
 class _SionnaChannels(PreparedChannels):

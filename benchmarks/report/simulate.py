@@ -18,7 +18,7 @@ import numpy as np
 
 import gr_kaq
 from gr_kaq.channels.flat import ChannelModel, RayleighChannels, RecordedChannels
-from gr_kaq.detection.detectors import Detector
+from gr_kaq.detection.detector import Detector
 from gr_kaq.links.simulated_link import CsiError, Link, detect
 from gr_kaq.signals.constellation import constellation_named
 

@@ -11,9 +11,11 @@ import importlib
 from typing import Any
 
 from .channels.flat import shipped_recording
-from .detection.detectors import Detector, UnfoldedDetector, list_detectors, load_detector
+from .detection.detector import Detector
+from .detection.detectors import list_detectors, load_detector
 from .detection.model_file import ModelFileError
 from .detection.result import Detection
+from .detection.unfolded_detector import UnfoldedDetector
 from .frames.frame_format import FrameFormat
 from .signals.bit_errors import BitErrorRate
 from .signals.constellation import CONSTELLATIONS, Constellation

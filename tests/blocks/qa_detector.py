@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import gr_kaq
 from gr_kaq.blocks.csi_pmt import channel_to_pmt
 from gr_kaq.detection import model_file
+from gr_kaq.detection.plan import Plan
 from tests.blocks.flowgraphs import Flowgraph, TaggedSource, run, run_to_end, snr_tag, tag
 from tests.blocks.qa_csi_pmt import MALFORMED as MALFORMED_2_3_2
 from tests.detection.models import admm_model
@@ -319,14 +320,14 @@ def test_an_error_inside_gives_zeros_and_is_counted(monkeypatch):
     """Whatever the engine raises must not end the block's thread."""
     y, h = samples(30), channels(3)
     detector = lmmse()
-    prepare = detector._detector._prepare
+    prepare = Plan.prepare
 
-    def failing(estimate, *arguments):
+    def failing(plan, estimate, **noise):
         if np.array_equal(estimate, h[1]):
             raise np.linalg.LinAlgError("{} singular")
-        return prepare(estimate, *arguments)
+        return prepare(plan, estimate, **noise)
 
-    monkeypatch.setattr(detector._detector, "_prepare", failing)
+    monkeypatch.setattr(Plan, "prepare", failing)
     flowgraph = run(detector, y, [tag(10 * k, channel_to_pmt(h[k], noise_var=0.1)) for k in range(3)])
     assert detector.internal_errors() >= 1
     expected = lmmse_by_numpy(y, [(0, h[0], {"noise_var": 0.1}), (10, None, {}), (20, h[2], {"noise_var": 0.1})])

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gr_kaq
-from gr_kaq.detection.detectors import Detector, UnfoldedDetector
+from gr_kaq.detection.detector import Detector
+from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 from tests.detection.models import admm_model, random_link
 
 

@@ -13,7 +13,7 @@ import pytest
 import gr_kaq
 from gr_kaq import CONSTELLATIONS
 from gr_kaq.detection import model_file
-from gr_kaq.detection.detectors import UnfoldedDetector
+from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 from tests.detection.models import admm_model, random_link
 
 

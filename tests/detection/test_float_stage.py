@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 import gr_kaq
 from gr_kaq import native
-from gr_kaq.detection.detectors import UnfoldedDetector
 from gr_kaq.detection.model_file import DetectorModel, Law
-from gr_kaq.detection.native_kernel import NativeChannels, NativePlan
+from gr_kaq.detection.native_kernel import NativePlan
 from gr_kaq.detection.preparation import REGULARIZATION_FLOOR, prepare
 from gr_kaq.detection.quantization import HALF_DISTANCE, INT16_MAX, IntegerChannels, quantize_channels, state_unit
+from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 from gr_kaq.signals.signal_model import noise_var_from_snr
 
 SIZES = [(2, 2), (4, 4), (8, 8), (16, 4), (16, 16), (33, 17), (64, 64)]
@@ -131,7 +131,7 @@ def stage_errors(model: DetectorModel, size: tuple[int, int], condition: float, 
     for instruction_set in native.instruction_sets():
         plan = NativePlan(model, *h.shape, instruction_set=instruction_set)
         for vectors_per_estimate in (1, 1000):  # the two ways to filter
-            channels = NativeChannels(plan, h, noise_var=noise_var, vectors_per_estimate=vectors_per_estimate)
+            channels = plan.prepare(h, noise_var=noise_var[0], vectors_per_estimate=vectors_per_estimate)
             integers = channels.integers
             of_b = np.maximum(np.abs(channels.filter(y)[0] - b) - 0.5, 0.0) / HALF_DISTANCE
             of_diagonal = np.abs(integers.diagonal[:, 0] / 2.0**15 - diagonal) - 2.0**-16

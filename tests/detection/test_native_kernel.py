@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gr_kaq import native
 from gr_kaq.detection import integer_reference
-from gr_kaq.detection.native_kernel import NativeChannels, NativePlan, run_layers
+from gr_kaq.detection.native_kernel import NativePlan, run_layers
 from gr_kaq.detection.preparation import prepare
 from gr_kaq.detection.quantization import (
     INT16_MAX,
@@ -35,9 +35,9 @@ INSTRUCTION_SETS = native.instruction_sets()
 SIZES = [(1, 1), (2, 1), (3, 2), (2, 2), (4, 4), (8, 8), (16, 4), (16, 16), (18, 17), (32, 16), (64, 16), (64, 64)]
 
 
-def native_channels(model, h, noise_var, instruction_set="", vectors_per_estimate=1) -> NativeChannels:
+def native_channels(model, h, noise_var, instruction_set="", vectors_per_estimate=1):
     plan = NativePlan(model, *h.shape, instruction_set=instruction_set)
-    return NativeChannels(plan, h, noise_var=np.array([noise_var]), vectors_per_estimate=vectors_per_estimate)
+    return plan.prepare(h, noise_var=noise_var, vectors_per_estimate=vectors_per_estimate)
 
 
 def assert_equal(model, channels, b, matched=None):

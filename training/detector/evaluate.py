@@ -16,8 +16,10 @@ from tqdm import tqdm
 
 from gr_kaq import native
 from gr_kaq.channels.flat import ChannelModel, RayleighChannels
-from gr_kaq.detection.detectors import Detector, LinearDetector, UnfoldedDetector
+from gr_kaq.detection.detector import Detector
+from gr_kaq.detection.linear_detector import LinearDetector
 from gr_kaq.detection.model_file import DetectorModel
+from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 from gr_kaq.links.simulated_link import Link, count_bit_errors
 from gr_kaq.signals.constellation import CONSTELLATIONS
 

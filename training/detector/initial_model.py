@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import torch
 
-from gr_kaq.detection.detectors import UnfoldedDetector, load_detector
+from gr_kaq.detection.detectors import load_detector
 from gr_kaq.detection.model_file import SUFFIX, DetectorModel
+from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 
 from .config import ROOT, Config, ConfigError
 from .networks import AdmmNet, UnfoldedNet

@@ -27,11 +27,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 import gr_kaq
 from gr_kaq.channels.flat import RayleighChannels, complex_normal
-from gr_kaq.detection.detectors import LINEAR_DETECTORS, UnfoldedDetector, load_detector
+from gr_kaq.detection.detectors import load_detector
+from gr_kaq.detection.linear_detector import LINEAR_DETECTORS
 from gr_kaq.detection.model_card import facts
 from gr_kaq.detection.model_file import DetectorModel
 from gr_kaq.detection.preparation import Preparation, layer_values, prepare
 from gr_kaq.detection.quantization import INT16_MAX, Q15, RESCALE_SHIFT, STREAM_SCALE_LIMIT, state_unit
+from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 from gr_kaq.signals.bit_errors import BitErrorRate
 from gr_kaq.signals.signal_model import noise_var_from_snr
 

@@ -12,7 +12,9 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..detection.detectors import Detector, Plan, load_detector
+from ..detection.detector import Detector
+from ..detection.detectors import load_detector
+from ..detection.plan import Plan
 from ..detection.result import PreparedChannels
 from ..signals.csi import ChannelEstimate, CsiState, InvalidCsi
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows

@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..channels.flat import ChannelModel, RayleighChannels, RecordedChannels, shipped_recording
-from ..detection.detectors import LINEAR_DETECTORS, Detector, UnfoldedDetector, load_detector
+from ..detection.detector import Detector
+from ..detection.detectors import load_detector
+from ..detection.linear_detector import LINEAR_DETECTORS
 from ..detection.model_file import DetectorModel
+from ..detection.unfolded_detector import UnfoldedDetector
 from ..links.simulated_link import CsiError, Link, count_bit_errors
 from ..signals.bit_errors import BitErrorRate
 from ..signals.constellation import CONSTELLATIONS

@@ -7,7 +7,8 @@ import argparse
 import json
 from typing import Any
 
-from ..detection.detectors import LINEAR_DETECTORS, list_detectors, load_model
+from ..detection.detectors import list_detectors, load_model
+from ..detection.linear_detector import LINEAR_DETECTORS
 from ..detection.model_card import facts, reference_point, sizes, widths
 from ..detection.model_file import DetectorModel
 

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..native import extension
+from ..signals.signal_model import Noise
 from .model_file import DetectorModel, Law
+from .plan import Plan
 from .preparation import NO_REGULARIZATION, law_bounds
 from .quantization import IntegerChannels, IntegerMetric
 from .result import Detection, PreparedChannels
@@ -21,7 +23,7 @@ __all__ = ["NativeChannels", "NativePlan", "network", "run_layers"]
 _METRIC = "metric_"
 
 
-class NativePlan:
+class NativePlan(Plan):
     """Buffers of the kernel for `model` and channels of one size; nothing is allocated once it exists.
 
     Args:
@@ -41,9 +43,12 @@ class NativePlan:
         num_threads: int = 1,
         instruction_set: str = "",
     ):
-        self.model, self.num_tx = model, num_tx
-        size = (num_channels, num_rx, num_tx)
-        self.kernel = extension().Plan(network(model), instruction_set, *size, num_threads)
+        super().__init__((num_channels, num_rx, num_tx))
+        self.model = model
+        self.kernel = extension().Plan(network(model), instruction_set, *self.shape, num_threads)
+
+    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> NativeChannels:
+        return NativeChannels(self, h, noise, vectors_per_estimate)
 
 
 class NativeChannels(PreparedChannels):
@@ -52,7 +57,7 @@ class NativeChannels(PreparedChannels):
     Args:
         plan: what they are prepared with.
         h: complex64 (C, num_rx, num_tx).
-        snr_db, noise_var: one of the two, (1,) or (C,).
+        noise: how strong the noise is.
         vectors_per_estimate: about how many vectors will be detected for each channel, a matter of speed.
 
     Raises:
@@ -60,19 +65,12 @@ class NativeChannels(PreparedChannels):
         RuntimeError: another thread is using the plan.
     """
 
-    def __init__(
-        self,
-        plan: NativePlan,
-        h: NDArray[np.complex64],
-        *,
-        snr_db: NDArray[np.float64] | None = None,
-        noise_var: NDArray[np.float64] | None = None,
-        vectors_per_estimate: int = 1,
-    ):
-        self._channels, self._num_tx = plan.kernel, plan.num_tx
+    def __init__(self, plan: NativePlan, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int):
+        self._channels, self._num_tx = plan.kernel, plan.shape[-1]
         self._bits_per_symbol = plan.model.constellation.bits_per_symbol
-        noise = noise_var if snr_db is None else snr_db
-        self._channels.prepare(h, noise, snr_db is not None, vectors_per_estimate)
+        is_snr_db = noise.snr_db is not None
+        values = noise.snr_db if is_snr_db else noise.noise_var
+        self._channels.prepare(h, values, is_snr_db, vectors_per_estimate)
 
     @property
     def instruction_set(self) -> str:

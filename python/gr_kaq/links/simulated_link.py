@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..channels.flat import ChannelModel, complex_normal
-from ..detection.detectors import Detector
+from ..detection.detector import Detector
 from ..detection.result import Detection
 from ..signals.bit_errors import BitErrorRate
 from ..signals.constellation import Constellation

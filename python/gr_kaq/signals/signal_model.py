@@ -6,10 +6,12 @@ y: (num_rx,), H: (num_rx, num_tx), x: (num_tx,) with E|x|^2 = 1 per stream, n ~ 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["db", "from_db", "noise_var_from_snr", "snr_and_noise_var", "snr_from_noise_var"]
+__all__ = ["Noise", "db", "from_db", "noise_var_from_snr", "snr_from_noise_var"]
 
 
 def db(ratio: ArrayLike) -> NDArray[np.float64]:
@@ -55,25 +57,31 @@ def snr_from_noise_var(h: NDArray, noise_var: ArrayLike) -> NDArray[np.float64]:
         return np.where(power > 0, db(power) - db(noise_var), -np.inf)
 
 
-def snr_and_noise_var(
-    h: NDArray, snr_db: NDArray[np.float64] | None, noise_var: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """SNR in dB and noise variance, each (1,) or (C,), from the one of them that is given.
+@dataclass(frozen=True)
+class Noise:
+    """How strong the noise over C channels is: exactly one of its attributes is known.
 
-    Args:
-        h: (C, num_rx, num_tx).
-        snr_db, noise_var: one of the two, the other None; (1,) is for all channels together, or (C,).
-
-    Raises:
-        ValueError: h holds NaN or Inf.
+    Attributes:
+        snr_db: SNR in dB, (1,) for all channels together, or (C,).
+        noise_var: noise variance per receive antenna, (1,) for all channels, or (C,).
     """
-    if not np.isfinite(h).all():
-        raise ValueError("h holds NaN or Inf")
 
-    def given(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return values[0] if values.size == 1 else values
+    snr_db: NDArray[np.float64] | None = None
+    noise_var: NDArray[np.float64] | None = None
 
-    if noise_var is None:
-        assert snr_db is not None
-        return snr_db, np.atleast_1d(noise_var_from_snr(h, given(snr_db)))
-    return np.atleast_1d(snr_from_noise_var(h, given(noise_var))), noise_var
+    def over(self, h: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """SNR in dB and noise variance over the channels h (C, num_rx, num_tx), each (1,) or (C,).
+
+        Raises:
+            ValueError: h holds NaN or Inf.
+        """
+        if not np.isfinite(h).all():
+            raise ValueError("h holds NaN or Inf")
+
+        def given(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            return values[0] if values.size == 1 else values
+
+        if self.noise_var is None:
+            assert self.snr_db is not None
+            return self.snr_db, np.atleast_1d(noise_var_from_snr(h, given(self.snr_db)))
+        return np.atleast_1d(snr_from_noise_var(h, given(self.noise_var))), self.noise_var

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from gr_kaq.detection import full_precision
-from gr_kaq.detection.detectors import UnfoldedDetector
 from gr_kaq.detection.model_file import load, save
 from gr_kaq.detection.preparation import prepare
+from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 from gr_kaq.signals.constellation import CONSTELLATIONS
 from tests.training.detector.configs import small_config
 from training.detector.batches import draw_batch, to_real

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""LMMSE and zero forcing as detectors."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..signals.constellation import Constellation
+from ..signals.signal_model import Noise
+from . import linear
+from .detector import Detector
+from .float_channels import FloatChannels
+from .plan import Plan
+from .result import PreparedChannels
+
+__all__ = ["LINEAR_DETECTORS", "LinearDetector"]
+
+LINEAR_DETECTORS = {"lmmse": linear.lmmse, "zf": linear.zero_forcing}
+"""Filters by the name of the detector."""
+
+
+class LinearDetector(Detector):
+    """LMMSE (``"lmmse"``) or zero forcing (``"zf"``)."""
+
+    def __init__(self, name: str, constellation: Constellation):
+        self.name, self.constellation = name, constellation
+
+    def check_size(self, num_rx: int, num_tx: int) -> None:
+        if num_rx < 1 or num_tx < 1 or (self.name == "zf" and num_rx < num_tx):
+            need = "num_rx >= num_tx >= 1" if self.name == "zf" else "num_rx >= 1 and num_tx >= 1"
+            raise ValueError(f"detector {self.name} needs {need}; got num_rx={num_rx}, num_tx={num_tx}")
+
+    def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
+        return _LinearPlan(self, shape)
+
+
+class _LinearPlan(Plan):
+    def __init__(self, detector: LinearDetector, shape: tuple[int, int, int]):
+        super().__init__(shape)
+        self._constellation, self._filters = detector.constellation, LINEAR_DETECTORS[detector.name]
+
+    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> PreparedChannels:
+        _, noise_var = noise.over(h)
+        return _LinearChannels(self._constellation, *self._filters(h, noise_var))
+
+
+class _LinearChannels(FloatChannels):
+    def __init__(self, constellation: Constellation, filters: NDArray[np.complex64], variance: NDArray[np.float32]):
+        super().__init__(constellation, np.tile(variance, 2))
+        self._filters = filters.swapaxes(-1, -2)
+
+    def _estimate(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        estimates = y @ self._filters
+        t = np.concatenate([estimates.real, estimates.imag], axis=-1)
+        return t, t

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A detector with room for the channels of one estimate, and the check of what it is given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..signals.signal_model import Noise
+from .result import PreparedChannels
+
+__all__ = ["Plan"]
+
+
+class Plan(ABC):
+    """A detector with room for the channels of one estimate; from `Detector.plan`. Not to be shared by threads.
+
+        plan = detector.plan(64, 16, 16)
+        for y, h in estimates:
+            out = plan.prepare(h, snr_db=20).detect(y)
+
+    Attributes:
+        shape: (num_channels, num_rx, num_tx).
+    """
+
+    def __init__(self, shape: tuple[int, int, int]):
+        self.shape = shape
+
+    @abstractmethod
+    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> PreparedChannels:
+        """`prepare` after its arguments were checked."""
+
+    def prepare(
+        self,
+        h: ArrayLike,
+        *,
+        snr_db: ArrayLike | None = None,
+        noise_var: ArrayLike | None = None,
+        vectors_per_estimate: int = 1,
+    ) -> PreparedChannels:
+        """Do what a channel estimate needs once. What was prepared before is overwritten.
+
+        Args:
+            h: (C, num_rx, num_tx), of the plan's shape.
+            snr_db: SNR in dB, a scalar for all channels together or (C,); or
+            noise_var: noise variance per receive antenna, a scalar or (C,). Exactly one of the two.
+            vectors_per_estimate: about how many vectors will be detected for each channel. The native kernel chooses
+                how it filters by it: a matter of speed, though rounding may differ.
+
+        Raises:
+            ValueError: a shape does not fit, or a value is not finite.
+            RuntimeError: another thread is using the plan.
+        """
+        if not (isinstance(h, np.ndarray) and h.dtype == np.complex64):
+            with np.errstate(over="ignore"):  # what does not fit single precision becomes Inf, and is refused as such
+                h = np.asarray(h).astype(np.complex64)
+        h = np.require(h, requirements=["C", "A"])
+        if h.shape != self.shape:
+            raise ValueError(f"h has shape {h.shape}; {self.shape} (channels, num_rx, num_tx) expected")
+        if (snr_db is None) == (noise_var is None):
+            raise ValueError("exactly one of snr_db and noise_var is expected")
+        noise = Noise(
+            snr_db=None if snr_db is None else self._per_channel("snr_db", snr_db, -np.inf),
+            noise_var=None if noise_var is None else self._per_channel("noise_var", noise_var, 0.0),
+        )
+        return self._prepare(h, noise, max(1, int(vectors_per_estimate)))
+
+    def _per_channel(self, name: str, value: ArrayLike, low: float) -> NDArray[np.float64]:
+        """`value` as (1,) or (C,)."""
+        if isinstance(value, float) and low <= value < np.inf and value > -np.inf:  # as a flowgraph gives it, quickly
+            return np.array([value])
+        given = np.asarray(value, np.float64)
+        if given.shape not in ((), self.shape[:1]):
+            raise ValueError(f"{name} has shape {given.shape}; () or {self.shape[:1]} expected")
+        if not np.isfinite(given).all() or (given < low).any():
+            raise ValueError(f"{name} has to be finite" + (" and not negative" if low == 0 else ""))
+        return np.ascontiguousarray(np.atleast_1d(given))

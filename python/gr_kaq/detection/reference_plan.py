@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Channels of a quantized network in the NumPy integers that specify the native kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..signals.signal_model import Noise
+from . import integer_reference
+from .model_file import DetectorModel
+from .plan import Plan
+from .preparation import Preparation, prepare
+from .quantization import quantize_channels, quantize_estimates, quantize_matched, state_unit
+from .real_valued_model import complex_streams, interleaved_bits
+from .result import Detection, PreparedChannels
+
+__all__ = ["ReferencePlan"]
+
+
+class ReferencePlan(Plan):
+    """Channels of one size for a quantized model."""
+
+    def __init__(self, model: DetectorModel, shape: tuple[int, int, int]):
+        super().__init__(shape)
+        self._model = model
+
+    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> PreparedChannels:
+        snr_db, noise_var = noise.over(h)
+        return _ReferenceChannels(self._model, prepare(self._model, h, noise_var, snr_db))
+
+
+class _ReferenceChannels(PreparedChannels):
+    def __init__(self, model: DetectorModel, prepared: Preparation):
+        self._model, self._prepared = model, prepared
+        self._channels = quantize_channels(model, prepared)
+
+    def detect(self, y: NDArray[np.complex64]) -> Detection:
+        b, finite = quantize_estimates(self._model, self._prepared, y)
+        matched = quantize_matched(self._model, self._prepared, y)
+        t, soft = integer_reference.detect(self._model, self._channels, b, matched)
+        llrs = integer_reference.llrs(self._model.constellation, soft).astype(np.float32)
+        llrs *= self._channels.llr_scale[:, None, :, None]
+        symbols = complex_streams(t * np.float32(state_unit(self._model)))
+        symbols[~finite] = 0
+        llrs[~finite] = 0
+        return Detection(symbols, interleaved_bits(llrs), int(finite.size - np.count_nonzero(finite)))
