@@ -142,6 +142,7 @@ def shipped_recording(name: str) -> str:
 
 
 def _load(path: str | Path) -> NDArray[np.complex128]:
+    """The channels of a recording, (packets, subcarriers, rx, tx)."""
     expected = (
         "a NumPy archive (.npz) with `h` (packets, subcarriers, rx, tx), complex or with a last axis of 2, expected"
     )

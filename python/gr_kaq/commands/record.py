@@ -147,6 +147,7 @@ class _Receiver:
 
 
 def _archive(frames: list[Any], options: argparse.Namespace, source: Any) -> dict[str, NDArray[Any]]:
+    """What is written: an array per entry of `ENTRIES`, the channels, and where they were recorded."""
     frame = FrameFormat(options.streams, options.fft_size)
     carriers = frame.active_carriers[frame.data_indices[len(DATA_SYMBOLS) // 2]]  # as csi_recorder takes them
     arrays: dict[str, Any] = {"h": np.stack([recorded.h for recorded in frames])}

@@ -54,6 +54,7 @@ def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexflo
 
 
 def _filtered(filters: NDArray[np.complex128], y: NDArray[np.complexfloating]) -> Float:
+    """Filtered vectors over the rows of the real-valued model, (C, T, n)."""
     estimates = y @ filters.swapaxes(-1, -2).astype(np.complex64)
     return np.concatenate([estimates.real, estimates.imag], axis=-1)
 
@@ -67,11 +68,13 @@ def _whole(diagonal: Float, off_diagonal: Float) -> Float:
 
 
 def _law(of_layer: Float | None, k: int) -> Float:
+    """The value of one law in layer k, (C, 1, 1) or (1, 1, 1)."""
     assert of_layer is not None
     return of_layer[:, k, None, None].astype(np.float32)
 
 
 def _slope(prepared: Preparation, k: int) -> Float:
+    """Slope of the constellation ramp in layer k, (C, 1, n)."""
     return np.maximum(prepared.precision[:, None, :] / _law(prepared.values.variance, k), 1).astype(np.float32)
 
 
@@ -96,6 +99,7 @@ def _second_guesses(model: DetectorModel, prepared: Preparation, t: Float) -> li
 
 
 def _metric(model: DetectorModel, gram: Float, t: Float, matched: Float) -> Float:
+    """The part of |y - H s|^2 that depends on s, the decisions on t; (C, T)."""
     s = _decided(model, t)
     return (s * (s @ gram - 2 * matched)).sum(axis=-1)
 
@@ -107,6 +111,7 @@ def _admm(
     b: NDArray,
     pins: tuple[NDArray[np.intp], Float] | None = None,
 ) -> Float:
+    """The K layers of ADMM-Net; with pins (row, value), each (C, T, 1), z is held at the value in that row."""
     half_distance, num_levels = model.constellation.half_distance, model.constellation.num_levels
     values = prepared.values
     x, z, u = b, np.zeros_like(b), np.zeros_like(b)
@@ -122,6 +127,7 @@ def _admm(
 
 
 def _pgd(model: DetectorModel, prepared: Preparation, matrix: Float, b: NDArray) -> Float:
+    """The K layers of PGD-Net."""
     values = prepared.values
     x = np.zeros_like(b)
     for k, layer in enumerate(model.layers):

@@ -142,6 +142,7 @@ def _per_layer(values: NDArray) -> Int:
 
 
 def _matrix_product(model: DetectorModel, channels: IntegerChannels, k: int, v: Int) -> Int:
+    """The one product of a layer: v is quantized to activations, multiplied, and rescaled to state units; (C, T, n)."""
     assert model.activation_bits is not None
     activation_max = 2 ** (model.activation_bits - 1) - 1
     inverse_step = channels.inverse_step[:, k, None, :].astype(np.int32)

@@ -131,6 +131,7 @@ def model_card(model: DetectorModel, twin: DetectorModel | None = None, *, level
 
 
 def _properties(model: DetectorModel, twin: DetectorModel | None) -> Iterator[str]:
+    """The card's table: network, constellation, widths, sizes."""
     low, high = model.snr_range_db
     yield "| | |"
     yield "|---|---|"
@@ -158,6 +159,7 @@ def _proximal(model: DetectorModel) -> str:
 
 
 def _laws(model: DetectorModel) -> Iterator[str]:
+    """Each law's values at the ends of the SNR range, layer by layer, with the sign of its alpha."""
     low, high = model.snr_range_db
     yield (
         "Values alpha SNR^(-1/2) + gamma, layer by layer, at the lowest and the highest SNR of training, as used: "
@@ -218,6 +220,7 @@ def _text(value: Any) -> str:
 
 
 def _measured(model: DetectorModel, twin: DetectorModel | None) -> Iterator[str]:
+    """Bit error rates at the points where the model was measured, beside LMMSE's and its twin's."""
     if not model.measured_ber:
         yield "None in the file."
         return
@@ -244,6 +247,7 @@ def _measured(model: DetectorModel, twin: DetectorModel | None) -> Iterator[str]
 
 
 def _limits(model: DetectorModel) -> Iterator[str]:
+    """Where the detector is refused, where it was worse than LMMSE, and where few errors were counted."""
     low, high = model.snr_range_db
     yield f"- Other numbers of antennas are refused. Below {low:g} dB and above {high:g} dB the laws keep their values."
     compared = [p for p in model.measured_ber if "lmmse_bit_errors" in p]

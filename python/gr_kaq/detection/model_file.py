@@ -190,6 +190,7 @@ def _finite_float(text: str) -> float:
 
 
 def _from_document(document: Any, origin: str) -> DetectorModel:
+    """The model that a parsed file describes, or a `ModelFileError` that names the first key that is wrong."""
     # Said first, as every other complaint about a later version's file would mislead.
     if isinstance(document, dict) and document.get("version", VERSION) != VERSION:
         found = repr(document["version"])[:MAX_QUOTED]
@@ -229,6 +230,8 @@ def _from_document(document: Any, origin: str) -> DetectorModel:
 
 
 def _to_document(model: DetectorModel) -> dict[str, Any]:
+    """What `_from_document` reads, with every law rounded to six decimals."""
+
     def law(value: Law) -> dict[str, float]:
         return {"alpha": round(float(value.alpha), 6), "gamma": round(float(value.gamma), 6)}
 

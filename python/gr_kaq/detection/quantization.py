@@ -159,6 +159,10 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
 
 
 def _quantize_metric(model: DetectorModel, prepared: Preparation) -> IntegerMetric | None:
+    """The metric of `prepared` as integers, which tells candidates apart; None for a model without candidates.
+
+    The metric of a decision s is the part of |y - H s|^2 that depends on s.
+    """
     if prepared.metric is None:
         return None
     matrix, row_step = _quantize_rows(prepared.metric.off_diagonal, 1.0, METRIC_MATRIX_MAX)
@@ -222,4 +226,5 @@ def _filtered(
 
 
 def _integer(x: NDArray, low: int, high: int) -> NDArray:
+    """x rounded half to even and clipped, still as floats."""
     return np.clip(np.rint(x), low, high)

@@ -239,6 +239,7 @@ class _Reader:
         return form.unpack(self.take(form.size, what))
 
     def value(self, depth: int = 0) -> Any:
+        """The PMT at the current position, as `decode_pmt` gives it."""
         start = self._position
         kind = self._kind()
         self._values_left -= 1
@@ -273,6 +274,7 @@ class _Reader:
         raise FrameError(f"unknown kind {kind:#04x} of a PMT at byte {start}")
 
     def _uniform_vector(self, start: int) -> np.ndarray:
+        """A vector of numbers of one type, which begins at byte `start`."""
         kind, count, padding = self.unpack(_UNIFORM_HEADER, "the header of a vector")
         if kind >= len(_UNIFORM_TYPES):
             raise FrameError(f"unknown kind {kind:#04x} of elements in the vector at byte {start}")
