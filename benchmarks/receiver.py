@@ -107,7 +107,8 @@ class Link:
             elif not found:
                 right[name] = False
             else:
-                spectrum = np.fft.fft(found[0].windows, norm="ortho")
+                windows = found[0].windows.astype(np.complex128)  # NumPy 2 keeps single precision
+                spectrum = np.fft.fft(windows, norm="ortho")
                 grid = spectrum[..., frame.active_carriers % frame.fft_size] * frame.advance_correction
                 guards = spectrum[..., frame.guard_carriers % frame.fft_size]
                 estimator = self.estimators[name]

@@ -77,6 +77,13 @@ def test_demodulate_inverts_modulate(frame):
 
 
 @formats
+def test_the_transform_is_in_double_precision(frame):
+    """With any NumPy: NumPy 2 transforms single precision in single precision."""
+    samples = frame.modulate(random_data(frame)[1])
+    np.testing.assert_array_equal(frame.demodulate(samples), frame.demodulate(samples.astype(np.complex128)))
+
+
+@formats
 def test_the_prefix_covers_echoes_and_a_late_start(frame):
     """An echo, or a start that is off by less than the timing advance, turns carriers and mixes nothing."""
     _, data = random_data(frame)

@@ -252,7 +252,8 @@ class FrameFormat:
         body = samples[:, begin : begin + NUM_SYMBOLS * self.symbol_length]
         windows = body.reshape(len(samples), NUM_SYMBOLS, self.symbol_length)
         first = self.cp_length - self.timing_advance
-        spectrum = np.fft.fft(windows[..., first : first + self.fft_size], norm="ortho")
+        windows = windows[..., first : first + self.fft_size].astype(np.complex128)  # NumPy 2 keeps single precision
+        spectrum = np.fft.fft(windows, norm="ortho")
         grid = spectrum[..., self.active_carriers % self.fft_size] * self.advance_correction
         return np.ascontiguousarray(grid.swapaxes(0, 1), np.complex64)
 
