@@ -119,7 +119,8 @@ def stage_errors(model: DetectorModel, size: tuple[int, int], condition: float, 
     matrix = represented(expected)
     row_largest = 2 ** (model.matrix_bits - 1) - 1
     # another integer, or another factor of the row
-    step = np.abs(matrix).max(axis=-1) / row_largest + row_largest * expected.inverse_step[:, 0].max() / 2.0**27
+    largest_step = float(expected.inverse_step[:, 0].max())  # times an int, NumPy 2 would keep it int16
+    step = np.abs(matrix).max(axis=-1) / row_largest + row_largest * largest_step / 2.0**27
     estimate = y.astype(np.complex128) @ prepared.filter.swapaxes(-1, -2)
     b = np.concatenate([estimate.real, estimate.imag], axis=-1) / state_unit(model)
     diagonal = prepared.diagonal
