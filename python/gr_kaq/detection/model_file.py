@@ -189,16 +189,43 @@ def _finite_float(text: str) -> float:
     return value
 
 
+def _complaint(error: jsonschema.ValidationError) -> str:
+    """What is wrong, in our own words: those of jsonschema are others in each version."""
+    keyword, expected, found = error.validator, error.validator_value, error.instance
+    if keyword == "not":
+        return "not allowed here"
+    if keyword == "required":
+        return f"{_quoted(*(name for name in expected if name not in found))} missing"
+    if keyword == "additionalProperties":
+        return f"{_quoted(*(name for name in found if name not in error.schema['properties']))} unknown"
+    wanted = {
+        "enum": "one of {}",
+        "type": "type {}",
+        "minimum": "at least {}",
+        "maximum": "at most {}",
+        "minItems": "at least {} entries",
+        "maxItems": "at most {} entries",
+        "pattern": "a match of {}",
+    }.get(keyword, "{}")
+    alternatives = expected if isinstance(expected, list) else [expected]
+    return f"{wanted.format(_quoted(*alternatives))} expected, got {_quoted(found)}"
+
+
+def _quoted(*values: Any) -> str:
+    return ", ".join(json.dumps(value) for value in values)[:MAX_QUOTED]
+
+
 def _from_document(document: Any, origin: str) -> DetectorModel:
     """The model that a parsed file describes, or a `ModelFileError` that names the first key that is wrong."""
     # Said first, as every other complaint about a later version's file would mislead.
     if isinstance(document, dict) and document.get("version", VERSION) != VERSION:
         found = repr(document["version"])[:MAX_QUOTED]
         raise ModelFileError(f"{origin}: key version: {found} is not supported, {VERSION} expected")
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(document))
-    if error is not None:
-        key = ".".join(str(part) for part in error.absolute_path) or "(top level)"
-        raise ModelFileError(f"{origin}: key {key}: {error.message[:MAX_QUOTED]}")
+    faults = [(tuple(error.absolute_path), _complaint(error)) for error in _validator().iter_errors(document)]
+    if faults:
+        path, complaint = min(faults, key=lambda fault: (len(fault[0]), fault))  # the outermost
+        key = ".".join(str(part) for part in path) or "(top level)"
+        raise ModelFileError(f"{origin}: key {key}: {complaint}")
     low, high = document["snr_range_db"]
     if low >= high:
         raise ModelFileError(
