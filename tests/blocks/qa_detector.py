@@ -17,6 +17,7 @@ from gr_kaq.detection import model_file
 from gr_kaq.detection.plan import Plan
 from tests.blocks.flowgraphs import Flowgraph, TaggedSource, run, run_to_end, snr_tag, tag
 from tests.blocks.qa_csi_pmt import MALFORMED as MALFORMED_2_3_2
+from tests.blocks.qa_csi_pmt import NONE
 from tests.detection.models import admm_model
 
 S, RX, TX = 2, 3, 2
@@ -613,7 +614,7 @@ def dictionary(entries, value=None):
 
 NUMBERS = st.one_of(st.floats(), st.floats(-50, 110), st.integers(-(2**62), 2**62))
 SIMPLE = st.one_of(
-    st.sampled_from([None, pmt.PMT_NIL, pmt.PMT_T, pmt.PMT_EOF, pmt.intern("h"), pmt.intern("snr"), pmt.make_dict()]),
+    st.sampled_from([*NONE, pmt.PMT_NIL, pmt.PMT_T, pmt.PMT_EOF, pmt.intern("h"), pmt.intern("snr"), pmt.make_dict()]),
     st.builds(pmt.from_double, st.floats()),
     st.builds(pmt.from_long, st.integers(-(2**62), 2**62)),
     st.builds(pmt.from_complex, st.complex_numbers()),
@@ -633,6 +634,7 @@ NESTED = st.recursive(
     ),
     max_leaves=6,
 )
+ANYTHING = st.none() | NESTED  # a tag's value can be None, whether or not that can be inside a PMT
 
 
 @st.composite
@@ -653,11 +655,11 @@ def tag_and_meaning(draw):
         entry = draw(NESTED.filter(lambda value: value is None or not pmt.is_s32vector(value)))
         return "mimo_channel", dictionary({key: entry}, channel_to_pmt(h, noise_var=0.1)), None
     if what == "any":
-        return "mimo_channel", draw(NESTED), None
+        return "mimo_channel", draw(ANYTHING), None
     if what == "any snr":
-        value = draw(NESTED.filter(lambda v: v is None or not (pmt.is_real(v) or pmt.is_integer(v))))
+        value = draw(ANYTHING.filter(lambda v: v is None or not (pmt.is_real(v) or pmt.is_integer(v))))
         return "snr", value, None
-    return "other", draw(NESTED), ()
+    return "other", draw(ANYTHING), ()
 
 
 def meaning_of(events, num_items):
