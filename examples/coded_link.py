@@ -31,10 +31,10 @@ CODE = "share/gnuradio/fec/ldpc/n_1800_k_0902_gap_28.alist"
 CODED_BITS = 1800
 ITEMS_PER_FRAME = 25  # divides the symbols of a code word for QPSK to 256-QAM
 DECODER_ITERATIONS = 20
-# gr-fec's decoder in GNU Radio 3.10 weighs its input by 1 / (2 sigma^2): with this sigma it takes it for LLRs
+# gr-fec's decoder of old weighs its input by 1 / (2 sigma^2): with this sigma it takes it for LLRs
 DECODER_SIGMA = 0.5**0.5
 # It divides by tanh(LLR / 2), so that one LLR of exactly 0 (a legal one: nothing known) costs it the block, and very
-# large ones do as well; mended in https://github.com/gnuradio/gnuradio/pull/6748, which 3.10.5 does not have
+# large ones do as well. Both ended with https://github.com/gnuradio/gnuradio/pull/6748, which 3.10.5 does not have.
 LLR_OFFSET = 1e-3
 LLR_LIMIT = 15.0
 
@@ -46,6 +46,14 @@ class Measurement:
     detector: str
     snr_db: float
     block_errors: BitErrorRate
+
+
+def make_decoder(alist: str) -> Any:
+    """GNU Radio's LDPC decoder for LLRs, of which positive ones mean 1, as ours."""
+    try:
+        return fec.ldpc_decoder.make(alist, sigma=DECODER_SIGMA, max_iterations=DECODER_ITERATIONS)
+    except TypeError:  # newer ones have no sigma, and take LLRs as they are
+        return fec.ldpc_decoder.make(alist, max_iterations=DECODER_ITERATIONS)
 
 
 class CodedLink(gr.top_block):
@@ -106,14 +114,13 @@ class CodedLink(gr.top_block):
                 symbols_unused = blocks.null_sink(gr.sizeof_gr_complex * num_subcarriers)
                 self.connect((detector, stream), symbols_unused)
                 self.connect((detector, num_tx + stream), (from_streams, stream))
-            decoder = fec.ldpc_decoder.make(alist, DECODER_SIGMA, DECODER_ITERATIONS)  # positive LLRs mean 1, as ours
             sink = blocks.vector_sink_b()
             self.connect(
                 from_streams,
                 blocks.vector_to_stream(gr.sizeof_float, llrs_per_item),
                 blocks.add_const_ff(LLR_OFFSET),
                 analog.rail_ff(-LLR_LIMIT, LLR_LIMIT),
-                fec.extended_decoder(decoder, threading=None, puncpat="11"),
+                fec.extended_decoder(make_decoder(alist), threading=None, puncpat="11"),
                 sink,
             )
             self._sinks.append(sink)
