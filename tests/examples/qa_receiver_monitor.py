@@ -14,13 +14,14 @@ import pytest
 
 FLOWGRAPH = Path(__file__).parents[2] / "examples" / "receiver_monitor.grc"
 USE = r"""
-import json, re, sys, time
+import atexit, json, re, sys, time
 from PyQt5 import Qt
 sys.path.insert(0, sys.argv[1])
 from receiver_monitor import receiver_monitor
 
 app = Qt.QApplication(sys.argv)
 view = receiver_monitor()
+atexit.register(lambda: (view.stop(), view.wait()))  # a failure is not to be hidden by a crash at exit
 receiver = view.kaq_mimo_receiver_0
 seen = []
 
@@ -46,6 +47,8 @@ def shown_snr():  # of the last frame: of one that the change of offset cuts in 
 view.set_display_rate(1e6)
 view.show()
 view.start()
+if hasattr(view, "flowgraph_started"):  # newer GNU Radio: as main() does, or the probes behind the labels wait for ever
+    view.flowgraph_started.set()
 until(lambda: frames() >= 5)
 for detector in ("lmmse", "admm5-16qam", "search10-16qam"):
     choose(view._detector_combo_box, detector)
