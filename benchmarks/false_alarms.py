@@ -109,7 +109,7 @@ def receive(
     sent = modulate(frame, rng)
     received = channel.process(np.pad(sent, ((0, 0), (before, frame.frame_length // 2))))
     start = before + channel.latency
-    power = np.mean(np.abs(received[:, start : start + frame.frame_length]) ** 2)
+    power = float(np.mean(np.abs(received[:, start : start + frame.frame_length]) ** 2))
     noise_var = power * frame.fft_size / frame.num_active / from_db(snr_db)
     return received + np.float32(np.sqrt(noise_var)) * complex_normal(rng, received.shape), start
 
