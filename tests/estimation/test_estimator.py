@@ -30,31 +30,31 @@ SYMBOLS = np.arange(NUM_SYMBOLS)[:, None, None, None]
 
 
 @lru_cache(maxsize=2000)
-def fading(format, num_rx, profile, delay_spread, doppler, seed):
+def fading(frame_format, num_rx, profile, delay_spread, doppler, seed):
     line = TappedDelayLine(
-        num_rx, format.num_tx, profile=profile, delay_spread=delay_spread, doppler=doppler, seed=seed
+        num_rx, frame_format.num_tx, profile=profile, delay_spread=delay_spread, doppler=doppler, seed=seed
     )
-    return line.frequency_response(np.arange(NUM_SYMBOLS) * SYMBOL, format.active_carriers * SPACING)
+    return line.frequency_response(np.arange(NUM_SYMBOLS) * SYMBOL, frame_format.active_carriers * SPACING)
 
 
-def receive(format, h, noise_var, rng):
+def receive(frame_format, h, noise_var, rng):
     """The received grid and guard carriers of a frame with random data, through h (14, num_active, num_rx, num_tx)."""
-    sent = format.fill_grid(format.map_bits(rng.integers(0, 2, format.coded_bits, dtype=np.uint8)))
+    sent = frame_format.fill_grid(frame_format.map_bits(rng.integers(0, 2, frame_format.coded_bits, dtype=np.uint8)))
     num_rx = h.shape[2]
     clean = (h @ sent.swapaxes(1, 2)[..., None])[..., 0].swapaxes(1, 2)
     deviation = np.sqrt(np.broadcast_to(noise_var, num_rx))[:, None]
     grid = clean + deviation * complex_normal(rng, clean.shape)
-    guards = deviation * complex_normal(rng, (NUM_SYMBOLS, num_rx, len(format.guard_carriers)))
+    guards = deviation * complex_normal(rng, (NUM_SYMBOLS, num_rx, len(frame_format.guard_carriers)))
     return grid.astype(np.complex64), guards.astype(np.complex64), sent
 
 
-def frames(format, num_rx, doppler, snr_db, count, delay_spread=None, seed=0, profiles=PROFILES):
+def frames(frame_format, num_rx, doppler, snr_db, count, delay_spread=None, seed=0, profiles=PROFILES):
     """(h, grid, guards) of frames over profiles and, unless one is given, delay spreads; the mean SNR is snr_db."""
     rng = np.random.default_rng(seed)
     for i in range(count):
         spread = delay_spread or (50e-9, 150e-9, 300e-9)[i // 3 % 3]
-        h = fading(format, num_rx, profiles[i % len(profiles)], spread, doppler, 1000 * seed + i)
-        grid, guards, _ = receive(format, h, format.num_tx / from_db(snr_db), rng)
+        h = fading(frame_format, num_rx, profiles[i % len(profiles)], spread, doppler, 1000 * seed + i)
+        grid, guards, _ = receive(frame_format, h, frame_format.num_tx / from_db(snr_db), rng)
         yield h, grid, guards
 
 
@@ -62,9 +62,9 @@ def squared_error(h, estimate):
     return np.mean(np.abs(estimate.h * np.exp(1j * estimate.phase)[:, None, None, None] - h) ** 2)
 
 
-def mean_error_db(format, num_rx, method, doppler, snr_db, count=18, profiles=PROFILES):
-    estimator = ChannelEstimator(format, method)
-    given = frames(format, num_rx, doppler, snr_db, count, profiles=profiles)
+def mean_error_db(frame_format, num_rx, method, doppler, snr_db, count=18, profiles=PROFILES):
+    estimator = ChannelEstimator(frame_format, method)
+    given = frames(frame_format, num_rx, doppler, snr_db, count, profiles=profiles)
     return float(db(np.mean([squared_error(h, estimator.estimate(*y)) for h, *y in given])))
 
 
@@ -80,9 +80,9 @@ def mean_error_db(format, num_rx, method, doppler, snr_db, count=18, profiles=PR
 )  # fmt: skip
 def test_lmmse_is_far_better_than_ls(num_tx, fft_size, doppler, snr_db, margin_db):
     """The baseline that a learned estimator is compared with has to use what the frame says of its channel."""
-    format = FrameFormat(num_tx, fft_size)
+    frame_format = FrameFormat(num_tx, fft_size)
     count = 18 if fft_size == 64 else 6
-    linear, frequency, lmmse = (mean_error_db(format, num_tx, m, doppler, snr_db, count) for m in INTERPOLATORS)
+    linear, frequency, lmmse = (mean_error_db(frame_format, num_tx, m, doppler, snr_db, count) for m in INTERPOLATORS)
     assert lmmse < linear - margin_db
     assert lmmse < frequency - 0.5 and frequency < linear
 
@@ -90,23 +90,25 @@ def test_lmmse_is_far_better_than_ls(num_tx, fft_size, doppler, snr_db, margin_d
 @pytest.mark.parametrize("num_tx", [2, 4])
 def test_lmmse_is_better_than_ls_on_a_line_of_sight(num_tx):
     """The power delay profile is far from exponential there: a strong path, and a weak long tail behind it."""
-    format = FrameFormat(num_tx)
+    frame_format = FrameFormat(num_tx)
     profiles = ("tdl-d", "tdl-e", "flat")
-    linear, _, lmmse = (mean_error_db(format, num_tx, m, 200, 20, 18, profiles) for m in INTERPOLATORS)
+    linear, _, lmmse = (mean_error_db(frame_format, num_tx, m, 200, 20, 18, profiles) for m in INTERPOLATORS)
     assert lmmse < linear - 2
 
 
 @pytest.mark.parametrize(("num_tx", "doppler", "snr_db"), [(2, 0, 30), (2, 400, 15), (4, 400, 30), (4, 1000, 10)])
 def test_the_statistics_cost_little(num_tx, doppler, snr_db):
     """What a single frame says of SNR, delays and Doppler is nearly as good as knowing them: within 1 dB."""
-    format = FrameFormat(num_tx)
-    wiener = WienerInterpolator(format)
+    frame_format = FrameFormat(num_tx)
+    wiener = WienerInterpolator(frame_format)
     estimated, known = [], []
-    for h, grid, guards in frames(format, num_tx, doppler, snr_db, 18, delay_spread=150e-9):
-        seen = observe(format, grid, guards)
-        turns = np.exp(2j * np.pi * seen.delay * format.active_carriers / format.fft_size)[:, None, None]
+    for h, grid, guards in frames(frame_format, num_tx, doppler, snr_db, 18, delay_spread=150e-9):
+        seen = observe(frame_format, grid, guards)
+        turns = np.exp(2j * np.pi * seen.delay * frame_format.active_carriers / frame_format.fft_size)[:, None, None]
         offset = np.exp(-2j * np.pi * seen.carrier_offset * SYMBOLS)
-        told = replace(seen, snr_db=snr_db, delay_spread=150e-9 * SPACING * format.fft_size, doppler=doppler * SYMBOL)
+        told = replace(
+            seen, snr_db=snr_db, delay_spread=150e-9 * SPACING * frame_format.fft_size, doppler=doppler * SYMBOL
+        )
         estimated.append(np.mean(np.abs(wiener(seen) - h * turns * offset) ** 2))
         known.append(np.mean(np.abs(wiener(told) - h * turns * offset) ** 2))
     assert db(np.mean(estimated)) < db(np.mean(known)) + 1
@@ -116,14 +118,14 @@ def test_the_statistics_cost_little(num_tx, doppler, snr_db):
 @pytest.mark.parametrize(("num_tx", "fft_size"), [(1, 64), (2, 64), (3, 64), (4, 64), (3, 256)])
 def test_a_flat_channel_without_noise_comes_back(method, num_tx, fft_size):
     """Every place of every stream in every symbol: nothing is swapped, shifted or scaled."""
-    format, rng = FrameFormat(num_tx, fft_size), np.random.default_rng(0)
-    h = np.broadcast_to(complex_normal(rng, (3, num_tx)), (NUM_SYMBOLS, format.num_active, 3, num_tx))
-    grid, guards, sent = receive(format, h, 1e-8, rng)
-    estimator = ChannelEstimator(format, method)
+    frame_format, rng = FrameFormat(num_tx, fft_size), np.random.default_rng(0)
+    h = np.broadcast_to(complex_normal(rng, (3, num_tx)), (NUM_SYMBOLS, frame_format.num_active, 3, num_tx))
+    grid, guards, sent = receive(frame_format, h, 1e-8, rng)
+    estimator = ChannelEstimator(frame_format, method)
     estimate = estimator.estimate(grid, guards)
     np.testing.assert_allclose(estimate.h, h, atol=2e-2)
     data = estimator.data_symbols(grid, estimate)
-    places = format.data_indices
+    places = frame_format.data_indices
     x = np.stack([sent[symbol][:, p] for symbol, p in zip(DATA_SYMBOLS, places, strict=True)]).swapaxes(1, 2)
     expected = (data.h @ x[..., None])[..., 0].transpose(2, 0, 1)
     np.testing.assert_allclose(data.received, expected, atol=0.1)
@@ -139,13 +141,13 @@ def test_a_flat_channel_without_noise_comes_back(method, num_tx, fft_size):
 @settings(max_examples=25, deadline=None)
 def test_delay_offset_and_gain_do_not_matter(num_tx, delay, phase, carrier_offset, gain_db):
     """A late synchronizer, what it leaves of the carrier offset, and the gain of a radio: the error stays the same."""
-    format, rng = FrameFormat(num_tx), np.random.default_rng(0)
-    h = fading(format, 2, "tdl-b", 100e-9, 0.0, num_tx)
-    ramp = np.exp(-2j * np.pi * delay * format.active_carriers / format.fft_size)[:, None, None]
+    frame_format, rng = FrameFormat(num_tx), np.random.default_rng(0)
+    h = fading(frame_format, 2, "tdl-b", 100e-9, 0.0, num_tx)
+    ramp = np.exp(-2j * np.pi * delay * frame_format.active_carriers / frame_format.fft_size)[:, None, None]
     turned = h * ramp * np.exp(1j * phase + 2j * np.pi * carrier_offset * SYMBOLS) * from_db(gain_db / 2)
     noise_var = num_tx / 100
-    grid, guards, _ = receive(format, turned, noise_var * from_db(gain_db), rng)
-    estimate = ChannelEstimator(format).estimate(grid, guards)
+    grid, guards, _ = receive(frame_format, turned, noise_var * from_db(gain_db), rng)
+    estimate = ChannelEstimator(frame_format).estimate(grid, guards)
     assert squared_error(turned, estimate) < 0.5 * noise_var / num_tx * from_db(gain_db)
     assert estimate.carrier_offset == pytest.approx(carrier_offset, abs=0.003)
 
@@ -157,9 +159,9 @@ def test_delay_offset_and_gain_do_not_matter(num_tx, delay, phase, carrier_offse
 @pytest.mark.parametrize("snr_db", [0, 10, 20, 30])
 def test_noise_variance_within_a_decibel(num_tx, snr_db):
     """Mean over the antennas; one antenna's has a standard deviation of 0.35 dB (0.2 dB at 256 carriers)."""
-    format = FrameFormat(num_tx)
-    for _, grid, guards in frames(format, 4, 400, snr_db, 12):
-        noise_var = observe(format, grid, guards).noise_var * from_db(snr_db) / num_tx
+    frame_format = FrameFormat(num_tx)
+    for _, grid, guards in frames(frame_format, 4, 400, snr_db, 12):
+        noise_var = observe(frame_format, grid, guards).noise_var * from_db(snr_db) / num_tx
         assert abs(db(np.mean(noise_var))) < 1
         assert np.all(np.abs(db(noise_var)) < 1.6)
 
@@ -167,9 +169,9 @@ def test_noise_variance_within_a_decibel(num_tx, snr_db):
 @pytest.mark.parametrize("factor", [0.05, 20.0])
 def test_guard_carriers_that_hold_something_else_are_noticed(factor):
     """A radio's filters take noise away there, and neighbours add: the training symbols know better."""
-    format = FrameFormat(2)
-    for _, grid, guards in frames(format, 2, 0, 20, 6):
-        noise_var = observe(format, grid, guards * np.float32(factor)).noise_var
+    frame_format = FrameFormat(2)
+    for _, grid, guards in frames(frame_format, 2, 0, 20, 6):
+        noise_var = observe(frame_format, grid, guards * np.float32(factor)).noise_var
         np.testing.assert_allclose(db(noise_var * 100 / 2), 0, atol=2)
 
 
@@ -177,8 +179,8 @@ def test_guard_carriers_that_hold_something_else_are_noticed(factor):
 @pytest.mark.parametrize("snr_db", [10, 25])
 def test_doppler_within_150_hz(doppler, snr_db):
     """Half of the frames of 4x4; a single frame is too short to tell the Doppler closely."""
-    format = FrameFormat(4)
-    estimates = [observe(format, *y).doppler / SYMBOL for _, *y in frames(format, 4, doppler, snr_db, 12)]
+    frame_format = FrameFormat(4)
+    estimates = [observe(frame_format, *y).doppler / SYMBOL for _, *y in frames(frame_format, 4, doppler, snr_db, 12)]
     assert np.median(estimates) == pytest.approx(doppler, abs=150)
 
 
@@ -186,9 +188,10 @@ def test_doppler_within_150_hz(doppler, snr_db):
 @pytest.mark.parametrize(("num_tx", "fft_size"), [(4, 64), (2, 256)])
 def test_delay_spread_within_a_factor_of_1_6(delay_spread, num_tx, fft_size):
     """Half of the frames, at 20 dB: what the filters need, see test_the_statistics_cost_little."""
-    format = FrameFormat(num_tx, fft_size)
+    frame_format = FrameFormat(num_tx, fft_size)
     found = [
-        observe(format, *y).delay_spread for _, *y in frames(format, num_tx, 200, 20, 9, delay_spread=delay_spread)
+        observe(frame_format, *y).delay_spread
+        for _, *y in frames(frame_format, num_tx, 200, 20, 9, delay_spread=delay_spread)
     ]
     ratio = np.median(found) / (delay_spread * SPACING * fft_size)
     assert 1 / 1.6 < ratio < 1.6
@@ -203,15 +206,17 @@ def test_j0():
 
 def test_the_told_error_is_the_error():
     """A detector is told noise and estimation error together: it has to know how far it can trust the symbols."""
-    format, rng = FrameFormat(2), np.random.default_rng(3)
+    frame_format, rng = FrameFormat(2), np.random.default_rng(3)
     for doppler, snr_db in ((0, 10), (400, 20), (1000, 20)):
         told, true = [], []
-        estimator = ChannelEstimator(format)
+        estimator = ChannelEstimator(frame_format)
         for i in range(12):
-            h = fading(format, 2, PROFILES[i % 3], 150e-9, doppler, i)
-            grid, guards, sent = receive(format, h, 2 / from_db(snr_db), rng)
+            h = fading(frame_format, 2, PROFILES[i % 3], 150e-9, doppler, i)
+            grid, guards, sent = receive(frame_format, h, 2 / from_db(snr_db), rng)
             data = estimator.data_symbols(grid, estimator.estimate(grid, guards))
-            x = np.stack([sent[t][:, p] for t, p in zip(DATA_SYMBOLS, format.data_indices, strict=True)]).swapaxes(1, 2)
+            x = np.stack(
+                [sent[t][:, p] for t, p in zip(DATA_SYMBOLS, frame_format.data_indices, strict=True)]
+            ).swapaxes(1, 2)
             error = data.received.transpose(1, 2, 0) - (data.h @ x[..., None])[..., 0]
             told.append(data.noise_var)
             true.append(np.mean(np.abs(error) ** 2))
@@ -223,12 +228,12 @@ def test_the_told_error_is_the_error():
 
 def test_a_phase_ramp_and_jumps_are_removed():
     """Phase noise of a cheap oscillator: each symbol has a phase of its own."""
-    format, rng = FrameFormat(2), np.random.default_rng(0)
-    h = fading(format, 2, "tdl-b", 100e-9, 0.0, 5)
+    frame_format, rng = FrameFormat(2), np.random.default_rng(0)
+    h = fading(frame_format, 2, "tdl-b", 100e-9, 0.0, 5)
     phase = 0.2 * rng.standard_normal(NUM_SYMBOLS) + 0.05 * np.arange(NUM_SYMBOLS)
     turned = h * np.exp(1j * phase)[:, None, None, None]
-    grid, guards, _ = receive(format, turned, 2e-3, rng)
-    estimate = ChannelEstimator(format).estimate(grid, guards)
+    grid, guards, _ = receive(frame_format, turned, 2e-3, rng)
+    estimate = ChannelEstimator(frame_format).estimate(grid, guards)
     data = np.array(DATA_SYMBOLS)
     error = (estimate.h * np.exp(1j * estimate.phase)[:, None, None, None] - turned)[data]
     assert np.mean(np.abs(error) ** 2) < 0.01 * np.mean(np.abs(h) ** 2)
@@ -262,10 +267,10 @@ def test_tracking_is_no_worse_than_none_and_no_worse_than_plain_angles(snr_db, d
 @pytest.mark.parametrize("broken", ["zeros", "noise", "nan", "inf", "huge", "tiny", "other gain"])
 def test_a_broken_antenna_leaves_the_others_alone(method, broken):
     """A cable comes off: the link lives on with fewer antennas, and everything stays finite."""
-    format, rng = FrameFormat(2), np.random.default_rng(0)
-    h = fading(format, 3, "tdl-a", 100e-9, 100.0, 1)
-    grid, guards, _ = receive(format, h, 2e-2, rng)
-    healthy = ChannelEstimator(format, method).estimate(grid, guards)
+    frame_format, rng = FrameFormat(2), np.random.default_rng(0)
+    h = fading(frame_format, 3, "tdl-a", 100e-9, 100.0, 1)
+    grid, guards, _ = receive(frame_format, h, 2e-2, rng)
+    healthy = ChannelEstimator(frame_format, method).estimate(grid, guards)
     factor = {"zeros": 0, "noise": 0, "nan": np.nan, "inf": np.inf, "huge": 1e20, "tiny": 1e-25, "other gain": 30}[
         broken
     ]
@@ -274,7 +279,7 @@ def test_a_broken_antenna_leaves_the_others_alone(method, broken):
         guards[:, 1] *= np.float32(factor)
     if broken == "noise":
         grid[:, 1], guards[:, 1] = complex_normal(rng, grid[:, 1].shape), complex_normal(rng, guards[:, 1].shape)
-    estimator = ChannelEstimator(format, method)
+    estimator = ChannelEstimator(frame_format, method)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         estimate = estimator.estimate(grid, guards)
@@ -291,9 +296,9 @@ def test_a_broken_antenna_leaves_the_others_alone(method, broken):
 @pytest.mark.parametrize("method", INTERPOLATORS)
 def test_a_frame_of_zeros(method, num_tx):
     """Nothing is received, and nothing is estimated: no NaN, and a noise variance that a detector takes."""
-    format = FrameFormat(num_tx)
-    grid = np.zeros((NUM_SYMBOLS, 2, format.num_active), np.complex64)
-    estimator = ChannelEstimator(format, method)
+    frame_format = FrameFormat(num_tx)
+    grid = np.zeros((NUM_SYMBOLS, 2, frame_format.num_active), np.complex64)
+    estimator = ChannelEstimator(frame_format, method)
     estimate = estimator.estimate(grid, np.zeros((NUM_SYMBOLS, 2, 11), np.complex64))
     data = estimator.data_symbols(grid, estimate)
     assert not estimate.h.any() and not data.h.any() and not data.received.any()
@@ -304,13 +309,13 @@ def test_a_frame_of_zeros(method, num_tx):
 
 def test_antennas_are_scaled_to_equal_noise():
     """A detector has one noise variance for all antennas; they may have different gains and noise figures."""
-    format, rng = FrameFormat(2), np.random.default_rng(0)
-    h = fading(format, 3, "tdl-a", 100e-9, 0.0, 1)
+    frame_format, rng = FrameFormat(2), np.random.default_rng(0)
+    h = fading(frame_format, 3, "tdl-a", 100e-9, 0.0, 1)
     noise_var = np.array([1e-3, 1e-2, 1e-1])
-    grid, guards, sent = receive(format, h, noise_var, rng)
-    estimator = ChannelEstimator(format)
+    grid, guards, sent = receive(frame_format, h, noise_var, rng)
+    estimator = ChannelEstimator(frame_format)
     data = estimator.data_symbols(grid, estimator.estimate(grid, guards))
-    x = np.stack([sent[t][:, p] for t, p in zip(DATA_SYMBOLS, format.data_indices, strict=True)]).swapaxes(1, 2)
+    x = np.stack([sent[t][:, p] for t, p in zip(DATA_SYMBOLS, frame_format.data_indices, strict=True)]).swapaxes(1, 2)
     error = data.received.transpose(1, 2, 0) - (data.h @ x[..., None])[..., 0]
     each = np.mean(np.abs(error) ** 2, axis=(0, 1)) / data.noise_var
     np.testing.assert_allclose(db(each), 0, atol=2.5)
@@ -319,12 +324,12 @@ def test_antennas_are_scaled_to_equal_noise():
 @pytest.mark.parametrize("shift", [-0.4, 0.4])
 def test_the_filter_is_that_of_the_nearest_statistics(shift):
     """Whoever makes an observation need not know which statistics there are filters for."""
-    format = FrameFormat(2)
-    ((_, grid, guards),) = frames(format, 2, 500, 20, 1)
+    frame_format = FrameFormat(2)
+    ((_, grid, guards),) = frames(frame_format, 2, 500, 20, 1)
     step = 7
     on_grid = replace(
-        observe(format, grid, guards),
-        delay_spread=float(DELAY_SPREADS[step]) * format.fft_size,
+        observe(frame_format, grid, guards),
+        delay_spread=float(DELAY_SPREADS[step]) * frame_format.fft_size,
         doppler=float(DOPPLERS[step]),
         diffuse=1.0,
     )
@@ -332,19 +337,19 @@ def test_the_filter_is_that_of_the_nearest_statistics(shift):
     def beside(steps):
         return float(steps[step] + shift * abs(steps[step + (1 if shift > 0 else -1)] - steps[step]))
 
-    between = replace(on_grid, delay_spread=beside(DELAY_SPREADS) * format.fft_size, doppler=beside(DOPPLERS))
-    interpolate = WienerInterpolator(format)
+    between = replace(on_grid, delay_spread=beside(DELAY_SPREADS) * frame_format.fft_size, doppler=beside(DOPPLERS))
+    interpolate = WienerInterpolator(frame_format)
     np.testing.assert_array_equal(interpolate(between), interpolate(on_grid))
 
 
 def test_any_interpolator_can_be_plugged_in():
     """The learned one is; and one that returns NaN does not get them into the flowgraph."""
-    format = FrameFormat(2)
-    ((_, grid, guards),) = frames(format, 2, 0, 20, 1)
-    linear = LinearInterpolator(format)
-    same = ChannelEstimator(format, linear).estimate(grid, guards)
-    np.testing.assert_array_equal(same.h, ChannelEstimator(format, "ls").estimate(grid, guards).h)
-    broken = ChannelEstimator(format, lambda observation: linear(observation) * np.float32(np.nan))
+    frame_format = FrameFormat(2)
+    ((_, grid, guards),) = frames(frame_format, 2, 0, 20, 1)
+    linear = LinearInterpolator(frame_format)
+    same = ChannelEstimator(frame_format, linear).estimate(grid, guards)
+    np.testing.assert_array_equal(same.h, ChannelEstimator(frame_format, "ls").estimate(grid, guards).h)
+    broken = ChannelEstimator(frame_format, lambda observation: linear(observation) * np.float32(np.nan))
     assert np.isfinite(broken.estimate(grid, guards).h).all()
     with pytest.raises(ValueError, match="lmmse"):
-        ChannelEstimator(format, "wiener")
+        ChannelEstimator(frame_format, "wiener")

@@ -21,8 +21,10 @@ from gr_kaq.estimation.learned import (
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 
 
-def observation(format, noise_var, snr_db=12.0):
-    training = np.zeros((3, len(noise_var), format.num_tx, format.num_active // format.comb), np.complex64)
+def observation(frame_format, noise_var, snr_db=12.0):
+    training = np.zeros(
+        (3, len(noise_var), frame_format.num_tx, frame_format.num_active // frame_format.comb), np.complex64
+    )
     return Observation(training, 0.0, 0.0, np.array(noise_var, float), 0.4, 0.02, snr_db)
 
 
@@ -35,12 +37,12 @@ def observation(format, noise_var, snr_db=12.0):
 )
 def test_the_channel_comes_back_from_the_grids(num_rx, num_tx, fft_size, seed):
     """A network that changed nothing would change nothing."""
-    format = FrameFormat(num_tx, fft_size)
+    frame_format = FrameFormat(num_tx, fft_size)
     rng = np.random.default_rng(seed)
-    wiener = complex_normal(rng, (NUM_SYMBOLS, format.num_active, num_rx, num_tx))
-    seen = observation(format, rng.uniform(1e-6, 10, num_rx))
-    given_ = network_input(format, seen, wiener[list(TRAINING_SYMBOLS)], wiener)
-    count = 2 * num_rx * num_tx * format.num_active // WINDOW
+    wiener = complex_normal(rng, (NUM_SYMBOLS, frame_format.num_active, num_rx, num_tx))
+    seen = observation(frame_format, rng.uniform(1e-6, 10, num_rx))
+    given_ = network_input(frame_format, seen, wiener[list(TRAINING_SYMBOLS)], wiener)
+    count = 2 * num_rx * num_tx * frame_format.num_active // WINDOW
     assert (given_.ls.shape, given_.lmmse.shape) == ((count, WINDOW, 3), (count, WINDOW, NUM_SYMBOLS))
     channel, finite = given_.channel(given_.lmmse)
     assert finite
@@ -61,9 +63,9 @@ def test_windows_are_neighbouring_carriers_of_one_pair():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_one_grid_that_is_not_finite_is_noticed(value):
-    format = FrameFormat(2, 256)
-    h = np.ones((NUM_SYMBOLS, format.num_active, 2, 2), np.complex64)
-    given_ = network_input(format, observation(format, [1.0, 1.0]), h[:3], h)
+    frame_format = FrameFormat(2, 256)
+    h = np.ones((NUM_SYMBOLS, frame_format.num_active, 2, 2), np.complex64)
+    given_ = network_input(frame_format, observation(frame_format, [1.0, 1.0]), h[:3], h)
     for place in ((0, 0, 0), (31, 51, 13), (16, 20, 5)):
         refined = given_.lmmse.copy()
         refined[place] = value
@@ -72,33 +74,35 @@ def test_one_grid_that_is_not_finite_is_noticed(value):
 
 def test_the_network_sees_the_same_whatever_the_gain():
     """Radios have any gain, and antennas their own noise: the network was trained on equal noise and mean power 1."""
-    format = FrameFormat(2, 64)
+    frame_format = FrameFormat(2, 64)
     rng = np.random.default_rng(1)
-    h = complex_normal(rng, (NUM_SYMBOLS, format.num_active, 3, 2))
+    h = complex_normal(rng, (NUM_SYMBOLS, frame_format.num_active, 3, 2))
     gain = np.array([1e-4, 1.0, 300.0], np.float32)
-    plain = network_input(format, observation(format, [0.1] * 3, 10 * np.log10(2 / 0.1)), h[:3], h)
+    plain = network_input(frame_format, observation(frame_format, [0.1] * 3, 10 * np.log10(2 / 0.1)), h[:3], h)
     scaled = h * gain[:, None]
-    loud = network_input(format, observation(format, 0.1 * gain**2, 10 * np.log10(2 / 0.1)), scaled[:3], scaled)
+    loud = network_input(
+        frame_format, observation(frame_format, 0.1 * gain**2, 10 * np.log10(2 / 0.1)), scaled[:3], scaled
+    )
     np.testing.assert_allclose(loud.ls, plain.ls, rtol=1e-5)
     assert np.mean(plain.ls**2) == pytest.approx(0.5, abs=0.05)
 
 
 def test_statistics_do_not_depend_on_the_number_of_carriers():
     for fft_size in (64, 256):
-        format = FrameFormat(2, fft_size)
-        seen = observation(format, [1.0, 1.0])
+        frame_format = FrameFormat(2, fft_size)
+        seen = observation(frame_format, [1.0, 1.0])
         seen = Observation(**{**vars(seen), "delay_spread": 0.01 * fft_size})
-        h = np.ones((NUM_SYMBOLS, format.num_active, 2, 2), np.complex64)
-        snr, delay_spread, doppler = network_input(format, seen, h[:3], h).statistics
+        h = np.ones((NUM_SYMBOLS, frame_format.num_active, 2, 2), np.complex64)
+        snr, delay_spread, doppler = network_input(frame_format, seen, h[:3], h).statistics
         assert snr == pytest.approx(10**1.2 / 2)
         assert (delay_spread, doppler) == (pytest.approx(0.01), pytest.approx(0.02))
 
 
 def test_a_dead_antenna_stays_dead_and_finite():
-    format = FrameFormat(1, 64)
-    h = np.ones((NUM_SYMBOLS, format.num_active, 2, 1), np.complex64)
+    frame_format = FrameFormat(1, 64)
+    h = np.ones((NUM_SYMBOLS, frame_format.num_active, 2, 1), np.complex64)
     h[:, :, 1] = 0
-    given_ = network_input(format, observation(format, [0.1, 0.0]), h[:3], h)
+    given_ = network_input(frame_format, observation(frame_format, [0.1, 0.0]), h[:3], h)
     assert np.isfinite(given_.lmmse).all()
     channel, finite = given_.channel(given_.lmmse)
     assert finite and np.isfinite(channel).all() and not channel[:, :, 1].any()

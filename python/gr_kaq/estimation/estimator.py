@@ -9,10 +9,10 @@ What remains is a channel centred at delay 0, which an *interpolator* carries to
 
     interpolator(observation: Observation) -> NDArray[complex64], (14, num_active, num_rx, num_tx)
 
-`LinearInterpolator(format)` and `WienerInterpolator(format)` are two. A learned one is another: it calls these two on
-the observation for its inputs, reads `observation.snr_db`, `.delay_spread` and `.doppler`, and returns the refined grid
-in the same shape, centred as they are. It may rely on finite numbers. `ChannelEstimator` then puts the mean delay back,
-and has the pilots say by how much each data symbol's phase is off.
+`LinearInterpolator(frame_format)` and `WienerInterpolator(frame_format)` are two. A learned one is another: it calls
+these two on the observation for its inputs, reads `observation.snr_db`, `.delay_spread` and `.doppler`, and returns the
+refined grid in the same shape, centred as they are. It may rely on finite numbers. `ChannelEstimator` then puts the
+mean delay back, and has the pilots say by how much each data symbol's phase is off.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class ChannelEstimator:
     """Estimates the channel of frames, one at a time.
 
     Args:
-        format: of the frames.
+        frame_format: of the frames.
         interpolator: a key of `INTERPOLATORS`: ``"ls"``, ``"lmmse-frequency"`` (linear over time) or ``"lmmse"``
             (two-dimensional); or any other interpolator for this format.
 
@@ -119,28 +119,30 @@ class ChannelEstimator:
         ValueError: there is no interpolator of this name.
 
     Attributes:
-        format, interpolator: in use.
+        frame_format, interpolator: in use.
     """
 
-    def __init__(self, format: FrameFormat, interpolator: str | Interpolator = "lmmse"):
+    def __init__(self, frame_format: FrameFormat, interpolator: str | Interpolator = "lmmse"):
         if isinstance(interpolator, str):
             if interpolator not in INTERPOLATORS:
                 raise ValueError(f"unknown method {interpolator!r}; one of {', '.join(INTERPOLATORS)} expected")
-            interpolator = INTERPOLATORS[interpolator](format)
-        self.format = format
-        self._observer = observer(format)  # made now, not when the first frame waits for it
+            interpolator = INTERPOLATORS[interpolator](frame_format)
+        self.frame_format = frame_format
+        self._observer = observer(frame_format)  # made now, not when the first frame waits for it
         self.interpolator = interpolator
-        self._wiener = interpolator if isinstance(interpolator, WienerInterpolator) else WienerInterpolator(format)
-        pilots = format.known_grid[DATA[:, None], :, format.pilot_indices]  # (11, num_pilots, num_tx)
+        self._wiener = (
+            interpolator if isinstance(interpolator, WienerInterpolator) else WienerInterpolator(frame_format)
+        )
+        pilots = frame_format.known_grid[DATA[:, None], :, frame_format.pilot_indices]  # (11, num_pilots, num_tx)
         self._carriers = native.extension().CarrierMap(
             num_symbols=NUM_SYMBOLS,
-            num_active=format.num_active,
+            num_active=frame_format.num_active,
             symbols=DATA_SYMBOLS,
-            pilots=format.pilot_indices.reshape(-1),
-            data=format.data_indices.reshape(-1),
-            values=pilots.reshape(-1, format.num_tx),
+            pilots=frame_format.pilot_indices.reshape(-1),
+            data=frame_format.data_indices.reshape(-1),
+            values=pilots.reshape(-1, frame_format.num_tx),
         )
-        self._turns = -2j * np.pi / format.fft_size * format.active_carriers
+        self._turns = -2j * np.pi / frame_format.fft_size * frame_format.active_carriers
 
     def estimate(self, grid: NDArray[np.complexfloating], guards: NDArray[np.complexfloating]) -> Estimate:
         """The channel of a frame.
@@ -201,7 +203,7 @@ class ChannelEstimator:
         received, h, power = self._carriers.take_data(
             grid=without_errors(grid), h=estimate.h, phase=estimate.phase, scale=scale.astype(np.float32)
         )
-        power /= len(DATA) * self.format.num_data * len(estimate.noise_var)
+        power /= len(DATA) * self.frame_format.num_data * len(estimate.noise_var)
         alive = max(np.count_nonzero(estimate.noise_var), 1)
         noise_var = float((estimate.noise_var.sum() / alive or 1.0) * mean_error)
         return DataSymbols(received, h, noise_var, 10 * math.log10(max(power / noise_var, 1e-4)))

@@ -51,9 +51,11 @@ class LinearInterpolator:
     Beyond a stream's first and last training carrier, its first and last value.
     """
 
-    def __init__(self, format: FrameFormat):
-        carriers = format.active_carriers.astype(np.float64)
-        filters = [[_lines(carriers[places], carriers) for places in symbol] for symbol in format.training_indices]
+    def __init__(self, frame_format: FrameFormat):
+        carriers = frame_format.active_carriers.astype(np.float64)
+        filters = [
+            [_lines(carriers[places], carriers) for places in symbol] for symbol in frame_format.training_indices
+        ]
         self._frequency = np.stack(filters).astype(np.complex64)  # (3, num_tx, num_active, P)
         self._time = _lines(TRAINING, np.arange(NUM_SYMBOLS)).astype(np.float32)
 
@@ -69,22 +71,22 @@ class LinearInterpolator:
 class FrequencyWienerInterpolator:
     """Wiener interpolation over the carriers of each training symbol, straight lines over the symbols."""
 
-    def __init__(self, format: FrameFormat):
-        self._format = format
-        self._covariance = channel_covariance(format)
+    def __init__(self, frame_format: FrameFormat):
+        self._frame_format = frame_format
+        self._covariance = channel_covariance(frame_format)
         self._time = _lines(TRAINING, np.arange(NUM_SYMBOLS)).astype(np.float32)
         self._filters = lru_cache(maxsize=CACHED_FILTERS)(self._make_filters)
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
-        snr_step, delay_step, _ = _steps(self._format, observation)
+        snr_step, delay_step, _ = _steps(self._frame_format, observation)
         return _over_time(self._time, _over_carriers(self._filters(snr_step, delay_step), observation.training))
 
     def _make_filters(self, snr_step: int, delay_step: int) -> NDArray[np.complex64]:
         """(3, num_tx, num_active, P)."""
-        places = self._format.training_indices
+        places = self._frame_format.training_indices
         covariance = self._covariance.frequency(*DELAY_MODELS[delay_step])
-        noise = _training_noise(self._format, snr_step) * np.eye(places.shape[-1])
+        noise = _training_noise(self._frame_format, snr_step) * np.eye(places.shape[-1])
         filters = [
             np.linalg.solve(covariance[np.ix_(p, p)] + noise, covariance[p]).conj().T
             for p in places.reshape(-1, places.shape[-1])
@@ -102,14 +104,14 @@ class WienerInterpolator:
     Filters are cached, for statistics on a grid.
     """
 
-    def __init__(self, format: FrameFormat):
-        self._format = format
-        self._covariance = channel_covariance(format)
+    def __init__(self, frame_format: FrameFormat):
+        self._frame_format = frame_format
+        self._covariance = channel_covariance(frame_format)
         self._filters = lru_cache(maxsize=CACHED_FILTERS)(self._make_filters)
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
-        analysis, time, frequency, _ = self._filters(*_steps(self._format, observation))
+        analysis, time, frequency, _ = self._filters(*_steps(self._frame_format, observation))
         _, num_rx, num_tx, _ = observation.training.shape
         values = np.ascontiguousarray(observation.training.transpose(2, 0, 3, 1)).reshape(num_tx, -1, num_rx)
         g = (analysis @ values).reshape(num_tx, time.shape[1], -1, num_rx)
@@ -120,18 +122,18 @@ class WienerInterpolator:
 
     def error_variance(self, observation: Observation) -> NDArray[np.float64]:
         """Error variance of an entry of H at each symbol, (14,), relative to the mean |h|^2."""
-        return self._filters(*_steps(self._format, observation))[3]
+        return self._filters(*_steps(self._frame_format, observation))[3]
 
     def _make_filters(
         self, snr_step: int, delay_step: int, doppler_step: int
     ) -> tuple[NDArray[np.complex64], NDArray[np.float32], NDArray[np.complex64], NDArray[np.float64]]:
         """Analysis (num_tx, J K, 3 P), T (14, J), F (num_active, K), error variance (14,)."""
-        noise = _training_noise(self._format, snr_step)
+        noise = _training_noise(self._frame_format, snr_step)
         time = _factor(*np.linalg.eigh(self._covariance.time(DOPPLERS[doppler_step])), TOLERANCE * noise)
         frequency = _factor(*self._covariance.frequency_modes(delay_step), TOLERANCE * noise)
         analysis, errors = [], np.zeros(NUM_SYMBOLS)
-        for stream in range(self._format.num_tx):
-            places = self._format.training_indices[:, stream]  # (3, P)
+        for stream in range(self._frame_format.num_tx):
+            places = self._frame_format.training_indices[:, stream]  # (3, P)
             b = np.einsum("sj,spk->spjk", time[TRAINING], frequency[places]).reshape(places.size, -1)
             b_h = b.conj().T
             inverse = np.linalg.inv(b_h @ b + noise * np.eye(b.shape[1]))
@@ -139,7 +141,9 @@ class WienerInterpolator:
             # noise * inverse is the covariance of the error of g; only its blocks over time matter to the mean error
             blocks = inverse.reshape(time.shape[1], frequency.shape[1], time.shape[1], frequency.shape[1])
             energies = np.sum(np.abs(frequency) ** 2, axis=0) / len(frequency)
-            errors += noise * np.einsum("ti,ikjk,k,tj->t", time, blocks, energies, time).real / self._format.num_tx
+            errors += (
+                noise * np.einsum("ti,ikjk,k,tj->t", time, blocks, energies, time).real / self._frame_format.num_tx
+            )
         return (
             np.stack(analysis).astype(np.complex64),
             time.astype(np.float32),
@@ -148,19 +152,19 @@ class WienerInterpolator:
         )
 
 
-def _steps(format: FrameFormat, observation: Observation) -> tuple[int, int, int]:
+def _steps(frame_format: FrameFormat, observation: Observation) -> tuple[int, int, int]:
     """The filter for these statistics: steps of SNR, of `DELAY_MODELS` and of `DOPPLERS`."""
     share = DIFFUSE.index(observation.diffuse) * len(DELAY_SPREADS)
     return (
         round(min(max(observation.snr_db, SNR_RANGE_DB[0]), SNR_RANGE_DB[1]) / SNR_STEP_DB),
-        share + bisect(SPREADS_BETWEEN[observation.diffuse], observation.delay_spread / format.fft_size),
+        share + bisect(SPREADS_BETWEEN[observation.diffuse], observation.delay_spread / frame_format.fft_size),
         bisect(DOPPLERS_BETWEEN, observation.doppler),
     )
 
 
-def _training_noise(format: FrameFormat, snr_step: int) -> float:
+def _training_noise(frame_format: FrameFormat, snr_step: int) -> float:
     """Noise variance of an LS estimate, for channels of unit power."""
-    return format.num_tx / format.comb / 10 ** (snr_step * SNR_STEP_DB / 10)
+    return frame_format.num_tx / frame_format.comb / 10 ** (snr_step * SNR_STEP_DB / 10)
 
 
 def _factor(values: NDArray[np.float64], vectors: NDArray[Any], tolerance: float) -> NDArray[Any]:

@@ -2,7 +2,7 @@
 """The learned channel estimator: a network in an ONNX file, run by ONNX Runtime, as an interpolator of
 `gr_kaq.estimation.estimator`.
 
-    interpolate = LearnedInterpolator(format, "NAME-or-path")
+    interpolate = LearnedInterpolator(frame_format, "NAME-or-path")
     interpolate(observation) -> complex64 (14, num_active, num_rx, num_tx)
 
 Each pair of antennas is a window of 52 active carriers x 14 symbols (a frame of 256 carriers: four windows), scaled so
@@ -136,7 +136,7 @@ class LearnedInterpolator:
     """The interpolator that a learned estimator makes of the linear and the LMMSE one.
 
     Args:
-        format: of the frames.
+        frame_format: of the frames.
         estimator: a `LearnedEstimator`, or what it takes.
 
     Attributes:
@@ -144,16 +144,16 @@ class LearnedInterpolator:
         fallbacks: likewise, those whose refined channel was not finite.
     """
 
-    def __init__(self, format: FrameFormat, estimator: LearnedEstimator | str | Path):
+    def __init__(self, frame_format: FrameFormat, estimator: LearnedEstimator | str | Path):
         self.estimator = estimator if isinstance(estimator, LearnedEstimator) else LearnedEstimator(estimator)
         self.outside = self.fallbacks = 0
-        self._format = format
-        self._linear, self._wiener = LinearInterpolator(format), WienerInterpolator(format)
+        self._frame_format = frame_format
+        self._linear, self._wiener = LinearInterpolator(frame_format), WienerInterpolator(frame_format)
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
         wiener = self._wiener(observation)
-        given = network_input(self._format, observation, self._linear.at_training_symbols(observation), wiener)
+        given = network_input(self._frame_format, observation, self._linear.at_training_symbols(observation), wiener)
         lowest, highest = self.estimator.range
         if not ((lowest <= given.statistics) & (given.statistics <= highest)).all():
             self.outside += 1
@@ -193,22 +193,24 @@ class NetworkInput:
 
 
 def network_input(
-    format: FrameFormat, observation: Observation, linear: NDArray[np.complex64], wiener: NDArray[np.complex64]
+    frame_format: FrameFormat, observation: Observation, linear: NDArray[np.complex64], wiener: NDArray[np.complex64]
 ) -> NetworkInput:
     """A frame as the network sees it.
 
     Args:
-        format: of the frame.
+        frame_format: of the frame.
         observation: of the frame.
         linear: the channel interpolated linearly over the carriers of the training symbols, (3, num_active, num_rx,
             num_tx).
         wiener: interpolated by Wiener filters, (14, num_active, num_rx, num_tx).
     """
-    snr = 10 ** (observation.snr_db / 10) / format.num_tx
+    snr = 10 ** (observation.snr_db / 10) / frame_format.num_tx
     # equal noise on all antennas, and mean power 1
     scale = (1 / np.sqrt(np.maximum(observation.noise_var, 1e-30) * snr)).astype(np.float32)
-    statistics = np.array([snr, observation.delay_spread / format.fft_size, observation.doppler], np.float32)
-    return NetworkInput(grids(linear, scale), grids(wiener, scale), statistics, scale, format.num_active, format.num_tx)
+    statistics = np.array([snr, observation.delay_spread / frame_format.fft_size, observation.doppler], np.float32)
+    return NetworkInput(
+        grids(linear, scale), grids(wiener, scale), statistics, scale, frame_format.num_active, frame_format.num_tx
+    )
 
 
 def grids(channel: NDArray[np.complex64], scale: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -80,9 +80,11 @@ class Observation:
     diffuse: float = 1.0
 
 
-def observe(format: FrameFormat, grid: NDArray[np.complexfloating], guards: NDArray[np.complexfloating]) -> Observation:
+def observe(
+    frame_format: FrameFormat, grid: NDArray[np.complexfloating], guards: NDArray[np.complexfloating]
+) -> Observation:
     """Least squares and statistics of a frame, see `Observer`."""
-    return observer(format)(grid, guards)
+    return observer(frame_format)(grid, guards)
 
 
 def j0(x: ArrayLike) -> NDArray[np.float64]:
@@ -99,9 +101,9 @@ class ChannelCovariance:
                tail = delay_spread / sqrt(2 diffuse - diffuse^2) makes delay_spread the RMS of it all
     """
 
-    def __init__(self, format: FrameFormat):
-        carriers = format.active_carriers
-        self._comb, self._lags = format.comb, carriers[:, None] - carriers
+    def __init__(self, frame_format: FrameFormat):
+        carriers = frame_format.active_carriers
+        self._comb, self._lags = frame_format.comb, carriers[:, None] - carriers
 
     def frequency(self, delay_spread: float, diffuse: float) -> NDArray[np.complex128]:
         """(num_active, num_active), for an RMS delay spread in cycles per carrier (samples / fft_size)."""
@@ -128,21 +130,21 @@ class Observer:
     Inside, values at training places are (3, num_tx, P, num_rx): as matrices for the filters of each symbol and stream.
     """
 
-    def __init__(self, format: FrameFormat):
-        self._format = format
-        self._covariance = channel_covariance(format)
-        places = format.training_indices  # (3, num_tx, P)
-        self._carriers = format.active_carriers[places]
+    def __init__(self, frame_format: FrameFormat):
+        self._frame_format = frame_format
+        self._covariance = channel_covariance(frame_format)
+        places = frame_format.training_indices  # (3, num_tx, P)
+        self._carriers = frame_format.active_carriers[places]
         kernel = native.extension()
         self._energies = kernel.antenna_energies
         self._training = kernel.TrainingMap(
             num_symbols=NUM_SYMBOLS,
-            num_active=format.num_active,
-            comb=format.comb,
+            num_active=frame_format.num_active,
+            comb=frame_format.comb,
             symbols=TRAINING_SYMBOLS,
             indices=places.astype(np.int32),
             carriers=self._carriers.astype(np.int32),
-            inverse=1 / np.take_along_axis(format.known_grid[TRAINING], places, axis=-1).astype(np.complex128),
+            inverse=1 / np.take_along_axis(frame_format.known_grid[TRAINING], places, axis=-1).astype(np.complex128),
         )
         self._noise_modes = self._make_noise_modes()
         self._delay_modes, delay_energies = self._make_delay_modes()
@@ -159,7 +161,7 @@ class Observer:
             grid: received, (14, num_rx, num_active), `timing_advance` corrected.
             guards: received guard carriers, (14, num_rx, any number).
         """
-        format = self._format
+        frame_format = self._frame_format
         with np.errstate(over="ignore"):
             grid = np.ascontiguousarray(grid, np.complex64)
         ls, power, delay = self._training.least_squares(grid)  # (3, num_tx, P, num_rx)
@@ -167,20 +169,20 @@ class Observer:
         noise_var = self._noise_variance(ls, guards, power)
         weights = np.divide(1, noise_var, where=noise_var > 0, out=np.zeros_like(noise_var))
         alive = max(np.count_nonzero(noise_var), 1)
-        snr = (weights @ power / alive - 1 / format.comb) * format.num_tx
+        snr = (weights @ power / alive - 1 / frame_format.comb) * frame_format.num_tx
         snr = min(max(float(snr), SNR_RANGE[0]), SNR_RANGE[1])
-        scaled = ls * np.sqrt(weights * format.num_tx / snr)  # to a channel of unit power
+        scaled = ls * np.sqrt(weights * frame_format.num_tx / snr)  # to a channel of unit power
 
-        noise = format.num_tx / format.comb / snr
+        noise = frame_format.num_tx / frame_format.comb / snr
         delay_step = self._delay_step(scaled, noise, alive)
         doppler, carrier_offset = self._doppler(scaled, noise, delay_step, alive)
         ls *= np.exp(-2j * np.pi * carrier_offset * TRAINING)[:, None, None, None]
         return Observation(
             ls.astype(np.complex64).transpose(0, 3, 1, 2),
-            delay * format.fft_size,
+            delay * frame_format.fft_size,
             carrier_offset,
             noise_var,
-            DELAY_MODELS[delay_step][0] * format.fft_size,
+            DELAY_MODELS[delay_step][0] * frame_format.fft_size,
             doppler,
             10 * math.log10(snr),
             DELAY_MODELS[delay_step][1],
@@ -211,20 +213,20 @@ class Observer:
         noise = guard = self._energies(np.ascontiguousarray(guards), axis=1) / guard_count
         count = ls.shape[0] * ls.shape[1] * self._noise_modes.shape[2]
         if count >= MIN_NOISE_SAMPLES:
-            training = self._format.comb * self._energies(self._noise_modes @ ls, axis=3) / count
+            training = self._frame_format.comb * self._energies(self._noise_modes @ ls, axis=3) / count
             deviation = np.sqrt(1 / count + 1 / guard_count)
             with np.errstate(all="ignore"):
                 differ = ~(np.abs(np.log(guard / training)) < 3.5 * deviation)
             together = (guard * guard_count + training * count) / (guard_count + count)
             noise = np.where(differ, training, together)
-        return np.maximum(noise, self._format.num_tx * power / SNR_RANGE[1])
+        return np.maximum(noise, self._frame_format.num_tx * power / SNR_RANGE[1])
 
     def _make_delay_modes(self) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
         """Modes of a middling delay spread, (3, num_tx, P, P); their energies for all models, (models, P)."""
         covariances = [self._covariance.frequency(*model) for model in DELAY_MODELS]
         middle = covariances[len(DELAY_SPREADS) // 2]
         modes, energies = [], []
-        for places in self._format.training_indices[:2].reshape(-1, self._carriers.shape[-1]):
+        for places in self._frame_format.training_indices[:2].reshape(-1, self._carriers.shape[-1]):
             square = np.ix_(places, places)
             _, vectors = np.linalg.eigh(middle[square])
             modes.append(vectors.conj().T)
@@ -266,13 +268,13 @@ class Observer:
         keep = values > 1e-5 * values[-1]
         factor = vectors[:, keep] * np.sqrt(values[keep])
         filters = []
-        for places in self._format.training_indices.reshape(-1, self._carriers.shape[-1]):
+        for places in self._frame_format.training_indices.reshape(-1, self._carriers.shape[-1]):
             f = factor[places]
             f_h = f.conj().T
             filters.append(np.linalg.solve(f_h @ f + noise * np.eye(f.shape[1]), f_h)[-DOPPLER_MODES:])
         analysis = np.stack(filters).reshape(*self._carriers.shape[:2], -1, self._carriers.shape[-1])
-        gains = analysis @ factor[self._format.training_indices]  # (3, num_tx, modes, all modes)
-        signal = np.einsum("sjkm,tjkm->kst", gains, gains.conj()).real / self._format.num_tx
+        gains = analysis @ factor[self._frame_format.training_indices]  # (3, num_tx, modes, all modes)
+        signal = np.einsum("sjkm,tjkm->kst", gains, gains.conj()).real / self._frame_format.num_tx
         noises = noise * np.mean(np.sum(np.abs(analysis) ** 2, axis=3), axis=1).T  # (modes, 3)
         over_time = np.stack([self._covariance.time(d)[np.ix_(TRAINING, TRAINING)] for d in DOPPLERS])
         covariance = over_time[:, None] * signal + noises[:, :, None] * np.eye(3)
@@ -284,12 +286,12 @@ class Observer:
 
 
 @lru_cache(maxsize=16)
-def channel_covariance(format: FrameFormat) -> ChannelCovariance:
+def channel_covariance(frame_format: FrameFormat) -> ChannelCovariance:
     """The one that all estimators of this format share."""
-    return ChannelCovariance(format)
+    return ChannelCovariance(frame_format)
 
 
 @lru_cache(maxsize=16)
-def observer(format: FrameFormat) -> Observer:
+def observer(frame_format: FrameFormat) -> Observer:
     """The one of this format; the first takes up to half a second."""
-    return Observer(format)
+    return Observer(frame_format)
