@@ -8,13 +8,14 @@ import operator
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 
 import pmt
 from gnuradio import gr
 from numpy.typing import NDArray
 
 from . import _gnuradio, blas_threads
+from .counters import Counters, add_getters, values
 
 __all__ = [
     "MAX_ANTENNAS",
@@ -71,8 +72,26 @@ def python_to_pmt(values: Mapping[str, Any]) -> Any:
     return entries
 
 
-class _Common:
-    """What `KaqBlock` and `KaqGeneralBlock` share. Stands in front of GNU Radio's class, whose methods it uses."""
+CountersT = TypeVar("CountersT", bound=Counters)
+
+
+class _Common(Generic[CountersT]):
+    """What `KaqBlock` and `KaqGeneralBlock` share. Stands in front of GNU Radio's class, whose methods it uses.
+
+    A class derived from `KaqBlock[SomeCounters]` counts in `counters`, and has a getter for each, see
+    `gr_kaq.blocks.counters`.
+    """
+
+    counters: CountersT
+    counters_type: ClassVar[type[Counters]] = Counters
+
+    def __init_subclass__(cls, **arguments: Any):
+        super().__init_subclass__(**arguments)
+        for base in vars(cls).get("__orig_bases__", ()):
+            for counters in get_args(base):
+                if isinstance(counters, type):  # and not a variable
+                    cls.counters_type = counters
+                    add_getters(cls, counters)
 
     def __init__(self, name: str, in_sig: list[Any], out_sig: list[Any]):
         super().__init__(name, in_sig, out_sig)  # type: ignore[call-arg]  # gr.sync_block or gr.basic_block
@@ -82,9 +101,8 @@ class _Common:
             for signature, types in ((self.in_sig(), in_sig), (self.out_sig(), out_sig))
         )
         self._next_item = 0
-        self._internal_errors = 0
+        self.counters = self.counters_type()  # type: ignore[assignment]  # which is CountersT
         self._warned: set[str] = set()
-        self._rejected_messages = 0
         self._stats_interval_s: float | None = None  # no such port
         self._kept_thread: int | None = None
 
@@ -113,13 +131,9 @@ class _Common:
 
     def failed(self, error: Exception) -> None:
         """Count and log an exception that should not have happened."""
-        self._internal_errors += 1
+        self.counters.internal_errors += 1
         kind = type(error).__name__
         self.warn_once(f"internal {kind}", f"internal error, please report: {kind}: {str(error)[:300]}")
-
-    def internal_errors(self) -> int:
-        """How many exceptions were caught that should not have happened."""
-        return self._internal_errors
 
     def warn_once(self, kind: str, text: str) -> None:
         """Log `text` unless something of this kind was logged already."""
@@ -137,23 +151,27 @@ class _Common:
         """Send a dict on a message port."""
         self.message_port_pub(pmt.intern(port), python_to_pmt(values))
 
-    def take_name(self, kind: str, message: Any, take: Callable[[str], None], name_in_use: Callable[[], str]) -> None:
-        """Have `take` take the string in a message; if it raises, or there is none, that is counted and logged.
+    def take_name(self, kind: str, message: Any, take: Callable[[str], None], name_in_use: Callable[[], str]) -> bool:
+        """Have `take` take the string in a message; if it raises, or there is none, that is logged.
 
         Args:
             kind: of thing that has the name, for the log.
             message: a PMT, which may be anything.
             take: raises if it cannot use the name.
             name_in_use: what stays then.
+
+        Returns:
+            Whether it was taken.
         """
         try:
             if message is None or not pmt.is_symbol(message):
                 raise ValueError("the message is no string")
             take(pmt.symbol_to_string(message))
+            return True
         except Exception as error:  # a file may hold anything
-            self._rejected_messages += 1
             text = str(error)[:300]
             self.warn_once(f"{kind} {text}", f"{kind} rejected, {name_in_use()} stays: {text}")
+            return False
 
     def announce_stats(self, interval_s: float) -> None:
         """Have `stats()` published on a message port: when `publish_stats` finds it due, and at the end.
@@ -177,8 +195,8 @@ class _Common:
             self.publish("stats", self.stats())
 
     def stats(self) -> dict[str, Any]:
-        """The value of every counter under its name."""
-        raise NotImplementedError
+        """Every counter and reading under its getter's name: what is published on port `stats`."""
+        return values(self)
 
     def to_basic_block(self) -> Any:
         """Called when the block is connected."""
@@ -209,7 +227,10 @@ class _Common:
         return True
 
 
-class KaqBlock(_Common, gr.sync_block):
+add_getters(_Common, Counters)
+
+
+class KaqBlock(_Common[CountersT], gr.sync_block):
     """A block whose `process` may raise: the outputs are then zeros, the error is counted and logged once.
 
     An exception that left `work` would end the block's thread and hang the flowgraph.
@@ -239,7 +260,7 @@ class KaqBlock(_Common, gr.sync_block):
             return len((output_items or input_items)[0])
 
 
-class KaqGeneralBlock(_Common, gr.basic_block):
+class KaqGeneralBlock(_Common[CountersT], gr.basic_block):
     """A block whose inputs and outputs differ in rate. Its `process` may raise: what was there to read is then skipped.
 
     GNU Radio calls it when every input has what `forecast` asks for (an item, unless a block overrides it) and every

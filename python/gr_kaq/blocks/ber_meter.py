@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pmt
@@ -14,11 +15,21 @@ from ..signals.bit_errors import BitErrorRate
 from ..signals.constellation import constellation_named
 from ..signals.known_symbols import KnownSymbols
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
+from .counters import Counters, counter, counters_of_ports, reading
 
 __all__ = ["ber_meter"]
 
 
-class ber_meter(KaqBlock):
+@dataclass
+class BerCounters(Counters):
+    """What a `ber_meter` counts."""
+
+    bits: int = counter("bits", "Bits compared.")
+    per_stream_errors: list[int] = counters_of_ports("bits, for each stream", "Bits in error of the stream.")
+    skipped_items: int = counter("items", "Items skipped because all their values were zero.")
+
+
+class ber_meter(KaqBlock[BerCounters]):
     """Counts the bit errors of detected symbols, or of LLRs, against the bits that a `qam_source` sent.
 
     The bits follow from the seed, so the transmitter may be another process: only the order of items counts, the first
@@ -71,7 +82,7 @@ class ber_meter(KaqBlock):
         super().__init__(
             "KAQ BER meter", ports(np.float32 if self._soft else np.complex64, self._width, self._num_tx), []
         )
-        self._lock = threading.Lock()  # reset is called from other threads
+        self._lock = threading.RLock()  # reset is called from other threads
         self._symbols = self._sent()
         self._condition = condition
         self._publish_interval_s = publish_interval_s
@@ -96,9 +107,9 @@ class ber_meter(KaqBlock):
         known = wanted & values.any(axis=(1, 2))
         errors = np.count_nonzero(decided[known] != sent[known], axis=(0, 2))
         with self._lock:
-            self._per_stream_errors += errors
-            self._bits += int(np.count_nonzero(known)) * sent[0].size
-            self._skipped_items += int(np.count_nonzero(wanted & ~known))
+            self.counters.per_stream_errors = (errors + self.counters.per_stream_errors).tolist()
+            self.counters.bits += int(np.count_nonzero(known)) * sent[0].size
+            self.counters.skipped_items += int(np.count_nonzero(wanted & ~known))
         if self._publish_interval_s and time.monotonic() >= self._next_publication:
             self._next_publication = time.monotonic() + self._publish_interval_s
             self.publish("ber", self.result())
@@ -119,51 +130,33 @@ class ber_meter(KaqBlock):
     def reset(self) -> None:
         """Count from zero again, at the present place in the stream."""
         with self._lock:
-            self._per_stream_errors = np.zeros(self._num_tx, np.int64)
-            self._bits = 0
-            self._skipped_items = 0
+            self.counters.per_stream_errors = [0] * self._num_tx
+            self.counters.bits = self.counters.skipped_items = 0
 
     def error_rate(self) -> BitErrorRate:
         """The count so far, as one value."""
         with self._lock:
-            return BitErrorRate(int(self._per_stream_errors.sum()), self._bits)
+            return BitErrorRate(sum(self.counters.per_stream_errors), self.counters.bits)
 
+    @reading("bits")
     def bit_errors(self) -> int:
         """Bits in error."""
         return self.error_rate().errors
 
-    def bits(self) -> int:
-        """Bits compared."""
-        return self._bits
-
+    @reading("errors per bit")
     def ber(self) -> float:
         """Bit error rate; NaN before the first bit."""
         return self.error_rate().rate
 
+    @reading("errors per bit")
     def confidence_interval(self) -> tuple[float, float]:
-        """95 % confidence interval of the bit error rate."""
+        """Both ends of the 95 % confidence interval of the bit error rate."""
         return self.error_rate().confidence_interval()
 
-    def skipped_items(self) -> int:
-        """Items skipped because all their values were zero."""
-        return self._skipped_items
-
-    def per_stream_errors(self) -> list[int]:
-        """Bits in error for each stream."""
-        with self._lock:
-            return self._per_stream_errors.tolist()
-
     def result(self) -> dict[str, object]:
-        """What is published on port `ber`."""
-        count = self.error_rate()
-        return {
-            "bit_errors": count.errors,
-            "bits": count.bits,
-            "ber": count.rate,
-            "confidence_interval": count.confidence_interval(),
-            "skipped_items": self._skipped_items,
-            "per_stream_errors": self.per_stream_errors(),
-        }
+        """What is published on port `ber`: `stats()` of one instant, without what says nothing of the channel."""
+        with self._lock:
+            return {name: value for name, value in self.stats().items() if name != "internal_errors"}
 
     def stop(self) -> bool:
         """Called when the flowgraph has ended: publishes the count a last time."""

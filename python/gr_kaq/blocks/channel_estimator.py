@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, Estimate
 from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
 from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
+from .counters import Counters, counter, reading
 from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt
 
 __all__ = ["channel_estimator"]
@@ -27,7 +29,22 @@ MAX_ENTRIES = 64
 MIDDLE = NUM_SYMBOLS // 2
 
 
-class channel_estimator(KaqGeneralBlock):
+@dataclass
+class EstimatorCounters(Counters):
+    """What a `channel_estimator` counts."""
+
+    frames: int = counter("frames", "Frames estimated.")
+    items_without_frame: int = counter("items", "Items dropped because they belong to no frame.")
+    incomplete_frames: int = counter(
+        "frames", "Frames dropped because the next one began before their 14 items were over."
+    )
+    rejected_tags: int = counter(
+        "tags", "Tags `frame` whose value was no dict. Their frames are estimated all the same."
+    )
+    rejected_messages: int = counter("messages", "Messages on port `method` that were refused.")
+
+
+class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
     """Estimates the channel of each MIMO-OFDM frame, and passes on its data carriers.
 
     Signal model, for every data carrier of every data symbol that comes out:
@@ -111,9 +128,7 @@ class channel_estimator(KaqGeneralBlock):
         self._active = self._frame_format.active_carriers + middle
         self._guards = self._frame_format.guard_carriers + middle
         self._last: Estimate | None = None
-        self._frames = self._items_without_frame = self._incomplete_frames = 0
-        self._rejected_tags = self._unrefined_frames = 0
-        self._estimation_ns = 0
+        self._unrefined_frames = self._estimation_ns = 0
         self.message_port_register_in(pmt.intern("method"))
         self.set_msg_handler(pmt.intern("method"), self.handle_method)
         self.announce_stats(stats_interval_s)
@@ -144,7 +159,7 @@ class channel_estimator(KaqGeneralBlock):
             consumed = start
             complete = start + NUM_SYMBOLS <= available
             if next_start - start < NUM_SYMBOLS and next_start < available:
-                self._incomplete_frames += 1
+                self.counters.incomplete_frames += 1
                 self.warn_once("incomplete", f"a frame ends after {next_start - start} of {NUM_SYMBOLS} symbols")
                 consumed = next_start
             elif complete and produced < room:
@@ -157,7 +172,7 @@ class channel_estimator(KaqGeneralBlock):
                     for tag in tags.get(item, ()):
                         self.forward(tag, written + produced)
                 produced += 1
-                self._frames += 1
+                self.counters.frames += 1
             else:
                 break
         else:
@@ -168,7 +183,7 @@ class channel_estimator(KaqGeneralBlock):
 
     def _drop(self, count: int) -> None:
         if count:
-            self._items_without_frame += count
+            self.counters.items_without_frame += count
             self.warn_once("no frame", f"{count} items belong to no frame: they have no tag `frame` in front of them")
 
     def _estimate(self, received: list[NDArray], outputs: list[NDArray], item: int) -> None:
@@ -193,7 +208,7 @@ class channel_estimator(KaqGeneralBlock):
             magnitudes = np.abs(estimate.h[MIDDLE]).transpose(1, 2, 0)
             outputs[-1][:] = 20 * np.log10(np.maximum(magnitudes, 1e-10)).reshape(-1)
         h = data.h.reshape(-1, *data.h.shape[2:])
-        self.add_item_tag(0, item, CSI, channel_to_pmt(h, data.noise_var, self._frames))
+        self.add_item_tag(0, item, CSI, channel_to_pmt(h, data.noise_var, self.counters.frames))
         self.add_item_tag(0, item, SNR, pmt.from_double(data.snr_db))
         self._estimation_ns += time.perf_counter_ns() - begin
 
@@ -207,7 +222,7 @@ class channel_estimator(KaqGeneralBlock):
                 if element is not None:
                     entries = pmt.dict_add(entries, pmt.intern(key), element)
         except Exception as error:  # whatever a tag may hold
-            self._rejected_tags += 1
+            self.counters.rejected_tags += 1
             self.warn_once(f"tag {error}", f"the value of a tag `frame` was ignored: {error}; a dict expected")
         for key, number in zip(
             DESCRIPTION, (self.noise_var(), self.snr_db(), self.delay_spread(), self.doppler()), strict=True
@@ -239,84 +254,53 @@ class channel_estimator(KaqGeneralBlock):
 
     def handle_method(self, message: Any) -> None:
         """A message on port `method`."""
-        self.take_name("method", message, self.set_method, self.method)
+        if not self.take_name("method", message, self.set_method, self.method):
+            self.counters.rejected_messages += 1
 
-    # Estimates and counters
+    # Readings
 
+    @reading("name")
     def method(self) -> str:
         """The method in use."""
         return self._method
 
-    def frames(self) -> int:
-        """Frames estimated."""
-        return self._frames
-
-    def items_without_frame(self) -> int:
-        """Items dropped because they belong to no frame."""
-        return self._items_without_frame
-
-    def incomplete_frames(self) -> int:
-        """Frames dropped because the next one began before their 14 items were over."""
-        return self._incomplete_frames
-
-    def rejected_tags(self) -> int:
-        """Tags `frame` whose value was no dict. Their frames are estimated all the same."""
-        return self._rejected_tags
-
-    def rejected_messages(self) -> int:
-        """Messages on port `method` that were refused."""
-        return self._rejected_messages
-
+    @reading("frames")
     def unrefined_frames(self) -> int:
         """Frames that the learned estimator in use left to LMMSE: it was not trained for them, or was not finite."""
         interpolator = self._estimator.interpolator
         return getattr(interpolator, "outside", 0) + getattr(interpolator, "fallbacks", 0)
 
+    @reading("dB")
     def snr_db(self) -> float:
-        """SNR in dB of the last frame; NaN before the first."""
+        """SNR of the last frame; NaN before the first."""
         return self._last.snr_db if self._last else float("nan")
 
+    @reading("squared samples")
     def noise_var(self) -> float:
         """Noise variance of the last frame's received carriers, mean over the antennas; NaN before the first."""
         return float(self._last.noise_var.sum()) / self._num_rx if self._last else float("nan")
 
+    @reading("samples")
     def delay_spread(self) -> float:
-        """RMS delay spread of the last frame, in samples; NaN before the first."""
+        """RMS delay spread of the last frame; NaN before the first."""
         return self._last.delay_spread if self._last else float("nan")
 
+    @reading("cycles per OFDM symbol")
     def doppler(self) -> float:
-        """Largest Doppler shift of the last frame, in cycles per OFDM symbol; NaN before the first."""
+        """Largest Doppler shift of the last frame; NaN before the first."""
         return self._last.doppler if self._last else float("nan")
 
+    @reading("cycles per OFDM symbol")
     def carrier_offset(self) -> float:
-        """Carrier offset that the last frame still had, in cycles per OFDM symbol; NaN before the first."""
+        """Carrier offset that the last frame still had; NaN before the first."""
         return self._last.carrier_offset if self._last else float("nan")
 
+    @reading("samples")
     def delay(self) -> float:
-        """Mean delay of the last frame's channel, in samples; NaN before the first."""
+        """Mean delay of the last frame's channel; NaN before the first."""
         return self._last.delay if self._last else float("nan")
 
+    @reading("ns")
     def time_per_frame_ns(self) -> float:
-        """Mean time in ns per frame; NaN before the first."""
-        return self._estimation_ns / self._frames if self._frames else float("nan")
-
-    def stats(self) -> dict[str, Any]:
-        """What is published on port `stats`: every getter's value under its name."""
-        getters = (
-            self.method,
-            self.frames,
-            self.items_without_frame,
-            self.incomplete_frames,
-            self.rejected_tags,
-            self.rejected_messages,
-            self.internal_errors,
-            self.unrefined_frames,
-            self.snr_db,
-            self.noise_var,
-            self.delay_spread,
-            self.doppler,
-            self.carrier_offset,
-            self.delay,
-            self.time_per_frame_ns,
-        )
-        return {getter.__name__: getter() for getter in getters}
+        """Mean time per frame; NaN before the first."""
+        return self._estimation_ns / self.counters.frames if self.counters.frames else float("nan")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pmt
@@ -17,6 +18,7 @@ from ..channels.radio_channel import RadioChannel
 from ..signals.csi import SNR_RANGE_DB
 from ..signals.signal_model import from_db, snr_from_noise_var
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
+from .counters import Counters, counter
 from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt, check_keys
 
 __all__ = ["CHANNELS", "RADIO_CHANNELS", "channel_simulator"]
@@ -25,7 +27,14 @@ CHANNELS = ("iid", "kronecker", "recorded")
 RADIO_CHANNELS = {"tdl-" + profile.removeprefix("tdl-"): profile for profile in PROFILES}
 
 
-class channel_simulator(KaqBlock):
+@dataclass
+class SimulatorCounters(Counters):
+    """What a `channel_simulator` counts."""
+
+    estimates: int = counter("channels", "Channels drawn.")
+
+
+class channel_simulator(KaqBlock[SimulatorCounters]):
     """MIMO channel with white Gaussian noise: block fading between symbols, or a radio channel between samples.
 
         y = H x + n     y: (num_rx,)  H: (num_rx, num_tx)  x: (num_tx,)  n ~ CN(0, noise_var I)
@@ -152,7 +161,6 @@ class channel_simulator(KaqBlock):
         self._h = np.zeros((self._num_subcarriers, self._num_rx, self._num_tx), np.complex64)
         self._noise_var = 0.0
         self._items_left = 0
-        self._estimates = 0
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Send the next items through the channel."""
@@ -195,12 +203,12 @@ class channel_simulator(KaqBlock):
         self._noise_var = noise_var
         if error_var:
             estimate = self._h + np.float32(math.sqrt(error_var)) * complex_normal(self._error_rng, self._h.shape)
-        tagged = channel_to_pmt(estimate, None if snr_error_db else noise_var, self._estimates)
+        tagged = channel_to_pmt(estimate, None if snr_error_db else noise_var, self.counters.estimates)
         self.add_item_tag(0, item, self._csi_key, tagged)
         snr_db = np.clip(snr_from_noise_var(self._h, noise_var) + snr_error_db, *SNR_RANGE_DB)
         self.add_item_tag(0, item, self._snr_key, pmt.from_double(float(snr_db)))
         self._items_left = self._items_per_estimate
-        self._estimates += 1
+        self.counters.estimates += 1
 
     def set_snr_db(self, snr_db: float) -> None:
         """Set the nominal SNR in dB, from the next estimate on, or from the next samples on."""
@@ -239,7 +247,3 @@ class channel_simulator(KaqBlock):
     def noise_var(self) -> float:
         """Noise variance per receive antenna at the nominal SNR."""
         return self._next_noise_var
-
-    def estimates(self) -> int:
-        """Channels drawn."""
-        return self._estimates

@@ -15,6 +15,7 @@ from ..frames.frame_format import DATA_SYMBOLS, FrameFormat
 from ..signals.csi import InvalidCsi
 from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqBlock, check_integer, ports
+from .counters import Counters, counter, reading
 from .csi_pmt import CSI_KEY, parse_channel
 
 __all__ = ["MIDDLE", "RecordedFrame", "csi_recorder"]
@@ -40,7 +41,14 @@ class RecordedFrame:
     entries: dict[str, float]
 
 
-class csi_recorder(KaqBlock):
+@dataclass
+class RecorderCounters(Counters):
+    """What a `csi_recorder` counts."""
+
+    rejected_frames: int = counter("frames", "Frames that were left out because their estimate is malformed.")
+
+
+class csi_recorder(KaqBlock[RecorderCounters]):
     """Keeps the channel of each frame in memory, as the tags of a `channel_estimator` say it.
 
     Inputs: one complex port, output 0 of a `channel_estimator`; an item is a vector of data_per_stream values, a frame.
@@ -63,7 +71,6 @@ class csi_recorder(KaqBlock):
         super().__init__("KAQ CSI recorder", ports(np.complex64, frame.data_per_stream, 1), [])
         self._lock = threading.Lock()  # `frames` is called from other threads
         self._frames: list[RecordedFrame] = []
-        self._rejected_frames = 0
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Look at the tags of the next items."""
@@ -86,7 +93,7 @@ class csi_recorder(KaqBlock):
         try:
             h = parse_channel(channel, self._shape).h
         except InvalidCsi as error:
-            self._rejected_frames += 1
+            self.counters.rejected_frames += 1
             self.warn_once(error.kind, f"a frame is left out: {error}")
             return
         with self._lock:
@@ -98,13 +105,10 @@ class csi_recorder(KaqBlock):
         with self._lock:
             return list(self._frames)
 
+    @reading("frames")
     def num_frames(self) -> int:
         """How many frames have been recorded so far."""
         return len(self._frames)
-
-    def rejected_frames(self) -> int:
-        """Frames that were left out because their estimate is malformed."""
-        return self._rejected_frames
 
 
 def _numbers(value: Any) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,29 @@ from ..detection.plan import Plan
 from ..detection.result import PreparedChannels
 from ..signals.csi import ChannelEstimate, CsiState, InvalidCsi
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
+from .counters import Counters, counter, reading
 from .csi_pmt import CSI_KEY, SNR_KEY, check_keys, parse_channel, parse_snr
 
 __all__ = ["detector"]
 
 
-class detector(KaqBlock):
+@dataclass
+class DetectorCounters(Counters):
+    """What a `detector` counts."""
+
+    items: int = counter("items", "Items processed.")
+    csi_updates: int = counter("estimates", "Valid channel estimates received, on tags and in messages.")
+    rejected_csi: int = counter(
+        "estimates", "Channel and SNR estimates received that were malformed, on tags and in messages."
+    )
+    rejected_messages: int = counter("messages", "Messages on port `model` that were refused.")
+    items_without_csi: int = counter(
+        "items", "Items that gave zeros because there was no valid estimate, or none young enough."
+    )
+    invalid_vectors: int = counter("vectors", "Vectors that gave zeros because a sample was NaN or Inf.")
+
+
+class detector(KaqBlock[DetectorCounters]):
     """MIMO detector: antenna streams and channel estimates in, symbols and soft bits out.
 
     Signal model, for every item and subcarrier:
@@ -112,8 +130,6 @@ class detector(KaqBlock):
         self._prepared: PreparedChannels | None = None
 
         self._csi_key, self._snr_key = pmt.intern(csi_key), pmt.intern(snr_key)
-        self._items = self._csi_updates = self._rejected_csi = 0
-        self._items_without_csi = self._invalid_vectors = 0
         self._detected_vectors = self._detection_ns = 0
 
         for port, handler in (("csi", self.handle_csi), ("model", self.handle_model)):
@@ -146,7 +162,7 @@ class detector(KaqBlock):
                 self._take_tags(arrivals[item], first + item)
                 start = item
             self._detect(received, outputs, first, start, num_items)
-            self._items += num_items
+            self.counters.items += num_items
         self.publish_stats()
         return num_items
 
@@ -162,7 +178,7 @@ class detector(KaqBlock):
             try:
                 if self._prepared is None:
                     self._prepared = self._prepare()
-                self._invalid_vectors += self._prepared.detect_streams(
+                self.counters.invalid_vectors += self._prepared.detect_streams(
                     [items[start:known] for items in received],
                     [items[start:known] for items in outputs[: self._num_tx]],
                     [items[start:known] for items in outputs[self._num_tx :]],
@@ -176,7 +192,7 @@ class detector(KaqBlock):
         if known < stop:
             for items in outputs:
                 items[known:stop] = 0
-            self._items_without_csi += stop - known
+            self.counters.items_without_csi += stop - known
 
     def _prepare(self) -> PreparedChannels:
         if self._plan is None:
@@ -213,10 +229,10 @@ class detector(KaqBlock):
         if estimate is not None:
             self._items_per_estimate = max(1, item - self._csi_item)
             self._csi_item = item
-            self._csi_updates += 1
+            self.counters.csi_updates += 1
 
     def _reject_csi(self, error: InvalidCsi) -> None:
-        self._rejected_csi += 1
+        self.counters.rejected_csi += 1
         self.warn_once(f"csi {error.kind}", f"estimate rejected: {error}")
 
     def handle_csi(self, message: Any) -> None:
@@ -255,50 +271,30 @@ class detector(KaqBlock):
 
     def handle_model(self, message: Any) -> None:
         """A message on port `model`."""
-        self.take_name("model", message, self.set_model, self.model_name)
+        if not self.take_name("model", message, self.set_model, self.model_name):
+            self.counters.rejected_messages += 1
 
-    # Settings and counters
+    # Settings and readings
 
     def set_max_csi_age(self, max_csi_age: int) -> None:
         """How many items an estimate may be old; 0: any."""
         with self._lock:
             self._max_csi_age = _check_age(max_csi_age)
 
-    def items(self) -> int:
-        """Items processed."""
-        return self._items
-
-    def csi_updates(self) -> int:
-        """Valid channel estimates received, on tags and in messages."""
-        return self._csi_updates
-
-    def rejected_csi(self) -> int:
-        """Channel and SNR estimates received that were malformed, on tags and in messages."""
-        return self._rejected_csi
-
-    def rejected_messages(self) -> int:
-        """Messages on port `model` that were refused."""
-        return self._rejected_messages
-
-    def items_without_csi(self) -> int:
-        """Items that gave zeros because there was no valid estimate, or none young enough."""
-        return self._items_without_csi
-
-    def invalid_vectors(self) -> int:
-        """Vectors that gave zeros because a sample was NaN or Inf."""
-        return self._invalid_vectors
-
+    @reading("items")
     def csi_age(self) -> int:
         """Items since the estimate in force arrived; -1 before the first."""
         return self._next_item - self._csi_item if self._csi.estimate is not None else -1
 
+    @reading("ns")
     def time_per_vector_ns(self) -> float:
-        """Mean time in ns per vector (one item and subcarrier), with what each estimate takes; NaN before the first.
+        """Mean time per vector (one item and subcarrier), with what each estimate takes; NaN before the first.
 
         Counted since the start, or since the model was replaced.
         """
         return self._detection_ns / self._detected_vectors if self._detected_vectors else float("nan")
 
+    @reading("name")
     def model_name(self) -> str:
         """Name of the model in use."""
         return self._detector.name
@@ -307,26 +303,10 @@ class detector(KaqBlock):
         """Name of the constellation that the outputs are for."""
         return self._detector.constellation.name
 
+    @reading("dB")
     def snr_db(self) -> float:
-        """SNR in dB of the estimate in force; NaN while unknown."""
+        """SNR of the estimate in force; NaN while unknown."""
         return self._csi.snr_db
-
-    def stats(self) -> dict[str, Any]:
-        """What is published on port `stats`: every getter's value under its name."""
-        getters = (
-            self.model_name,
-            self.items,
-            self.csi_updates,
-            self.rejected_csi,
-            self.rejected_messages,
-            self.items_without_csi,
-            self.invalid_vectors,
-            self.internal_errors,
-            self.csi_age,
-            self.snr_db,
-            self.time_per_vector_ns,
-        )
-        return {getter.__name__: getter() for getter in getters}
 
 
 def _check_age(max_csi_age: int) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,22 @@ from numpy.typing import NDArray
 from ..frames.frame_format import DATA_SYMBOLS, MAX_STREAMS, FrameFormat
 from ..frames.payload import PayloadCoder
 from .base import KaqBlock, check_integer, ports
+from .counters import Counters, counter, reading
 from .pdu import make_pdu
 
 __all__ = ["frame_decoder"]
 
 
-class frame_decoder(KaqBlock):
+@dataclass
+class DecoderCounters(Counters):
+    """What a `frame_decoder` counts."""
+
+    frames: int = counter("frames", "Frames decoded, rightly or not.")
+    block_errors: int = counter("frames", "Frames whose CRC was wrong, or whose LLRs were all zero.")
+    malformed_tags: int = counter("tags", "Tags `frame` that are no dict.")
+
+
+class frame_decoder(KaqBlock[DecoderCounters]):
     """Decodes the frames of a `frame_transmitter` from the LLRs of a `detector`, and checks their CRC.
 
     Inputs: num_tx float ports, one per stream; an item is a frame: a vector of data_per_stream * bits_per_symbol LLRs,
@@ -47,7 +58,6 @@ class frame_decoder(KaqBlock):
         super().__init__("KAQ frame decoder", ports(np.float32, frame.data_per_stream * bits_per_symbol, num_tx), [])
         self._coder = PayloadCoder(frame)
         self._llrs = np.zeros((len(DATA_SYMBOLS), frame.num_data, num_tx, bits_per_symbol), np.float32)
-        self._frames = self._block_errors = self._malformed_tags = 0
         self._frame_key = pmt.intern("frame")
         self.message_port_register_out(pmt.intern("pdus"))
         self.announce_stats(stats_interval_s)
@@ -69,37 +79,20 @@ class frame_decoder(KaqBlock):
         """What the tag `frame` says about its frame."""
         if value is not None and pmt.is_dict(value):
             return value
-        self._malformed_tags += 1
+        self.counters.malformed_tags += 1
         self.warn_once("frame tag", "a tag 'frame' is no dict; its frame is decoded without metadata")
         return pmt.PMT_NIL
 
     def _decode(self, metadata: Any) -> None:
         payload = self._coder.decode(self.frame_format.collect_llrs(self._llrs))
-        self._frames += 1
+        self.counters.frames += 1
         if payload is None:
-            self._block_errors += 1
+            self.counters.block_errors += 1
         else:
             self.message_port_pub(pmt.intern("pdus"), make_pdu(payload, metadata))
 
-    # Counters
-
-    def frames(self) -> int:
-        """Frames decoded, rightly or not."""
-        return self._frames
-
-    def block_errors(self) -> int:
-        """Frames whose CRC was wrong, or whose LLRs were all zero."""
-        return self._block_errors
-
+    @reading("errors per frame")
     def block_error_rate(self) -> float:
-        """Block errors per frame; NaN before the first."""
-        return self._block_errors / self._frames if self._frames else float("nan")
-
-    def malformed_tags(self) -> int:
-        """Tags `frame` that are no dict."""
-        return self._malformed_tags
-
-    def stats(self) -> dict[str, Any]:
-        """What is published on port `stats`: every getter's value under its name."""
-        getters = (self.frames, self.block_errors, self.block_error_rate, self.malformed_tags, self.internal_errors)
-        return {getter.__name__: getter() for getter in getters}
+        """Share of the frames whose CRC was wrong; NaN before the first."""
+        frames = self.counters.frames
+        return self.counters.block_errors / frames if frames else float("nan")

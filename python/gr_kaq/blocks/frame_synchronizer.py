@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,34 @@ from numpy.typing import NDArray
 from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
 from ..frames.synchronization import FoundFrame, Synchronizer
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
+from .counters import Counters, counter, counters_of_ports
 
 __all__ = ["frame_synchronizer"]
 
 FRAME_KEY, TIME_KEY, RATE_KEY = (pmt.intern(key) for key in ("frame", "rx_time", "rx_rate"))
 
 
-class frame_synchronizer(KaqGeneralBlock):
+@dataclass
+class SynchronizerCounters(Counters):
+    """What a `frame_synchronizer` counts."""
+
+    frames: int = counter("frames", "Frames given out.")
+    gaps: int = counter("places", "Places where samples were lost, as the tags `rx_time` tell.")
+    incomplete_frames: int = counter(
+        "frames", "Frames that were found and given up, because a gap or the end of the stream came before theirs."
+    )
+    overlapping_frames: int = counter("frames", "Frames that began before the one in front of them had ended.")
+    dead_antennas: list[int] = counters_of_ports(
+        "frames, for each antenna", "In how many frames the antenna received nothing."
+    )
+    saturated_antennas: list[int] = counters_of_ports(
+        "frames, for each antenna", "In how many frames the antenna was saturated."
+    )
+    invalid_samples: int = counter("samples", "Samples that were NaN or Inf.")
+    rejected_tags: int = counter("tags", "Tags `rx_time` and `rx_rate` that were malformed.")
+
+
+class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
     """Finds MIMO-OFDM frames on several antennas: one detection, one start and one carrier offset for all of them.
 
     How, and what of: `gr_kaq.frames.synchronization`, `gr_kaq.frames.frame_format.FrameFormat`.
@@ -63,9 +85,7 @@ class frame_synchronizer(KaqGeneralBlock):
             "KAQ frame synchronizer", ports(np.complex64, 1, num_rx), ports(np.complex64, fft_size, num_rx)
         )
         self.enlarge_buffers()
-        self._frames = self._gaps = self._incomplete_frames = self._overlapping_frames = 0
-        self._invalid_samples = self._rejected_tags = 0
-        self._dead_antennas, self._saturated_antennas = np.zeros((2, num_rx), int)
+        self.counters.dead_antennas, self.counters.saturated_antennas = [0] * num_rx, [0] * num_rx
         self._begin(0)
         self.announce_stats(stats_interval_s)
 
@@ -113,30 +133,30 @@ class frame_synchronizer(KaqGeneralBlock):
             for frame in found:
                 self._count(frame)
             if piece_stop < stop:
-                self._gaps += 1
+                self.counters.gaps += 1
                 self.warn_once("gap", f"samples were lost before item {piece_stop}: the radio's time goes on elsewhere")
                 self._give_up()
         if self._synchronizer.invalid_samples:
-            self._invalid_samples += self._synchronizer.invalid_samples
+            self.counters.invalid_samples += self._synchronizer.invalid_samples
             self._synchronizer.invalid_samples = 0
             self.warn_once("invalid", "samples that are NaN or Inf are taken as 0")
 
     def _give_up(self) -> None:
         incomplete = self._synchronizer.interrupt()
         if incomplete:
-            self._incomplete_frames += incomplete
+            self.counters.incomplete_frames += incomplete
             self.warn_once("incomplete", "a frame was given up, its end is missing")
 
     def _count(self, frame: FoundFrame) -> None:
         where = f"in the frame that begins at item {self._origin + frame.start}"
         if frame.overlapping:
-            self._overlapping_frames += 1
+            self.counters.overlapping_frames += 1
             self.warn_once("overlap", f"frames overlap {where}: two transmitters at once?")
-        self._dead_antennas += frame.dead
-        self._saturated_antennas += frame.saturated
         for antenna in np.flatnonzero(frame.dead):
+            self.counters.dead_antennas[antenna] += 1
             self.warn_once(f"dead {antenna}", f"antenna {antenna} receives nothing {where}")
         for antenna in np.flatnonzero(frame.saturated):
+            self.counters.saturated_antennas[antenna] += 1
             self.warn_once(f"saturated {antenna}", f"antenna {antenna} is saturated {where}: reduce its gain")
 
     def _give_out(self, output_items: list[NDArray], produced: int) -> int:
@@ -146,7 +166,7 @@ class frame_synchronizer(KaqGeneralBlock):
             frame = self._found[0]
             if not self._given_out:
                 self.add_item_tag(0, self.nitems_written(0) + produced, FRAME_KEY, self._describe(frame))
-                self._frames += 1
+                self.counters.frames += 1
             count = min(NUM_SYMBOLS - self._given_out, room - produced)
             windows = frame.windows[self._given_out : self._given_out + count]
             for antenna, items in enumerate(output_items):
@@ -161,7 +181,7 @@ class frame_synchronizer(KaqGeneralBlock):
     def _describe(self, frame: FoundFrame) -> Any:
         entries = pmt.make_dict()
         for key, value in (
-            ("seq", pmt.from_uint64(self._frames)),
+            ("seq", pmt.from_uint64(self.counters.frames)),
             ("sample", pmt.from_uint64(max(0, self._origin + frame.start))),
             ("carrier_offset", pmt.from_double(frame.carrier_offset)),
             ("metric", pmt.from_double(frame.metric)),
@@ -187,7 +207,7 @@ class frame_synchronizer(KaqGeneralBlock):
                     elif self._is_gap(port, item, *_parse_time(value)):
                         gaps.add(item)
                 except ValueError as error:
-                    self._rejected_tags += 1
+                    self.counters.rejected_tags += 1
                     self.warn_once(f"tag {error}", f"tag at item {item} of input {port} ignored: {error}")
         return gaps
 
@@ -198,55 +218,6 @@ class frame_synchronizer(KaqGeneralBlock):
             return False
         passed = (seconds - before[1] + (fraction - before[2])) * self._rate
         return abs(passed - (item - before[0])) > 0.5
-
-    # Counters
-
-    def frames(self) -> int:
-        """Frames given out."""
-        return self._frames
-
-    def gaps(self) -> int:
-        """Places where samples were lost, as the tags `rx_time` tell."""
-        return self._gaps
-
-    def incomplete_frames(self) -> int:
-        """Frames that were found and given up, because a gap or the end of the stream came before theirs."""
-        return self._incomplete_frames
-
-    def overlapping_frames(self) -> int:
-        """Frames that began before the one in front of them had ended."""
-        return self._overlapping_frames
-
-    def dead_antennas(self) -> list[int]:
-        """For each antenna, in how many frames it received nothing."""
-        return [int(count) for count in self._dead_antennas]
-
-    def saturated_antennas(self) -> list[int]:
-        """For each antenna, in how many frames it was saturated."""
-        return [int(count) for count in self._saturated_antennas]
-
-    def invalid_samples(self) -> int:
-        """Samples that were NaN or Inf."""
-        return self._invalid_samples
-
-    def rejected_tags(self) -> int:
-        """Tags `rx_time` and `rx_rate` that were malformed."""
-        return self._rejected_tags
-
-    def stats(self) -> dict[str, Any]:
-        """What is published on port `stats`: every getter's value under its name."""
-        getters = (
-            self.frames,
-            self.gaps,
-            self.incomplete_frames,
-            self.overlapping_frames,
-            self.dead_antennas,
-            self.saturated_antennas,
-            self.invalid_samples,
-            self.rejected_tags,
-            self.internal_errors,
-        )
-        return {getter.__name__: getter() for getter in getters}
 
     def stop(self) -> bool:
         """Called when the flowgraph has ended, in the block's thread."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import collections
 import math
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from ..frames.frame_format import MAX_STREAMS, FrameFormat
 from ..frames.payload import PayloadCoder, max_payload
 from .base import KaqBlock, check_integer, ports
+from .counters import Counters, counter, reading
 from .pdu import InvalidPdu, pdu_bytes
 
 __all__ = ["IDLE", "frame_transmitter"]
@@ -27,7 +29,16 @@ FLUSH = 4096  # samples; a channel model or a receiver may hold back as many
 POLL_S = 1e-3  # between two looks for PDUs; GNU Radio hands them over between calls of `work` only
 
 
-class frame_transmitter(KaqBlock):
+@dataclass
+class TransmitterCounters(Counters):
+    """What a `frame_transmitter` counts."""
+
+    frames: int = counter("bursts", "Bursts sent, or begun.")
+    bad_pdus: int = counter("PDUs", "PDUs that were malformed, empty or too long.")
+    dropped_pdus: int = counter("PDUs", "PDUs that came when the queue was full, or after the end of the stream.")
+
+
+class frame_transmitter(KaqBlock[TransmitterCounters]):
     """Sends each PDU as one burst: preamble, 14 OFDM symbols, a gap (see `gr_kaq.frames.frame_format`).
 
     E|x|^2 = amplitude^2 on every active carrier of every stream, so that a stream's samples have the mean power
@@ -86,7 +97,6 @@ class frame_transmitter(KaqBlock):
         self._requested = 0  # PDUs, by messages on port `ready`, that have not come yet
         self._ending = False
         self._flushed = 0  # zeros sent since the end
-        self._frames = self._bad_pdus = self._dropped_pdus = 0
         self._peak = 0.0
         self._packet_len, self._sob, self._eob = map(pmt.intern, ("packet_len", "tx_sob", "tx_eob"))
         self.message_port_register_in(pmt.intern("pdus"))
@@ -133,7 +143,7 @@ class frame_transmitter(KaqBlock):
         samples = self.frame_format.modulate(self.frame_format.map_bits(coded))
         self._burst[:, : samples.shape[1]] = samples * np.float32(self._amplitude)
         self._peak = max(self._peak, float(np.abs(self._burst.view(np.float32)).max()))
-        self._frames += 1
+        self.counters.frames += 1
         self._sent = 0
 
     def _tag(self, item: int, key: Any, value: Any) -> None:
@@ -150,7 +160,7 @@ class frame_transmitter(KaqBlock):
                 return
             self._requested = max(0, self._requested - 1)
             if self._ending or len(self._queue) >= MAX_QUEUE:
-                self._dropped_pdus += 1
+                self.counters.dropped_pdus += 1
                 why = "after the end of the stream" if self._ending else f"beyond {MAX_QUEUE} that wait"
                 self.warn_once("dropped PDU", f"a PDU came {why}; it is dropped, as are others")
                 return
@@ -159,7 +169,7 @@ class frame_transmitter(KaqBlock):
                 raise InvalidPdu(f"it has {len(payload)} bytes; 1 to {limit} expected")
             self._queue.append(payload)
         except InvalidPdu as error:
-            self._bad_pdus += 1
+            self.counters.bad_pdus += 1
             self.warn_once("bad PDU", f"PDU rejected: {error}")
             self._request()
         except Exception as error:
@@ -182,7 +192,7 @@ class frame_transmitter(KaqBlock):
             self.failed(error)
         return super().start()
 
-    # Settings and counters
+    # Settings and readings
 
     def set_amplitude(self, amplitude: float) -> None:
         """Set the factor of the samples, from the next burst on."""
@@ -190,22 +200,12 @@ class frame_transmitter(KaqBlock):
             raise ValueError(f"amplitude is {amplitude}; a number above 0 expected")
         self._amplitude = float(amplitude)
 
-    def frames(self) -> int:
-        """Bursts sent, or begun."""
-        return self._frames
-
+    @reading("PDUs")
     def queued_pdus(self) -> int:
         """PDUs that wait."""
         return len(self._queue)
 
-    def bad_pdus(self) -> int:
-        """PDUs that were malformed, empty or too long."""
-        return self._bad_pdus
-
-    def dropped_pdus(self) -> int:
-        """PDUs that came when the queue was full, or after the end of the stream."""
-        return self._dropped_pdus
-
+    @reading("full scale")
     def peak(self) -> float:
         """Greatest magnitude of a real or imaginary part so far: below 1 for a DAC."""
         return self._peak

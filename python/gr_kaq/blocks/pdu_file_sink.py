@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,21 @@ import pmt
 
 from ..frames.file_transfer import FileReceiver
 from .base import KaqBlock
+from .counters import Counters, counter, reading
 from .pdu import InvalidPdu, pdu_bytes
 
 __all__ = ["pdu_file_sink"]
 
 
-class pdu_file_sink(KaqBlock):
+@dataclass
+class FileSinkCounters(Counters):
+    """What a `pdu_file_sink` counts."""
+
+    bad_pdus: int = counter("messages", "Messages that are no PDU.")
+    failed_writes: int = counter("attempts", "How often the complete file could not be written.")
+
+
+class pdu_file_sink(KaqBlock[FileSinkCounters]):
     """Collects the file that a `pdu_file_source` sends, and writes it once it is complete and its SHA-256 is right.
 
     Messages:
@@ -32,7 +42,6 @@ class pdu_file_sink(KaqBlock):
     def __init__(self, path: str | Path):
         self._receiver = FileReceiver(path)
         super().__init__("KAQ PDU file sink", [], [])
-        self._bad_pdus = self._failed_writes = 0
         self.message_port_register_in(pmt.intern("pdus"))
         self.set_msg_handler(pmt.intern("pdus"), self.handle_pdu)
 
@@ -41,10 +50,10 @@ class pdu_file_sink(KaqBlock):
         try:
             self._receiver.push(pdu_bytes(message))
         except InvalidPdu as error:
-            self._bad_pdus += 1
+            self.counters.bad_pdus += 1
             self.warn_once("bad PDU", f"PDU rejected: {error}")
         except OSError as error:
-            self._failed_writes += 1
+            self.counters.failed_writes += 1
             self.warn_once("write", f"the file cannot be written, will try again: {error}")
         except Exception as error:
             self.failed(error)
@@ -57,17 +66,29 @@ class pdu_file_sink(KaqBlock):
         """Blocks of the file that are there, and how many it has; (0, 0) before the first announcement."""
         return self._receiver.progress()
 
-    def bad_pdus(self) -> int:
-        """Messages that are no PDU."""
-        return self._bad_pdus
+    # What the receiver of the file counts
 
-    def failed_writes(self) -> int:
-        """How often the complete file could not be written."""
-        return self._failed_writes
+    @reading("blocks")
+    def duplicates(self) -> int:
+        """Blocks that came again."""
+        return self._receiver.duplicates()
 
-    def stats(self) -> dict[str, Any]:
-        """The value of every counter."""
-        receiver = self._receiver
-        getters = (receiver.duplicates, receiver.foreign, receiver.malformed, receiver.early, receiver.wrong_digests)
-        own = (self.bad_pdus, self.failed_writes, self.internal_errors)
-        return {getter.__name__: getter() for getter in (*getters, *own)}
+    @reading("PDUs")
+    def foreign(self) -> int:
+        """PDUs of another transfer."""
+        return self._receiver.foreign()
+
+    @reading("PDUs")
+    def malformed(self) -> int:
+        """PDUs of no `pdu_file_source`, or that do not fit what was announced."""
+        return self._receiver.malformed()
+
+    @reading("blocks")
+    def early(self) -> int:
+        """Blocks that came before the first announcement, and are not kept."""
+        return self._receiver.early()
+
+    @reading("files")
+    def wrong_digests(self) -> int:
+        """How often all blocks were there and the SHA-256 was wrong; collecting begins again then."""
+        return self._receiver.wrong_digests()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..frames.file_transfer import FileSender
 from ..frames.frame_format import FrameFormat
 from ..frames.payload import max_payload
 from .base import KaqBlock
+from .counters import Counters, counter
 from .pdu import make_pdu
 
 __all__ = ["pdu_file_source"]
@@ -19,7 +21,15 @@ __all__ = ["pdu_file_source"]
 MAX_REQUEST = 4096  # PDUs of one message
 
 
-class pdu_file_source(KaqBlock):
+@dataclass
+class FileSourceCounters(Counters):
+    """What a `pdu_file_source` counts."""
+
+    pdus: int = counter("PDUs", "PDUs sent.")
+    bad_messages: int = counter("messages", "Messages on port `ready` that are no such number.")
+
+
+class pdu_file_source(KaqBlock[FileSourceCounters]):
     """Sends a file in PDUs that fill the frames of a `frame_transmitter`, as many as that one wants.
 
     The first PDU and some of the others announce the file, see `gr_kaq.frames.file_transfer`.
@@ -43,7 +53,6 @@ class pdu_file_source(KaqBlock):
     ):
         self._sender = FileSender(path, max_payload(FrameFormat(num_tx, fft_size, constellation)), repeats)
         super().__init__("KAQ PDU file source", [], [])
-        self._pdus = self._bad_messages = 0
         self.message_port_register_in(pmt.intern("ready"))
         self.set_msg_handler(pmt.intern("ready"), self.handle_ready)
         self.message_port_register_out(pmt.intern("pdus"))
@@ -52,26 +61,18 @@ class pdu_file_source(KaqBlock):
         """A message on port `ready`."""
         try:
             if message is None or not pmt.is_integer(message) or not 0 <= pmt.to_long(message) <= MAX_REQUEST:
-                self._bad_messages += 1
+                self.counters.bad_messages += 1
                 self.warn_once("ready", f"a message on port ready is no number from 0 to {MAX_REQUEST}")
                 return
             for _ in range(pmt.to_long(message)):
                 if (pdu := next(self._sender, None)) is None:
                     self.message_port_pub(pmt.intern("pdus"), pmt.PMT_EOF)
                     return
-                self._pdus += 1
+                self.counters.pdus += 1
                 self.message_port_pub(pmt.intern("pdus"), make_pdu(pdu))
         except Exception as error:
             self.failed(error)
 
-    def pdus(self) -> int:
-        """PDUs sent."""
-        return self._pdus
-
     def num_blocks(self) -> int:
         """Blocks that the file is sent in."""
         return self._sender.num_blocks
-
-    def bad_messages(self) -> int:
-        """Messages on port `ready` that are no such number."""
-        return self._bad_messages

@@ -6,12 +6,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
 from .base import MAX_ANTENNAS, KaqBlock, check_integer, ports
+from .counters import Counters, counter
 
 __all__ = ["PATTERNS", "zmq_sample_source"]
 
@@ -21,7 +23,14 @@ POLL_MS = 100
 SAMPLE = np.dtype("<c8")
 
 
-class zmq_sample_source(KaqBlock):
+@dataclass
+class SampleSourceCounters(Counters):
+    """What a `zmq_sample_source` counts."""
+
+    bad_messages: int = counter("messages", "Messages that were dropped because of their length.")
+
+
+class zmq_sample_source(KaqBlock[SampleSourceCounters]):
     """Complex samples that another process sends over ZMQ, without header and tags.
 
     With one address, a message holds samples of all antennas that alternate: antenna 0, antenna 1, ..., antenna 0, ...
@@ -54,7 +63,6 @@ class zmq_sample_source(KaqBlock):
         self._pattern = pattern
         self._addresses = list(addresses)
         self._channels = num_rx // len(addresses)
-        self._bad_messages = 0
         self._sockets: list[zmq.Socket] = []
         self._open()
 
@@ -115,16 +123,12 @@ class zmq_sample_source(KaqBlock):
     def _take(self, place: int, message: list[bytes]) -> None:
         size = SAMPLE.itemsize * self._channels
         if len(message) != 1 or not message[0] or len(message[0]) % size:
-            self._bad_messages += 1
+            self.counters.bad_messages += 1
             sizes = " + ".join(str(len(part)) for part in message)
             self.warn_once("message", f"dropped a ZMQ message of {sizes} bytes; a multiple of {size} expected")
             return
         samples = np.frombuffer(message[0], SAMPLE).astype(np.complex64, copy=False)
         self._pending[place] = samples.reshape(-1, self._channels).T
-
-    def bad_messages(self) -> int:
-        """Messages that were dropped because of their length."""
-        return self._bad_messages
 
     def start(self) -> bool:
         """Connect, where the flowgraph is started again."""

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""docs/counters.md, out of what the blocks declare (`gr_kaq.blocks.counters`).
+
+PYTHONPATH=build/test_modules python3 docs/counters_page.py > docs/counters.md
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+
+from gr_kaq import blocks
+from gr_kaq.blocks.base import KaqBlock, KaqGeneralBlock
+from gr_kaq.blocks.counters import Counters, Entry, entries
+
+HEADING = """\
+# What the blocks count
+
+Nothing that arrives in a stream stops a block, so its counters are where a fault shows. Every entry below is a method
+of the block, and an entry of its `stats()`. A Function Probe of GNU Radio Companion calls the method by name.
+
+Blocks with a message port `stats` publish all of them as a dict, about every `stats_interval_s` seconds and at the end.
+`ber_meter` has the port `ber` instead. `mimo_receiver` counts in the blocks that it is made of; its `stats()` has a
+dict for each of them.
+
+Every block has `internal_errors`, exceptions that were caught and should not have happened: 0 on a sound system. The
+first of each kind is logged; please report it.
+
+This page is made from the sources: `PYTHONPATH=build/test_modules python3 docs/counters_page.py > docs/counters.md`.
+"""
+
+
+def counting_blocks() -> dict[str, type]:
+    """Every block that counts more than all blocks do, under its name."""
+    found = {}
+    for module in pkgutil.iter_modules(blocks.__path__):
+        block = getattr(importlib.import_module(f"gr_kaq.blocks.{module.name}"), module.name, None)
+        if isinstance(block, type) and issubclass(block, KaqBlock | KaqGeneralBlock) and own_entries(block):
+            found[module.name] = block
+    return found
+
+
+def own_entries(block: type) -> list[Entry]:
+    """Its entries without those that every block has."""
+    return [entry for entry in entries(block) if entry.name not in Counters.__annotations__]
+
+
+def page() -> str:
+    """docs/counters.md."""
+    lines = [HEADING]
+    for name, block in counting_blocks().items():
+        lines += [f"## {name}", "", "| name | unit | meaning |", "|---|---|---|"]
+        lines += [f"| `{entry.name}` | {entry.unit} | {entry.meaning} |" for entry in own_entries(block)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
