@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import collections
 import operator
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
@@ -14,7 +12,7 @@ import pmt
 from gnuradio import gr
 from numpy.typing import NDArray
 
-from . import _gnuradio, blas_threads
+from . import _gnuradio, blas_threads, workarounds
 from .counters import Counters, add_getters, values
 
 __all__ = [
@@ -32,12 +30,6 @@ MAX_ANTENNAS = 256
 MAX_SUBCARRIERS = 8192
 MAX_WARNINGS = 100
 BUFFER_ITEMS, BUFFER_BYTES = 256, 1 << 20
-
-# GNU Radio holds a Python block by a bare pointer, and crashes once the caller has dropped the last reference. So a
-# connected block is kept here; after it has stopped, with some others only, so that a sweep over many flowgraphs does
-# not keep all their buffers. What has stopped may be started again.
-_connected: dict[int, object] = {}
-_stopped: collections.deque[object] = collections.deque(maxlen=16)
 
 
 def check_integer(name: str, value: Any, low: int, high: int) -> int:
@@ -104,7 +96,7 @@ class _Common(Generic[CountersT]):
         self.counters = self.counters_type()  # type: ignore[assignment]  # which is CountersT
         self._warned: set[str] = set()
         self._stats_interval_s: float | None = None  # no such port
-        self._kept_thread: int | None = None
+        self._thread_state = workarounds.KeptThreadState()
 
     if TYPE_CHECKING:
 
@@ -200,15 +192,14 @@ class _Common(Generic[CountersT]):
 
     def to_basic_block(self) -> Any:
         """Called when the block is connected."""
-        _connected[id(self)] = self
+        workarounds.is_in_use(self)
         return super().to_basic_block()  # type: ignore[misc]
 
     def start(self) -> bool:
         """Called when the flowgraph starts, in the block's thread."""
-        _connected[id(self)] = self
+        workarounds.is_in_use(self)
         blas_threads.begin(self)
-        if self._kept_thread != threading.get_ident() and _gnuradio.keep_thread_state():
-            self._kept_thread = threading.get_ident()
+        self._thread_state.keep()
         return True
 
     def stop(self) -> bool:
@@ -218,12 +209,9 @@ class _Common(Generic[CountersT]):
                 self.publish("stats", self.stats())
             except Exception as error:
                 self.failed(error)
-        if _connected.pop(id(self), None) is not None:
-            _stopped.append(self)
+        workarounds.has_stopped(self)
         blas_threads.end(self)
-        if self._kept_thread == threading.get_ident():
-            self._kept_thread = None
-            _gnuradio.drop_thread_state()
+        self._thread_state.drop()
         return True
 
 
@@ -243,7 +231,7 @@ class KaqBlock(_Common[CountersT], gr.sync_block):
     def handle_general_work(
         self, noutput_items: int, ninput_items: Sequence[int], input_items: list[Any], output_items: list[Any]
     ) -> int:
-        """Called by GNU Radio: `work` on its buffers. gr.sync_block's takes some 10 us for the arrays of each port."""
+        """Called by GNU Radio: `work` on its buffers. See `workarounds`, "port arrays"."""
         received = _gnuradio.port_arrays(input_items, self._in_types, noutput_items)
         produced = self.work(received, _gnuradio.port_arrays(output_items, self._out_types, noutput_items))
         self.consume_items(produced)

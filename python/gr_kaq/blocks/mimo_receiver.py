@@ -72,6 +72,7 @@ class mimo_receiver(gr.hier_block2):
             self,
             "KAQ MIMO receiver",
             gr.io_signature(num_rx, num_rx, gr.sizeof_gr_complex),
+            # discouraged since GNU Radio 3.10.8, but the constructor takes one size only in 3.10.5
             gr.io_signature.makev(len(outputs), len(outputs), outputs),
         )
         self.frame_format = frame
@@ -106,7 +107,7 @@ class mimo_receiver(gr.hier_block2):
             self._connect_own_port("stats", part)
 
     def _connect_own_port(self, port: str, part: Any, is_input: bool = False) -> None:
-        """Connect a message port with the one of the same name of a part."""
+        """Connect a message port with the one of the same name of a part. See `workarounds`, "message ports"."""
         _gnuradio.connect_own_message_port(self.to_basic_block(), port, part.to_basic_block(), port, is_input=is_input)
 
     def set_model(self, model: str | Path) -> None:
