@@ -26,7 +26,7 @@ Blocks with a message port `stats` publish all of them as a dict, about every `s
 dict for each of them.
 
 Every block has `internal_errors`, exceptions that were caught and should not have happened: 0 on a sound system. The
-first of each kind is logged; please report it.
+first of each type is logged, with the places where it was raised; please report it.
 
 This page is made from the sources: `PYTHONPATH=build/test_modules python3 docs/counters_page.py > docs/counters.md`.
 """

@@ -5,6 +5,7 @@ import threading
 import weakref
 
 import numpy as np
+import pmt
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -55,6 +56,50 @@ def test_an_exception_costs_what_was_there_to_read():
             flowgraph.source.limit += IN
             flowgraph.wait_until(lambda failed=failed: block.internal_errors() == failed)
     np.testing.assert_array_equal(flowgraph.output(), data.reshape(20, IN, 4, 2)[2:, IN - OUT :].reshape(-1, 4, 2))
+
+
+class Log:
+    """Instead of GNU Radio's logger."""
+
+    def __init__(self):
+        self.lines = []
+        self.warn = self.lines.append
+
+
+def test_a_programming_error_says_what_and_where_once():
+    """Zeros and a counter alone would look like bad reception."""
+    block = DropThree(failures=3)
+    block.logger = Log()
+    flowgraph = Flowgraph(block, np.zeros((4 * IN, 4, 2)))
+    with flowgraph:
+        for failed in (1, 2, 3):
+            flowgraph.source.limit += IN
+            flowgraph.wait_until(lambda failed=failed: block.internal_errors() == failed)
+    (line,) = block.logger.lines
+    assert line.startswith("internal error, please report: RuntimeError: as told\n")
+    assert "qa_base.py" in line and 'raise RuntimeError("as told")' in line
+    block.failed(KeyError("of another type"))  # without a traceback, as it was never raised
+    assert block.logger.lines[1:] == ["internal error, please report: KeyError: 'of another type'"]
+
+
+def test_a_name_that_makes_the_loader_fail_is_told_from_a_wrong_one():
+    """What is wrong with a name needs no traceback; what is wrong with the program does."""
+    block, missing = DropThree(), {}
+    block.logger = Log()
+
+    def refuse(name):
+        raise ValueError("no such thing")
+
+    assert not block.take_name("thing", pmt.intern("a"), refuse, lambda: "old")
+    assert not block.take_name("thing", pmt.intern("a"), missing.__getitem__, lambda: "old")
+    assert not block.take_name("thing", pmt.PMT_T, print, lambda: "old")
+    assert block.take_name("thing", pmt.intern("a"), len, lambda: "old")
+    assert block.logger.lines[0] == "thing rejected, old stays: no such thing"
+    assert (
+        block.logger.lines[1].startswith("thing rejected, old stays: KeyError: 'a'\n")
+        and "File" in block.logger.lines[1]
+    )
+    assert block.logger.lines[2] == "thing rejected, old stays: the message is no string"
 
 
 class Remembers(DropThree):

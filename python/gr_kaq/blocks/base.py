@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 
 import pmt
@@ -29,6 +30,7 @@ __all__ = [
 MAX_ANTENNAS = 256
 MAX_SUBCARRIERS = 8192
 MAX_WARNINGS = 100
+MAX_PLACES = 8  # of a traceback
 BUFFER_ITEMS, BUFFER_BYTES = 256, 1 << 20
 
 
@@ -67,6 +69,12 @@ def python_to_pmt(values: Mapping[str, Any]) -> Any:
 CountersT = TypeVar("CountersT", bound=Counters)
 
 
+def _describe(error: Exception) -> str:
+    """Type, message and the innermost places: a programming error must not look like bad reception."""
+    places = "".join(traceback.format_tb(error.__traceback__)[-MAX_PLACES:])
+    return f"{type(error).__name__}: {str(error)[:300]}\n{places}".rstrip()
+
+
 class _Common(Generic[CountersT]):
     """What `KaqBlock` and `KaqGeneralBlock` share. Stands in front of GNU Radio's class, whose methods it uses.
 
@@ -94,7 +102,7 @@ class _Common(Generic[CountersT]):
         )
         self._next_item = 0
         self.counters = self.counters_type()  # type: ignore[assignment]  # which is CountersT
-        self._warned: set[str] = set()
+        self._warned: set[tuple[str, Hashable]] = set()
         self._stats_interval_s: float | None = None  # no such port
         self._thread_state = workarounds.KeptThreadState()
 
@@ -122,15 +130,20 @@ class _Common(Generic[CountersT]):
         return again
 
     def failed(self, error: Exception) -> None:
-        """Count and log an exception that should not have happened."""
+        """Count an exception that should not have happened; log the first of its type, with where it was raised."""
         self.counters.internal_errors += 1
-        kind = type(error).__name__
-        self.warn_once(f"internal {kind}", f"internal error, please report: {kind}: {str(error)[:300]}")
+        self.warn_once("internal", f"internal error, please report: {_describe(error)}", type(error).__name__)
 
-    def warn_once(self, kind: str, text: str) -> None:
-        """Log `text` unless something of this kind was logged already."""
-        if kind not in self._warned and len(self._warned) < MAX_WARNINGS:
-            self._warned.add(kind)
+    def warn_once(self, kind: str, text: str, about: Hashable = None) -> None:
+        """Log `text` unless something of this kind was logged already.
+
+        Args:
+            kind: of fault; one of a few words that the block has for its own.
+            text: for the log.
+            about: which antenna, type or message, where each of them is to be logged once.
+        """
+        if (kind, about) not in self._warned and len(self._warned) < MAX_WARNINGS:
+            self._warned.add((kind, about))
             self.logger.warn(text)
 
     def forward(self, tag: Any, item: int | None = None, output: int = 0) -> None:
@@ -161,8 +174,9 @@ class _Common(Generic[CountersT]):
             take(pmt.symbol_to_string(message))
             return True
         except Exception as error:  # a file may hold anything
-            text = str(error)[:300]
-            self.warn_once(f"{kind} {text}", f"{kind} rejected, {name_in_use()} stays: {text}")
+            foreseen = isinstance(error, ValueError | ImportError | OSError)
+            text = str(error)[:300] if foreseen else _describe(error)
+            self.warn_once(kind, f"{kind} rejected, {name_in_use()} stays: {text}", text)
             return False
 
     def announce_stats(self, interval_s: float) -> None:

@@ -223,7 +223,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
                     entries = pmt.dict_add(entries, pmt.intern(key), element)
         except Exception as error:  # whatever a tag may hold
             self.counters.rejected_tags += 1
-            self.warn_once(f"tag {error}", f"the value of a tag `frame` was ignored: {error}; a dict expected")
+            self.warn_once("tag", f"the value of a tag `frame` was ignored: {error}; a dict expected", str(error))
         for key, number in zip(
             DESCRIPTION, (self.noise_var(), self.snr_db(), self.delay_spread(), self.doppler()), strict=True
         ):

@@ -94,7 +94,7 @@ class csi_recorder(KaqBlock[RecorderCounters]):
             h = parse_channel(channel, self._shape).h
         except InvalidCsi as error:
             self.counters.rejected_frames += 1
-            self.warn_once(error.kind, f"a frame is left out: {error}")
+            self.warn_once("estimate", f"a frame is left out: {error}", error.kind)
             return
         with self._lock:
             symbols = h.reshape(len(DATA_SYMBOLS), self._num_data, *self._shape[1:])

@@ -233,7 +233,7 @@ class detector(KaqBlock[DetectorCounters]):
 
     def _reject_csi(self, error: InvalidCsi) -> None:
         self.counters.rejected_csi += 1
-        self.warn_once(f"csi {error.kind}", f"estimate rejected: {error}")
+        self.warn_once("estimate", f"estimate rejected: {error}", error.kind)
 
     def handle_csi(self, message: Any) -> None:
         """A message on port `csi`."""

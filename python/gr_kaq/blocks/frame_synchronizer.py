@@ -154,10 +154,10 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
             self.warn_once("overlap", f"frames overlap {where}: two transmitters at once?")
         for antenna in np.flatnonzero(frame.dead):
             self.counters.dead_antennas[antenna] += 1
-            self.warn_once(f"dead {antenna}", f"antenna {antenna} receives nothing {where}")
+            self.warn_once("dead", f"antenna {antenna} receives nothing {where}", antenna)
         for antenna in np.flatnonzero(frame.saturated):
             self.counters.saturated_antennas[antenna] += 1
-            self.warn_once(f"saturated {antenna}", f"antenna {antenna} is saturated {where}: reduce its gain")
+            self.warn_once("saturated", f"antenna {antenna} is saturated {where}: reduce its gain", antenna)
 
     def _give_out(self, output_items: list[NDArray], produced: int) -> int:
         """Write windows from item `produced` on, as many as there is room for. Returns how many items are used then."""
@@ -208,7 +208,7 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
                         gaps.add(item)
                 except ValueError as error:
                     self.counters.rejected_tags += 1
-                    self.warn_once(f"tag {error}", f"tag at item {item} of input {port} ignored: {error}")
+                    self.warn_once("tag", f"tag at item {item} of input {port} ignored: {error}", str(error))
         return gaps
 
     def _is_gap(self, port: int, item: int, seconds: int, fraction: float) -> bool:
