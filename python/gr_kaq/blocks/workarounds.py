@@ -46,7 +46,7 @@ WORKAROUNDS = {
         "pybind11#6179, open",
     ),
     "port arrays": Workaround(
-        "gr.sync_block takes some 10 us in each call of work for the array of each port",
+        "gr.sync_block makes a class for the array of each port in each call of work, which takes some 10 us",
         "handle_general_work in gr_kaq.blocks.base, and port_arrays in python/bindings/gnuradio_bindings.cc",
         "none of the speed; gnuradio#5357 asked for arrays made by pybind11, and was closed without",
     ),
