@@ -9,13 +9,12 @@ import sys
 from pathlib import Path
 
 import torch
-import yaml
 
 from gr_kaq.detection import model_file
 
+from .config import SAVED, ConfigError, presets
 from .detector import compare, evaluate, summary
-from .detector import config as configuration
-from .detector.config import ConfigError
+from .detector.config import Config
 from .detector.export import detector_model
 from .detector.initial_model import initial_model
 from .detector.train import CHECKPOINT, Run, TrainingInterruptedError, train
@@ -103,12 +102,12 @@ def _add_common(command: argparse.ArgumentParser, example: str) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    config = configuration.load(options.config, options.overrides)
+    config = Config.load(options.config, options.overrides)
     directory = options.output / Path(options.config).name.removesuffix(".yaml")
     resuming = (directory / CHECKPOINT).exists() and not options.fresh
     run = Run.resume(directory, config) if resuming else Run.start(config)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), "utf-8")
+    config.save(directory)
     if resuming:
         print(f"{directory}: going on from a checkpoint", file=sys.stderr)
     else:
@@ -132,7 +131,7 @@ def _train(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     if not (options.run / summary.SUMMARY).exists():
         raise ConfigError(f"{options.run}: no {summary.SUMMARY}, so this is no finished run; train it first")
-    config = configuration.load(options.run / "config.yaml")
+    config = Config.load(options.run / SAVED)
     run = Run.resume(options.run, config)
     results = summary.read_results(options.run)
     directory = options.output or options.run
@@ -159,7 +158,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _presets(options: argparse.Namespace) -> int:
-    print("\n".join(configuration.preset_names()))
+    print("\n".join(presets()["detector"]))
     return 0
 
 

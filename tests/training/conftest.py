@@ -3,7 +3,7 @@
 
 import importlib.util
 
-collect_ignore_glob = ["test_*.py"]
+collect_ignore_glob = ["test_*.py", "*/test_*.py"]
 if importlib.util.find_spec("torch"):
     import torch
 

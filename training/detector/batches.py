@@ -20,7 +20,8 @@ from gr_kaq.channels.flat import RecordedChannels
 from gr_kaq.signals.constellation import Constellation
 from gr_kaq.signals.signal_model import db, from_db
 
-from .config import ROOT, Channel, ConfigError, CsiError
+from ..config import ROOT, ConfigError
+from .config import Channel, CsiError
 
 __all__ = ["Batch", "draw_batch", "draw_channels", "recorded_packets", "to_real"]
 

@@ -41,8 +41,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from ..config import ConfigError, read_document, set_key
+from ..optimization import Stage
+from ..quantization.mmd import Mmd
 from . import evaluate
-from .config import Config, ConfigError, Mmd, Quantizer, Stage, from_document, read_document, set_key
+from .config import Config, Quantizer
 from .export import detector_model
 from .train import CHECKPOINT, NO_PART_IN_TWIN, Run, TrainingInterruptedError, train
 
@@ -215,7 +218,9 @@ def _config(path: Path, base: dict[str, Any], changes: dict[str, Any], key: str,
         for name, value in changes.items():
             set_key(document, str(name), value)
         name = f"{key.removeprefix('methods.')}-{bits}bit-seed{seed}"
-        return from_document({**document, "name": name, "activation_bits": bits, "matrix_bits": bits, "seed": seed})
+        return Config.from_document(
+            {**document, "name": name, "activation_bits": bits, "matrix_bits": bits, "seed": seed}
+        )
     except ConfigError as error:
         raise ConfigError(f"{path}: {key}: {error}") from None
 

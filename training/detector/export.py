@@ -12,8 +12,9 @@ from gr_kaq.detection.model_file import DetectorModel, Layer
 from gr_kaq.detection.model_file import Law as FileLaw
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
+from ..quantization.laws import Law
 from .config import Config
-from .networks import CLIP_RANGE, AdmmNet, Law, UnfoldedNet
+from .networks import CLIP_RANGE, AdmmNet, UnfoldedNet
 
 __all__ = ["detector_model"]
 

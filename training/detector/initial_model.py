@@ -9,7 +9,8 @@ from gr_kaq.detection.detectors import load_detector
 from gr_kaq.detection.model_file import SUFFIX, DetectorModel
 from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 
-from .config import ROOT, Config, ConfigError
+from ..config import ROOT, ConfigError
+from .config import Config
 from .networks import AdmmNet, UnfoldedNet
 
 __all__ = ["initial_model", "start_from"]

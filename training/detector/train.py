@@ -9,7 +9,6 @@ threads and processor.) Batches are drawn on the CPU, so that they are the same 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 import threading
@@ -25,10 +24,12 @@ from tqdm import tqdm
 
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
+from ..config import ConfigError
+from ..optimization import Stage, descend, learning_rate
 from ..quantization.mmd import MmdLoss
 from ..quantization.quantizers import PACT_DECAY
 from .batches import Batch, draw_batch, recorded_packets
-from .config import Config, ConfigError, Stage
+from .config import Config
 from .initial_model import initial_model, start_from
 from .networks import NetworkOutput, UnfoldedNet, build
 
@@ -38,7 +39,6 @@ CHECKPOINT = "checkpoint.pt"
 STAGES = ("full_precision", "quantized")
 CHECKPOINT_SECONDS = 30.0
 HISTORY_ITERATIONS = 25
-CLIP_NORM = 1.0
 CALIBRATION_BATCHES = 16
 CALIBRATION_SEED = 2_000_000
 NO_PART_IN_TRAINING = frozenset({"name", "evaluation", "candidates"})
@@ -203,9 +203,6 @@ class Run:
     def step(self) -> float:
         """One iteration; returns its loss."""
         assert self.optimizer is not None
-        rate = learning_rate(self._stage(), self.iteration)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         batch = self.draw(self.generator)
         network = self.network if self.stage else self.twin
         output = network(batch)
@@ -218,12 +215,7 @@ class Run:
         loss = mse + self.config.mmd.epsilon * mmd
         if self.stage and self.config.quantizer.step == "pact":
             loss = loss + PACT_DECAY * network.clip_values(batch).square().mean(0).sum()
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
-        self.optimizer.step()
-        for law in network.laws().values():
-            law.constrain()
+        descend(self.optimizer, learning_rate(self._stage(), self.iteration), loss, network)
         self.iteration += 1
         values = torch.stack([loss, mse, mmd]).tolist()
         self._record(values)
@@ -244,13 +236,6 @@ class Run:
 def load_checkpoint(directory: Path) -> dict[str, Any]:
     """Read a checkpoint: tensors and plain values only, nothing that could execute."""
     return torch.load(directory / CHECKPOINT, weights_only=True, map_location="cpu")
-
-
-def learning_rate(stage: Stage, iteration: int) -> float:
-    """Learning rate of an iteration, see `config.Stage`."""
-    if stage.halve_every is not None:
-        return stage.learning_rate * 0.5 ** (iteration // stage.halve_every)
-    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * iteration / stage.iterations))
 
 
 def symbol_loss(config: Config, batch: Batch, output: NetworkOutput) -> Tensor:

@@ -9,14 +9,13 @@ import sys
 from pathlib import Path
 
 import torch
-import yaml
 
 from gr_kaq.estimation.learned import WINDOW, EstimatorFileError
 from gr_kaq.frames.frame_format import NUM_SYMBOLS
 
-from ..detector.config import ConfigError
+from ..config import SAVED, ConfigError, presets
 from . import compare, evaluate
-from .config import Config, load, preset_names
+from .config import Config
 from .export import error_db, export, held_out_windows, linear, refined
 from .network import EstimatorNet
 from .page import add_page, replace_blocks
@@ -80,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
-    command.add_argument("config", help=f"path of a YAML file, or one of {', '.join(preset_names())}")
+    command.add_argument("config", help=f"path of a YAML file, or one of {', '.join(presets()['estimator'])}")
     command.add_argument(
         "--set",
         action="append",
@@ -92,13 +91,13 @@ def _add_config(command: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    config = load(options.config, options.overrides)
+    config = Config.load(options.config, options.overrides)
     directory = options.output / Path(options.config).name.removesuffix(".yaml")
     data = training_windows(config)
     twin, twin_history = train_twin(config, data)
     network, history = quantize(config, data, twin)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), "utf-8")
+    config.save(directory)
     (directory / "history.json").write_text(
         json.dumps({"full_precision": twin_history, "quantized": history}, indent=1), "utf-8"
     )
@@ -119,7 +118,7 @@ def _train(options: argparse.Namespace) -> int:
 def _load_run(directory: Path) -> tuple[Config, EstimatorNet, EstimatorNet]:
     if not (directory / RUN_FILE).exists():
         raise ConfigError(f"{directory}: no {RUN_FILE}, so this is no finished run; train it first")
-    config = load(directory / "config.yaml")
+    config = Config.load(directory / SAVED)
     state = torch.load(directory / RUN_FILE, weights_only=True)
     twin, network = EstimatorNet(config, quantized=False), EstimatorNet(config, quantized=True)
     twin.load_state_dict(state["twin"])

@@ -7,7 +7,7 @@ import dataclasses
 from statistics import mean
 from typing import Any
 
-from ..detector.config import Mmd
+from ..quantization.mmd import Mmd
 from .config import Config, Quantizer
 from .export import error_db, held_out_windows, refined
 from .network import EstimatorNet

@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A learned estimator's training as a YAML file: every key, its default and its meaning. Unknown keys are errors."""
+"""The training of a learned estimator as a YAML file: every key, its default and its meaning."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from gr_kaq.channels.fading import PROFILES
-from gr_kaq.frames.frame_format import FFT_SIZES, MAX_STREAMS
+from gr_kaq.estimation.learned import WINDOW
+from gr_kaq.frames.frame_format import FFT_SIZES, MAX_STREAMS, NUM_SYMBOLS
 
-from ..detector.config import ConfigError, Mmd, Stage, build, one_of, plain, read_document
+from ..config import Configuration, InvalidKey, ascending, at_least, one_of
+from ..optimization import Stage
+from ..quantization.laws import LawKind
+from ..quantization.mmd import Mmd
+from ..quantization.quantizers import Calibration
 
-__all__ = ["Config", "Data", "Network", "Quantizer", "load", "preset_names"]
-
-PRESETS = Path(__file__).resolve().parent / "configs"
-DEFAULT_MMD = Mmd()
+__all__ = ["Config", "Data", "Network", "Quantizer"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,25 @@ class Data:
     timing: float = 1.0
     windows: int = 8
 
+    def __post_init__(self) -> None:
+        for key in ("num_rx", "num_tx", "fft_sizes", "profiles"):
+            if not getattr(self, key):
+                raise InvalidKey(key, "at least one value expected")
+        at_least("num_rx", min(self.num_rx), 1)
+        for num_tx in self.num_tx:
+            one_of("num_tx", num_tx, range(1, MAX_STREAMS + 1))
+        for fft_size in self.fft_sizes:
+            one_of("fft_sizes", fft_size, FFT_SIZES)
+        for profile in self.profiles:
+            one_of("profiles", profile, PROFILES)
+        ascending("snr_db", self.snr_db)
+        ascending("doppler_hz", self.doppler_hz)
+        at_least("doppler_hz", self.doppler_hz[0], 0)
+        ascending("delay_spread_ns", self.delay_spread_ns)
+        if self.delay_spread_ns[0] <= 0:
+            raise InvalidKey("delay_spread_ns", f"positive values expected, got {list(self.delay_spread_ns)}")
+        at_least("windows", self.windows, 1)
+
 
 @dataclass(frozen=True)
 class Network:
@@ -61,13 +79,24 @@ class Network:
         hidden: width of the feed-forward part.
     """
 
-    base: str = "lmmse"
-    unit: str = "noise"
+    base: Literal["lmmse", "ls"] = "lmmse"
+    unit: Literal["noise", "channel"] = "noise"
     patch: tuple[int, int] = (4, 14)
     width: int = 48
     heads: int = 1
     layers: int = 1
     hidden: int = 96
+
+    def __post_init__(self) -> None:
+        for key in ("width", "heads", "layers", "hidden"):
+            at_least(key, getattr(self, key), 1)
+        if self.width % self.heads:
+            raise InvalidKey("heads", f"has to divide the width, {self.width}, got {self.heads}")
+        carriers, symbols = self.patch
+        if carriers < 1 or symbols < 1 or WINDOW % carriers or NUM_SYMBOLS % symbols:
+            raise InvalidKey(
+                "patch", f"has to divide {WINDOW} carriers and {NUM_SYMBOLS} symbols, got {list(self.patch)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -81,12 +110,15 @@ class Quantizer:
     """
 
     bits: int = 8
-    law: str = "dynamic"
-    start: str = "mse"
+    law: LawKind = "dynamic"
+    start: Calibration = "mse"
+
+    def __post_init__(self) -> None:
+        one_of("bits", self.bits, range(2, 9))
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Configuration):
     """One training.
 
     Args:
@@ -103,7 +135,8 @@ class Config:
         seed: of everything random.
     """
 
-    name: str
+    kind: ClassVar[str] = "estimator"
+
     full_precision: Stage
     quantized: Stage
     frames: int = 24000
@@ -111,78 +144,12 @@ class Config:
     data: Data = Data()
     network: Network = Network()
     quantizer: Quantizer = Quantizer()
-    mmd: Mmd = DEFAULT_MMD
+    mmd: Mmd = field(default_factory=Mmd)
     batch: int = 256
     seed: int = 1
 
     def __post_init__(self) -> None:
-        one_of("network.base", self.network.base, ("lmmse", "ls"))
-        one_of("network.unit", self.network.unit, ("noise", "channel"))
-        one_of("quantizer.bits", self.quantizer.bits, range(2, 9))
-        one_of("quantizer.law", self.quantizer.law, ("dynamic", "dynamic_positive", "static"))
-        one_of("quantizer.start", self.quantizer.start, ("lsq", "minmax", "percentile", "mse"))
-        for key, values, allowed in (
-            ("data.num_tx", self.data.num_tx, range(1, MAX_STREAMS + 1)),
-            ("data.fft_sizes", self.data.fft_sizes, FFT_SIZES),
-            ("data.profiles", self.data.profiles, PROFILES),
-        ):
-            if not values:
-                raise ConfigError(f"key {key}: at least one value expected")
-            for value in values:
-                one_of(key, value, allowed)
-        positive: dict[str, int] = {
-            "frames": self.frames,
-            "held_out": self.held_out,
-            "batch": self.batch // 2,
-            "full_precision.iterations": self.full_precision.iterations,
-            "data.num_rx": min(self.data.num_rx, default=0),
-            "data.windows": self.data.windows,
-            "network.layers": self.network.layers,
-            "network.width": self.network.width,
-            "network.heads": self.network.heads,
-            "network.hidden": self.network.hidden,
-        }
-        for key, value in positive.items():
-            if value < 1:
-                raise ConfigError(f"key {key}: too small, got {value}")
-        if self.network.width % self.network.heads:
-            raise ConfigError(f"key network.heads: has to divide network.width, {self.network.width}")
-        carriers, symbols = self.network.patch
-        if carriers < 1 or symbols < 1 or 52 % carriers or 14 % symbols:
-            raise ConfigError("key network.patch: has to divide 52 carriers and 14 symbols")
-        for key, (low, high) in (
-            ("data.snr_db", self.data.snr_db),
-            ("data.doppler_hz", self.data.doppler_hz),
-            ("data.delay_spread_ns", self.data.delay_spread_ns),
-        ):
-            if low > high:
-                raise ConfigError(f"key {key}: the first value has to be at most the second")
-        if self.data.delay_spread_ns[0] <= 0 or self.data.doppler_hz[0] < 0:
-            raise ConfigError("keys data.delay_spread_ns and data.doppler_hz: positive values expected")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The configuration as JSON-compatible values."""
-        return plain(dataclasses.asdict(self))
-
-
-def preset_names() -> list[str]:
-    """Configurations that ship in training/estimator/configs/."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
-
-
-def load(source: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration.
-
-    Args:
-        source: path of a YAML file, or one of `preset_names()`.
-        overrides: KEY=VALUE, a dot between nested keys, the value in YAML.
-
-    Raises:
-        ConfigError: the file is missing or no YAML, a key is unknown or missing, or a value does not fit.
-    """
-    path = PRESETS / f"{source}.yaml" if str(source) in preset_names() else Path(source)
-    document = read_document(path, overrides)
-    try:
-        return build(Config, document, "")
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        at_least("frames", self.frames, 1)
+        at_least("held_out", self.held_out, 1)
+        at_least("batch", self.batch, 2)
+        at_least("full_precision.iterations", self.full_precision.iterations, 1)

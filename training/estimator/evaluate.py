@@ -22,7 +22,7 @@ from tqdm import tqdm
 from gr_kaq.estimation.estimator import FrequencyWienerInterpolator, Observation
 from gr_kaq.estimation.learned import LearnedEstimator, LearnedInterpolator, list_estimators, network_input
 
-from ..detector.config import ConfigError
+from ..config import ConfigError
 from .frames import Conditions, FrameSource, frame_format, interpolators
 from .genie import genie_lmmse
 from .page import add_page, replace_blocks

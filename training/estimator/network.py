@@ -34,8 +34,8 @@ from torch.nn import functional
 from gr_kaq.estimation.learned import WINDOW
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS
 
-from ..detector.networks import Law
-from ..quantization.quantizers import calibrated_step, fake_quantize, fake_quantize_rows
+from ..quantization.laws import Law, LawKind
+from ..quantization.quantizers import Calibration, calibrated_step, fake_quantize, fake_quantize_rows
 from .config import Config
 
 __all__ = ["LINES", "STATISTICS_RANGE", "EstimatorNet", "Product", "interpolated"]
@@ -54,10 +54,10 @@ class Product(nn.Module):
     Args:
         inputs, outputs: widths.
         bits: of both operands; None: floating point.
-        law: of the activations' step, see `training.detector.networks.Law`.
+        law: of the activations' step, see `training.quantization.laws.Law`.
     """
 
-    def __init__(self, inputs: int, outputs: int, bits: int | None, law: str):
+    def __init__(self, inputs: int, outputs: int, bits: int | None, law: LawKind):
         super().__init__()
         self.bits = bits
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
@@ -162,7 +162,7 @@ class EstimatorNet(nn.Module):
         """Every product with weights, by name, in the order of `forward`."""
         return {name: module for name, module in self.named_modules() if isinstance(module, Product)}
 
-    def start_from(self, twin: EstimatorNet, seen: list[Tensor], start: str) -> None:
+    def start_from(self, twin: EstimatorNet, seen: list[Tensor], start: Calibration) -> None:
         """Take over the weights of the full-precision twin; the steps are calibrated on operands `seen` by it."""
         self.load_state_dict(twin.state_dict(), strict=False)
         for product, operand in zip(self.products().values(), seen, strict=True):

@@ -20,7 +20,7 @@ import gr_kaq
 from gr_kaq.estimation.learned import SIGNATURE, WINDOW
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS
 
-from ..detector.networks import Law
+from ..quantization.laws import Law
 from ..quantization.quantizers import largest
 from .network import LINES, STATISTICS_RANGE, EstimatorNet, Product
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..detector.config import ROOT, ConfigError
+from ..config import ROOT, ConfigError
 
 __all__ = ["add_page", "replace_blocks"]
 

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..detector.config import Stage
-from ..detector.train import CLIP_NORM, learning_rate
+from ..optimization import Stage, descend, learning_rate
 from ..quantization.mmd import MmdLoss
 from .config import Config
 from .frames import FrameSource
@@ -157,16 +156,8 @@ def _iterate(
     history = History()
     bar = tqdm(range(stage.iterations), desc=f"{config.name} {name}", mininterval=0.5, disable=not progress)
     for iteration in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(stage, iteration)
         error, mmd = loss(draw_batch(data, config.batch, generator))
-        optimizer.zero_grad()
-        (error + config.mmd.epsilon * mmd).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
-        optimizer.step()
-        for product in network.products().values():
-            if product.step is not None:
-                product.step.constrain()
+        descend(optimizer, learning_rate(stage, iteration), error + config.mmd.epsilon * mmd, network)
         history.add(iteration, error.item(), mmd.item())
         bar.set_postfix(loss=f"{error.item():.4f}", refresh=False)
     return history.entries

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Quantization in training: quantizers, laws of the SNR, and the MMD loss."""
+"""Quantization in training, which detectors and estimators share: quantizers, laws of the SNR, and the MMD loss."""

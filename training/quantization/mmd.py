@@ -16,16 +16,35 @@ than 4-bit quantization ever gives. The bandwidth therefore ascends the U-statis
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from ..detector.config import Mmd
-
-__all__ = ["MmdLoss", "linear_statistic", "squared_distances", "u_statistic", "v_statistic"]
+__all__ = ["Mmd", "MmdLoss", "linear_statistic", "squared_distances", "u_statistic", "v_statistic"]
 
 NUM_SAMPLES = 192
 FIXED_FACTORS = (0.5, 1.0, 2.0)
 SMALLEST_BANDWIDTH = 1e-3
+
+
+@dataclass(frozen=True)
+class Mmd:
+    """Settings of the distribution match between the quantized network and its full-precision twin.
+
+    Args:
+        epsilon: its weight in the loss; 0 leaves plain quantization-aware training.
+        bandwidth: ``"ascent"`` (learned, maximises the MMD), ``"fixed"`` (median heuristic, three kernels) or
+            ``"descent"`` (learned along with everything else, as published; goes blind).
+        samples: ``"vector"`` (the activations of a received vector) or ``"scalar"`` (one of them).
+        estimator: ``"full"`` (quadratic in the number of samples) or ``"linear"`` (pairs of samples, Gretton 2012).
+    """
+
+    epsilon: float = 0.1
+    bandwidth: Literal["ascent", "fixed", "descent"] = "ascent"
+    samples: Literal["vector", "scalar"] = "vector"
+    estimator: Literal["full", "linear"] = "full"
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -79,7 +98,7 @@ class MmdLoss(nn.Module):
     Args:
         activations: the twin's on a first batch, one tensor (..., n) per layer. The median distance of their samples
             is each layer's bandwidth (the median heuristic), or what learning it starts from.
-        settings: see `config.Mmd`.
+        settings: see `Mmd`.
     """
 
     def __init__(self, activations: list[Tensor], settings: Mmd):

@@ -9,11 +9,27 @@ are not negative.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["PACT_DECAY", "calibrated_clip", "calibrated_step", "fake_quantize", "fake_quantize_rows", "largest"]
+__all__ = [
+    "PACT_DECAY",
+    "Calibration",
+    "StepGradient",
+    "calibrated_clip",
+    "calibrated_step",
+    "fake_quantize",
+    "fake_quantize_rows",
+    "largest",
+]
+
+Calibration = Literal["lsq", "minmax", "percentile", "mse"]
+"""How a step is calibrated, see `calibrated_step`."""
+
+StepGradient = Literal["straight_through", "lsq", "pact"]
+"""What the gradient of a step is, see `fake_quantize`."""
 
 PERCENTILE = 0.999
 """Share of the activations that the percentile calibration does not clip."""
@@ -36,7 +52,7 @@ def _round(x: Tensor) -> Tensor:
     return x + (torch.round(x) - x).detach()
 
 
-def fake_quantize(v: Tensor, step: Tensor, bits: int, gradient: str = "straight_through") -> Tensor:
+def fake_quantize(v: Tensor, step: Tensor, bits: int, gradient: StepGradient = "straight_through") -> Tensor:
     """Activations: round(clip(v / step)) step.
 
     The gradient with respect to v is 1 inside the clipping range and 0 outside. That with respect to the step is, by
@@ -83,7 +99,7 @@ def calibrated_clip(matrices: Tensor, bits: int) -> Tensor:
     return candidates[torch.stack(errors).argmin()]
 
 
-def calibrated_step(v: Tensor, bits: int, method: str) -> Tensor:
+def calibrated_step(v: Tensor, bits: int, method: Calibration) -> Tensor:
     """A step for activations like v, a scalar.
 
     Args:

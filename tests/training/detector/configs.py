@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from training.detector.config import Accepts, Config, Evaluation, Stage
+from training.detector.config import Accepts, Config, Evaluation
+from training.optimization import Stage
 
 
 def small_config(**changes) -> Config:

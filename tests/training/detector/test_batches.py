@@ -9,8 +9,9 @@ import torch
 
 from gr_kaq.signals.constellation import CONSTELLATIONS
 from gr_kaq.signals.signal_model import snr_from_noise_var
+from training.config import ConfigError
 from training.detector.batches import draw_batch, draw_channels, recorded_packets
-from training.detector.config import Channel, ConfigError, CsiError
+from training.detector.config import Channel, CsiError
 
 pytestmark = pytest.mark.training
 

@@ -15,8 +15,8 @@ import yaml
 
 from tests.training.detector.configs import small_config
 from training.__main__ import main
+from training.config import ROOT, ConfigError
 from training.detector import compare
-from training.detector.config import ROOT, ConfigError
 
 pytestmark = pytest.mark.training
 
@@ -24,7 +24,7 @@ COMPARISONS = ROOT / "training" / "detector" / "comparisons"
 
 
 def small_comparison(tmp_path, **changes):
-    base = small_config(sizes=((4, 4),)).to_dict()
+    base = {"kind": "detector", **small_config(sizes=((4, 4),)).to_dict()}
     base |= {"full_precision": {"iterations": 20, "learning_rate": 0.03}, "batch": [16, 2]}
     base |= {"quantized": {"iterations": 10, "learning_rate": 0.01}}
     base |= {"evaluation": {"snr_db": [12.0, 16.0], "min_errors": 50, "max_bits": 50_000}}

@@ -5,21 +5,22 @@ from __future__ import annotations
 
 import pytest
 
-from training.detector import config
+from training.config import ROOT, ConfigError, presets
+from training.detector.config import Channel, Config, Quantizer
 
 pytestmark = pytest.mark.training
 
 
-@pytest.mark.parametrize("name", config.preset_names())
+@pytest.mark.parametrize("name", presets()["detector"])
 def test_presets_load(name):
-    loaded = config.load(name)
+    loaded = Config.load(name)
     assert loaded.to_dict()["name"] == loaded.name
     if loaded.channel.file is not None:
-        assert (config.ROOT / loaded.channel.file).exists()
+        assert (ROOT / loaded.channel.file).exists()
 
 
 def test_paper_preset_is_as_published():
-    paper = config.load("paper")
+    paper = Config.load("paper")
     assert (paper.network, paper.layers, paper.constellation, paper.sizes) == ("pgd", 5, "16qam", ((16, 16),))
     assert (paper.proximal, paper.laws, paper.quantizer.law, paper.mmd.bandwidth) == (
         "soft_threshold", "static", "dynamic", "descent"
@@ -30,12 +31,12 @@ def test_paper_preset_is_as_published():
 
 
 def test_overrides():
-    loaded = config.load(
+    loaded = Config.load(
         "admm5-16qam", ["mmd.epsilon=1", "sizes=[[8, 4]]", "channel={kind: kronecker, correlation: 0.5}"]
     )
     assert loaded.mmd.epsilon == 1.0
     assert loaded.sizes == ((8, 4),)
-    assert loaded.channel == config.Channel("kronecker", 0.5)
+    assert loaded.channel == Channel("kronecker", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -71,30 +72,30 @@ def test_overrides():
     ],
 )
 def test_mistakes_name_the_key(override, named):
-    with pytest.raises(config.ConfigError, match=f"key {named}"):
-        config.load("admm5-16qam", [override])
+    with pytest.raises(ConfigError, match=f"key {named}"):
+        Config.load("admm5-16qam", [override])
 
 
 @pytest.mark.parametrize(("text", "said"), [("name: [", "not valid YAML"), ("- 1", "mapping"), ("name: x", "missing")])
 def test_bad_files(tmp_path, text, said):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(config.ConfigError, match=said):
-        config.load(path)
+    with pytest.raises(ConfigError, match=said):
+        Config.load(path)
 
 
 def test_missing_file_lists_presets():
-    with pytest.raises(config.ConfigError, match="admm5-16qam"):
-        config.load("no-such-preset")
+    with pytest.raises(ConfigError, match="admm5-16qam"):
+        Config.load("no-such-preset")
 
 
 def test_a_mapping_changes_what_it_names():
-    loaded = config.load("admm5-16qam", ["quantized={iterations: 7}", "quantizer={law: static}"])
+    loaded = Config.load("admm5-16qam", ["quantized={iterations: 7}", "quantizer={law: static}"])
     assert (loaded.quantized.iterations, loaded.quantized.learning_rate) == (7, 0.01)
-    assert loaded.quantizer == config.Quantizer(law="static")
+    assert loaded.quantizer == Quantizer(law="static")
 
 
 def test_candidates_are_admm_net_s():
-    assert config.load("admm5-16qam", ["candidates=16"]).candidates == 16
-    with pytest.raises(config.ConfigError, match="key candidates"):
-        config.load("pgd8-16qam", ["candidates=1"])
+    assert Config.load("admm5-16qam", ["candidates=16"]).candidates == 16
+    with pytest.raises(ConfigError, match="key candidates"):
+        Config.load("pgd8-16qam", ["candidates=1"])

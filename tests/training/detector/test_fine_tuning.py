@@ -15,11 +15,12 @@ from gr_kaq.channels.flat import shipped_recording
 from gr_kaq.detection import model_file
 from tests.training.detector.configs import small_config
 from training.__main__ import main
-from training.detector import config as configuration
-from training.detector.config import Accepts, Channel, ConfigError, Stage
+from training.config import ConfigError
+from training.detector.config import Accepts, Channel, Config
 from training.detector.export import detector_model
 from training.detector.initial_model import initial_model
 from training.detector.train import Run, train
+from training.optimization import Stage
 
 pytestmark = pytest.mark.training
 
@@ -130,7 +131,7 @@ def test_fine_tuning_on_a_recording_from_the_command_line(tmp_path, capsys):
         quantized=Stage(5, 0.003),
     )
     path = tmp_path / "own.yaml"
-    path.write_text(yaml.safe_dump(config.to_dict()))
+    path.write_text(yaml.safe_dump({"kind": "detector", **config.to_dict()}))
     assert main(["train", str(path), "--output", str(tmp_path)]) == 0
     assert "admm5-16qam" in capsys.readouterr().out
     measured = json.loads((tmp_path / "own" / "summary.json").read_text())["ber"]
@@ -145,9 +146,9 @@ def test_fine_tuning_on_a_recording_from_the_command_line(tmp_path, capsys):
 
 
 def test_the_shipped_configuration_starts_and_holds_packets_out():
-    config = configuration.load("finetune-measured-3x2-16qam")
+    config = Config.load("finetune-measured-3x2-16qam")
     run = Run.start(config)
     assert initial_model(config).name == "search10-16qam" and len(run.packets) == 200
-    scratch = configuration.load("measured-3x2-16qam")
+    scratch = Config.load("measured-3x2-16qam")
     for key in ("channel", "sizes", "snr_db", "evaluation", "seed"):  # measured on the same transmissions
         assert getattr(config, key) == getattr(scratch, key)

@@ -16,7 +16,7 @@ from tests.training.detector.configs import small_config
 from training.detector.batches import draw_batch, to_real
 from training.detector.config import Quantizer
 from training.detector.export import detector_model
-from training.detector.networks import Law, build
+from training.detector.networks import build
 
 pytestmark = pytest.mark.training
 
@@ -155,14 +155,6 @@ def test_steps_are_calibrated_on_all_batches():
     assert torch.allclose(network.step.gamma, expected)
     assert not network.step.alpha.any()
     assert torch.allclose(network.clip_values(batches[0]), 7 * expected)
-
-
-def test_a_positive_alpha_is_kept():
-    law = Law(2, 1.0, 0.0, 9.0, "dynamic_positive")
-    with torch.no_grad():
-        law.relative_alpha.copy_(torch.tensor([-0.3, 0.2]))
-    law.constrain()
-    assert law.alpha.tolist() == pytest.approx([0, 2])
 
 
 def test_candidates_reach_the_model_file(tmp_path):

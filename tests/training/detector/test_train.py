@@ -20,10 +20,13 @@ from gr_kaq import load_detector, native
 from gr_kaq.detection.model_file import load
 from tests.training.detector.configs import small_config
 from training.__main__ import main
-from training.detector.config import ROOT, Channel, ConfigError, CsiError, Evaluation, Mmd, Quantizer, Stage
+from training.config import ROOT, ConfigError
+from training.detector.config import Channel, CsiError, Evaluation, Quantizer
 from training.detector.evaluate import measure, measure_again
 from training.detector.export import detector_model
-from training.detector.train import CHECKPOINT, Run, learning_rate, symbol_loss, train
+from training.detector.train import CHECKPOINT, Run, symbol_loss, train
+from training.optimization import Stage
+from training.quantization.mmd import Mmd
 
 pytestmark = pytest.mark.training
 
@@ -211,17 +214,9 @@ def test_training_lowers_the_loss(tmp_path):
     assert loss(run.network) < 0.9 * before
 
 
-def test_learning_rates():
-    halving = Stage(50, 1e-3, halve_every=10)
-    assert [learning_rate(halving, i) for i in (0, 9, 10, 49)] == [1e-3, 1e-3, 5e-4, 1e-3 / 16]
-    cosine = Stage(50, 1e-3)
-    assert learning_rate(cosine, 0) == 1e-3
-    assert learning_rate(cosine, 25) == pytest.approx(5e-4)
-
-
 def small_yaml(tmp_path, **changes):
     path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump({**small_config().to_dict(), **changes}))
+    path.write_text(yaml.safe_dump({"kind": "detector", **small_config().to_dict(), **changes}))
     return str(path)
 
 

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from gr_kaq.estimation.learned import LearnedEstimator
-from training.detector.config import ConfigError, Stage
-from training.estimator import config as configuration
+from training.config import ConfigError, presets
 from training.estimator import evaluate
 from training.estimator.__main__ import main
 from training.estimator.compare import METHODS
@@ -25,6 +24,7 @@ from training.estimator.onnx_graph import onnx_model
 from training.estimator.page import replace_blocks
 from training.estimator.train import draw_batch, quantize, train_twin, training_windows
 from training.estimator.windows import windows
+from training.optimization import Stage
 
 pytestmark = pytest.mark.training
 
@@ -233,12 +233,12 @@ BAD_KEYS = {
 @pytest.mark.parametrize("key", BAD_KEYS)
 def test_a_bad_key_is_named(key):
     with pytest.raises(ConfigError, match=key.split(".")[-1]):
-        configuration.load("estimator", [f"{key}={json.dumps(BAD_KEYS[key])}"])
+        Config.load("estimator", [f"{key}={json.dumps(BAD_KEYS[key])}"])
 
 
 def test_presets_load():
-    for name in configuration.preset_names():
-        assert configuration.load(name).name
+    for name in presets()["estimator"]:
+        assert Config.load(name).name
 
 
 def test_train_and_export_end_in_files_that_run(tmp_path, capsys):

@@ -8,8 +8,7 @@ import math
 import pytest
 import torch
 
-from training.detector.config import Mmd
-from training.quantization.mmd import MmdLoss, linear_statistic, u_statistic, v_statistic
+from training.quantization.mmd import Mmd, MmdLoss, linear_statistic, u_statistic, v_statistic
 
 pytestmark = pytest.mark.training
 
