@@ -129,7 +129,7 @@ report-quick: $(VENV)/.complete build  ## The same with tiny budgets, in minutes
 NAME ?= admm5-16qam
 SNR ?= 10 15 20
 onnx: $(VENV)/.complete build  ## Export a detector to ONNX: make onnx NAME=admm5-16qam SNR="10 15 20"
-	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.detector.onnx_export $(NAME) --snr $(SNR) --output out/onnx
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training onnx $(NAME) --snr $(SNR) --output out/onnx
 
 .PHONY: train-estimator estimator-report
 train-estimator: $(VENV)/.complete build  ## Train, quantize and export a learned channel estimator: out/estimator/estimator

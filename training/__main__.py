@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands: python -m training train | export | compare | presets."""
+"""The commands: python -m training train | export | compare | onnx | presets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from gr_kaq.detection import model_file
 
 from .config import SAVED, ConfigError, presets
-from .detector import compare, evaluate, summary
+from .detector import compare, evaluate, onnx_export, summary
 from .detector.config import Config
 from .detector.export import detector_model
 from .detector.initial_model import initial_model
@@ -83,6 +83,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("run", type=Path, help="directory of a finished run")
     command.add_argument("--output", type=Path, help="directory to write to (default: the run's)")
     command.set_defaults(command=_export)
+
+    command = commands.add_parser(
+        "onnx",
+        help="write a detector as ONNX graphs, one for each SNR",
+        description="Write a graph per SNR, NAME_SNRdB.onnx. Each is run in ONNX Runtime against the integer "
+        "reference, over i.i.d. Rayleigh channels, and the integer matrix products that ONNX Runtime makes of it are "
+        "counted.",
+    )
+    command.add_argument("detector", metavar="NAME", help="a quantized detector, or the path of a *.kaq.json file")
+    command.add_argument("--snr", type=float, nargs="+", required=True, metavar="DB", help="the bins' SNRs in dB")
+    command.add_argument("--output", type=Path, required=True, metavar="DIRECTORY", help="where to write")
+    command.add_argument("--num-tx", type=int, help="fix the number of streams, for runtimes that want static shapes")
+    command.set_defaults(command=_onnx)
 
     command = commands.add_parser("presets", help="list the configurations that ship with gr-kaq")
     command.set_defaults(command=_presets)
@@ -154,6 +167,11 @@ def _compare(options: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     print(compare.table(compare.results(directory)))
     print(f"wrote {directory}/{compare.CELLS}/*/{compare.RESULT}")
+    return 0
+
+
+def _onnx(options: argparse.Namespace) -> int:
+    onnx_export.export(options.detector, options.snr, options.output, options.num_tx)
     return 0
 
 

@@ -16,7 +16,7 @@ from gr_kaq.signals.signal_model import from_db
 from .config import Config, Data
 from .frames import SPACING_HZ, FrameSource
 from .network import EstimatorNet, interpolated
-from .onnx_graph import onnx_model
+from .onnx_model import onnx_model
 from .windows import Windows, windows
 
 __all__ = ["error_db", "export", "held_out_windows", "linear", "refined", "statistics_range"]

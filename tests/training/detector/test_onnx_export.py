@@ -17,8 +17,10 @@ from gr_kaq.detection.model_file import Law, save
 from gr_kaq.detection.preparation import layer_values, output_error, prepare
 from gr_kaq.signals.signal_model import noise_var_from_snr
 from tests.detection.models import admm_model
+from training.__main__ import main
 from training.detector import onnx_export
-from training.detector.onnx_export import INTEGER_PRODUCT, compare, graph_inputs, onnx_model, operators, session
+from training.detector.onnx_export import INTEGER_PRODUCT, compare, operators, session
+from training.detector.onnx_model import graph_inputs, onnx_model
 
 SNR_DB = 15.0
 
@@ -152,7 +154,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(onnx_export, "VECTORS", 2)
     model = dataclasses.replace(admm_model(name="own"), candidates=2, max_num_rx=4, max_num_tx=4)
     path = save(model, tmp_path)
-    assert onnx_export.main([str(path), "--snr", "10", "12.5", "--output", str(tmp_path / "graphs")]) == 0
+    assert main(["onnx", str(path), "--snr", "10", "12.5", "--output", str(tmp_path / "graphs")]) == 0
     shown = capsys.readouterr()
     assert "without its second guesses" in shown.err
     assert shown.out.count("integer matrix products in ONNX Runtime: 5 of 5") == 2
@@ -170,6 +172,6 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     ],
 )
 def test_what_cannot_be_exported(arguments, message, tmp_path, capsys):
-    assert onnx_export.main([*arguments, "--output", str(tmp_path / "graphs")]) == 2
+    assert main(["onnx", *arguments, "--output", str(tmp_path / "graphs")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "graphs").exists()

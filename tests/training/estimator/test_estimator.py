@@ -20,7 +20,7 @@ from training.estimator.export import error_db, held_out_windows, linear, refine
 from training.estimator.frames import Conditions, FrameSource, frame_format, interpolators
 from training.estimator.genie import genie_lmmse
 from training.estimator.network import EstimatorNet, interpolated
-from training.estimator.onnx_graph import onnx_model
+from training.estimator.onnx_model import onnx_model
 from training.estimator.page import replace_blocks
 from training.estimator.train import draw_batch, quantize, train_twin, training_windows
 from training.estimator.windows import windows

@@ -13,21 +13,19 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from numpy.typing import ArrayLike, NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
-import gr_kaq
 from gr_kaq.estimation.learned import SIGNATURE, WINDOW
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS
 
+from ..config import ConfigError
+from ..onnx_graph import Graph, float_value
 from ..quantization.laws import Law
 from ..quantization.quantizers import largest
 from .network import LINES, STATISTICS_RANGE, EstimatorNet, Product
 
 __all__ = ["onnx_model"]
 
-OPSET = 17
-IR_VERSION = 8
 BITS = 8
 ZERO_POINT = 128
 INPUT_NOTES = {
@@ -48,59 +46,29 @@ def onnx_model(network: EstimatorNet, name: str, metadata: dict[str, str]) -> on
         metadata: of the file.
 
     Raises:
-        ValueError: the network is quantized to another width.
+        ConfigError: the network is quantized to another width.
     """
-    graph = _Graph(network)
-    graph.build()
-    inputs = [
-        helper.make_tensor_value_info(key, TensorProto.FLOAT, SIGNATURE[key], note) for key, note in INPUT_NOTES.items()
-    ]
-    output = helper.make_tensor_value_info("refined", TensorProto.FLOAT, SIGNATURE["refined"], "refined estimates")
-    document = helper.make_model(
-        helper.make_graph(graph.nodes, name, inputs, [output], graph.constants),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="gr-kaq",
-        producer_version=gr_kaq.__version__,
-    )
-    helper.set_model_props(document, metadata)
-    onnx.checker.check_model(document, full_check=True)
-    return document
+    graph = Graph(share_constants=False)
+    _Layers(graph, network).build()
+    inputs = [float_value(key, SIGNATURE[key], note) for key, note in INPUT_NOTES.items()]
+    return graph.model(name, inputs, [float_value("refined", SIGNATURE["refined"], "refined estimates")], metadata)
 
 
-class _Graph:
-    """Nodes and constants in the making; a value is known by its name. Follows `EstimatorNet.forward`."""
+class _Layers:
+    """A network as nodes of a graph. Follows `EstimatorNet.forward`."""
 
-    def __init__(self, network: EstimatorNet):
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-        self._network = network
+    def __init__(self, graph: Graph, network: EstimatorNet):
+        self._graph, self._network = graph, network
         self._root = self._steps = ""
         self._used_steps = 0
 
-    def _constant(self, value: ArrayLike | torch.Tensor, dtype: type = np.float32) -> str:
-        array: NDArray[Any] = np.asarray(value.detach().numpy() if isinstance(value, torch.Tensor) else value, dtype)
-        name = f"constant{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(array, name))
-        return name
-
-    def _integers(self, *values: int) -> str:
-        return self._constant(values, np.int64)
-
-    def _add(self, operator: str, *inputs: Any, outputs: list[str] | None = None, **attributes: Any) -> str:
-        """A node; what is no name among its inputs becomes a constant."""
-        names = [x if isinstance(x, str) else self._constant(x) for x in inputs]
-        outputs = outputs or [f"{operator}{len(self.nodes)}"]
-        self.nodes.append(helper.make_node(operator, names, outputs, name=outputs[0], **attributes))
-        return outputs[0]
-
     def build(self) -> None:
         """Everything from the inputs to the output."""
-        add, network = self._add, self._network
+        add, network = self._graph.add, self._network
         shape = network.shape
         low, high = np.transpose(STATISTICS_RANGE)
         clipped = add("Min", add("Max", "statistics", low), high)
-        snr_root = add("Sqrt", add("Gather", clipped, self._constant(0, np.int64)))
+        snr_root = add("Sqrt", add("Gather", clipped, self._graph.constant(0, np.int64)))
         self._root = add("Reciprocal", snr_root)
 
         base, x = "lmmse", "ls"
@@ -116,7 +84,7 @@ class _Graph:
         if network.embedding.bits is not None:
             self._make_steps([product.step for product in products.values() if product.step is not None])
         patches = network.rows * network.columns
-        gains = add("Tile", self._small_network(network.gains, clipped), self._integers(patches))
+        gains = add("Tile", self._small_network(network.gains, clipped), self._graph.integers(patches))
         x = self._product(network.embedding, self._with_other_part(x), gains=gains, offset=network.positions.flatten())
         x = add("Concat", self._reshape(x, -1, patches, shape.width), self._tokens(clipped), axis=1)
         layers: Any = network.layers
@@ -135,27 +103,27 @@ class _Graph:
 
     def _product(self, product: Product, x: str, arrange: Any = None, gains: str = "", offset: Any = None) -> str:
         """gains (x W^T + bias) + offset; `arrange` makes rows of x, and gets what stands for zero."""
-        add = self._add
+        add = self._graph.add
         bias: Any = product.bias
         if gains:
             bias = add("Mul", gains, bias)
         if offset is not None:
             bias = add("Add", bias, offset)
         if product.bits is None:
-            x = x if arrange is None else arrange(x, self._constant(0.0))
+            x = x if arrange is None else arrange(x, self._graph.constant(0.0))
             x = add("MatMul", x, product.weight.T)
             return add("Add", add("Mul", x, gains) if gains else x, bias)
         if product.bits != BITS:
-            raise ValueError(f"the network has {product.bits} bits; {BITS} expected, there is no narrower ONNX type")
-        step = add("Gather", self._steps, self._constant(self._used_steps, np.int64))
+            raise ConfigError(f"the network has {product.bits} bits; {BITS} expected, there is no narrower ONNX type")
+        step = add("Gather", self._steps, self._graph.constant(self._used_steps, np.int64))
         self._used_steps += 1
-        zero = self._constant(ZERO_POINT, np.uint8)
+        zero = self._graph.constant(ZERO_POINT, np.uint8)
         x = add("QuantizeLinear", x, step, zero)
         x = x if arrange is None else arrange(x, zero)
         weight = product.weight.detach().numpy()
         weight_step = np.abs(weight).max(1) / largest(BITS)
         weight_step[weight_step == 0] = 1
-        integers = self._constant(np.rint(weight / weight_step[:, None]).T, np.int8)
+        integers = self._graph.constant(np.rint(weight / weight_step[:, None]).T, np.int8)
         sums = add("Cast", add("MatMulInteger", x, integers, zero), to=TensorProto.FLOAT)
         scale = add("Mul", step, weight_step)
         if gains:
@@ -165,21 +133,25 @@ class _Graph:
     def _make_steps(self, laws: list[Law]) -> None:
         """The steps of all products, in their order, from the SNR."""
         alpha, gamma = (torch.cat([getattr(law, name) for law in laws]) for name in ("alpha", "gamma"))
-        steps = self._add("Add", self._add("Mul", self._root, alpha), gamma)
-        self._steps = self._add("Clip", steps, laws[0].low, laws[0].high)
+        steps = self._graph.add("Add", self._graph.add("Mul", self._root, alpha), gamma)
+        self._steps = self._graph.add("Clip", steps, laws[0].low, laws[0].high)
 
     def _with_other_part(self, parts: str) -> str:
         """Of real parts, then imaginary parts (N, n): each beside the other part, (N, 2 n)."""
         inputs = self._network.embedding.weight.shape[1] // 2
-        self._add(
-            "Split", self._reshape(parts, 2, -1, inputs), self._integers(1, 1), outputs=["real", "imaginary"], axis=0
+        self._graph.add(
+            "Split",
+            self._reshape(parts, 2, -1, inputs),
+            self._graph.integers(1, 1),
+            outputs=["real", "imaginary"],
+            axis=0,
         )
-        other = self._add("Concat", "imaginary", self._add("Neg", "real"), axis=0)
-        return self._add("Concat", parts, self._reshape(other, -1, inputs), axis=1)
+        other = self._graph.add("Concat", "imaginary", self._graph.add("Neg", "real"), axis=0)
+        return self._graph.add("Concat", parts, self._reshape(other, -1, inputs), axis=1)
 
     def _small_network(self, modules: torch.nn.Sequential, clipped: str) -> str:
         """What the statistics determine, (outputs,)."""
-        add = self._add
+        add = self._graph.add
         bounds = np.log(STATISTICS_RANGE)
         middle = bounds.mean(1)
         x = add("Mul", add("Sub", add("Log", clipped), middle), 1 / (bounds[:, 1] - middle))
@@ -193,22 +165,22 @@ class _Graph:
     def _tokens(self, clipped: str) -> str:
         """The three tokens of statistics, (N, 3, width)."""
         width = self._network.shape.width
-        count = self._slice(self._add("Shape", "ls"), 0, 0, 1)
-        full = self._add("Concat", count, self._integers(3, width), axis=0)
-        return self._add(
+        count = self._slice(self._graph.add("Shape", "ls"), 0, 0, 1)
+        full = self._graph.add("Concat", count, self._graph.integers(3, width), axis=0)
+        return self._graph.add(
             "Expand", self._reshape(self._small_network(self._network.statistics, clipped), 1, 3, width), full
         )
 
     def _normalised(self, module: torch.nn.Module, x: str) -> str:
         assert isinstance(module, torch.nn.LayerNorm)
-        return self._add("LayerNormalization", x, module.weight, module.bias, axis=-1, epsilon=module.eps)
+        return self._graph.add("LayerNormalization", x, module.weight, module.bias, axis=-1, epsilon=module.eps)
 
     def _attend(self, layer: Any, x: str, of_patches: bool) -> str:
         """Attention, (N, tokens, width), or of the patches only, which are the first tokens."""
-        add, shape = self._add, self._network.shape
+        add, shape = self._graph.add, self._network.shape
         projected = self._product(layer["project"], x)
-        names = [f"{part}{len(self.nodes)}" for part in ("query", "key", "value")]
-        add("Split", projected, self._integers(*[shape.width] * 3), axis=2, outputs=names)
+        names = [f"{part}{len(self._graph.nodes)}" for part in ("query", "key", "value")]
+        add("Split", projected, self._graph.integers(*[shape.width] * 3), axis=2, outputs=names)
         query, key, value = names
         if of_patches:
             query = self._slice(query, 1, 0, self._network.rows * self._network.columns)
@@ -229,16 +201,16 @@ class _Graph:
         network = self._network
         if network.rows > 1:
             split = self._reshape(patches, -1, network.columns, network.rows, network.carriers, network.symbols)
-            patches = self._add("Transpose", split, perm=[0, 1, 3, 2, 4])
+            patches = self._graph.add("Transpose", split, perm=[0, 1, 3, 2, 4])
         return self._reshape(patches, -1, WINDOW, NUM_SYMBOLS)
 
     def _neighbours(self, patches: str, inputs: int, zero: str) -> str:
         """Each patch beside its neighbours: (N, columns rows, taps inputs)."""
-        add, network = self._add, self._network
+        add, network = self._graph.add, self._network
         rows, columns = network.rows, network.columns
         beside, above = ((size - 1) // 2 for size in network.kernel)
         split = self._reshape(patches, -1, columns, rows, inputs)
-        padded = add("Pad", split, self._integers(0, beside, above, 0, 0, beside, above, 0), zero)
+        padded = add("Pad", split, self._graph.integers(0, beside, above, 0, 0, beside, above, 0), zero)
         shifted = [
             self._slice(self._slice(padded, 2, j, j + rows) if above else padded, 1, i, i + columns)
             for i in range(network.kernel[0])
@@ -247,7 +219,9 @@ class _Graph:
         return self._reshape(add("Concat", *shifted, axis=3), -1, rows * columns, len(shifted) * inputs)
 
     def _reshape(self, x: str, *shape: int) -> str:
-        return self._add("Reshape", x, self._integers(*shape))
+        return self._graph.add("Reshape", x, self._graph.integers(*shape))
 
     def _slice(self, x: str, axis: int, start: int, end: int) -> str:
-        return self._add("Slice", x, self._integers(start), self._integers(end), self._integers(axis))
+        return self._graph.add(
+            "Slice", x, self._graph.integers(start), self._graph.integers(end), self._graph.integers(axis)
+        )
