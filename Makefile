@@ -133,11 +133,11 @@ onnx: $(VENV)/.complete build  ## Export a detector to ONNX: make onnx NAME=admm
 
 .PHONY: train-estimator estimator-report
 train-estimator: $(VENV)/.complete build  ## Train, quantize and export a learned channel estimator: out/estimator/estimator
-	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.estimator train estimator
-	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.estimator export out/estimator/estimator
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training train estimator
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training export out/estimator/estimator
 
 estimator-report: $(VENV)/.complete build  ## Measure the estimators that ship: the tables of docs/learned-estimator.md
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.estimator evaluate
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training evaluate
 
 lint: $(VENV)/.complete  ## Check formatting, style, types, and the floors of the rooms
 	$(VENV)/bin/ruff format --check

@@ -27,6 +27,7 @@ __all__ = [
     "ascending",
     "at_least",
     "build",
+    "find",
     "kind_of",
     "one_of",
     "presets",
@@ -82,7 +83,7 @@ class Configuration:
         Raises:
             ConfigError: the file is missing or no YAML, a key is unknown or missing, or a value does not fit.
         """
-        document = read_document(source, overrides)
+        document = read_document(find(source), overrides)
         try:
             return cls.from_document(document)
         except ConfigError as error:
@@ -95,7 +96,7 @@ class Configuration:
         Raises:
             ConfigError: it is of another kind, a key is unknown or missing, or a value does not fit.
         """
-        kind = kind_of(document)
+        kind = _kind(document)
         if kind != cls.kind:
             raise InvalidKey("kind", f"{cls.kind} expected, got {kind}")
         return build(cls, {key: value for key, value in document.items() if key != "kind"})
@@ -119,30 +120,47 @@ def presets() -> dict[str, dict[str, Path]]:
     return found
 
 
-def kind_of(document: dict[str, Any]) -> str:
-    """What a configuration trains.
+def find(source: str | Path) -> Path:
+    """The path of a preset or of a file.
 
     Raises:
-        ConfigError: it does not say, or nothing that there is.
+        ConfigError: there is neither; the message lists the presets.
     """
+    shipped = presets()
+    path = next((names[str(source)] for names in shipped.values() if str(source) in names), Path(source))
+    if not path.exists():
+        lists = "; ".join(f"{kind}s: {', '.join(names)}" for kind, names in shipped.items())
+        raise ConfigError(f"{source}: no such file, and no preset of that name ({lists})")
+    return path
+
+
+def kind_of(source: str | Path, overrides: Sequence[str] = ()) -> str:
+    """What a configuration trains; see `Configuration.load`.
+
+    Raises:
+        ConfigError: it cannot be read, or does not say.
+    """
+    document = read_document(find(source), overrides)
+    try:
+        return _kind(document)
+    except InvalidKey as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def _kind(document: dict[str, Any]) -> str:
     if "kind" not in document:
         raise InvalidKey("kind", f"missing; one of {', '.join(presets())} expected")
     one_of("kind", document["kind"], presets())
     return document["kind"]
 
 
-def read_document(source: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Read the YAML of a configuration, without a check of its keys; see `Configuration.load`."""
-    shipped = presets()
-    path = next((names[str(source)] for names in shipped.values() if str(source) in names), Path(source))
+def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The YAML of a file with keys changed, without a check of its keys; see `Configuration.load`."""
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
         changes = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in overrides)}
     except OSError as error:
-        lists = "; ".join(f"{kind}s: {', '.join(names)}" for kind, names in shipped.items())
-        raise ConfigError(
-            f"{path}: cannot be read: {error.strerror}; a path or the name of a preset expected ({lists})"
-        ) from None
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(document, dict):

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import pytest
 
 from training import config as configuration
-from training.config import ConfigError, Configuration, InvalidKey, build, kind_of, presets, read_document
+from training.config import ConfigError, Configuration, InvalidKey, build, find, kind_of, presets
 from training.detector.config import Config as DetectorConfig
 from training.estimator.config import Config as EstimatorConfig
 
@@ -22,12 +22,12 @@ def test_presets_are_of_their_room_and_each_name_is_one():
     names = [name for kind in shipped.values() for name in kind]
     assert len(names) == len(set(names))
     for kind, own in shipped.items():
-        assert all(kind_of(read_document(name)) == kind for name in own)
+        assert all(kind_of(name) == kind for name in own)
 
 
 def test_an_unknown_name_lists_the_presets_of_all_kinds():
-    with pytest.raises(ConfigError, match=r"no-such-preset: cannot be read.*detectors: admm5.*estimators: estimator,"):
-        read_document("no-such-preset")
+    with pytest.raises(ConfigError, match=r"no-such-preset: no such file.*detectors: admm5.*estimators: estimator,"):
+        find("no-such-preset")
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,11 @@ def test_another_kind_is_refused(cls, source, overrides, said):
         cls.load(source, overrides)
 
 
-def test_a_file_has_to_say_its_kind():
-    with pytest.raises(InvalidKey, match="key kind: missing; one of detector, estimator expected"):
-        kind_of({"name": "x"})
+def test_a_file_has_to_say_its_kind(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("name: x")
+    with pytest.raises(ConfigError, match=r"x\.yaml: key kind: missing; one of detector, estimator expected"):
+        kind_of(path)
 
 
 @pytest.mark.parametrize("name", ["admm5-16qam", "estimator"])

@@ -3,6 +3,7 @@
 
 A comparison is a YAML file:
 
+    kind: comparison
     base: {preset: NAME, KEY: VALUE, ...}     a training configuration, whole or as changes to a preset
     seeds: [1, 2, 3]
     bits: [8, 4, 3, 2]                        of activations and matrix alike
@@ -41,7 +42,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ..config import ConfigError, read_document, set_key
+from ..config import ConfigError, find, read_document, set_key
 from ..optimization import Stage
 from ..quantization.mmd import Mmd
 from . import evaluate
@@ -52,7 +53,8 @@ from .train import CHECKPOINT, NO_PART_IN_TWIN, Run, TrainingInterruptedError, t
 __all__ = ["CELLS", "RESULT", "Cell", "Comparison", "load", "loss_db", "results", "run", "table"]
 
 TWINS, CELLS, RESULT = "twins", "cells", "result.json"
-KEYS = ("base", "seeds", "bits", "methods")
+KIND = "comparison"
+KEYS = ("kind", "base", "seeds", "bits", "methods")
 LOSS_AT_BER = 1e-2
 
 
@@ -95,6 +97,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Comparison:
         ConfigError: the file is missing or no YAML, or a key is missing, unknown or does not fit.
     """
     document = read_document(path, overrides)
+    if document.get("kind", KIND) != KIND:
+        raise ConfigError(f"{path}: key kind: {KIND} expected, got {document['kind']}")
     if set(document) != set(KEYS):
         raise ConfigError(f"{path}: exactly the keys {', '.join(KEYS)} expected, got {', '.join(map(str, document))}")
     base, methods = document["base"], document["methods"]
@@ -103,7 +107,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Comparison:
     seeds, bits = _integers(document["seeds"], "seeds"), _integers(document["bits"], "bits")
     if "preset" in base:
         base = {**base}
-        preset = read_document(base.pop("preset"))
+        preset = read_document(find(base.pop("preset")))
         for key, value in base.items():
             set_key(preset, key, value)
         base = preset

@@ -7,8 +7,6 @@ intervals are those of that mean (16 pairs share a frame's statistics, so a fram
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,17 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from gr_kaq.estimation.estimator import FrequencyWienerInterpolator, Observation
-from gr_kaq.estimation.learned import LearnedEstimator, LearnedInterpolator, list_estimators, network_input
+from gr_kaq.estimation.learned import LearnedEstimator, LearnedInterpolator, network_input
 
-from ..config import ConfigError
 from .frames import Conditions, FrameSource, frame_format, interpolators
 from .genie import genie_lmmse
-from .page import add_page, replace_blocks
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-__all__ = ["Cell", "add_arguments", "command", "measure", "speed"]
+__all__ = ["SQUARE", "Cell", "measure", "mse_table", "plot", "speed", "speed_table", "summary"]
 
 SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0)
 DOPPLER_HZ = (200.0, 400.0, 700.0, 1000.0)
@@ -61,42 +57,6 @@ NAMES = {"ls": "LS", "lmmse-frequency": "LMMSE, frequency", "lmmse": "LMMSE, 2-D
 
 Interpolate = Callable[[Observation], NDArray[np.complex64]]
 Cell = dict[str, Any]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of the command."""
-    parser.add_argument(
-        "estimators", nargs="*", help=f"names or ONNX files (default: {', '.join(list_estimators()) or 'none ship'})"
-    )
-    parser.add_argument("--frames", type=int, default=100, help="for each condition (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="of the frames (default %(default)s)")
-    add_page(parser)
-
-
-def command(options: argparse.Namespace) -> int:
-    """Measure, and write tables, numbers and plot."""
-    if options.frames < 2:
-        raise ConfigError(f"--frames is {options.frames}; at least 2 expected, as there are intervals")
-    names = options.estimators or list_estimators()
-    estimators = {LearnedEstimator(name).name: name for name in names}
-    cells = measure(estimators, options.frames, options.seed)
-    times = {name: speed(LearnedEstimator(source)) for name, source in estimators.items()}
-    folder = options.page.with_suffix("")
-    folder.mkdir(exist_ok=True)
-    (folder / "mse.json").write_text(json.dumps({"seed": options.seed, "cells": cells, "us": times}, indent=1), "utf-8")
-    plot(cells, folder / "mse.png")
-    square, others = ([cell for cell in cells if (cell["set"] == SQUARE) is wanted] for wanted in (True, False))
-    replace_blocks(
-        options.page,
-        {
-            "summary": summary(cells, options.frames, options.seed),
-            "mse": mse_table(square, "delay_spread_ns", "doppler_hz", "snr_db"),
-            "others": mse_table(others, "set", "doppler_hz", "snr_db"),
-            "speed": speed_table(times),
-        },
-    )
-    print(f"wrote {options.page}, {folder}/mse.json and mse.png")
-    return 0
 
 
 def measure(estimators: dict[str, Any], frames: int, seed: int) -> list[Cell]:

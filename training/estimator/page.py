@@ -3,24 +3,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from ..config import ROOT, ConfigError
 
-__all__ = ["add_page", "replace_blocks"]
+__all__ = ["PAGE", "replace_blocks"]
 
 PAGE = ROOT / "docs" / "learned-estimator.md"
-
-
-def add_page(parser: argparse.ArgumentParser, default: Path | None = PAGE) -> None:
-    """The argument --page."""
-    parser.add_argument(
-        "--page",
-        type=Path,
-        default=default,
-        help=f"Markdown file whose marked tables are replaced (default: {default or 'none'})",
-    )
 
 
 def replace_blocks(page: Path, blocks: dict[str, str]) -> None:

@@ -240,7 +240,7 @@ def _check(label: str, metadata: dict[str, str], found: dict[str, tuple[str, lis
     if metadata.get("format") != FILE_FORMAT:
         raise EstimatorFileError(
             f"{label}: the metadata's format is {metadata.get('format')!r}; {FILE_FORMAT!r} expected, as "
-            "`python -m training.estimator export` writes it"
+            "`python -m training export` writes it"
         )
     for name, shape in SIGNATURE.items():
         if name not in found:

@@ -29,6 +29,7 @@ def small_comparison(tmp_path, **changes):
     base |= {"quantized": {"iterations": 10, "learning_rate": 0.01}}
     base |= {"evaluation": {"snr_db": [12.0, 16.0], "min_errors": 50, "max_bits": 50_000}}
     document = {
+        "kind": "comparison",
         "base": base,
         "seeds": [1, 2],
         "bits": [4],
