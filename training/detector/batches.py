@@ -20,10 +20,10 @@ from gr_kaq.channels.flat import RecordedChannels
 from gr_kaq.signals.constellation import Constellation
 from gr_kaq.signals.signal_model import db, from_db
 
-from ..config import ROOT, ConfigError
+from ..config import ROOT, InvalidKey
 from .config import Channel, CsiError
 
-__all__ = ["Batch", "draw_batch", "draw_channels", "recorded_packets", "to_real"]
+__all__ = ["Batch", "draw_batch", "draw_channels", "recorded_packets", "to_real", "training_packets"]
 
 
 PERFECT = CsiError()
@@ -71,7 +71,21 @@ def recorded_packets(channel: Channel, size: tuple[int, int]) -> Tensor:
             count, num_subcarriers = archive["h"].shape[:2]
         return torch.from_numpy(RecordedChannels(path, *size, num_subcarriers).draw(count))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"key channel.file: {error}") from None
+        raise InvalidKey("channel.file", str(error)) from None
+
+
+def training_packets(channel: Channel, size: tuple[int, int]) -> Tensor:
+    """Those of `recorded_packets` that are trained on.
+
+    Raises:
+        ConfigError: the recording has not so many.
+    """
+    assert channel.training_packets is not None
+    packets = recorded_packets(channel, size)
+    low, high = channel.training_packets
+    if not 0 <= low < high <= len(packets):
+        raise InvalidKey("channel.training_packets", f"0 to {len(packets)} expected, got {[low, high]}")
+    return packets[low:high]
 
 
 def draw_channels(
@@ -81,7 +95,7 @@ def draw_channels(
 
     Args:
         channel: what kind.
-        packets: of `recorded_packets`, None for the other kinds. Packet and subcarrier are drawn independently.
+        packets: of `training_packets`, None for the other kinds. Packet and subcarrier are drawn independently.
         count: how many.
         size: (num_rx, num_tx).
         generator: source of randomness.

@@ -11,6 +11,8 @@ from gr_kaq.detection import model_file
 
 from ..config import SAVED, ConfigError
 from . import compare, evaluate, summary
+from .comparison import load as load_comparison
+from .comparison_table import table
 from .config import Config
 from .export import detector_model
 from .initial_model import initial_model
@@ -76,7 +78,7 @@ def compare_methods(source: Path, overrides: Sequence[str], output: Path, jobs: 
     """Train and measure what is not finished of a comparison, and print a table of all.
 
     Args:
-        source, overrides: see `compare.load`.
+        source, overrides: see `comparison.load`.
         output: of comparisons; this one is in a folder named after its file.
         jobs: processes.
         fresh: start over.
@@ -85,7 +87,7 @@ def compare_methods(source: Path, overrides: Sequence[str], output: Path, jobs: 
         ConfigError: the comparison cannot be used, or its folder holds another's results.
         KeyboardInterrupt: interrupted, by SIGTERM too; checkpoints were written.
     """
-    comparison = compare.load(source, overrides)
+    comparison = load_comparison(source, overrides)
     if jobs < 1:
         raise ConfigError(f"--jobs is {jobs}; at least 1 expected")
     directory = output / source.name.removesuffix(".yaml")
@@ -93,5 +95,5 @@ def compare_methods(source: Path, overrides: Sequence[str], output: Path, jobs: 
         compare.run(comparison, directory, jobs, fresh=fresh)
     except (KeyboardInterrupt, TrainingInterruptedError):
         raise KeyboardInterrupt(f"the same command goes on from what is in {directory}") from None
-    print(compare.table(compare.results(directory)))
+    print(table(compare.results(directory)))
     print(f"wrote {directory}/{compare.CELLS}/*/{compare.RESULT}")

@@ -28,7 +28,7 @@ from ..config import ConfigError
 from ..optimization import Stage, descend, learning_rate
 from ..quantization.mmd import MmdLoss
 from ..quantization.quantizers import PACT_DECAY
-from .batches import Batch, draw_batch, recorded_packets
+from .batches import Batch, draw_batch, training_packets
 from .config import Config
 from .initial_model import initial_model, start_from
 from .networks import NetworkOutput, UnfoldedNet, build
@@ -82,14 +82,7 @@ class Run:
     @classmethod
     def start(cls, config: Config) -> Run:
         """A run before its first iteration."""
-        packets = None
-        if config.channel.kind == "recorded":
-            assert config.channel.training_packets is not None
-            packets = recorded_packets(config.channel, config.sizes[0])
-            low, high = config.channel.training_packets
-            if not 0 <= low < high <= len(packets):
-                raise ConfigError(f"key channel.training_packets: 0 to {len(packets)} expected, got {[low, high]}")
-            packets = packets[low:high]
+        packets = training_packets(config.channel, config.sizes[0]) if config.channel.kind == "recorded" else None
         generator = torch.Generator().manual_seed(config.seed)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         twin, network = (build(config, quantized).to(device) for quantized in (False, True))

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A configuration that trains in seconds."""
+"""A configuration and a comparison that train in seconds."""
 
 from __future__ import annotations
+
+import yaml
 
 from training.detector.config import Accepts, Config, Evaluation
 from training.optimization import Stage
@@ -25,3 +27,26 @@ def small_config(**changes) -> Config:
         "batch": (32, 2),
     }
     return Config(**{**keys, **changes})
+
+
+def small_comparison(tmp_path, **changes):
+    """The path of a file of three methods and two seeds; any key can be changed."""
+    base = {"kind": "detector", **small_config(sizes=((4, 4),)).to_dict()}
+    base |= {"full_precision": {"iterations": 20, "learning_rate": 0.03}, "batch": [16, 2]}
+    base |= {"quantized": {"iterations": 10, "learning_rate": 0.01}}
+    base |= {"evaluation": {"snr_db": [12.0, 16.0], "min_errors": 50, "max_bits": 50_000}}
+    document = {
+        "kind": "comparison",
+        "base": base,
+        "seeds": [1, 2],
+        "bits": [4],
+        "methods": {
+            "ptq": {"quantizer": {"step": "fixed", "law": "static", "start": "mse"}, "quantized.iterations": 0},
+            "kaq": {},
+            "no_mmd": {"only_bits": [2], "mmd.epsilon": 0},
+        },
+        **changes,
+    }
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path

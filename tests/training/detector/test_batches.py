@@ -10,7 +10,7 @@ import torch
 from gr_kaq.signals.constellation import CONSTELLATIONS
 from gr_kaq.signals.signal_model import snr_from_noise_var
 from training.config import ConfigError
-from training.detector.batches import draw_batch, draw_channels, recorded_packets
+from training.detector.batches import draw_batch, draw_channels, recorded_packets, training_packets
 from training.detector.config import Channel, CsiError
 
 pytestmark = pytest.mark.training
@@ -112,3 +112,10 @@ def test_estimation_errors_of_recorded_packets(tmp_path):
 def test_missing_recording_names_the_key():
     with pytest.raises(ConfigError, match=r"channel\.file"):
         recorded_packets(Channel("recorded", file="no-such-file.npz", training_packets=(0, 1)), (3, 2))
+
+
+@pytest.mark.parametrize("chosen", [(0, 402), (5, 5), (-1, 3)])
+def test_packets_that_are_not_recorded_are_not_trained_on(chosen):
+    file = "python/gr_kaq/channels/recordings/measured_csi_3x2.npz"
+    with pytest.raises(ConfigError, match=r"key channel\.training_packets: 0 to 401 expected, got"):
+        training_packets(Channel("recorded", file=file, training_packets=chosen), (3, 2))
