@@ -5,19 +5,26 @@
 #pragma once
 
 #include <complex>
+#include <span>
 #include <vector>
+
+#include "support/views.h"
 
 namespace kaq {
 
-// The common phase of each symbol in radians, from sums over `count` pilots of each:
+// What the pilots of each symbol say, as sums over them:
 //
 //     received = exp(i phase) expected + noise
-//     correlation = sum conj(expected) received, energy = sum |expected|^2, total = sum |received|^2
-//
-// The maximum-likelihood phases, shrunk by what of their variance is due to the noise: where there is no phase noise,
-// the estimates would otherwise bring some in.
-std::vector<double> common_phases(const std::vector<std::complex<double>> &correlation,
-                                  const std::vector<double> &energy, const std::vector<double> &total, int count);
+struct PilotSums {
+    std::span<const std::complex<double>> correlation; // sum conj(expected) received
+    std::span<const double> energy;                    // sum |expected|^2
+    std::span<const double> total;                     // sum |received|^2
+    int count;                                         // values in each sum, at least 1
+};
+
+// The maximum-likelihood phase of each symbol in radians, shrunk by what of their variance is due to the noise: where
+// there is no phase noise, the estimates would otherwise bring some in. All are 0 if a symbol's energy is not positive.
+std::vector<double> common_phases(const PilotSums &sums);
 
 // Where pilots and data are.
 struct CarrierMap {
@@ -26,19 +33,30 @@ struct CarrierMap {
     std::vector<int> pilots, data;           // for each of them, as many carriers
     std::vector<std::complex<float>> values; // what is sent at each pilot, [pilot][num_tx]
 
-    int num_pilots() const { return static_cast<int>(pilots.size() / symbols.size()); }
+    int num_pilots() const { return static_cast<int>(pilots.size() / symbols.size()); } // of a symbol with data
     int num_data() const { return static_cast<int>(data.size() / symbols.size()); }
 };
 
-// Turns the channel of each carrier by `slope`, then each symbol with pilots by its common phase: phase [num_symbols]
-// holds those that are known before, in radians, and afterwards all. The antennas, which have to have equal noise, are
-// multiplied with scale [num_rx]. Returns the mean square of what remains unexplained at a pilot, a sum over antennas.
-double track_phases(const CarrierMap &map, int num_rx, const std::complex<float> *grid,
-                    const std::complex<float> *slope, const double *scale, std::complex<float> *h, double *phase);
+// Turns the channel of each carrier by `slope` [num_active], then each symbol with pilots by its common phase.
+//
+// scale: what the antennas [num_rx] are multiplied with to have equal noise.
+// phase: of each symbol [num_symbols] in radians; those that are known before, and afterwards all.
+//
+// Returns the mean square of what remains unexplained at a pilot, a sum over antennas.
+double track_phases(const CarrierMap &map, ArrayView<const std::complex<float>, 3> grid,
+                    std::span<const std::complex<float>> slope, std::span<const double> scale,
+                    ArrayView<std::complex<float>, 4> h, std::span<double> phase);
 
-// The data carriers, received [num_rx][symbols][num_data] and channel [symbols][num_data][num_rx][num_tx]: the phase
-// [num_symbols] taken away, all multiplied with scale [symbols][num_rx]. Returns the sum of |channel|^2.
-double take_data(const CarrierMap &map, int num_rx, const std::complex<float> *grid, const std::complex<float> *h,
-                 const double *phase, const float *scale, std::complex<float> *received, std::complex<float> *channel);
+// The data carriers with the phase [num_symbols] of their symbol taken away, and their channel; both multiplied with
+// scale [symbols with data][num_rx].
+//
+// received: [num_rx][symbols with data][num_data]
+// channel:  [symbols with data][num_data][num_rx][num_tx]
+//
+// Returns the sum of |channel|^2.
+double take_data(const CarrierMap &map, ArrayView<const std::complex<float>, 3> grid,
+                 ArrayView<const std::complex<float>, 4> h, std::span<const double> phase,
+                 ArrayView<const float, 2> scale, ArrayView<std::complex<float>, 3> received,
+                 ArrayView<std::complex<float>, 4> channel);
 
 } // namespace kaq

@@ -7,69 +7,95 @@
 #include <limits>
 #include <numbers>
 
+#include "support/complex_product.h"
+
 namespace kaq {
 namespace {
 
 using Complex = std::complex<double>;
 
-// Without the detour over NaN and Inf that std::complex takes.
-inline Complex product(Complex a, Complex b) {
-    return {a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real()};
+constexpr double turn = 2 * std::numbers::pi;
+
+// So many modes share one logarithm, of a product: the energies of a channel of unit power are far from a double's
+// limits even then.
+constexpr int modes_per_logarithm = 8;
+
+// Minus the logarithm of how likely each model is, up to a constant.
+std::vector<double> delay_scores(const DelayModels &models, const ReceivedModes &received) {
+    const int num_modes = models.num_modes;
+    const ArrayView<const Complex, 3> coefficients = received.coefficients;
+    std::vector<double> energies(num_modes);
+    for (std::size_t i = 0; i < coefficients.extent(0); ++i)
+        for (int k = 0; k < num_modes; ++k)
+            for (const Complex &coefficient : coefficients.row(i, k))
+                energies[k] += std::norm(coefficient) / received.num_observed;
+    std::vector<double> scores(models.num_models);
+    for (int m = 0; m < models.num_models; ++m) {
+        const double *of_model = models.energies.data() + static_cast<std::size_t>(m) * num_modes;
+        double sum = 0;
+        for (int first = 0; first < num_modes; first += modes_per_logarithm) {
+            double together = 1;
+            for (int k = first; k < std::min(first + modes_per_logarithm, num_modes); ++k) {
+                together *= of_model[k] + received.noise;
+                sum += energies[k] / (of_model[k] + received.noise);
+            }
+            sum += std::log(together);
+        }
+        scores[m] = received.independent * sum + models.scores[m];
+    }
+    return scores;
 }
 
 } // namespace
 
-double least_squares(const TrainingMap &map, int num_rx, const std::complex<float> *grid, Complex *ls, double *power) {
-    const int per_symbol = map.num_tx * map.num_places, count = static_cast<int>(map.indices.size());
-    std::fill(power, power + num_rx, 0.0);
-    Complex turn = 0;
+double least_squares(const TrainingMap &map, ArrayView<const std::complex<float>, 3> grid, ArrayView<Complex, 4> ls,
+                     std::span<double> power) {
+    const int per_symbol = map.num_tx * map.num_places, count = static_cast<int>(map.indices.size()),
+              num_rx = static_cast<int>(grid.extent(1));
+    KAQ_ASSERT(grid.extent(0) == static_cast<std::size_t>(map.num_symbols));
+    KAQ_ASSERT(grid.extent(2) == static_cast<std::size_t>(map.num_active));
+    KAQ_ASSERT(map.indices.size() == map.symbols.size() * per_symbol);
+    KAQ_ASSERT(map.carriers.size() == map.indices.size());
+    KAQ_ASSERT(map.inverse.size() == map.indices.size());
+    KAQ_ASSERT(ls.extents() ==
+               std::array{map.symbols.size(), std::size_t(map.num_tx), std::size_t(map.num_places), grid.extent(1)});
+    KAQ_ASSERT(power.size() == grid.extent(1));
+    std::fill(power.begin(), power.end(), 0.0);
+    const ArrayView<Complex, 2> estimates(ls.data(), count, num_rx);
+    Complex turned = 0;
     for (int i = 0; i < count; ++i) {
-        const std::complex<float> *symbol =
-            grid + static_cast<std::size_t>(map.symbols[i / per_symbol]) * num_rx * map.num_active;
-        Complex *here = ls + static_cast<std::size_t>(i) * num_rx;
+        const int symbol = map.symbols[i / per_symbol];
+        const std::span<Complex> here = estimates.row(i);
         for (int a = 0; a < num_rx; ++a) {
-            here[a] = product(Complex(symbol[a * map.num_active + map.indices[i]]), map.inverse[i]);
+            here[a] = product(Complex(grid(symbol, a, map.indices[i])), map.inverse[i]);
             power[a] += std::norm(here[a]) / count;
         }
-        if (i % map.num_places && map.carriers[i] - map.carriers[i - 1] == map.comb)
+        if (i % map.num_places && map.carriers[i] - map.carriers[i - 1] == map.comb) {
+            const std::span<const Complex> before = estimates.row(i - 1);
             for (int a = 0; a < num_rx; ++a)
-                turn += product(std::conj(here[a - num_rx]), here[a]);
+                turned += product(std::conj(before[a]), here[a]);
+        }
     }
-    const double delay = -std::arg(turn) / (2 * std::numbers::pi * map.comb);
+    const double delay = -std::arg(turned) / (turn * map.comb);
     for (int i = 0; i < count; ++i) {
-        const Complex back = std::polar(1.0, 2 * std::numbers::pi * delay * map.carriers[i]);
-        for (int a = 0; a < num_rx; ++a, ++ls)
-            *ls = product(*ls, back);
+        const Complex back = std::polar(1.0, turn * delay * map.carriers[i]);
+        for (Complex &estimate : estimates.row(i))
+            estimate = product(estimate, back);
     }
     return delay;
 }
 
-int choose_delay(const DelayModels &models, std::size_t outer, int num_rx, const Complex *coefficients,
-                 double num_observed, double noise, double weight) {
+int choose_delay(const DelayModels &models, const ReceivedModes &received) {
     const int num_modes = models.num_modes, num_models = models.num_models, per_share = models.per_share;
-    std::vector<double> energies(num_modes);
-    for (std::size_t i = 0; i < outer; ++i)
-        for (double &energy : energies)
-            for (int a = 0; a < num_rx; ++a, ++coefficients)
-                energy += std::norm(*coefficients) / num_observed;
-    std::vector<double> score(num_models);
-    for (int m = 0; m < num_models; ++m) {
-        const double *of_model = models.energies.data() + static_cast<std::size_t>(m) * num_modes;
-        double sum = 0;
-        for (int first = 0; first < num_modes; first += 8) { // one logarithm for eight of them
-            double together = 1;
-            for (int k = first; k < std::min(first + 8, num_modes); ++k) {
-                together *= of_model[k] + noise;
-                sum += energies[k] / (of_model[k] + noise);
-            }
-            sum += std::log(together);
-        }
-        score[m] = weight * sum + models.scores[m];
-    }
-    const double least = *std::min_element(score.begin(), score.end());
+    const double noise = received.noise;
+    KAQ_ASSERT(received.coefficients.extent(1) == static_cast<std::size_t>(num_modes));
+    KAQ_ASSERT(models.energies.size() == static_cast<std::size_t>(num_models) * num_modes);
+    KAQ_ASSERT(models.scores.size() == static_cast<std::size_t>(num_models));
+    KAQ_ASSERT(num_models > 0 && num_models % per_share == 0);
+    std::vector<double> posterior = delay_scores(models, received);
+    const double least = *std::min_element(posterior.begin(), posterior.end());
     double most = -1, mass = 0;
     int first = 0;
-    std::vector<double> &posterior = score;
     for (double &each : posterior)
         each = std::exp(least - each);
     for (int m = 0; m < num_models; m += per_share) {
@@ -103,49 +129,59 @@ int choose_delay(const DelayModels &models, std::size_t outer, int num_rx, const
     return best;
 }
 
-std::pair<int, int> choose_doppler(const DopplerModels &dopplers, const OffsetModels &offsets, int num_tx, int num_rx,
-                                   const Complex *coefficients, double num_observed) {
-    const int num_modes = dopplers.num_modes, num_offsets = offsets.num_offsets, num_dopplers = dopplers.num_dopplers;
-    constexpr int later[] = {1, 2, 2}, earlier[] = {0, 0, 1}; // of each pair
-    std::vector<double> diagonal(3 * num_modes), pair[3][2];  // [mode][symbol]; [mode], real and imaginary parts
-    const auto row = [&](int symbol, int stream, int mode) {
-        return coefficients + ((static_cast<std::size_t>(symbol) * num_tx + stream) * num_modes + mode) * num_rx;
-    };
+DopplerChoice choose_doppler(const DopplerModels &dopplers, const OffsetModels &offsets,
+                             ArrayView<const Complex, 4> coefficients, double num_observed) {
+    const auto &[num_symbols, num_tx, num_modes, num_rx] = coefficients.extents();
+    const std::size_t num_dopplers = dopplers.constant.size(), num_offsets = offsets.scores.size();
+    KAQ_ASSERT(num_symbols == training_symbols);
+    KAQ_ASSERT(dopplers.diagonals.extents() == std::array{num_dopplers, num_modes, num_symbols});
+    KAQ_ASSERT(dopplers.pairs.extents() == std::array{std::size_t(training_pairs), num_dopplers, num_modes});
+    KAQ_ASSERT(num_offsets == static_cast<std::size_t>(offsets.num_offsets));
+    KAQ_ASSERT(offsets.turns.size() == 2 * training_pairs * num_offsets);
+    constexpr int later[training_pairs] = {1, 2, 2}, earlier[training_pairs] = {0, 0, 1};
+    std::vector<double> diagonal(training_symbols * num_modes); // [mode][symbol]
+    std::vector<double> pair[training_pairs][2];                // [mode], real and imaginary parts
     for (auto &parts : pair)
         for (auto &part : parts)
             part.resize(num_modes);
-    for (int stream = 0; stream < num_tx; ++stream)
-        for (int mode = 0; mode < num_modes; ++mode)
-            for (int a = 0; a < num_rx; ++a)
-                for (int p = 0; p < 3; ++p) {
-                    diagonal[3 * mode + p] += std::norm(row(p, stream, mode)[a]);
-                    const Complex c =
-                        product(row(later[p], stream, mode)[a], std::conj(row(earlier[p], stream, mode)[a]));
+    for (std::size_t stream = 0; stream < num_tx; ++stream)
+        for (std::size_t mode = 0; mode < num_modes; ++mode) {
+            const std::span<const Complex> rows[training_symbols] = {coefficients.row(0, stream, mode),
+                                                                     coefficients.row(1, stream, mode),
+                                                                     coefficients.row(2, stream, mode)};
+            for (std::size_t a = 0; a < num_rx; ++a) {
+                for (int s = 0; s < training_symbols; ++s)
+                    diagonal[training_symbols * mode + s] += std::norm(rows[s][a]);
+                for (int p = 0; p < training_pairs; ++p) {
+                    const Complex c = product(rows[later[p]][a], std::conj(rows[earlier[p]][a]));
                     pair[p][0][mode] += c.real();
                     pair[p][1][mode] += c.imag();
                 }
+            }
+        }
+    const ArrayView<const double, 3> turns(offsets.turns.data(), 2, training_pairs, num_offsets);
     double least = std::numeric_limits<double>::infinity();
-    std::pair<int, int> best{0, 0};
+    DopplerChoice best{0, 0};
     std::vector<double> score(num_offsets);
-    for (int d = 0; d < num_dopplers; ++d) {
+    for (std::size_t d = 0; d < num_dopplers; ++d) {
         double fixed = num_observed * dopplers.constant[d];
-        for (int i = 0; i < 3 * num_modes; ++i)
-            fixed += dopplers.diagonals[d * 3 * num_modes + i] * diagonal[i];
+        const double *diagonals = dopplers.diagonals.row(d, 0).data();
+        for (std::size_t i = 0; i < diagonal.size(); ++i)
+            fixed += diagonals[i] * diagonal[i];
         std::copy(offsets.scores.begin(), offsets.scores.end(), score.begin());
         for (int part = 0; part < 2; ++part)
-            for (int p = 0; p < 3; ++p) {
-                const double *weights = dopplers.pairs + (p * num_dopplers + d) * num_modes;
-                const double *turns = offsets.turns.data() + (part * 3 + p) * num_offsets;
+            for (int p = 0; p < training_pairs; ++p) {
+                const std::span<const double> weights = dopplers.pairs.row(p, d), turns_here = turns.row(part, p);
                 double sum = 0;
-                for (int mode = 0; mode < num_modes; ++mode)
+                for (std::size_t mode = 0; mode < num_modes; ++mode)
                     sum += weights[mode] * pair[p][part][mode];
-                for (int o = 0; o < num_offsets; ++o)
-                    score[o] += sum * turns[o];
+                for (std::size_t o = 0; o < num_offsets; ++o)
+                    score[o] += sum * turns_here[o];
             }
         const auto here = std::min_element(score.begin(), score.end());
         if (*here + fixed < least) {
             least = *here + fixed;
-            best = {d, static_cast<int>(here - score.begin())};
+            best = {static_cast<int>(d), static_cast<int>(here - score.begin())};
         }
     }
     return best;

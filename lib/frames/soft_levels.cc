@@ -3,14 +3,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <vector>
+
+#include "support/assert.h"
 
 namespace kaq {
 namespace {
 
 constexpr std::size_t sampled = 4; // for the median, which takes longest, one in four will do
 constexpr float neutral = 128.0f;
-constexpr float limit = 1e18f;
+constexpr float greatest_level = 255.0f;
+constexpr float limit = 1e18f; // of a magnitude: neither it nor its inverse overflows when it is scaled
 
 inline float magnitude(float llr) { return llr == llr ? std::min(std::abs(llr), limit) : 0; }
 
@@ -24,7 +28,9 @@ float median(std::vector<float> &values) {
 
 } // namespace
 
-bool soft_levels(const float *llrs, std::size_t count, float median_level, std::uint8_t *levels) {
+bool soft_levels(std::span<const float> llrs, float median_level, std::span<std::uint8_t> levels) {
+    KAQ_ASSERT(levels.size() == llrs.size());
+    const std::size_t count = llrs.size();
     std::vector<float> magnitudes;
     magnitudes.reserve(count);
     for (std::size_t i = 0; i < count; i += sampled)
@@ -43,7 +49,7 @@ bool soft_levels(const float *llrs, std::size_t count, float median_level, std::
     for (std::size_t i = 0; i < count; ++i) {
         const float llr = llrs[i] == llrs[i] ? llrs[i] : 0;
         const float level = std::clamp(llr, -limit, limit) * scale + (neutral + 0.5f); // the cast rounds down
-        levels[i] = static_cast<std::uint8_t>(static_cast<int>(std::clamp(level, 0.0f, 255.0f)));
+        levels[i] = static_cast<std::uint8_t>(static_cast<int>(std::clamp(level, 0.0f, greatest_level)));
     }
     return true;
 }

@@ -2,12 +2,11 @@
 // The carriers of a frame over NumPy arrays. gr_kaq.estimation.estimator is its only user; what is checked here is what
 // would otherwise touch memory out of bounds. The GIL is kept: a call takes less than to hand it over twice.
 
-#include "arrays.h"
 #include "frame_bindings.h"
+#include "shapes.h"
 
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "frames/frame_carriers.h"
@@ -16,74 +15,89 @@ namespace py = pybind11;
 
 namespace {
 
+using kaq::expect;
+
+// So that places in an array of all of them fit into an int.
+constexpr int max_symbols = 1 << 10, max_active = 1 << 12;
+constexpr py::ssize_t max_antennas = 256; // on either side
+
 kaq::CarrierMap make_map(int num_symbols, int num_active, const std::vector<int> &symbols,
                          const std::vector<int> &pilots, const std::vector<int> &data, const Array<Complex> &values) {
-    const auto below = [](const std::vector<int> &places, int limit) {
-        return !places.empty() &&
-               std::all_of(places.begin(), places.end(), [limit](int place) { return place >= 0 && place < limit; });
-    };
-    require(num_symbols <= 1 << 10 && num_active <= 1 << 12 && below(symbols, num_symbols) &&
-                below(pilots, num_active) && below(data, num_active) && pilots.size() % symbols.size() == 0 &&
-                data.size() % symbols.size() == 0,
-            "carriers for each symbol expected");
-    require(values.ndim() == 2 && values.shape(0) == static_cast<py::ssize_t>(pilots.size()) && values.shape(1) >= 1 &&
-                values.shape(1) <= 256,
-            "values of shape (pilots, num_tx) expected");
-    return {num_symbols,
-            num_active,
-            static_cast<int>(values.shape(1)),
-            symbols,
-            pilots,
-            data,
-            {values.data(), values.data() + values.size()}};
+    expect(num_symbols <= max_symbols, max_symbols, " symbols at most; ", num_symbols, " given");
+    expect(num_active <= max_active, max_active, " active carriers at most; ", num_active, " given");
+    expect(!symbols.empty(), "at least one symbol with data expected");
+    expect_below(symbols, num_symbols, "symbols with data");
+    expect_below(pilots, num_active, "pilots");
+    expect_below(data, num_active, "data carriers");
+    expect(!pilots.empty() && pilots.size() % symbols.size() == 0, "as many pilots for each of ", symbols.size(),
+           " symbols expected; ", pilots.size(), " given");
+    expect(!data.empty() && data.size() % symbols.size() == 0, "as many data carriers for each of ", symbols.size(),
+           " symbols expected; ", data.size(), " given");
+    expect(values.ndim() == 2 && values.shape(0) == static_cast<py::ssize_t>(pilots.size()), "values of shape (",
+           pilots.size(), ", num_tx) expected; shape ", Shape{values}, " given");
+    expect(values.shape(1) >= 1 && values.shape(1) <= max_antennas, "1 to ", max_antennas, " streams expected; ",
+           values.shape(1), " given");
+    return {num_symbols, num_active, static_cast<int>(values.shape(1)), symbols, pilots, data, copy(values)};
 }
 
-// num_rx, if the shapes of a frame fit
-int check_frame(const kaq::CarrierMap &map, const Array<Complex> &grid, const Array<Complex> &h) {
-    require(grid.ndim() == 3 && grid.shape(0) == map.num_symbols && grid.shape(1) >= 1 && grid.shape(1) <= 256 &&
-                grid.shape(2) == map.num_active,
-            "grid of shape (symbols, num_rx, num_active) expected");
-    require(h.ndim() == 4 && h.shape(0) == map.num_symbols && h.shape(1) == map.num_active &&
-                h.shape(2) == grid.shape(1) && h.shape(3) == map.num_tx,
-            "h of shape (symbols, num_active, num_rx, num_tx) expected");
-    return static_cast<int>(grid.shape(1));
+void check_frame(const kaq::CarrierMap &map, const Array<Complex> &grid, const Array<Complex> &h) {
+    expect(grid.ndim() == 3 && grid.shape(0) == map.num_symbols && grid.shape(2) == map.num_active, "grid of shape (",
+           map.num_symbols, ", num_rx, ", map.num_active, ") expected; shape ", Shape{grid}, " given");
+    expect(grid.shape(1) >= 1 && grid.shape(1) <= max_antennas, "1 to ", max_antennas, " antennas expected; ",
+           grid.shape(1), " given");
+    expect(h.ndim() == 4 && h.shape(0) == map.num_symbols && h.shape(1) == map.num_active &&
+               h.shape(2) == grid.shape(1) && h.shape(3) == map.num_tx,
+           "h of shape (", map.num_symbols, ", ", map.num_active, ", ", grid.shape(1), ", ", map.num_tx,
+           ") expected; shape ", Shape{h}, " given");
+}
+
+void check_phase(const kaq::CarrierMap &map, const Array<double> &phase) {
+    expect(phase.size() == map.num_symbols, "phases of ", map.num_symbols, " symbols expected; ", phase.size(),
+           " given");
+}
+
+std::vector<double> common_phases(const std::vector<std::complex<double>> &correlation,
+                                  const std::vector<double> &energy, const std::vector<double> &total, int count) {
+    expect(energy.size() == correlation.size(), "energy of ", correlation.size(), " symbols expected; ", energy.size(),
+           " given");
+    expect(total.size() == correlation.size(), "total of ", correlation.size(), " symbols expected; ", total.size(),
+           " given");
+    expect(count > 0, "sums over at least one pilot expected; count is ", count);
+    return kaq::common_phases({correlation, energy, total, count});
 }
 
 double track_phases(const kaq::CarrierMap &map, const Array<Complex> &grid, const Array<Complex> &slope,
                     const Array<double> &scale, Array<Complex> &h, Array<double> &phase) {
-    const int num_rx = check_frame(map, grid, h);
-    require(slope.size() == map.num_active && scale.size() == num_rx && phase.size() == map.num_symbols,
-            "slope of num_active, scale of num_rx and a phase of each symbol expected");
-    return kaq::track_phases(map, num_rx, grid.data(), slope.data(), scale.data(), h.mutable_data(),
-                             phase.mutable_data());
+    check_frame(map, grid, h);
+    check_phase(map, phase);
+    expect(slope.size() == map.num_active, "slope of ", map.num_active, " carriers expected; ", slope.size(), " given");
+    expect(scale.size() == grid.shape(1), "scale of ", grid.shape(1), " antennas expected; ", scale.size(), " given");
+    return kaq::track_phases(map, view<3>(grid), values_of(slope), values_of(scale), mutable_view<4>(h),
+                             mutable_values_of(phase));
 }
 
 // (received, channel, sum of |channel|^2)
 py::tuple take_data(const kaq::CarrierMap &map, const Array<Complex> &grid, const Array<Complex> &h,
                     const Array<double> &phase, const Array<float> &scale) {
-    const int num_rx = check_frame(map, grid, h), num_data = map.num_data();
+    check_frame(map, grid, h);
+    check_phase(map, phase);
+    const py::ssize_t num_rx = grid.shape(1), num_data = map.num_data();
     const auto symbols = static_cast<py::ssize_t>(map.symbols.size());
-    require(phase.size() == map.num_symbols && scale.size() == symbols * num_rx,
-            "a phase of each symbol, and scale of shape (symbols with data, num_rx) expected");
+    expect(scale.size() == symbols * num_rx, "scale of shape (", symbols, ", ", num_rx, ") expected; shape ",
+           Shape{scale}, " given");
     Array<Complex> received(std::vector<py::ssize_t>{num_rx, symbols, num_data}),
         channel(std::vector<py::ssize_t>{symbols, num_data, num_rx, map.num_tx});
-    const double power = kaq::take_data(map, num_rx, grid.data(), h.data(), phase.data(), scale.data(),
-                                        received.mutable_data(), channel.mutable_data());
+    const double power =
+        kaq::take_data(map, view<3>(grid), view<4>(h), values_of(phase), {scale.data(), symbols, num_rx},
+                       mutable_view<3>(received), mutable_view<4>(channel));
     return py::make_tuple(received, channel, power);
 }
 
 } // namespace
 
 void bind_frame_carriers(py::module_ &module) {
-    module.def(
-        "common_phases",
-        [](const std::vector<std::complex<double>> &correlation, const std::vector<double> &energy,
-           const std::vector<double> &total, int count) {
-            require(energy.size() == correlation.size() && total.size() == correlation.size() && count > 0,
-                    "three sums for each symbol expected");
-            return kaq::common_phases(correlation, energy, total, count);
-        },
-        py::arg("correlation"), py::arg("energy"), py::arg("total"), py::arg("count"));
+    module.def("common_phases", &common_phases, py::arg("correlation"), py::arg("energy"), py::arg("total"),
+               py::arg("count"));
     py::class_<kaq::CarrierMap>(module, "CarrierMap")
         .def(py::init(&make_map), py::kw_only(), py::arg("num_symbols"), py::arg("num_active"), py::arg("symbols"),
              py::arg("pilots"), py::arg("data"), py::arg("values"))

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The training symbols of a frame over NumPy arrays. gr_kaq.estimation.observation is its only user; what is checked here
-// is what would otherwise touch memory out of bounds. The GIL is kept: a call takes less than to hand it over twice.
+// The training symbols of a frame over NumPy arrays. gr_kaq.estimation.observation is its only user; what is checked
+// here is what would otherwise touch memory out of bounds. The GIL is kept: a call takes less than to hand it over
+// twice.
 
-#include "arrays.h"
 #include "frame_bindings.h"
+#include "shapes.h"
 
 #include <pybind11/stl.h>
 
-#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "frames/frame_training.h"
@@ -16,95 +17,106 @@ namespace py = pybind11;
 
 namespace {
 
-template <typename T>
-std::vector<T> copy(const Array<T> &array) {
-    return {array.data(), array.data() + array.size()};
-}
+using kaq::expect;
+using ComplexDouble = std::complex<double>;
+
+constexpr py::ssize_t max_antennas = 256;
 
 kaq::TrainingMap make_map(int num_symbols, int num_active, int comb, const std::vector<int> &symbols,
-                          const Array<int> &indices, const Array<int> &carriers,
-                          const Array<std::complex<double>> &inverse) {
-    require(indices.ndim() == 3 && indices.shape(0) == static_cast<py::ssize_t>(symbols.size()) && indices.size() > 0 &&
-                carriers.size() == indices.size() && inverse.size() == indices.size(),
-            "arrays of shape (symbols, num_tx, places) expected");
-    const auto below = [](const std::vector<int> &places, int limit) {
-        return std::all_of(places.begin(), places.end(), [limit](int place) { return place >= 0 && place < limit; });
-    };
-    kaq::TrainingMap map{num_symbols,
-                         num_active,
-                         static_cast<int>(indices.shape(1)),
-                         static_cast<int>(indices.shape(2)),
-                         comb,
-                         symbols,
-                         copy(indices),
-                         copy(carriers),
-                         copy(inverse)};
-    require(comb > 0 && below(map.symbols, num_symbols) && below(map.indices, num_active),
-            "a place is out of the grid");
-    return map;
+                          const Array<int> &indices, const Array<int> &carriers, const Array<ComplexDouble> &inverse) {
+    expect(indices.ndim() == 3 && indices.shape(0) == static_cast<py::ssize_t>(symbols.size()) && indices.size() > 0,
+           "indices of shape (", symbols.size(), ", num_tx, places) expected; shape ", Shape{indices}, " given");
+    expect(carriers.size() == indices.size(), "carriers of shape ", Shape{indices}, " expected; shape ",
+           Shape{carriers}, " given");
+    expect(inverse.size() == indices.size(), "inverse of shape ", Shape{indices}, " expected; shape ", Shape{inverse},
+           " given");
+    expect(comb > 0, "a comb of at least 1 expected; ", comb, " given");
+    expect_below(symbols, num_symbols, "symbols with training");
+    expect_below(values_of(indices), num_active, "indices of carriers");
+    return {num_symbols,
+            num_active,
+            static_cast<int>(indices.shape(1)),
+            static_cast<int>(indices.shape(2)),
+            comb,
+            symbols,
+            copy(indices),
+            copy(carriers),
+            copy(inverse)};
 }
 
 // (ls, power, delay)
 py::tuple least_squares(const kaq::TrainingMap &map, const Array<std::complex<float>> &grid) {
-    require(grid.ndim() == 3 && grid.shape(0) == map.num_symbols && grid.shape(1) >= 1 && grid.shape(1) <= 256 &&
-                grid.shape(2) == map.num_active,
-            "grid of shape (symbols, num_rx, num_active) expected");
+    expect(grid.ndim() == 3 && grid.shape(0) == map.num_symbols && grid.shape(2) == map.num_active, "grid of shape (",
+           map.num_symbols, ", num_rx, ", map.num_active, ") expected; shape ", Shape{grid}, " given");
     const py::ssize_t num_rx = grid.shape(1);
-    Array<std::complex<double>> ls(
+    expect(num_rx >= 1 && num_rx <= max_antennas, "1 to ", max_antennas, " antennas expected; ", num_rx, " given");
+    Array<ComplexDouble> ls(
         std::vector<py::ssize_t>{static_cast<py::ssize_t>(map.symbols.size()), map.num_tx, map.num_places, num_rx});
     Array<double> power(num_rx);
-    const double delay =
-        kaq::least_squares(map, static_cast<int>(num_rx), grid.data(), ls.mutable_data(), power.mutable_data());
+    const double delay = kaq::least_squares(map, view<3>(grid), mutable_view<4>(ls), mutable_values_of(power));
     return py::make_tuple(ls, power, delay);
 }
 
 kaq::DelayModels make_delays(const Array<double> &energies, const Array<double> &scores, int per_share) {
-    require(energies.ndim() == 2 && energies.size() > 0 && scores.size() == energies.shape(0) && per_share > 0 &&
-                energies.shape(0) % per_share == 0,
-            "energies of shape (models, modes) and scores of shape (models,) expected");
+    expect(energies.ndim() == 2 && energies.size() > 0, "energies of shape (models, modes) expected; shape ",
+           Shape{energies}, " given");
+    expect(scores.size() == energies.shape(0), "scores of ", energies.shape(0), " models expected; ", scores.size(),
+           " given");
+    expect(per_share > 0 && energies.shape(0) % per_share == 0, "per_share has to divide ", energies.shape(0),
+           " models; ", per_share, " given");
     return {static_cast<int>(energies.shape(0)), static_cast<int>(energies.shape(1)), per_share, copy(energies),
             copy(scores)};
 }
 
-int choose_delay(const kaq::DelayModels &models, const Array<std::complex<double>> &coefficients, double num_observed,
+int choose_delay(const kaq::DelayModels &models, const Array<ComplexDouble> &coefficients, double num_observed,
                  double noise, double weight) {
-    require(coefficients.ndim() == 4 && coefficients.shape(2) == models.num_modes,
-            "coefficients of shape (symbols, num_tx, modes, num_rx) expected");
-    return kaq::choose_delay(models, static_cast<std::size_t>(coefficients.shape(0) * coefficients.shape(1)),
-                             static_cast<int>(coefficients.shape(3)), coefficients.data(), num_observed, noise, weight);
+    expect(coefficients.ndim() == 4 && coefficients.shape(2) == models.num_modes,
+           "coefficients of shape (symbols, num_tx, ", models.num_modes, ", num_rx) expected; shape ",
+           Shape{coefficients}, " given");
+    return kaq::choose_delay(models,
+                             {.coefficients = {coefficients.data(), coefficients.shape(0) * coefficients.shape(1),
+                                               coefficients.shape(2), coefficients.shape(3)},
+                              .num_observed = num_observed,
+                              .noise = noise,
+                              .independent = weight});
 }
 
 // Of each antenna, which is this axis.
 template <typename T>
 py::array_t<double> antenna_energies(const Array<std::complex<T>> &values, int axis) {
-    require(axis >= 0 && axis < values.ndim(), "an axis of the array expected");
+    expect(axis >= 0 && axis < values.ndim(), "one of ", values.ndim(), " axes expected; axis ", axis, " given");
     std::size_t outer = 1, inner = 1;
     for (int i = 0; i < axis; ++i)
         outer *= values.shape(i);
     for (int i = axis + 1; i < values.ndim(); ++i)
         inner *= values.shape(i);
-    const std::vector<double> energies =
-        kaq::antenna_energies(values.data(), outer, static_cast<int>(values.shape(axis)), inner);
+    const std::vector<double> energies = kaq::antenna_energies<T>({values.data(), outer, values.shape(axis), inner});
     return py::array_t<double>(static_cast<py::ssize_t>(energies.size()), energies.data());
 }
 
 kaq::OffsetModels make_offsets(const Array<double> &turns, const Array<double> &scores) {
-    require(scores.size() > 0 && turns.size() == 6 * scores.size(), "turns of shape (6, offsets) expected");
+    expect(scores.size() > 0, "scores of at least one offset expected");
+    expect(turns.size() == 2 * kaq::training_pairs * scores.size(), "turns of shape (", 2 * kaq::training_pairs, ", ",
+           scores.size(), ") expected; shape ", Shape{turns}, " given");
     return {static_cast<int>(scores.size()), copy(turns), copy(scores)};
 }
 
-std::pair<int, int> choose_doppler(const kaq::OffsetModels &offsets, const Array<std::complex<double>> &coefficients,
+std::pair<int, int> choose_doppler(const kaq::OffsetModels &offsets, const Array<ComplexDouble> &coefficients,
                                    const Array<double> &diagonals, const Array<double> &pairs,
                                    const Array<double> &constant, double num_observed) {
-    require(coefficients.ndim() == 4 && coefficients.shape(0) == 3,
-            "coefficients of shape (3, num_tx, modes, num_rx) expected");
+    expect(coefficients.ndim() == 4 && coefficients.shape(0) == kaq::training_symbols, "coefficients of shape (",
+           kaq::training_symbols, ", num_tx, modes, num_rx) expected; shape ", Shape{coefficients}, " given");
     const py::ssize_t num_modes = coefficients.shape(2), num_dopplers = constant.size();
-    require(diagonals.size() == 3 * num_modes * num_dopplers && pairs.size() == diagonals.size(),
-            "weights of every Doppler and mode expected");
-    return kaq::choose_doppler(
-        {static_cast<int>(num_dopplers), static_cast<int>(num_modes), diagonals.data(), pairs.data(), constant.data()},
-        offsets, static_cast<int>(coefficients.shape(1)), static_cast<int>(coefficients.shape(3)), coefficients.data(),
-        num_observed);
+    expect(diagonals.size() == kaq::training_symbols * num_modes * num_dopplers, "diagonals of ", num_dopplers,
+           " Dopplers and ", num_modes, " modes expected; shape ", Shape{diagonals}, " given");
+    expect(pairs.size() == kaq::training_pairs * num_modes * num_dopplers, "pairs of ", num_dopplers, " Dopplers and ",
+           num_modes, " modes expected; shape ", Shape{pairs}, " given");
+    const kaq::DopplerChoice chosen =
+        kaq::choose_doppler({.diagonals = {diagonals.data(), num_dopplers, num_modes, kaq::training_symbols},
+                             .pairs = {pairs.data(), kaq::training_pairs, num_dopplers, num_modes},
+                             .constant = values_of(constant)},
+                            offsets, view<4>(coefficients), num_observed);
+    return {chosen.doppler, chosen.offset};
 }
 
 } // namespace

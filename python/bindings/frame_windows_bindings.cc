@@ -2,8 +2,8 @@
 // The windows of a frame over NumPy arrays. gr_kaq.estimation.learned is their only user; what is checked here is what
 // would otherwise touch memory out of bounds. The GIL is kept: a call takes less than to hand it over twice.
 
-#include "arrays.h"
 #include "frame_bindings.h"
+#include "shapes.h"
 
 #include "frames/frame_windows.h"
 
@@ -11,30 +11,43 @@ namespace py = pybind11;
 
 namespace {
 
+using kaq::expect;
+
+constexpr py::ssize_t max_values = 1 << 28; // of a channel: products of its extents stay far from overflow
+
 Array<float> cut_windows(const Array<Complex> &channel, const Array<float> &scale, py::ssize_t width) {
-    require(channel.ndim() == 4 && channel.size() > 0 && channel.size() < 1 << 28 && width > 0 &&
-                channel.shape(1) % width == 0,
-            "channel of shape (symbols, num_active, num_rx, num_tx) expected, whose carriers make whole windows");
-    require(scale.size() == channel.shape(2), "scale of num_rx expected");
-    const auto dimension = [&](int i) { return static_cast<int>(channel.shape(i)); };
-    const kaq::WindowShape shape{dimension(0), dimension(1), dimension(2), dimension(3), static_cast<int>(width)};
-    Array<float> grids({2 * channel.size() / (width * channel.shape(0)), width, channel.shape(0)});
-    kaq::cut_windows(shape, channel.data(), scale.data(), grids.mutable_data());
+    expect(channel.ndim() == 4 && channel.size() > 0,
+           "channel of shape (symbols, num_active, num_rx, num_tx) expected; shape ", Shape{channel}, " given");
+    expect(channel.size() < max_values, "less than ", max_values, " values expected; ", channel.size(), " given");
+    const py::ssize_t num_symbols = channel.shape(0), num_active = channel.shape(1), num_rx = channel.shape(2),
+                      num_tx = channel.shape(3);
+    expect(width > 0 && num_active % width == 0, "width has to divide ", num_active, " carriers; ", width, " given");
+    expect(scale.size() == num_rx, "scale of ", num_rx, " antennas expected; ", scale.size(), " given");
+    const py::ssize_t num_windows = num_active / width;
+    Array<float> grids({2 * num_windows * num_rx * num_tx, width, num_symbols});
+    kaq::cut_windows(view<4>(channel), values_of(scale),
+                     {grids.mutable_data(), 2, num_windows, num_rx, num_tx, width, num_symbols});
     return grids;
 }
 
 // (channel, whether it is finite)
 py::tuple join_windows(const Array<float> &grids, const Array<float> &scale, py::ssize_t num_active,
                        py::ssize_t num_tx) {
-    require(grids.ndim() == 3 && grids.size() > 0 && grids.size() < 1 << 28 && num_tx > 0 && num_active > 0 &&
-                num_active % grids.shape(1) == 0 && scale.size() > 0 &&
-                grids.size() == 2 * num_active * scale.size() * num_tx * grids.shape(2),
-            "grids of shape (any number, width, symbols) expected, as many as the channel takes");
-    const auto integer = [](py::ssize_t value) { return static_cast<int>(value); };
-    const kaq::WindowShape shape{integer(grids.shape(2)), integer(num_active), integer(scale.size()), integer(num_tx),
-                                 integer(grids.shape(1))};
-    Array<Complex> channel({grids.shape(2), num_active, scale.size(), num_tx});
-    const bool finite = kaq::join_windows(shape, grids.data(), scale.data(), channel.mutable_data());
+    expect(grids.ndim() == 3 && grids.size() > 0, "grids of shape (any number, width, symbols) expected; shape ",
+           Shape{grids}, " given");
+    expect(grids.size() < max_values, "less than ", max_values, " values expected; ", grids.size(), " given");
+    expect(scale.size() > 0, "scale of at least one antenna expected");
+    expect(num_tx > 0 && num_tx < max_values, "at least one stream expected; ", num_tx, " given");
+    const py::ssize_t num_rx = scale.size(), width = grids.shape(1), num_symbols = grids.shape(2);
+    expect(num_active > 0 && num_active < max_values && num_active % width == 0, "num_active has to be a multiple of ",
+           width, "; ", num_active, " given");
+    const py::ssize_t num_windows = num_active / width;
+    expect(grids.shape(0) / num_tx / num_rx / 2 == num_windows && grids.shape(0) == 2 * num_windows * num_rx * num_tx,
+           num_windows, " windows of ", num_rx, "x", num_tx, " pairs in two parts expected; ", grids.shape(0),
+           " grids given");
+    Array<Complex> channel({num_symbols, num_active, num_rx, num_tx});
+    const bool finite = kaq::join_windows({grids.data(), 2, num_windows, num_rx, num_tx, width, num_symbols},
+                                          values_of(scale), mutable_view<4>(channel));
     return py::make_tuple(channel, finite);
 }
 

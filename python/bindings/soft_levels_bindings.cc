@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Levels for a decoder over NumPy arrays. gr_kaq.frames.payload is the only user. The GIL is kept: a call takes less than to
-// hand it over twice.
+// Levels for a decoder over NumPy arrays. gr_kaq.frames.payload is the only user. The GIL is kept: a call takes less
+// than to hand it over twice.
 
 #include "frame_bindings.h"
-
-#include <pybind11/numpy.h>
+#include "shapes.h"
 
 #include "frames/soft_levels.h"
 
@@ -13,9 +12,9 @@ namespace py = pybind11;
 namespace {
 
 // None where nothing is known
-py::object soft_levels(const py::array_t<float, py::array::c_style> &llrs, float median_level) {
-    py::array_t<std::uint8_t> levels(llrs.size());
-    if (!kaq::soft_levels(llrs.data(), static_cast<std::size_t>(llrs.size()), median_level, levels.mutable_data()))
+py::object soft_levels(const Array<float> &llrs, float median_level) {
+    Array<std::uint8_t> levels(llrs.size());
+    if (!kaq::soft_levels(values_of(llrs), median_level, mutable_values_of(levels)))
         return py::none();
     return std::move(levels);
 }

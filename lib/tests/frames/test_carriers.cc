@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Phases and data carriers, against frames whose phases and channels are known and against sums written out.
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <numbers>
+
+#include "frames/frame_carriers.h"
+#include "tests/frames/random_values.h"
+
+using namespace kaq_test;
+
+namespace {
+
+using Complex = std::complex<float>;
+using ComplexDouble = std::complex<double>;
+
+constexpr int num_symbols = 14, num_active = 52;
+
+struct Frame {
+    kaq::CarrierMap map;
+    int num_rx;
+    std::vector<Complex> grid_values, h_values, slope;
+    std::vector<double> scale, phase; // phase: the true one of each symbol
+
+    kaq::ArrayView<const Complex, 3> grid() const { return {grid_values.data(), num_symbols, num_rx, num_active}; }
+    kaq::ArrayView<Complex, 4> h() { return {h_values.data(), num_symbols, num_active, num_rx, map.num_tx}; }
+};
+
+// Symbols 1, 2 and 12 have 4 pilots each, and data on all other carriers. The channel h lacks the slope and the phases
+// with which it is received.
+Frame make_frame(int num_rx, int num_tx, double noise_var, Generator &random) {
+    Frame frame{{num_symbols, num_active, num_tx, {1, 2, 12}, {}, {}, {}}, num_rx, {}, {}, {}, {}, {}};
+    kaq::CarrierMap &map = frame.map;
+    for (int s = 0; s < 3; ++s)
+        for (int carrier = 0; carrier < num_active; ++carrier)
+            (carrier % 13 == s ? map.pilots : map.data).push_back(carrier);
+    map.values = normals(map.pilots.size() * num_tx, random);
+    frame.h_values = normals(num_symbols * num_active * num_rx * num_tx, random);
+    frame.grid_values = normals(num_symbols * num_rx * num_active, random);
+    std::uniform_real_distribution<double> angle(-0.5, 0.5);
+    for (int carrier = 0; carrier < num_active; ++carrier)
+        frame.slope.push_back(Complex(std::polar(1.0, 0.1 * carrier)));
+    for (int s = 0; s < num_symbols; ++s)
+        frame.phase.push_back(angle(random));
+    for (int a = 0; a < num_rx; ++a)
+        frame.scale.push_back(1 + 0.5 * a);
+    const kaq::ArrayView grid(frame.grid_values.data(), num_symbols, num_rx, num_active);
+    for (std::size_t p = 0; p < map.pilots.size(); ++p)
+        for (int a = 0; a < num_rx; ++a) {
+            const int symbol = map.symbols[p / map.num_pilots()], carrier = map.pilots[p];
+            ComplexDouble sum = 0;
+            for (int t = 0; t < num_tx; ++t)
+                sum += ComplexDouble(frame.h()(symbol, carrier, a, t)) * ComplexDouble(map.values[p * num_tx + t]);
+            const ComplexDouble noise = std::sqrt(noise_var) / frame.scale[a] * normal<double>(random);
+            grid(symbol, a, carrier) =
+                Complex(sum * ComplexDouble(frame.slope[carrier]) * std::polar(1.0, frame.phase[symbol]) + noise);
+        }
+    return frame;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(phases_of_4_symbols_without_noise_are_exact) {
+    const std::vector<double> phases{0.3, -0.2, 1.5, -3}, energy{1, 2, 3, 4};
+    std::vector<ComplexDouble> correlation;
+    for (int s = 0; s < 4; ++s)
+        correlation.push_back(std::polar(energy[s], phases[s]));
+    const std::vector<double> estimates = kaq::common_phases({correlation, energy, energy, 8});
+    for (int s = 0; s < 4; ++s)
+        BOOST_TEST(std::abs(estimates[s] - phases[s]) < 1e-12);
+}
+
+BOOST_AUTO_TEST_CASE(phases_of_2_symbols_are_shrunk_by_their_noise) {
+    // energies 2 and 8, residuals 2.5 - 2 * 2 + 2 = 0.5 and 8.5 - 2 * 8 + 8 = 0.5, over 4 values each
+    const std::vector<double> energy{2, 8}, total{2.5, 8.5};
+    const std::vector<ComplexDouble> correlation{std::polar(2.0, 0.4), std::polar(8.0, -0.5)};
+    const double residual = (0.5 / 4 + 0.5 / 4) / 2, noise[] = {residual / 4, residual / 16};
+    const double spread = (0.16 - 1.5 * noise[0] + 0.25 - 1.5 * noise[1]) / 2;
+    const std::vector<double> estimates = kaq::common_phases({correlation, energy, total, 4});
+    BOOST_TEST(std::abs(estimates[0] - 0.4 * spread / (spread + noise[0])) < 1e-12);
+    BOOST_TEST(std::abs(estimates[1] + 0.5 * spread / (spread + noise[1])) < 1e-12);
+}
+
+BOOST_AUTO_TEST_CASE(phases_that_noise_explains_are_0) {
+    const std::vector<double> energy{1, 1}, total{9, 9};
+    const std::vector<ComplexDouble> correlation{std::polar(0.5, 0.2), std::polar(0.5, -0.2)};
+    for (const double phase : kaq::common_phases({correlation, energy, total, 4}))
+        BOOST_TEST(phase == 0);
+}
+
+BOOST_AUTO_TEST_CASE(phases_are_0_where_a_symbol_has_no_energy_or_nan) {
+    const std::vector<ComplexDouble> correlation{std::polar(1.0, 0.2), std::polar(1.0, -0.2)};
+    for (const double energy : {0.0, std::numeric_limits<double>::quiet_NaN()}) {
+        const std::vector<double> energies{1, energy}, total{1, 1};
+        for (const double phase : kaq::common_phases({correlation, energies, total, 4}))
+            BOOST_TEST(phase == 0);
+    }
+    BOOST_TEST(kaq::common_phases({{}, {}, {}, 1}).empty());
+}
+
+BOOST_AUTO_TEST_CASE(phases_of_frames_from_1x1_to_5x4_are_tracked) {
+    for (const int num_tx : {1, 3, 4})
+        for (const int num_rx : {1, 2, 5})
+            for (const double known : {0.0, 0.7}) { // of the phase, before
+                Generator random(num_tx * 10 + num_rx);
+                Frame frame = make_frame(num_rx, num_tx, 0, random);
+                const std::vector<Complex> before = frame.h_values;
+                std::vector<double> phase = frame.phase;
+                for (double &each : phase)
+                    each *= known;
+                const std::vector<double> given = phase;
+                const double residual =
+                    kaq::track_phases(frame.map, frame.grid(), frame.slope, frame.scale, frame.h(), phase);
+                BOOST_TEST(std::abs(residual) < 1e-5);
+                for (int s = 0; s < num_symbols; ++s) {
+                    const bool tracked = s == 1 || s == 2 || s == 12;
+                    BOOST_TEST(std::abs(phase[s] - (tracked ? frame.phase[s] : given[s])) < 1e-6);
+                }
+                for (std::size_t i = 0; i < before.size(); ++i) {
+                    const std::size_t carrier = i / (num_rx * num_tx) % num_active;
+                    BOOST_REQUIRE_SMALL(std::abs(frame.h_values[i] - before[i] * frame.slope[carrier]), 1e-5f);
+                }
+            }
+}
+
+BOOST_AUTO_TEST_CASE(what_4x2_frames_leave_unexplained_is_the_noise) {
+    // scaled, every antenna has this noise; of 4 pilots on 4 antennas one phase is estimated: 31/32 of it remain
+    const double noise_var = 0.01;
+    Generator random(3);
+    double sum = 0;
+    const int frames = 100;
+    for (int i = 0; i < frames; ++i) {
+        Frame frame = make_frame(4, 2, noise_var, random);
+        std::vector<double> phase(num_symbols);
+        sum += kaq::track_phases(frame.map, frame.grid(), frame.slope, frame.scale, frame.h(), phase);
+        for (const int s : frame.map.symbols)
+            BOOST_TEST(std::abs(phase[s] - frame.phase[s]) < 0.08); // 5 sigma
+    }
+    // the mean of 100 * 3 * 4 * 4 squares, each with variance noise_var^2
+    BOOST_TEST(std::abs(sum / frames / 4 / noise_var - 31.0 / 32) < 5 / std::sqrt(4800.0));
+}
+
+BOOST_AUTO_TEST_CASE(an_antenna_of_scale_0_has_no_say_in_the_phase) {
+    Generator random(4);
+    Frame frame = make_frame(2, 2, 0, random);
+    frame.scale[1] = 0;
+    const kaq::ArrayView grid(frame.grid_values.data(), num_symbols, 2, num_active);
+    for (int s = 0; s < num_symbols; ++s)
+        std::ranges::fill(grid.row(s, 1), Complex(1e6f, -1e6f));
+    std::vector<double> phase(num_symbols);
+    BOOST_TEST(kaq::track_phases(frame.map, frame.grid(), frame.slope, frame.scale, frame.h(), phase) < 1e-5);
+    for (const int s : frame.map.symbols)
+        BOOST_TEST(std::abs(phase[s] - frame.phase[s]) < 1e-6);
+}
+
+BOOST_AUTO_TEST_CASE(data_of_frames_from_1x1_to_5x4_are_taken_with_their_channel) {
+    for (const int num_tx : {1, 3, 4})
+        for (const int num_rx : {1, 2, 5}) {
+            Generator random(num_tx * 10 + num_rx);
+            Frame frame = make_frame(num_rx, num_tx, 0.1, random);
+            const int num_data = frame.map.num_data();
+            BOOST_REQUIRE_EQUAL(num_data, 48);
+            std::vector<float> scales;
+            for (int i = 0; i < 3 * num_rx; ++i)
+                scales.push_back(i % 4 * 0.5f); // a dead antenna among them
+            std::vector<Complex> received_values(num_rx * 3 * num_data), channel_values(3 * num_data * num_rx * num_tx);
+            const kaq::ArrayView received(received_values.data(), num_rx, 3, num_data);
+            const kaq::ArrayView channel(channel_values.data(), 3, num_data, num_rx, num_tx);
+            const double power = kaq::take_data(frame.map, frame.grid(), frame.h(), frame.phase,
+                                                {scales.data(), 3, num_rx}, received, channel);
+            double expected_power = 0;
+            for (int s = 0; s < 3; ++s)
+                for (int d = 0; d < num_data; ++d) {
+                    const int symbol = frame.map.symbols[s], carrier = frame.map.data[s * num_data + d];
+                    for (int a = 0; a < num_rx; ++a) {
+                        const float scale = scales[s * num_rx + a];
+                        const ComplexDouble expected = ComplexDouble(frame.grid()(symbol, a, carrier)) *
+                                                       std::polar(double(scale), -frame.phase[symbol]);
+                        BOOST_REQUIRE_SMALL(std::abs(ComplexDouble(received(a, s, d)) - expected), 1e-6);
+                        for (int t = 0; t < num_tx; ++t) {
+                            BOOST_REQUIRE_EQUAL(channel(s, d, a, t), frame.h()(symbol, carrier, a, t) * scale);
+                            expected_power += std::norm(ComplexDouble(channel(s, d, a, t)));
+                        }
+                    }
+                }
+            BOOST_TEST(std::abs(power - expected_power) <= 1e-6 * expected_power);
+        }
+}
