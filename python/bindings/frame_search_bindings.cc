@@ -1,41 +1,80 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The search for frames over NumPy arrays. gr_kaq.frames.synchronization is its only user; what is checked here is what would
-// otherwise touch memory out of bounds.
+// The search for frames over NumPy arrays. gr_kaq.frames.synchronization is its only user; what is checked here is what
+// would otherwise touch memory out of bounds.
 
-#include "arrays.h"
 #include "frame_bindings.h"
+#include "shapes.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "frames/carrier_offset.h"
 #include "frames/frame_search.h"
 
 namespace py = pybind11;
 
 namespace {
 
+using kaq::expect;
+
 struct FrameSearch {
     kaq::FrameSearch search;
     std::mutex in_use;
 
-    FrameSearch(const kaq::FrameLayout &layout, int num_rx, int num_tx, const Complex *known)
-        : search(layout, num_rx, num_tx, known) {}
+    FrameSearch(const kaq::FrameLayout &layout, int num_rx, kaq::ArrayView<const Complex, 2> known)
+        : search(layout, num_rx, known) {}
 };
 
 std::unique_ptr<FrameSearch> make_search(int num_rx, const Array<Complex> &known, int fft_size, int cp_length,
                                          int timing_advance, int num_symbols, int period, int num_periods) {
-    const kaq::FrameLayout layout{fft_size, cp_length, timing_advance, num_symbols, period, num_periods};
-    for (const int length : {fft_size, cp_length, timing_advance})
-        require(length > 0 && length <= 1 << 16 && length % 4 == 0, "lengths that are multiples of 4 expected");
-    require(timing_advance < cp_length && period > 0 && period <= 1 << 16 && period % 16 == 0 && num_periods > 5 &&
-                num_periods <= 100 && num_symbols > 0 && num_symbols <= 100,
-            "no layout of a frame");
-    require(num_rx >= 1 && known.ndim() == 2 && known.shape(0) >= 1 && known.shape(0) <= kaq::max_streams &&
-                known.shape(1) == layout.known_length(),
-            "num_rx of at least 1 and `known` of shape (num_tx, known samples) expected");
-    return std::make_unique<FrameSearch>(layout, num_rx, static_cast<int>(known.shape(0)), known.data());
+    expect(known.ndim() == 2, "known of shape (num_tx, known samples) expected; shape ", Shape{known}, " given");
+    const kaq::FrameLayout layout{.fft_size = fft_size,
+                                  .cp_length = cp_length,
+                                  .timing_advance = timing_advance,
+                                  .num_symbols = num_symbols,
+                                  .period = period,
+                                  .num_periods = num_periods};
+    return std::make_unique<FrameSearch>(layout, num_rx, view<2>(known));
 }
+
+// A frame that Python can have: one whose memory is its own.
+struct OwnFrame {
+    std::int64_t start;
+    double carrier_offset, metric;
+    bool overlapping;
+    std::vector<Complex> windows;
+    std::vector<std::uint8_t> dead, saturated;
+};
+
+class Frames : public kaq::FrameSink {
+public:
+    explicit Frames(std::size_t num_values) : num_values_(num_values) {}
+
+    std::span<Complex> windows() override {
+        windows_.resize(num_values_);
+        return windows_;
+    }
+    void take(const kaq::FoundFrame &frame) override {
+        all.push_back({frame.start,
+                       frame.carrier_offset,
+                       frame.metric,
+                       frame.overlapping,
+                       std::move(windows_),
+                       {frame.dead.begin(), frame.dead.end()},
+                       {frame.saturated.begin(), frame.saturated.end()}});
+        windows_ = {};
+    }
+
+    std::vector<OwnFrame> all;
+
+private:
+    std::size_t num_values_;
+    std::vector<Complex> windows_; // of the next
+};
 
 // A NumPy array that keeps the vector.
 py::array_t<Complex> keep(std::vector<Complex> &&values, const std::vector<py::ssize_t> &shape) {
@@ -53,42 +92,49 @@ py::array_t<bool> flags(const std::vector<std::uint8_t> &values) {
 // (frames, invalid samples); a frame is the fields of synchronization.FoundFrame in their order.
 py::tuple push(FrameSearch &self, const Array<Complex> &samples) {
     kaq::FrameSearch &search = self.search;
-    require(samples.ndim() == 2 && samples.shape(0) == search.num_rx(), "samples of shape (num_rx, n) expected");
-    std::vector<const Complex *> antennas;
-    for (int a = 0; a < search.num_rx(); ++a)
-        antennas.push_back(samples.data() + a * samples.shape(1));
-    std::vector<kaq::FoundFrame> found;
+    expect(samples.ndim() == 2 && samples.shape(0) == search.num_rx(), "samples of shape (", search.num_rx(),
+           ", any number) expected; shape ", Shape{samples}, " given");
+    const py::ssize_t num_symbols = search.layout().num_symbols, num_rx = search.num_rx(),
+                      fft_size = search.layout().fft_size;
+    Frames found(static_cast<std::size_t>(num_symbols * num_rx * fft_size));
     std::size_t invalid = 0;
     {
         const py::gil_scoped_release release;
         const std::lock_guard lock(self.in_use);
-        invalid = search.push(antennas.data(), static_cast<std::size_t>(samples.shape(1)), found);
+        invalid = search.push(view<2>(samples), found);
     }
     py::list frames;
-    for (kaq::FoundFrame &frame : found)
-        frames.append(py::make_tuple(
-            frame.start, frame.carrier_offset, frame.metric,
-            keep(std::move(frame.windows), {search.layout().num_symbols, search.num_rx(), search.layout().fft_size}),
-            frame.overlapping, flags(frame.dead), flags(frame.saturated)));
+    for (OwnFrame &frame : found.all)
+        frames.append(py::make_tuple(frame.start, frame.carrier_offset, frame.metric,
+                                     keep(std::move(frame.windows), {num_symbols, num_rx, fft_size}), frame.overlapping,
+                                     flags(frame.dead), flags(frame.saturated)));
     return py::make_tuple(frames, invalid);
 }
 
+constexpr py::ssize_t max_preamble = 1 << 30; // samples, which are counted by an int
+
 double carrier_offset(const Array<Complex> &preamble, int period) {
-    require(preamble.ndim() == 2 && period > 0 && preamble.shape(1) > 5 * period && preamble.shape(1) < 1 << 30,
-            "a preamble of shape (num_rx, more than five periods) expected");
+    expect(preamble.ndim() == 2, "a preamble of shape (num_rx, samples) expected; shape ", Shape{preamble}, " given");
+    expect(period > 0 && period < max_preamble / kaq::lag_periods, "a period of 1 to ",
+           max_preamble / kaq::lag_periods - 1, " samples expected; ", period, " given");
+    expect(preamble.shape(1) > kaq::lag_periods * period, "more than ", kaq::lag_periods, " periods of ", period,
+           " samples expected; ", preamble.shape(1), " samples given");
+    expect(preamble.shape(1) < max_preamble, "less than ", max_preamble, " samples expected; ", preamble.shape(1),
+           " given");
     const auto count = static_cast<std::size_t>(preamble.shape(1));
     std::vector<float> parts;
     std::vector<kaq::AntennaView> antennas;
-    parts.reserve(2 * preamble.size()); // so that pointers into it hold
+    parts.reserve(2 * preamble.size()); // so that views of it hold
     for (py::ssize_t a = 0; a < preamble.shape(0); ++a) {
-        const Complex *from = preamble.data() + a * preamble.shape(1);
-        for (std::size_t n = 0; n < count; ++n)
-            parts.push_back(from[n].real());
-        for (std::size_t n = 0; n < count; ++n)
-            parts.push_back(from[n].imag());
-        antennas.push_back({parts.data() + parts.size() - 2 * count, parts.data() + parts.size() - count});
+        const std::span<const Complex> from = view<2>(preamble).row(a);
+        for (const Complex sample : from)
+            parts.push_back(sample.real());
+        for (const Complex sample : from)
+            parts.push_back(sample.imag());
+        const std::span<const float> both = std::span<const float>(parts).last(2 * count);
+        antennas.emplace_back(both.first(count), both.last(count));
     }
-    return kaq::carrier_offset(antennas, static_cast<int>(count), period);
+    return kaq::carrier_offset(antennas, period);
 }
 
 } // namespace

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "frames/carrier_offset.h"
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <cstddef>
+#include <numbers>
+
+#include "frames/antenna_sums.h"
+#include "frames/frame_layout.h"
+
+namespace kaq {
+namespace {
+
+constexpr double turn = 2 * std::numbers::pi;
+
+// What of an antenna's energy counts as noise at least: no antenna is so good that the others have no say.
+constexpr double least_noise_share = 1e-2;
+
+} // namespace
+
+double carrier_offset(std::span<const AntennaView> antennas, int period) {
+    const int lag = lag_periods * period;
+    std::complex<double> near = 0, far = 0;
+    for (const AntennaView &antenna : antennas) {
+        const int count = antenna.size();
+        const std::complex<double> m = mean(antenna), next = self_correlation(antenna, period);
+        const double all = energy(antenna, m), signal = std::abs(next) * count / (count - period),
+                     weight = inverse(std::max(all - signal, least_noise_share * all));
+        near += weight * next;
+        far += weight * self_correlation(antenna, lag);
+    }
+    const double coarse = std::arg(near) / (turn * period);
+    return coarse + std::arg(far * std::polar(1.0, -turn * coarse * lag)) / (turn * lag);
+}
+
+void fill_rotation(double offset, std::span<float> re, std::span<float> im) {
+    KAQ_ASSERT(re.size() == im.size());
+    const double step_re = std::cos(turn * offset), step_im = -std::sin(turn * offset);
+    double now_re = 1, now_im = 0;
+    for (std::size_t n = 0; n < re.size(); ++n) {
+        re[n] = static_cast<float>(now_re);
+        im[n] = static_cast<float>(now_im);
+        const double next_re = now_re * step_re - now_im * step_im;
+        now_im = now_re * step_im + now_im * step_re;
+        now_re = next_re;
+    }
+}
+
+} // namespace kaq

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <span>
+
+#include "frames/antenna_view.h"
+
+namespace kaq {
+
+// Cycles per sample, from as many samples of a preamble on each antenna: more than `lag_periods` periods. From
+// -1 / (2 period) to 1 / (2 period), or a little more by the second estimate's correction.
+double carrier_offset(std::span<const AntennaView> antennas, int period);
+
+// exp(-2 pi i offset n), which takes an offset in cycles per sample away.
+void fill_rotation(double offset, std::span<float> re, std::span<float> im);
+
+} // namespace kaq

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "frames/known_correlation.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "frames/antenna_sums.h"
+#include "frames/carrier_offset.h"
+#include "frames/four_lanes.h"
+
+namespace kaq {
+namespace {
+
+// Of exceeding the threshold in white noise, at any lag around one place.
+constexpr double false_alarm_probability = 1e-10;
+
+// What preamble and training symbol both have to explain at one delay. At 5 dB and with many paths it is 0.1 at least,
+// other training symbols reach 0.06.
+constexpr double explained_share = 0.07;
+
+// A path this far below the strongest one, in power, still counts as the first. Band limitation smears a path over its
+// neighbours, 0.05 of its power one sample early.
+constexpr float first_path_share = 0.2f;
+
+// Correlations with the taps of all streams, [sample][re, im][stream] and each four times: out[re, im][stream][lags],
+// for a multiple of 4 lags.
+template <int Streams>
+void correlate(const AntennaView &with, std::span<const float> taps, int lags, std::span<float> out) {
+    const int num_taps = static_cast<int>(taps.size()) / (4 * 2 * Streams);
+    KAQ_ASSERT(with.size() >= lags + num_taps - 1);
+    KAQ_ASSERT(lags % 4 == 0 && out.size() == static_cast<std::size_t>(2 * Streams * lags));
+    const float *samples_re = with.re.data(), *samples_im = with.im.data();
+    for (int lag = 0; lag < lags; lag += 4) {
+        Four re[Streams] = {}, im[Streams] = {};
+        const float *tap = taps.data();
+        for (int n = 0; n < num_taps; ++n, tap += 4 * 2 * Streams) {
+            const Four x = four(samples_re + lag + n), y = four(samples_im + lag + n);
+            for (int s = 0; s < Streams; ++s) {
+                const Four tap_re = four(tap + 4 * s), tap_im = four(tap + 4 * (Streams + s));
+                re[s] += tap_re * x + tap_im * y;
+                im[s] += tap_re * y - tap_im * x;
+            }
+        }
+        for (int s = 0; s < Streams; ++s) {
+            *reinterpret_cast<LooseFour *>(out.data() + s * lags + lag) = re[s];
+            *reinterpret_cast<LooseFour *>(out.data() + (Streams + s) * lags + lag) = im[s];
+        }
+    }
+}
+
+void correlate(const AntennaView &with, std::span<const float> taps, int num_streams, int lags, std::span<float> out) {
+    switch (num_streams) {
+    case 1:
+        return correlate<1>(with, taps, lags, out);
+    case 2:
+        return correlate<2>(with, taps, lags, out);
+    case 3:
+        return correlate<3>(with, taps, lags, out);
+    default:
+        return correlate<max_streams>(with, taps, lags, out);
+    }
+}
+
+// What Q exceeds with this probability at one of `num_lags` lags of white noise.
+double noise_threshold(double pairs, int num_lags, double probability) {
+    // Laurent and Massart, "Adaptive estimation of a quadratic functional by model selection", Ann. Stat. 28(5), 2000,
+    // lemma 1: P(Gamma(n) > n + sqrt(2 n x) + x) <= exp(-x)
+    const double exponent = std::log(num_lags / probability);
+    return pairs + std::sqrt(2 * pairs * exponent) + exponent;
+}
+
+// Columns of `known` as taps. Returns their energy, the mean of all streams.
+double make_taps(ArrayView<const std::complex<float>, 2> known, int first, int count, std::vector<float> &taps) {
+    const int num_tx = static_cast<int>(known.extent(0));
+    double energy = 0;
+    for (int n = first; n < first + count; ++n) {
+        for (int s = 0; s < num_tx; ++s)
+            taps.insert(taps.end(), 4, known(s, n).real());
+        for (int s = 0; s < num_tx; ++s)
+            taps.insert(taps.end(), 4, known(s, n).imag());
+        for (int s = 0; s < num_tx; ++s)
+            energy += std::norm(std::complex<double>(known(s, n))) / num_tx;
+    }
+    return energy;
+}
+
+} // namespace
+
+KnownCorrelation::KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayView<const std::complex<float>, 2> known)
+    : layout_(layout), num_rx_(num_rx), num_tx_(static_cast<int>(known.extent(0))),
+      num_lags_(layout.symbol_length() + 1), padded_lags_(multiple_of_4(num_lags_)),
+      threshold_(noise_threshold(double(num_rx) * num_tx_, num_lags_, false_alarm_probability)) {
+    KAQ_ASSERT(num_tx_ >= 1 && num_tx_ <= max_streams);
+    KAQ_ASSERT(known.extent(1) == static_cast<std::size_t>(layout.known_length()));
+    const int preamble_length = layout.preamble_length(), segment_length = layout.known_length() + padded_lags_;
+    preamble_energy_ = layout.num_periods * make_taps(known, 0, layout.period, preamble_taps_);
+    training_energy_ = make_taps(known, preamble_length, layout.symbol_length(), training_taps_);
+    for (std::vector<float> *part : {&re_, &im_, &rotation_re_, &rotation_im_})
+        part->resize(segment_length);
+    by_period_.resize(2 * num_tx_ * (padded_lags_ + preamble_length - layout.period));
+    by_training_.resize(2 * num_tx_ * padded_lags_);
+    preamble_.resize(2 * padded_lags_);
+    for (std::vector<float> *part : {&with_preamble_, &with_training_, &with_both_})
+        part->resize(num_lags_);
+}
+
+std::optional<std::int64_t> KnownCorrelation::find_start(const SampleHistory &samples, std::int64_t place,
+                                                         double offset) {
+    const std::int64_t first = place - num_lags_ / 2;
+    fill_rotation(offset, rotation_re_, rotation_im_);
+    for (std::vector<float> *part : {&with_preamble_, &with_training_, &with_both_})
+        std::fill(part->begin(), part->end(), 0.0f);
+    for (int a = 0; a < num_rx_; ++a) {
+        normalize(samples.view(a, first, layout_.known_length() + num_lags_ - 1));
+        add_antenna();
+    }
+    if (!is_frame())
+        return std::nullopt;
+    return first + first_path();
+}
+
+// Unit power and no mean at the place in the middle, and no carrier offset. What pads the segment stays 0.
+void KnownCorrelation::normalize(const AntennaView &antenna) {
+    const AntennaView known = antenna.part(num_lags_ / 2, layout_.known_length());
+    const std::complex<double> offset_at_0 = mean(known);
+    const double mean_re = offset_at_0.real(), mean_im = offset_at_0.imag(),
+                 scale = std::sqrt(known.size() * inverse(energy(known)));
+    const float *from_re = antenna.re.data(), *from_im = antenna.im.data();
+    for (int n = 0; n < antenna.size(); ++n) {
+        const float x = static_cast<float>((from_re[n] - mean_re) * scale),
+                    y = static_cast<float>((from_im[n] - mean_im) * scale);
+        re_[n] = x * rotation_re_[n] - y * rotation_im_[n];
+        im_[n] = x * rotation_im_[n] + y * rotation_re_[n];
+    }
+}
+
+// One period serves for the whole preamble.
+void KnownCorrelation::add_antenna() {
+    const int lags = padded_lags_, preamble_length = layout_.preamble_length(), num_tx = num_tx_,
+              period_lags = lags + preamble_length - layout_.period;
+    const AntennaView segment(re_, im_);
+    correlate(segment, preamble_taps_, num_tx, period_lags, by_period_);
+    correlate(segment.part(preamble_length, segment.size() - preamble_length), training_taps_, num_tx, lags,
+              by_training_);
+    for (int s = 0; s < num_tx; ++s) {
+        std::fill(preamble_.begin(), preamble_.end(), 0.0f);
+        for (int part = 0; part < 2; ++part)
+            for (int k = 0; k < layout_.num_periods; ++k) {
+                const float *from = by_period_.data() + (part * num_tx + s) * period_lags + k * layout_.period;
+                float *to = preamble_.data() + part * lags;
+                for (int lag = 0; lag < lags; ++lag)
+                    to[lag] += from[lag];
+            }
+        const float *preamble_re = preamble_.data(), *preamble_im = preamble_re + lags,
+                    *training_re = by_training_.data() + s * lags, *training_im = training_re + num_tx * lags;
+        for (int lag = 0; lag < num_lags_; ++lag) {
+            const float re = preamble_re[lag] + training_re[lag], im = preamble_im[lag] + training_im[lag];
+            with_preamble_[lag] += preamble_re[lag] * preamble_re[lag] + preamble_im[lag] * preamble_im[lag];
+            with_training_[lag] += training_re[lag] * training_re[lag] + training_im[lag] * training_im[lag];
+            with_both_[lag] += re * re + im * im;
+        }
+    }
+}
+
+// Whether both parts explain enough at one lag, and Q exceeds what noise reaches.
+bool KnownCorrelation::is_frame() const {
+    const double pairs = double(num_rx_) * num_tx_, most = double(layout_.known_length()) * num_rx_;
+    const auto explained = [&](float squares, double energy) { return (squares / energy - pairs) / (energy * most); };
+    double most_explained = 0, greatest = 0;
+    for (int lag = 0; lag < num_lags_; ++lag) {
+        most_explained = std::max(most_explained, std::min(explained(with_preamble_[lag], preamble_energy_),
+                                                           explained(with_training_[lag], training_energy_)));
+        greatest = std::max(greatest, double(with_both_[lag]));
+    }
+    return most_explained > explained_share && greatest > threshold_;
+}
+
+// Where the paths begin: the first that counts, in the window that holds most of their power. The window is as long as
+// the part of the cyclic prefix that is left behind `timing_advance`.
+int KnownCorrelation::first_path() const {
+    const int length = layout_.cp_length - layout_.timing_advance;
+    int first = 0;
+    double most = 0;
+    for (int begin = 0; begin + length <= num_lags_; ++begin) {
+        double power = 0;
+        for (int lag = begin; lag < begin + length; ++lag)
+            power += with_both_[lag];
+        if (power > most) {
+            most = power;
+            first = begin;
+        }
+    }
+    // what noise brings in is taken away
+    const float noise = static_cast<float>(num_rx_ * num_tx_ * training_energy_);
+    const std::span<const float> paths(with_training_.data() + first, static_cast<std::size_t>(length));
+    const float least = first_path_share * (*std::max_element(paths.begin(), paths.end()) - noise);
+    for (int lag = 0; lag < length; ++lag)
+        if (paths[lag] - noise >= least)
+            return first + lag;
+    return first;
+}
+
+} // namespace kaq

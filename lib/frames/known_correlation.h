@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <complex>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "frames/frame_layout.h"
+#include "frames/sample_history.h"
+#include "support/views.h"
+
+namespace kaq {
+
+// Step 2 of the search: where around a place the samples are what every stream sends, preamble and first training
+// symbol. Nothing is allocated after the constructor.
+class KnownCorrelation {
+public:
+    // known: [num_tx][known_length()], what every stream sends, each of unit energy.
+    KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayView<const std::complex<float>, 2> known);
+
+    // Where a frame with this carrier offset begins, if there is one around `place`: its first path.
+    std::optional<std::int64_t> find_start(const SampleHistory &samples, std::int64_t place, double offset);
+
+    // Starts that are compared, from num_lags() / 2 before a place on.
+    int num_lags() const { return num_lags_; }
+
+private:
+    void normalize(const AntennaView &antenna);
+    void add_antenna();
+    bool is_frame() const;
+    int first_path() const;
+
+    FrameLayout layout_;
+    int num_rx_, num_tx_;
+    int num_lags_, padded_lags_;                       // padded: to a multiple of 4
+    double threshold_;                                 // of Q
+    double preamble_energy_ = 0, training_energy_ = 0; // of what is known, 1 together
+    std::vector<float> preamble_taps_, training_taps_; // [sample][re, im][stream], the same four times
+
+    // Of one antenna: samples of unit power without their carrier offset, and what takes it away.
+    std::vector<float> re_, im_, rotation_re_, rotation_im_;
+    std::vector<float> by_period_, by_training_; // correlations [re, im][stream][lag]
+    std::vector<float> preamble_;                // of one stream over the whole preamble, [re, im][lag]
+
+    // Squares of correlations at each lag, sums over pairs of antenna and stream: with the preamble, with the training
+    // symbol, and with both, which is Q.
+    std::vector<float> with_preamble_, with_training_, with_both_;
+};
+
+} // namespace kaq

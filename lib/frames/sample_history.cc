@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "frames/sample_history.h"
+
+#include <algorithm>
+
+namespace kaq {
+
+SampleHistory::SampleHistory(int num_rx, int zeros, int kept, int piece)
+    : num_rx_(num_rx), zeros_(zeros), capacity_(static_cast<std::int64_t>(zeros) + kept + piece),
+      values_(2 * static_cast<std::size_t>(num_rx) * capacity_), place_(zeros) {}
+
+// The samples move to their first place, behind the zeros.
+void SampleHistory::make_room(int count) {
+    if (place_ + count_ + count <= capacity_)
+        return;
+    for (int i = 0; i < 2 * num_rx_; ++i)
+        std::copy(row(i) + place_, row(i) + place_ + count_, row(i) + zeros_);
+    place_ = zeros_;
+    KAQ_ASSERT(place_ + count_ + count <= capacity_);
+}
+
+std::size_t SampleHistory::append(ArrayView<const std::complex<float>, 2> samples, std::size_t first, int count) {
+    KAQ_ASSERT(samples.extent(0) == static_cast<std::size_t>(num_rx_));
+    KAQ_ASSERT(first + count <= samples.extent(1));
+    make_room(count);
+    std::size_t invalid = 0;
+    for (int a = 0; a < num_rx_; ++a) {
+        float *re = row(2 * a) + place_ + count_, *im = row(2 * a + 1) + place_ + count_;
+        const float *from = reinterpret_cast<const float *>(samples.row(a).data() + first);
+        int bad = 0;
+        for (int n = 0; n < count; ++n) {
+            const float x = from[2 * n], y = from[2 * n + 1];
+            const bool finite = (x - x) + (y - y) == 0;
+            re[n] = finite ? x : 0;
+            im[n] = finite ? y : 0;
+            bad += !finite;
+        }
+        invalid += bad;
+    }
+    count_ += count;
+    return invalid;
+}
+
+void SampleHistory::drop_before(std::int64_t sample) {
+    if (const std::int64_t drop = std::min(sample - begin_, count_); drop > 0) {
+        begin_ += drop;
+        count_ -= drop;
+        place_ += drop;
+    }
+}
+
+void SampleHistory::restart() {
+    begin_ += count_;
+    count_ = 0;
+    place_ = zeros_;
+}
+
+} // namespace kaq

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "frames/antenna_view.h"
+#include "support/views.h"
+
+namespace kaq {
+
+// The newest samples of several antennas, counted from the first of the stream. Before them are zeros. Nothing is
+// allocated after the constructor.
+class SampleHistory {
+public:
+    // In samples of each antenna: zeros that can be looked at before the stream, samples that are kept from one append
+    // to the next, and samples that are appended at once; each of them at most.
+    SampleHistory(int num_rx, int zeros, int kept, int piece);
+
+    // Columns first to first + count - 1 of samples [num_rx][any number]. Returns how many were NaN or Inf, which are
+    // taken as 0.
+    std::size_t append(ArrayView<const std::complex<float>, 2> samples, std::size_t first, int count);
+
+    // What is before this sample will not be looked at any more.
+    void drop_before(std::int64_t sample);
+
+    // Samples are missing before the next: what is before it reads as 0.
+    void restart();
+
+    // `count` samples from this one on.
+    AntennaView view(int antenna, std::int64_t sample, int count) const {
+        KAQ_ASSERT(antenna >= 0 && antenna < num_rx_);
+        KAQ_ASSERT(sample >= begin_ - zeros_);
+        KAQ_ASSERT(count >= 0 && sample + count <= position());
+        const float *re = row(2 * antenna) + (place_ + (sample - begin_)), *im = re + capacity_;
+        return {{re, static_cast<std::size_t>(count)}, {im, static_cast<std::size_t>(count)}};
+    }
+
+    std::int64_t begin() const { return begin_; }             // the first that is kept
+    std::int64_t position() const { return begin_ + count_; } // the next to be appended
+    int num_rx() const { return num_rx_; }
+
+private:
+    const float *row(int index) const { return values_.data() + index * capacity_; }
+    float *row(int index) { return values_.data() + index * capacity_; }
+    void make_room(int count);
+
+    int num_rx_;
+    std::int64_t zeros_, capacity_; // of a row
+    std::vector<float> values_;     // [num_rx][re, im][capacity]
+    std::int64_t place_;            // of the first sample in its row; what is kept only moves when there is no room
+    std::int64_t begin_ = 0, count_ = 0;
+};
+
+} // namespace kaq
