@@ -27,7 +27,8 @@ Two steps, both on all antennas, each of which counts in units of its own power,
    because tones go on. Q tells which period is the first; the training symbol alone, in which the streams are
    orthogonal, tells the sample.
 
-The steps themselves are in C++, lib/frames/frame_search.cc, with their constants.
+The steps themselves are in C++ with their constants: lib/frames/frame_search.cc, and under it repetition_metric.cc for
+step 1 and known_correlation.cc for step 2.
 """
 
 from __future__ import annotations
