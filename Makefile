@@ -14,7 +14,7 @@ APT_PACKAGES := gnuradio gnuradio-dev pybind11-dev g++ cmake make libboost-test-
     python3-numpy python3-zmq python3-jsonschema python3-yaml python3-tqdm python3-threadpoolctl python3-matplotlib \
     gir1.2-gtk-3.0 python3-scipy python3-pytest python3-hypothesis python3-venv clang-format
 
-# For tests of the kernels alone: sanitizers and the fuzzer; another processor, and emulators of processors.
+# For tests of the kernels alone: sanitizers, the fuzzer and a second compiler; another processor, and emulators of processors.
 CLANG_PACKAGES := clang libclang-rt-dev llvm cmake make libboost-test-dev
 AARCH64_PACKAGES := g++-aarch64-linux-gnu qemu-user cmake make libboost-test-dev
 
@@ -40,7 +40,7 @@ define build_kernels
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long sanitize fuzz test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx lint format install uninstall clean
+.PHONY: help setup build demo test test-long sanitize fuzz test-compilers test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx lint format install uninstall clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,12 @@ fuzz:  ## Feed the kernels any networks, shapes, layouts and values for FUZZ_SEC
 	@mkdir -p $(BUILD)/asan/corpus
 	cd $(BUILD)/asan && tests/fuzz_plan corpus -max_total_time=$(FUZZ_SECONDS) -max_len=192 -len_control=0 \
 	    -timeout=60 -fork=$(JOBS)
+
+test-compilers: build  ## Build the kernels with clang, run their tests, and compare their bits with those of the build under test
+	$(call apt_install,$(CLANG_PACKAGES))
+	$(call build_kernels,clang,-DCMAKE_CXX_COMPILER=clang++)
+	ctest --test-dir $(BUILD)/clang --output-on-failure -j $(JOBS)
+	KAQ_REPLAY_CLANG=$(BUILD)/clang/tests/replay $(RUN) -B -m pytest -q -p no:cacheprovider tests/detection/test_replay.py
 
 test-aarch64: build  ## Build the kernels for 64-bit Arm and run their tests under an emulator
 	$(call apt_install,$(AARCH64_PACKAGES))

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#define KAQ_SEPARATE_PRODUCTS // see support/lanes.h
+
 #include "detection/packed_matrix.h"
 #include "detection/prepare_channels.h"
 #include "detection/vector_stages.h"

@@ -13,7 +13,8 @@ enum class NetworkType { admm, pgd };
 // The proximal map at the end of a layer.
 enum class Prox : std::uint8_t { none, soft_threshold, ramp };
 
-// A value that follows the SNR: alpha SNR^(-1/2) + gamma, kept between low and high (preparation.py).
+// A value that follows the SNR: alpha SNR^(-1/2) + gamma, kept between low and high (preparation.py). The sum is not
+// fused: it is compiled into kernels with and without fused multiply-adds, and the linker keeps any one of them.
 struct Law {
     double alpha = 0, gamma = 0, low = 0, high = 0;
 

@@ -80,9 +80,9 @@ double squared_norm(const std::complex<float> *h, std::size_t count) {
     for (; i + num_sums <= 2 * count; i += num_sums)
         for (int r = 0; r < registers; ++r) {
             const Lanes x = *reinterpret_cast<const LooseLanes *>(parts + i + r * native_lanes);
-            at(sums, r) += x * x;
+            at(sums, r) = plus_product(at(sums, r), x, x);
         }
-    double sum = 0;
+    double sum = 0; // products of two floats are exact in it: there is nothing to fuse
     for (const float part : sums)
         sum += part;
     for (; i < 2 * count; ++i)
@@ -378,7 +378,8 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
         });
         store_rows(to.diagonal + k * positions, [&](int i) {
             const Lanes diagonal = of_row(of_diagonal, i);
-            return clipped(32768 * (admm ? diagonal : 1 - layer.gradient_step * diagonal), -32767, 32767);
+            const Lanes factor = admm ? diagonal : minus_product(all(1), all(layer.gradient_step), diagonal);
+            return clipped(32768 * factor, -32767, 32767);
         });
         if (admm)
             store_rows(to.second_gain + k * positions, [&](int i) {
@@ -396,7 +397,7 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
         for (int i = 0; i < n; i += native_lanes) {
             const Lanes diagonal = stream(of_diagonal, i);
             *reinterpret_cast<LooseLanes *>(to.llr_scale + first + i) =
-                to_llr * stream(of_precision, i) / (1 + network.output_spread * diagonal * diagonal);
+                to_llr * stream(of_precision, i) / plus_product(all(1), network.output_spread * diagonal, diagonal);
         }
     if (!network.candidates)
         return;

@@ -42,8 +42,8 @@ inline void conjugate_product_block(const std::complex<float> *matrix, int num_i
         for (int v = 0; v < Vectors; ++v) {
             const std::complex<float> x = input(k, v);
             for (int r = 0; r < Registers; ++r) {
-                by_re[v][r] += entries[r] * x.real();
-                by_im[v][r] += entries[r] * x.imag();
+                by_re[v][r] = plus_product(by_re[v][r], entries[r], all(x.real()));
+                by_im[v][r] = plus_product(by_im[v][r], entries[r], all(x.imag()));
             }
         }
     }

@@ -2,8 +2,9 @@
 // Floats in the widest vector register of the instruction set that the including file is compiled for: one channel in
 // each lane. Arrays are [..][lane]; complex numbers are split.
 //
-// Sums are written one product at a time: where there are fused multiply-adds, every product is then fused, and the
-// bits are the same on every instruction set that has them.
+// Sums of products are written with plus_product and minus_product, one product at a time. Everything is compiled with
+// -ffp-contract=off, so that no compiler fuses any other. The bits are then those of the source, with every compiler
+// and on every instruction set that has fused multiply-adds.
 #pragma once
 
 #include <bit>
@@ -11,6 +12,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+// The portable kernel defines this, because it runs on processors without fused multiply-adds: its products are rounded
+// before they are summed.
+#if !defined(KAQ_SEPARATE_PRODUCTS)
+#if defined(__x86_64__)
+#include <immintrin.h>
+#else
+#include <arm_neon.h>
+#endif
+#endif
 
 namespace kaq {
 namespace {
@@ -39,6 +50,23 @@ inline LanesInt &at(std::int32_t *p, std::size_t index) {
     return *reinterpret_cast<LanesInt *>(p + index * native_lanes);
 }
 inline Lanes all(float x) { return x - Lanes{}; }
+
+// sum + a b and sum - a b, rounded once where KAQ_SEPARATE_PRODUCTS does not say otherwise. Intrinsics, because not
+// every compiler makes vectors of a loop over std::fma.
+#if defined(KAQ_SEPARATE_PRODUCTS)
+inline Lanes plus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return sum + a * b; }
+inline Lanes minus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return sum - a * b; }
+#elif defined(__AVX512F__)
+inline Lanes plus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return _mm512_fmadd_ps(a, b, sum); }
+inline Lanes minus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return _mm512_fnmadd_ps(a, b, sum); }
+#elif defined(__x86_64__)
+inline Lanes plus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return _mm256_fmadd_ps(a, b, sum); }
+inline Lanes minus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return _mm256_fnmadd_ps(a, b, sum); }
+#else
+inline Lanes plus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return vfmaq_f32(sum, a, b); }
+inline Lanes minus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return vfmsq_f32(sum, a, b); }
+#endif
+
 inline Lanes maximum(const Lanes &a, const Lanes &b) { return a > b ? a : b; }
 inline Lanes minimum(const Lanes &a, const Lanes &b) { return a < b ? a : b; }
 inline Lanes magnitude(const Lanes &a) { return maximum(a, -a); }

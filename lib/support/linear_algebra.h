@@ -21,18 +21,18 @@ struct Matrix {
 // sum += conj(a) b
 inline void add_conjugate_product(Lanes &re, Lanes &im, const Lanes &ar, const Lanes &ai, const Lanes &br,
                                   const Lanes &bi) {
-    re += ar * br;
-    im += ar * bi;
-    re += ai * bi;
-    im -= ai * br;
+    re = plus_product(re, ar, br);
+    im = plus_product(im, ar, bi);
+    re = plus_product(re, ai, bi);
+    im = minus_product(im, ai, br);
 }
 
 // sum += a b
 inline void add_product(Lanes &re, Lanes &im, const Lanes &ar, const Lanes &ai, const Lanes &br, const Lanes &bi) {
-    re += ar * br;
-    im += ar * bi;
-    re -= ai * bi;
-    im += ai * br;
+    re = plus_product(re, ar, br);
+    im = plus_product(im, ar, bi);
+    re = minus_product(re, ai, bi);
+    im = plus_product(im, ai, br);
 }
 
 // Rows i.. and columns j.. of A^H A from the rows of A that begin with `first`.
@@ -89,10 +89,10 @@ inline void cholesky_block(const Matrix &m, int i, int j, const Lanes &inverse) 
         const Lanes br = m.real(j, k), bi = m.imag(j, k);
         for (int p = 0; p < Rows; ++p) { // minus a conj(b)
             const Lanes ar = m.real(i + p, k), ai = m.imag(i + p, k);
-            re[p] -= ar * br;
-            im[p] -= ai * br;
-            re[p] -= ai * bi;
-            im[p] += ar * bi;
+            re[p] = minus_product(re[p], ar, br);
+            im[p] = minus_product(im[p], ai, br);
+            re[p] = minus_product(re[p], ai, bi);
+            im[p] = plus_product(im[p], ar, bi);
         }
     }
     for (int p = 0; p < Rows; ++p)
@@ -103,10 +103,11 @@ inline void cholesky_block(const Matrix &m, int i, int j, const Lanes &inverse) 
 inline void cholesky_factor(const Matrix &m, int n) {
     for (int j = 0; j < n; ++j) {
         Lanes pivot = m.real(j, j);
-        const Lanes smallest = 1e-7f * pivot + 1e-37f; // rounding must not make a pivot negative
+        // rounding must not make a pivot negative
+        const Lanes smallest = plus_product(all(1e-37f), all(1e-7f), pivot);
         for (int k = 0; k < j; ++k) {
-            pivot -= m.real(j, k) * m.real(j, k);
-            pivot -= m.imag(j, k) * m.imag(j, k);
+            pivot = minus_product(pivot, m.real(j, k), m.real(j, k));
+            pivot = minus_product(pivot, m.imag(j, k), m.imag(j, k));
         }
         const Lanes inverse = 1.0f / square_root(maximum(pivot, smallest));
         m.real(j, j) = inverse;

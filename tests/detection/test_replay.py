@@ -2,8 +2,8 @@
 """The integer stages equal the reference in every build and on every kernel, also on processors that are emulated.
 
 lib/tests/replay.cc runs the cases that are written here. Builds that are tried: the one that holds the package under
-test, and `make test-aarch64`'s, or the programs that KAQ_REPLAY and KAQ_REPLAY_AARCH64 name. A kernel that the
-processor does not run, and a build that is not there, is skipped and said so.
+test, `make test-compilers`'s and `make test-aarch64`'s, or the programs that the variables in PROGRAMS name. A kernel
+that the processor does not run, and a build that is not there, is skipped and said so.
 """
 
 from __future__ import annotations
@@ -36,19 +36,20 @@ from tests.detection.test_native_kernel import integer_channels
 EMULATOR = ["qemu-aarch64", "-cpu", "max", "-L", "/usr/aarch64-linux-gnu"]
 SOURCES = Path(__file__).parents[2] / "lib"
 BUILD = Path(gr_kaq.__file__).parents[2]
-PROGRAMS = {  # build: (variable that names the program, where it is otherwise, emulator)
-    "native": ("KAQ_REPLAY", BUILD / "lib/tests/replay", []),
-    "aarch64": ("KAQ_REPLAY_AARCH64", BUILD / "aarch64/tests/replay", EMULATOR),
+PROGRAMS = {  # build: (variable that names the program, where it is otherwise, emulator, target that builds it)
+    "native": ("KAQ_REPLAY", BUILD / "lib/tests/replay", [], "build"),
+    "clang": ("KAQ_REPLAY_CLANG", BUILD / "clang/tests/replay", [], "test-compilers"),
+    "aarch64": ("KAQ_REPLAY_AARCH64", BUILD / "aarch64/tests/replay", EMULATOR, "test-aarch64"),
 }
 
 
-def why_not(program: str | Path, emulator: list[str]) -> str | None:
+def why_not(program: str | Path, emulator: list[str], target: str) -> str | None:
     """Why a build cannot be tried, if so."""
     for needed in (*emulator[:1], program):
         if shutil.which(needed) is None:
             return f"there is no {needed}"
     newest = max(path.stat().st_mtime for path in SOURCES.rglob("*.*"))
-    if emulator and Path(program).stat().st_mtime < newest:  # the other one is of the build under test
+    if target != "build" and Path(program).stat().st_mtime < newest:  # that one is of the build under test
         return f"{program} is older than its sources"
     return None
 
@@ -56,11 +57,11 @@ def why_not(program: str | Path, emulator: list[str]) -> str | None:
 def kernels() -> list:
     """A parameter (command, kernel) for each kernel of each build, those that do not run here marked as skipped."""
     parameters = []
-    for build, (variable, path, emulator) in PROGRAMS.items():
+    for build, (variable, path, emulator, target) in PROGRAMS.items():
         program = os.environ.get(variable, path)
-        reason = None if variable in os.environ else why_not(program, emulator)
+        reason = None if variable in os.environ else why_not(program, emulator, target)
         if reason:
-            reason = f"not run: the kernels for {build}: {reason}" + ("; see `make test-aarch64`" if emulator else "")
+            reason = f"not run: the build {build}: {reason}; see `make {target}`"
             parameters.append(pytest.param([], "", id=build, marks=pytest.mark.skip(reason=reason)))
             continue
         command = [*emulator, str(program)]
@@ -163,7 +164,7 @@ def test_equals_the_reference(command, kernel, cases, tmp_path):
     assert place == len(content)
 
 
-def test_floating_point_stages_do_not_depend_on_the_processor():
+def test_floating_point_stages_depend_on_neither_processor_nor_compiler():
     """Two kinds of kernels: those that fuse every sum of products, and the portable one that fuses none."""
     digests: dict[str, dict[str, str]] = {"portable": {}, "fused": {}}
     for parameter in kernels():
