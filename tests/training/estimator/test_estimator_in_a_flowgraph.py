@@ -32,9 +32,11 @@ def test_frames_that_it_was_not_trained_for_are_counted_and_said_once(capfd):
 
 
 def test_the_receiver_can_change_to_it_and_back_while_it_runs():
-    with Link(idle="zeros", channel=TRAINED_FOR) as link:
+    still = TRAINED_FOR | {"doppler": 0.0}  # a frame sent into a fade, which is a matter of timing, would be lost
+    with Link(idle="zeros", channel=still) as link:
         for count, method in enumerate(["estimator", "lmmse", "estimator"], start=1):
             link.receiver.set_estimator(method)
             link.send(2)
             link.wait_for_pdus(2 * count)
-    assert link.receiver.stats()["estimator"]["internal_errors"] == 0
+    stats = link.receiver.stats()["estimator"]
+    assert stats["internal_errors"] == stats["unrefined_frames"] == 0
