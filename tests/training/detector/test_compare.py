@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -75,22 +77,49 @@ def test_a_comparison_is_done_once(tmp_path, capsys):
     assert {cell["seed"] for cell in compare.results(tmp_path / "small")} == {1}
 
 
-def test_an_interrupt_leaves_what_the_same_command_goes_on_from(tmp_path):
+@contextlib.contextmanager
+def long_comparison(tmp_path):
+    """A comparison in a process of its own, whose two workers have begun and would train for days."""
     path = small_comparison(tmp_path, methods={"kaq": {}, "lsq": {"quantizer.step": "lsq"}}, seeds=[1])
     run = [sys.executable, "-m", "training", "compare", str(path), "--output", str(tmp_path), "--jobs", "2"]
     slow = [*run, "--set", "base.quantized.iterations=1000000"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     process = subprocess.Popen(slow, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        for _ in range(600):
-            time.sleep(0.1)
-            if len(list(tmp_path.glob("small/cells/*/checkpoint.pt"))) == 2:  # both workers have begun
-                break
+        wait_until(lambda: len(list(tmp_path.glob("small/cells/*/checkpoint.pt"))) == 2)
         time.sleep(1.0)
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=30)[1]
+        yield process
     finally:
         process.kill()
+        process.communicate()
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def workers_of(process):
+    """Processes that a process has started, but for the one that keeps track of their resources."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def test_workers_end_with_a_parent_that_was_killed(tmp_path):
+    with long_comparison(tmp_path) as process:
+        workers = workers_of(process)
+        assert len(workers) == 2
+        process.kill()
+        process.wait()
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_an_interrupt_leaves_what_the_same_command_goes_on_from(tmp_path):
+    with long_comparison(tmp_path) as process:
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
     assert process.returncode == 130
     assert "interrupted" in said and "Traceback" not in said
     assert len(list(tmp_path.glob("small/cells/*/checkpoint.pt"))) == 2
