@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of docs/detectors.md, and docs/model-cards.md, out of the shipped model files.
+"""The table of docs/guide/detectors.md, and docs/guide/model-cards.md, out of the shipped model files.
 
 Prints the table, or with --update writes both documents.
 """
@@ -17,7 +17,7 @@ import gr_kaq
 from gr_kaq.detection.model_card import compare_with_lmmse, description, model_card, rate, reference_point
 from gr_kaq.detection.model_file import DetectorModel
 
-DOCS = Path(__file__).parents[1] / "docs"
+GUIDE = Path(__file__).parents[1] / "docs" / "guide"
 MARKERS = re.compile(r"(<!-- table -->\n).*(<!-- end of table -->)", re.DOTALL)
 CARDS_HEADING = """# Model cards
 
@@ -61,18 +61,18 @@ def table() -> str:
 
 
 def cards() -> str:
-    """docs/model-cards.md."""
+    """docs/guide/model-cards.md."""
     return CARDS_HEADING + "\n".join(model_card(model, twin) for model, twin in shipped())
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--update", action="store_true", help="write docs/detectors.md's table and docs/model-cards.md")
+    parser.add_argument("--update", action="store_true", help="write the table and the cards into docs/guide")
     if parser.parse_args().update:
-        document = DOCS / "detectors.md"
+        document = GUIDE / "detectors.md"
         text = document.read_text("utf-8")
         document.write_text(MARKERS.sub(lambda match: match[1] + table() + match[2], text), "utf-8")
-        (DOCS / "model-cards.md").write_text(cards(), "utf-8")
+        (GUIDE / "model-cards.md").write_text(cards(), "utf-8")
     else:
         print(table(), end="")
     return 0

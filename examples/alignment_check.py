@@ -107,7 +107,7 @@ def check(recording: Recording, frame: FrameFormat, num_rx: int, seconds: float)
         row, aligned = compare(pairs, recording.sample_rate)
         good &= aligned and not dead and not saturated
         print(f"{antenna:7}  {row}  {len(pairs):6}  {dead:4}  {saturated:9}{'' if aligned else '  not aligned'}")
-    print("aligned" if good else "NOT aligned: see docs/hardware.md")
+    print("aligned" if good else "NOT aligned: see docs/guide/hardware.md")
     return 0 if good else 1
 
 

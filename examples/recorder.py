@@ -5,8 +5,8 @@
     radio -> NAME.sigmf-meta, NAME.sigmf-data
 
 The radio is any that gr-kaq knows: USRPs, what SoapySDR has a driver for, a ZMQ testbed, or another recording, of which
-this copies a part. docs/hardware.md says how to set them up. Every program that takes --radio plays the recording with
---radio recording --args NAME.
+this copies a part. docs/guide/hardware.md says how to set them up. Every program that takes --radio plays the
+recording with --radio recording --args NAME.
 """
 
 import argparse

@@ -4,7 +4,8 @@
 
     soapy_mimo_receiver.py --args driver=plutosdr --freq 2.45e9 --rate 2e6 --gain 30 --antennas 2 received.bin
 
-soapy_mimo_receiver.grc is the same flowgraph for GNU Radio Companion; docs/hardware.md says how to set the radio up.
+soapy_mimo_receiver.grc is the same flowgraph for GNU Radio Companion.
+docs/guide/hardware.md says how to set the radio up.
 """
 
 import sys

@@ -5,7 +5,8 @@
     usrp_mimo_transmitter.py --args addr=192.168.10.2 --freq 2.45e9 --rate 2e6 --gain 20 --antennas 2 FILE
     usrp_mimo_transmitter.py --args addr0=192.168.10.2,addr1=192.168.20.2 --reference external --continuous ... FILE
 
-usrp_mimo_transmitter.grc is the same flowgraph for GNU Radio Companion; docs/hardware.md says how to set the radios up.
+usrp_mimo_transmitter.grc is the same flowgraph for GNU Radio Companion.
+docs/guide/hardware.md says how to set the radios up.
 """
 
 import argparse

@@ -5,8 +5,9 @@
     producer process -> ZMQ -> this flowgraph with the detector -> ZMQ -> consumer process
 
 The producer simulates a testbed; the consumer counts bit errors. Neither needs GNU Radio: both are
-`python3 -m gr_kaq.testbed`. zmq_testbed.grc is the same flowgraph for GNU Radio Companion, and docs/zmq-testbed.md says
-how to put your own programs in their places. The exit status is 1 if the BER is above --max-ber or samples stay away.
+`python3 -m gr_kaq.testbed`. zmq_testbed.grc is the same flowgraph for GNU Radio Companion, and
+docs/guide/zmq-testbed.md says how to put your own programs in their places. The exit status is 1 if the BER is above
+--max-ber or samples stay away.
 """
 
 import argparse

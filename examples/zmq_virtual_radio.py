@@ -6,7 +6,7 @@
     zmq_virtual_radio.py receive OUTPUT     ZMQ -> mimo_receiver -> file
 
 The channel is in the transmitter's process, so the receiver is the one that runs with a radio. The transmitter repeats
-the file until the receiver has it and goes. docs/virtual-radio.md says more.
+the file until the receiver has it and goes. docs/guide/virtual-radio.md says more.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The integer layers over Google Highway instead of intrinsics: what the choice between the two was made on
-// (docs/performance.md). Compiled for AVX-512 VNNI. Highway 1.0 has no product of bytes, so that one instruction is an
-// intrinsic in `HighwayVnni`; `Highway` does with its product of int16.
+// (docs/guide/performance.md). Compiled for AVX-512 VNNI. Highway 1.0 has no product of bytes, so that one instruction
+// is an intrinsic in `HighwayVnni`; `Highway` does with its product of int16.
 
 #include <hwy/highway.h>
 

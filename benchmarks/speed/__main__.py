@@ -2,7 +2,7 @@
 """Measure how fast the detectors are, side by side in one run: python -m benchmarks.speed.
 
 Writes bench.json with every round's values, the plots and their tables. Sections that are not measured again are taken
-from the bench.json that is there. With --update the tables and plots go into docs/performance.md and docs/performance.
+from the bench.json that is there. With --update the tables and plots go into docs/guide/performance.md and its folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .settings import ROOT, Settings
 EXIT_INTERRUPTED = 130
 COMMAND = "python -m benchmarks.speed"
 CLAIMS = "claims"
-DOCUMENT = ROOT / "docs" / "performance.md"
+DOCUMENT = ROOT / "docs" / "guide" / "performance.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, help="folder to write to (default out/bench, with --quick out/bench-quick)"
     )
-    parser.add_argument("--update", action="store_true", help="write docs/performance.md and docs/performance, too")
+    parser.add_argument("--update", action="store_true", help="write docs/guide/performance.md and its folder, too")
     options = parser.parse_args(arguments)
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds is less than 1")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One channel as integers; docs/integer-model.md states widths and scales.
+// One channel as integers; docs/internals/integer-model.md states widths and scales.
 #pragma once
 
 #include <complex>

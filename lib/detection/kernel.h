@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What an instruction set implements. Every kernel gives the same integers (docs/integer-model.md); to add one, write a
-// kernel_NAME.cc that defines a Kernel, and list it in instruction_sets.cc.
+// What an instruction set implements. Every kernel gives the same integers (docs/internals/integer-model.md); to add
+// one, write a kernel_NAME.cc that defines a Kernel, and list it in instruction_sets.cc.
 #pragma once
 
 #include <complex>

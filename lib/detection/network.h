@@ -48,7 +48,8 @@ struct Network {
 inline constexpr int max_layers = 32;
 inline constexpr int max_candidates = 16;
 
-// Half the distance between PAM levels in state units, and in units of the metric's gradient (docs/integer-model.md).
+// Half the distance between PAM levels in state units, and in units of the metric's gradient
+// (docs/internals/integer-model.md).
 inline constexpr int state_half_distance = 512;
 inline constexpr int metric_half_distance = 128;
 inline constexpr int metric_matrix_max = 127;

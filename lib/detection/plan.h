@@ -41,7 +41,7 @@ struct Noise {
     bool is_snr_db;
 };
 
-// The integers of all channels, rows in `positions`; docs/integer-model.md says what they are.
+// The integers of all channels, rows in `positions`; docs/internals/integer-model.md says what they are.
 struct IntegerArrays {
     AlignedVector<std::int16_t> diagonal, slope, inverse_step, threshold, first_gain, second_gain, metric_diagonal;
     AlignedVector<float> llr_scale;

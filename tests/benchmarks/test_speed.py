@@ -380,7 +380,7 @@ def test_driver_writes_between_the_markers(fake, tmp_path):
 
 
 def test_the_page_has_a_place_for_every_section():
-    text = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    text = (ROOT / "docs" / "guide" / "performance.md").read_text("utf-8")
     assert re.findall(r"<!-- section: (\w+) -->", text) == ["claims", *SECTIONS]
 
 

@@ -265,7 +265,7 @@ def test_wrong_input():
 
 
 def test_the_example_of_the_documentation():
-    page = (Path(__file__).parents[2] / "docs" / "channel-simulator.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "guide" / "channel-simulator.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict = {}
     exec(program, names)

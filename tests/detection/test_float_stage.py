@@ -3,8 +3,8 @@
 
 Channels are built to a condition number: random unitary factors, singular values in geometric progression. What is
 inverted is G + rho I, whose condition number kappa the regularization bounds. Errors in single precision grow with
-kappa; how much, the constants below say, which are about 1.5 times the worst that was measured. docs/testing.md shows
-the table of worst errors:
+kappa; how much, the constants below say, which are about 1.5 times the worst that was measured.
+docs/internals/testing.md shows the table of worst errors:
 
     PYTHONPATH=build/test_modules python3 -m pytest -s tests/detection/test_float_stage.py -k condition
 """

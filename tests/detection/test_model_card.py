@@ -12,7 +12,7 @@ import gr_kaq
 from gr_kaq.detection.model_card import compare_with_lmmse, facts, model_card, rate, reference_point
 from tests.detection.models import admm_model
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "model-cards.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "guide" / "model-cards.md"
 NAMES = [n for n in gr_kaq.list_detectors() if n not in gr_kaq.detection.detectors.LINEAR_DETECTORS]
 QUANTIZED = [n for n in NAMES if not n.endswith("-fp")]
 

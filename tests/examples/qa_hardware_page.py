@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/hardware.md: its program runs, and the commands show what the page shows."""
+"""docs/guide/hardware.md: its program runs, and the commands show what the page shows."""
 
 import json
 import re
@@ -15,7 +15,7 @@ import alignment_check
 
 from gr_kaq.commands.kaq import main
 
-PAGE = (ROOT / "docs" / "hardware.md").read_text()
+PAGE = (ROOT / "docs" / "guide" / "hardware.md").read_text()
 COMMANDS = {"python3 examples/alignment_check.py": alignment_check.main, "kaq": main}
 
 

@@ -30,7 +30,7 @@ SCRIPT = ROOT / "examples" / "zmq_virtual_radio.py"
 sys.path.insert(0, str(SCRIPT.parent))
 import zmq_virtual_radio
 
-DOCS = (ROOT / "docs" / "virtual-radio.md").read_text()
+DOCS = (ROOT / "docs" / "guide" / "virtual-radio.md").read_text()
 TIMEOUT = 90
 LENGTH = 20000  # samples to look at
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}

@@ -262,7 +262,7 @@ def test_a_missing_usrp_is_said_in_one_line():
     pytest.importorskip("gnuradio.uhd")
     with pytest.raises(RadioError) as raised:
         radios.radio_source(options("--radio", "usrp", "--args", "serial=none", "--freq", "2.4e9", "--rate", "2e6"))
-    expected = "no USRP found with args 'serial=none'; connect one, or see docs/hardware.md"
+    expected = "no USRP found with args 'serial=none'; connect one, or see docs/guide/hardware.md"
     assert str(raised.value) == expected
     with pytest.raises(RadioError, match="no USRP found"):
         radios.usrp_sink("serial=none", 2, 2.4e9, 2e6)
@@ -276,7 +276,7 @@ def test_a_missing_soapy_device_is_said_in_one_line():
     with pytest.raises(RadioError) as raised:
         radios.radio_source(options(*arguments, "driver=plutosdr"))
     assert str(raised.value) == (
-        "no SoapySDR device found with args 'driver=plutosdr'; connect one, or see docs/hardware.md"
+        "no SoapySDR device found with args 'driver=plutosdr'; connect one, or see docs/guide/hardware.md"
     )
     with pytest.raises(RadioError, match="Unsupported number of channels"):  # SoapySDR's device without any
         radios.radio_source(options(*arguments, "driver=null"))

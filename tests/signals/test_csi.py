@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of docs/csi-contract.md that need no GNU Radio: what is valid, and what wins."""
+"""The rules of docs/guide/csi-contract.md that need no GNU Radio: what is valid, and what wins."""
 
 import warnings
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains, quantizes and measures the learned channel estimator; docs/learned-estimator.md."""
+"""Trains, quantizes and measures the learned channel estimator; docs/guide/learned-estimator.md."""

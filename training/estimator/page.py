@@ -9,7 +9,7 @@ from ..config import ROOT, ConfigError
 
 __all__ = ["PAGE", "replace_blocks"]
 
-PAGE = ROOT / "docs" / "learned-estimator.md"
+PAGE = ROOT / "docs" / "guide" / "learned-estimator.md"
 
 
 def replace_blocks(page: Path, blocks: dict[str, str]) -> None:

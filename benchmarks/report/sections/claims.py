@@ -26,7 +26,7 @@ CONFIRMED, NOT_CONFIRMED, UNDECIDED, NOT_MEASURED = "confirmed", "**not confirme
 LEVEL = "**not confirmed** (level)"
 
 PAPER, CHECKS, FIGURES = "The paper claims", "The paper leaves open", "The figures this project aims at"
-SPEED = ROOT / "docs" / "performance" / "bench.json"
+SPEED = ROOT / "docs" / "guide" / "performance" / "bench.json"
 
 Claim = dict[str, str]
 
@@ -139,7 +139,7 @@ def _convergence(data: dict[str, Any]) -> Rows:
 
 
 def _speed() -> dict[str, Any]:
-    """Sections of what `make bench` measured last for docs/performance.md."""
+    """Sections of what `make bench` measured last for docs/guide/performance.md."""
     return json.loads(SPEED.read_text("utf-8"))["sections"] if SPEED.exists() else {}
 
 
@@ -153,7 +153,7 @@ def _latency_claim(data: dict[str, Any]) -> Rows:
     int8, fp32 = (statistics.median(point["results"][f"{kind} layers"]["ns"]) for kind in ("int8", "fp32"))
     number = f"{100 * (1 - int8 / fp32):.0f} % lower: {int8:.0f} ns per vector in all layers, {fp32:.0f} ns in fp32"
     answer = CONFIRMED if int8 <= 0.8 * fp32 else NOT_CONFIRMED
-    yield _first_line(_latency_claim), answer, f"{number} ({point['model']}, 16x16; docs/performance.md)"
+    yield _first_line(_latency_claim), answer, f"{number} ({point['model']}, 16x16; docs/guide/performance.md)"
 
 
 def _latency(data: dict[str, Any]) -> Rows:
@@ -163,7 +163,7 @@ def _latency(data: dict[str, Any]) -> Rows:
         yield _first_line(_latency), NOT_MEASURED, "`make bench` measures it"
         return
     rate = statistics.median(latency["rates"][latency["detector"]]["flowgraph, symbols"])
-    number = f"{latency['detector']}: {1e9 / rate:.0f} ns per vector in the flowgraph (docs/performance.md)"
+    number = f"{latency['detector']}: {1e9 / rate:.0f} ns per vector in the flowgraph (docs/guide/performance.md)"
     yield _first_line(_latency), "measured", number
 
 
@@ -202,7 +202,7 @@ def _dynamic_step(data: dict[str, Any]) -> Rows:
 
 def _transfer(data: dict[str, Any]) -> Rows:
     """Transfer of KAQ to another network than a detector."""
-    yield _first_line(_transfer), "measured", "[docs/learned-estimator.md](../learned-estimator.md#does-kaq-transfer)"
+    yield _first_line(_transfer), "measured", "[learned estimator](../guide/learned-estimator.md#does-kaq-transfer)"
 
 
 def _int8(data: dict[str, Any]) -> Rows:

@@ -30,7 +30,7 @@ from . import latency, roofline
 
 TITLE = "The figures, one by one"
 
-REASONS = ROOT / "docs" / "performance" / "reasons.md"
+REASONS = ROOT / "docs" / "guide" / "performance" / "reasons.md"
 """Why a figure is not met: a heading with the claim's key, then a paragraph."""
 
 MET, NOT_MET, NOT_MEASURED = "met", "**not met**", "not measured"

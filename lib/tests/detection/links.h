@@ -138,7 +138,7 @@ public:
     std::vector<Complex> x; // [channels][vectors][num_tx]
 };
 
-// The integers of C channels without padding (docs/integer-model.md); n rows, K layers.
+// The integers of C channels without padding (docs/internals/integer-model.md); n rows, K layers.
 struct Integers {
     std::vector<std::int8_t> matrix;                 // [C][n][n]
     std::vector<std::int16_t> diagonal;              // [C][K][n]

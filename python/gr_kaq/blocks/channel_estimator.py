@@ -70,8 +70,8 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
     Tags, on output 0, at every item:
         frame: with doubles added: `noise_var` (mean over the antennas), `snr` (dB), `delay_spread` (samples, RMS) and
             `doppler` (cycles per OFDM symbol).
-        mimo_channel, snr: as docs/csi-contract.md has it. The `noise_var` in the estimate includes what the estimate's
-            own errors add.
+        mimo_channel, snr: as docs/guide/csi-contract.md has it. The `noise_var` in the estimate includes what the
+            estimate's own errors add.
         All others of the frame.
 
     Messages:

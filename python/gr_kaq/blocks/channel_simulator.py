@@ -43,7 +43,7 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
     items. The channels ``"tdl-..."`` are a `gr_kaq.channels.radio_channel.RadioChannel` between streams of samples
     (num_subcarriers is 1): multipath that changes all the time, carrier and clock offset, phase noise, delay, gains of
     the antennas. There is no H that holds for a sample, so they put no estimates on tags: the receiver has to estimate.
-    docs/channel-simulator.md says which parameter is for which channel.
+    docs/guide/channel-simulator.md says which parameter is for which channel.
 
     All channels have mean |h|^2 = 1. The noise is constant, noise_var = num_tx / SNR for E|x|^2 = 1, so that BER curves
     match the literature; the SNR of a single H differs from the nominal one.
@@ -52,7 +52,7 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
 
     Outputs: num_rx complex ports; an item is a vector of num_subcarriers samples.
 
-    Tags, on output 0, at the first item of each estimate (docs/csi-contract.md), not with ``"tdl-..."``:
+    Tags, on output 0, at the first item of each estimate (docs/guide/csi-contract.md), not with ``"tdl-..."``:
         mimo_channel: dict with `h`, `shape`, `noise_var`, and `seq`, counted from 0.
         snr: SNR in dB of this H and noise_var, within the range that the detector accepts.
 

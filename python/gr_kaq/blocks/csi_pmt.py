@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Channel and SNR estimates as PMTs: what travels on tags and messages (docs/csi-contract.md).
+"""Channel and SNR estimates as PMTs: what travels on tags and messages (docs/guide/csi-contract.md).
 
 Whatever arrives may be malformed. A PMT that holds a null pointer (None in Python) crashes the process when a `pmt`
 function reads it, and a cyclic list never ends: every element is checked for None first, and lists are walked with

@@ -34,7 +34,7 @@ class RecordedFrame:
 
     Attributes:
         h: complex64 (num_data, num_rx, num_tx), on the data carriers of the middle data symbol.
-        entries: the numbers of the tag `frame`, see docs/receiver.md; NaN for one that is missing.
+        entries: the numbers of the tag `frame`, see docs/guide/receiver.md; NaN for one that is missing.
     """
 
     h: NDArray[np.complex64]

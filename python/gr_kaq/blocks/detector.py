@@ -57,9 +57,9 @@ class detector(KaqBlock[DetectorCounters]):
     decision. Then, with output_llrs, num_tx float ports; an item is a vector of num_subcarriers * bits_per_symbol
     LLRs, the bits of a symbol next to each other.
 
-    Tags, read on input 0 only (docs/csi-contract.md): `mimo_channel`, a channel estimate, and `snr`, in dB. Each holds
-    from its item on until the next of its kind. All tags of input 0 are passed on to output 0, each once, and to the
-    first LLR port, where a decoder may look for them.
+    Tags, read on input 0 only (docs/guide/csi-contract.md): `mimo_channel`, a channel estimate, and `snr`, in dB. Each
+    holds from its item on until the next of its kind. All tags of input 0 are passed on to output 0, each once, and to
+    the first LLR port, where a decoder may look for them.
 
     Messages:
         csi (in): the value of a `mimo_channel` tag, with `snr` inside if there is no `noise_var`. Takes effect at the

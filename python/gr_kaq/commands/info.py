@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.detector in LINEAR_DETECTORS:
-        raise ValueError(f"{options.detector} is a formula and has no model file; docs/detectors.md describes it")
+        raise ValueError(f"{options.detector} is a formula and has no model file; docs/guide/detectors.md describes it")
     model = load_model(options.detector)
     if options.json:
         print(json.dumps(facts(model), indent=2))

@@ -28,7 +28,7 @@ ENTRIES = {
     "delay_spread": "delay_spread",
     "doppler": "doppler",
 }
-"""Entries of the tag `frame` (docs/receiver.md), and what they are called in the file."""
+"""Entries of the tag `frame` (docs/guide/receiver.md), and what they are called in the file."""
 
 SETTLE_SECONDS = 0.5
 
@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
         description="Receive frames of gr-kaq's transmitter, and write the channel of each one, with its SNR, noise "
         "variance, carrier offset, delay spread and Doppler, to a NumPy archive (.npz) that `kaq ber --channel` and "
         "training (channel: recorded) read. Ends after --frames or --seconds, at the end of a recording, or with "
-        "Ctrl-C; what was received is written. docs/hardware.md says how to set up radios.",
+        "Ctrl-C; what was received is written. docs/guide/hardware.md says how to set up radios.",
     )
     add_radio_arguments(command)
     add = command.add_argument_group("recording").add_argument

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The integer detector in plain NumPy: the specification that every native kernel equals bit for bit.
 
-From b on, every value is an integer whose width and scale docs/integer-model.md states. Two roundings occur:
+From b on, every value is an integer whose width and scale docs/internals/integer-model.md states. Two roundings occur:
 `multiply_q15` and the rescaling of an accumulator, both to nearest with halves up (add half, shift), as the
 instructions pmulhrsw (x86) and sqrdmulh (Arm) do.
 """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What there is to know of a detector, out of its model file alone: as facts (JSON), and as a card (Markdown).
 
-`kaq info` shows both; docs/model-cards.md and the table of docs/detectors.md are made of the same.
+`kaq info` shows both; docs/guide/model-cards.md and the table of docs/guide/detectors.md are made of the same.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The model file NAME.kaq.json: a trained detector as a few dozen readable numbers.
 
-docs/model-format.md explains the keys; model_file.schema.json is the contract that `load` checks.
+docs/internals/model-format.md explains the keys; model_file.schema.json is the contract that `load` checks.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class DetectorModel:
         layers: K layers.
         regularization: ADMM-Net's rho over noise_var.
         training: what it was trained on, free form.
-        measured_ber: BER when it was exported, see docs/model-format.md.
+        measured_ber: BER when it was exported, see docs/internals/model-format.md.
     """
 
     name: str

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From a prepared channel and received samples in floating point to the integers that the detector runs on.
 
-docs/integer-model.md states every width and scale. Rounding is half to even here, where floats become integers.
+docs/internals/integer-model.md states every width and scale. Rounding is half to even here, where floats become
+integers.
 """
 
 from __future__ import annotations

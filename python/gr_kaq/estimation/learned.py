@@ -12,8 +12,8 @@ that the frame's mean power per pair is 1; its real and its imaginary part are t
 
 First all real parts, then all imaginary parts. `ls` is least squares at the three training symbols, interpolated
 linearly over the carriers; `statistics` are SNR (linear, of a pair: |h|^2 over the noise variance), delay spread (RMS,
-cycles per carrier) and Doppler (cycles per symbol), all as estimated. docs/learned-estimator.md tells how they are
-trained. ONNX Runtime is not needed for anything else in gr-kaq.
+cycles per carrier) and Doppler (cycles per symbol), all as estimated. docs/guide/learned-estimator.md tells how they
+are trained. ONNX Runtime is not needed for anything else in gr-kaq.
 """
 
 from __future__ import annotations

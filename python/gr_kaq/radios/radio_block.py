@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["MANUAL", "RadioError", "check_rate", "import_gnuradio", "one_line", "radio_block", "source_block"]
 
-MANUAL = "see docs/hardware.md"
+MANUAL = "see docs/guide/hardware.md"
 
 
 class RadioError(OSError):

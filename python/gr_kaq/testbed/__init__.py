@@ -7,7 +7,7 @@
 
 Samples of all antennas travel through one socket, since sockets are not aligned with each other. An item is one
 channel use of one OFDM symbol: (num_rx, num_subcarriers) in C order, which `blocks.vector_to_streams` cuts into one
-vector of num_subcarriers per antenna. docs/zmq-testbed.md has the wire format and both flowgraphs.
+vector of num_subcarriers per antenna. docs/guide/zmq-testbed.md has the wire format and both flowgraphs.
 
 `python -m gr_kaq.testbed produce` and `... consume` are a simulated testbed: see their `--help`.
 """
