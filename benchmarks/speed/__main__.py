@@ -110,8 +110,8 @@ def rounded(value: Any) -> Any:
 
 
 def bodies(document: dict[str, Any], images: Path, prefix: str) -> dict[str, str]:
-    """The Markdown of each section, with its plots written to `images`."""
-    found = {CLAIMS: claims.markdown(document)}
+    """The Markdown of each section, the aims last, with its plots written to `images`."""
+    found = {}
     for name, data in document["sections"].items():
         text = SECTIONS[name].markdown(data)
         for image in SECTIONS[name].plot(data, images):
@@ -124,7 +124,7 @@ def bodies(document: dict[str, Any], images: Path, prefix: str) -> dict[str, str
             f"in {made['seconds']:.0f} s."
         )
         found[name] = md.joined(text.replace("(images/", f"({prefix}"), source)
-    return found
+    return found | {CLAIMS: claims.markdown(document)}
 
 
 def write(document: dict[str, Any], output: Path, prefix: str) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from ..settings import ROOT
 from ..timing import Spread, number
 from . import latency, roofline
 
-TITLE = "The figures, one by one"
+TITLE = "Appendix: the aims, met and not met"
 
 REASONS = ROOT / "docs" / "guide" / "performance" / "reasons.md"
 """Why a figure is not met: a heading with the claim's key, then a paragraph."""
@@ -172,13 +173,19 @@ def derive(sections: Sections) -> dict[str, Any]:
 
 
 def markdown(data: dict[str, Any], reason_of: Callable[[], dict[str, str]] = reasons) -> str:
-    """A table; below it why, once for each key with a figure that is not met."""
+    """A table; below it why, once for each key with an aim that is not met."""
     rows = [(x["claim"], x["answer"], x["measured"]) for x in data["claims"]]
     missed = dict.fromkeys(x["key"] for x in data["claims"] if x["answer"].startswith(NOT_MET))
     known = reason_of()
-    why = "\n".join(f"- *{key}*: {known.get(key, 'no reason is written down yet.')}" for key in missed)
+    why = "\n".join(_item(f"*{key}*: {known.get(key, 'no reason is written down yet.')}") for key in missed)
     return md.joined(
-        "Medians over the rounds, with the smallest and largest ratio within a round in brackets.",
-        md.table(("figure", "answer", "measured"), rows),
-        f"Why those that are not met are not:\n\n{why}" if why else "",
+        "What the kernel aims at, and what was measured: medians over the rounds. The smallest and the "
+        "largest ratio within a round are in brackets; 'rounds disagree' says that the aim lies between them.",
+        md.table(("aim", "answer", "measured"), rows),
+        f"Why the others are not met:\n\n{why}" if why else "",
     )
+
+
+def _item(text: str) -> str:
+    """Of a list, in lines that can be read in the source."""
+    return textwrap.fill(f"- {text}", 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
