@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -41,11 +42,70 @@ def test_programs_of_the_readme_run(index, tmp_path):
     assert ("errors)" if index == 0 else "(64, 14, 16) (64, 14, 16, 4)") in done.stdout
 
 
+def anchors(document):
+    """What links can point to: headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document):
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", document.read_text()):
         if not target.startswith("http"):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+            found = document.parent / target if target else document
+            assert found.exists(), f"{document.name}: {target}"
+            assert not anchor or anchor in anchors(found), f"{document.name}: {target}#{anchor}"
+
+
+def test_every_page_is_listed():
+    pages = {page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")}
+    listed = set(map(Path, re.findall(r"\]\(([^)#]+)\)", (ROOT / "docs" / "README.md").read_text())))
+    assert pages - listed == {Path("README.md"), Path("guide/performance/reasons.md")}
+
+
+def test_pages_that_sources_name_exist():
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    suffixes = (".py", ".cc", ".h", ".yml", ".yaml", ".grc", ".md", ".json")
+    for file in (f for f in files if f.endswith(suffixes) and not f.startswith("docs/report/data")):
+        for page in re.findall(r"(?<![\w/])docs/[\w/-]+\.md", (ROOT / file).read_text()):
+            assert (ROOT / page).exists(), f"{file}: {page}"
+
+
+def test_prose_is_easy_to_edit():
+    """No source line above 120 characters, but in tables, in commands, and in what programs write."""
+    for document in DOCUMENTS:
+        written = document.parent.name in ("report", "performance") or document.name == "model-cards.md"
+        text = re.sub(r"<!-- (section|begin): .*?<!-- end", "", document.read_text(), flags=re.DOTALL)
+        lines = [line for line in text.splitlines() if len(line) > 120 and not line.lstrip().startswith("|")]
+        assert written or not [line for line in lines if not line.startswith("    ")], document
+
+
+def test_the_flowgraph_of_the_receiver_page_runs(tmp_path):
+    page = (ROOT / "docs" / "guide" / "receiver.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "LICENSE").write_bytes((ROOT / "LICENSE").read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment() | {"OPENBLAS_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(" complete\n") and "not complete" not in done.stdout
+    assert (tmp_path / "received").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_tag_of_the_csi_page_is_one_that_the_detector_takes():
+    csi_pmt = pytest.importorskip("gr_kaq.blocks.csi_pmt")
+    page = (ROOT / "docs" / "guide" / "csi-contract.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {}
+    exec(program, names)
+    estimate = csi_pmt.parse_channel(names["tag"].value, names["h"].shape)
+    assert (estimate.h == names["h"]).all() and estimate.noise_var == 0.01
 
 
 def test_the_table_of_detectors_is_up_to_date():
@@ -59,6 +119,19 @@ def test_the_table_of_detectors_is_up_to_date():
     )
     page = ROOT / "docs" / "guide" / "detectors.md"
     assert done.stdout in page.read_text(), "run benchmarks/detector_table.py --update"
+
+
+def test_the_picture_of_the_rooms_is_up_to_date():
+    picture = (ROOT / "docs" / "images" / "rooms.svg").read_text()
+    package = ROOT / "python" / "gr_kaq"
+    for room in (*package.glob("*/__init__.py"), *(ROOT / "lib").glob("*/*.h")):
+        name = room.parent.name if package in room.parents else f"lib/{room.parent.name}"
+        assert f">{name}</text>" in picture or name == "lib/tests", "run docs/internals/draw_rooms.py"
+    pytest.importorskip("grimp")
+    spec = importlib.util.spec_from_file_location("draw_rooms", ROOT / "docs" / "internals" / "draw_rooms.py")
+    draw_rooms = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(draw_rooms)
+    assert draw_rooms.draw() == picture, "run docs/internals/draw_rooms.py"
 
 
 def test_every_source_has_a_licence_line():
