@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from .statistics import Interval, Rate
 
-__all__ = ["decibels", "figure", "joined", "rate", "table"]
+__all__ = ["decibels", "figure", "joined", "rate", "table", "wrapped"]
+
+WIDTH = 118
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -25,6 +29,22 @@ def figure(name: str, caption: str) -> str:
 def joined(*parts: str) -> str:
     """Paragraphs, empty ones left out."""
     return "\n\n".join(part for part in parts if part)
+
+
+def wrapped(text: str) -> str:
+    """The same with lines that can be read in the source: prose and items of lists, but no tables, plots and code."""
+    return "\n".join(_wrapped(line) for line in text.split("\n"))
+
+
+def _wrapped(line: str) -> str:
+    if len(line) <= WIDTH or line.startswith(("|", "#", "<", "!", " ")):
+        return line
+    indent = "  " if line.startswith("- ") else ""
+    whole = re.sub(r"`[^`]+`", lambda code: code[0].replace(" ", "\0"), line)  # a command stays on one line
+    filled = textwrap.fill(
+        whole, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    )
+    return filled.replace("\0", " ")
 
 
 def rate(value: Rate | None) -> str:

@@ -123,8 +123,8 @@ def bodies(document: dict[str, Any], images: Path, prefix: str) -> dict[str, str
             f"Measured by `{made['command']}` on {machine['processor']}, {machine['instruction_set']}, one thread, "
             f"in {made['seconds']:.0f} s."
         )
-        found[name] = md.joined(text.replace("(images/", f"({prefix}"), source)
-    return found | {CLAIMS: claims.markdown(document)}
+        found[name] = md.wrapped(md.joined(text.replace("(images/", f"({prefix}"), source))
+    return found | {CLAIMS: md.wrapped(claims.markdown(document))}
 
 
 def write(document: dict[str, Any], output: Path, prefix: str) -> str:

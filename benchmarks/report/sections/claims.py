@@ -306,10 +306,18 @@ def plot(data: dict[str, Any], folder: Path) -> list[str]:
 def markdown(data: dict[str, Any]) -> str:
     """A table per source."""
     parts = [
-        "Numbers are computed from the data of the sections below, by `python -m benchmarks.report --only claims`; "
-        "`--only SECTION --fresh` measures a section again. 'Confirmed' means beyond the 95 % interval in brackets; "
-        "'undecided': the interval holds the limit; 'level': it holds equality. 'BER x 0.8': the BER is 0.8 times that "
-        "of what is compared with. 'Close to full precision' is taken as 0.3 dB at BER 1e-2, or 1.1 times its BER."
+        "Numbers are computed from the data of the sections below, by `python -m benchmarks.report --only claims`. The "
+        "brackets hold 95 % intervals.",
+        md.table(
+            ["words", "meaning"],
+            [
+                ["confirmed", "beyond the 95 % interval"],
+                ["undecided", "the interval holds the limit"],
+                ["level", "the interval holds equality"],
+                ["BER x 0.8", "the BER is 0.8 times that of what is compared with"],
+                ["close to full precision", "0.3 dB at BER 1e-2, or 1.1 times its BER"],
+            ],
+        ),
     ]
     for source in dict.fromkeys(claim["source"] for claim in data["claims"]):
         rows = [

@@ -126,7 +126,7 @@ def markdown(data: dict[str, Any]) -> str:
     parts = [
         "All detectors see the same channels, bits and noise, with perfect estimates of H and of the noise variance. "
         "SNR is num_tx / noise_var. Intervals are 95 %, from the errors of each channel, as errors cluster in bad "
-        "channels. Detectors run through the native kernel (W8A8); dashed curves in a detector's colour are its "
+        "channels. Detectors run through the native kernel (W8A8). Dashed curves in a detector's colour are its "
         "full-precision twin.",
         f"Left out: {data['missing']}." if data["missing"] else "",
         f"Not among the installed detectors: {', '.join(data['left_out'])}." if data["left_out"] else "",

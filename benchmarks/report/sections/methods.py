@@ -339,12 +339,12 @@ def markdown(data: dict[str, Any]) -> str:
     layers = len(learned[0]) - 3 if learned else 0
     said = "; ".join("W{0}A{0}: {1} of {2}".format(bits, *signs(cells, KAQ, bits)) for bits in widths(cells))
     return md.joined(
-        "The same ADMM-Net, twin, batches and iterations for every method, at 16x16, 16-QAM, i.i.d. Rayleigh; measured "
-        "with the integer detector on the same transmissions (those of all seeds are the same too, so intervals are "
-        f"of the training alone). Seeds: {', '.join(map(str, seeds))}. Intervals are Student's t over the seeds (95 "
-        "%), of paired differences where two methods are compared; widths are of activations and matrix alike. "
-        + "; ".join(f"`{name}`: {what}" for name, what in MEANING.items())
-        + ".",
+        "Which way to quantize is best? Every method has the same ADMM-Net, twin, batches and iterations, at 16x16, "
+        "16-QAM, i.i.d. Rayleigh. BER is measured with the integer detector, on the same transmissions for all methods "
+        f"and seeds. So intervals are of the training alone. Seeds: {', '.join(map(str, seeds))}. Intervals are "
+        "Student's t over the seeds (95 %), of paired differences where two methods are compared. Widths are of "
+        "activations and matrix alike.",
+        md.table(["method", "what it is"], [[f"`{name}`", what] for name, what in MEANING.items()]),
         md.figure("methods-ber", "BER versus SNR for every method and width"),
         md.figure(
             "methods-bits", f"BER at {snr:g} dB, and dB lost at BER {LEVEL:g}, versus bits (missing: not reached)"
@@ -378,15 +378,17 @@ def markdown(data: dict[str, Any]) -> str:
             ablation,
         ),
         "### Why the distribution match does not help",
-        "Mean over the seeds at the end of training: the distribution match (sum over the layers of the MMD between "
-        "the activations of the network and of its twin, at the bandwidth of each method) and the squared error of the "
-        "soft output. Where the match is weighted, the MMD falls and the squared error rises: the activations of a "
-        "quantized network that detects as well as it can are *not* distributed like its twin's. The network makes up "
-        "for coarse steps with other relaxations and dual steps, and the match holds it back from that. It compares "
-        "distributions, not the activations of the same received vector, and the squared error already determines "
-        "every parameter (some tens of numbers). What pays is where the step's law is applied: for each stream "
-        "(`kaq_streams`), whose SNR after the linear estimate differs within one channel, the dynamic step beats the "
-        "static one (`streams_static`), which it does not with one step for all streams.",
+        "The table has two means over the seeds, at the end of training. One is the distribution match: the sum over "
+        "the layers of the MMD between the activations of the network and of its twin, at the bandwidth of each "
+        "method. The other is the squared error of the soft output.",
+        "Where the match is weighted, the MMD falls and the squared error rises. So the activations of a quantized "
+        "network that detects as well as it can are *not* distributed like its twin's. The network makes up for coarse "
+        "steps with other relaxations and dual steps, and the match holds it back from that. The match compares "
+        "distributions, not the activations of the same received vector. And the squared error already determines "
+        "every parameter (some tens of numbers).",
+        "What pays is where the step's law is applied. The SNR of each stream after the linear estimate differs within "
+        "one channel. With a step for each stream (`kaq_streams`), the dynamic step beats the static one "
+        "(`streams_static`). With one step for all streams it does not.",
         md.table(["width", "method", "MMD", "squared error"], _matches(cells)),
     )
 

@@ -63,10 +63,12 @@ def markdown(data: dict[str, Any]) -> str:
             rows.append([*row, rate(qat, "quantized"), rate(kaq, "quantized"), ratio_text(against)])
     iterations = cells[0]["history"][-1][0] if cells else 0
     return md.joined(
-        "The preset `paper`: scalar parameters, soft threshold, five layers, SNR 0 to 25 dB, Adam 1e-3 halved every "
-        f"ten epochs. The quantized stage ran for {iterations} iterations; the preset's 50 epochs of 5e4 samples in "
-        "batches of 128 are 19550. KAQ as published: dynamic step, MMD with epsilon 0.1 and a bandwidth that is "
-        "learned by descent. QAT: the same without MMD, with a static step. Intervals are Student's t over the seeds.",
+        "This is PGD-Net as published, the preset `paper`: scalar parameters, soft threshold, five layers, SNR 0 to 25 "
+        f"dB, Adam 1e-3 halved every ten epochs. The quantized stage ran for {iterations} iterations. (The preset's 50 "
+        "epochs of 5e4 samples in batches of 128 are 19550.)",
+        "- KAQ as published: dynamic step, MMD with epsilon 0.1 and a bandwidth that is learned by descent.\n"
+        "- QAT: the same without MMD, with a static step.",
+        "Intervals are Student's t over the seeds.",
         md.figure("paper-figure4", "BER versus SNR of the published network, and its training error"),
         md.table(["width", "SNR (dB)", "LMMSE", "full precision", "QAT", "KAQ", "KAQ / QAT"], rows),
     )

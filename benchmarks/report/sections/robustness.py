@@ -280,15 +280,18 @@ def markdown(data: dict[str, Any]) -> str:
             mark = " **worse**" if point in worse_than_lmmse(data, name) else ""
             rates.append([name, _setting(point), f"{point['snr_db']:g}", *cells, ratio + mark, special or "-"])
     return md.joined(
-        "16-QAM. The receiver's SNR estimate is off by a constant (bias) or by a normal random number per estimate "
-        "(jitter, standard deviation); its channel estimate carries an error of variance x times noise_var / num_tx "
-        "per entry (x = 1: least squares with orthogonal training over num_tx symbols; the receiver adds this error "
-        "to the noise variance it is told). 'Kronecker' is exponential correlation at both ends. The general "
-        f"detectors were not trained on any of the recordings, {MEASURED_16QAM} was on the first half of its own: "
-        "whatever differs from a detector's training is a mismatch between training and test. SNRs are those at which "
-        "LMMSE, in the same row (in rows with estimation errors at 16x16: with perfect estimates), has the error rate "
-        "that heads the column. The recordings are short: their intervals are those of the noise on these channels, "
-        "not of other places.",
+        "What do estimation errors and other channels cost? All rows are 16-QAM.",
+        "- *SNR*: the receiver's SNR estimate is off by a constant (bias), or by a normal random number per estimate "
+        "(jitter, standard deviation).\n"
+        "- *Channel error*: the channel estimate carries an error of variance x times noise_var / num_tx per entry. "
+        "With x = 1 that is least squares with orthogonal training over num_tx symbols. The receiver adds this error "
+        "to the noise variance it is told.\n"
+        "- *Kronecker*: exponential correlation at both ends.\n"
+        f"- *Recordings*: the general detectors were not trained on any of them. {MEASURED_16QAM} was trained on the "
+        "first half of its own. Whatever differs from a detector's training is a mismatch between training and test. "
+        "The recordings are short: their intervals are those of the noise on these channels, not of other places.",
+        "SNRs are those at which LMMSE, in the same row, has the error rate that heads the column. In rows with "
+        "estimation errors at 16x16 it is LMMSE with perfect estimates.",
         md.figure(
             "robustness-ratio", "BER over LMMSE's BER in the same row: below 1 (blue) the detector is better than LMMSE"
         ),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,15 +176,10 @@ def markdown(data: dict[str, Any], reason_of: Callable[[], dict[str, str]] = rea
     rows = [(x["claim"], x["answer"], x["measured"]) for x in data["claims"]]
     missed = dict.fromkeys(x["key"] for x in data["claims"] if x["answer"].startswith(NOT_MET))
     known = reason_of()
-    why = "\n".join(_item(f"*{key}*: {known.get(key, 'no reason is written down yet.')}") for key in missed)
+    why = "\n".join(f"- *{key}*: {known.get(key, 'no reason is written down yet.')}" for key in missed)
     return md.joined(
         "What the kernel aims at, and what was measured: medians over the rounds. The smallest and the "
         "largest ratio within a round are in brackets; 'rounds disagree' says that the aim lies between them.",
         md.table(("aim", "answer", "measured"), rows),
         f"Why the others are not met:\n\n{why}" if why else "",
     )
-
-
-def _item(text: str) -> str:
-    """Of a list, in lines that can be read in the source."""
-    return textwrap.fill(f"- {text}", 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
