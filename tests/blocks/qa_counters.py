@@ -18,7 +18,7 @@ from gr_kaq.blocks.csi_recorder import csi_recorder
 from gr_kaq.blocks.zmq_sample_source import zmq_sample_source
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = runpy.run_path(str(ROOT / "docs" / "counters_page.py"))
+PAGE = runpy.run_path(str(ROOT / "docs" / "internals" / "counters_page.py"))
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_every_counter_is_counted(blocks):
 
 
 def test_the_page_is_up_to_date():
-    assert (ROOT / "docs" / "counters.md").read_text() == PAGE["page"](), "run docs/counters_page.py"
+    assert (ROOT / "docs" / "guide" / "counters.md").read_text() == PAGE["page"](), "run counters_page.py"
 
 
 def test_grc_names_what_a_probe_can_read(blocks):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a block counts, declared once. Its getters, `stats()` and docs/counters.md follow from the declaration.
+"""What a block counts, declared once. Its getters, `stats()` and docs/guide/counters.md follow from the declaration.
 
     @dataclass
     class DecoderCounters(Counters):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/counters.md, out of what the blocks declare (`gr_kaq.blocks.counters`).
+"""docs/guide/counters.md, out of what the blocks declare (`gr_kaq.blocks.counters`).
 
-PYTHONPATH=build/test_modules python3 docs/counters_page.py > docs/counters.md
+PYTHONPATH=build/test_modules python3 docs/internals/counters_page.py > docs/guide/counters.md
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ dict for each of them.
 Every block has `internal_errors`, exceptions that were caught and should not have happened: 0 on a sound system. The
 first of each type is logged, with the places where it was raised; please report it.
 
-This page is made from the sources: `PYTHONPATH=build/test_modules python3 docs/counters_page.py > docs/counters.md`.
+This page is made from the sources:
+
+    PYTHONPATH=build/test_modules python3 docs/internals/counters_page.py > docs/guide/counters.md
 """
 
 
@@ -48,7 +50,7 @@ def own_entries(block: type) -> list[Entry]:
 
 
 def page() -> str:
-    """docs/counters.md."""
+    """docs/guide/counters.md."""
     lines = [HEADING]
     for name, block in counting_blocks().items():
         lines += [f"## {name}", "", "| name | unit | meaning |", "|---|---|---|"]
