@@ -129,7 +129,7 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "evaluate",
-        help="estimators: measure MSE and speed, and write the tables of docs/learned-estimator.md",
+        help="estimators: measure MSE and speed, and write the tables of docs/guide/learned-estimator.md",
         description="Measure the MSE of LS, LMMSE and learned estimators over SNR, Doppler and delay spread, and the "
         "time that the learned ones take in ONNX Runtime. (Detectors are measured by train.)",
     )
@@ -146,7 +146,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         type=Path,
         metavar="FILE",
         default=PAGE,
-        help="Markdown file whose marked tables are replaced (default docs/learned-estimator.md)",
+        help="Markdown file whose marked tables are replaced (default docs/guide/learned-estimator.md)",
     )
     command.set_defaults(command=_evaluate)
 

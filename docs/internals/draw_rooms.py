@@ -42,7 +42,7 @@ Arrows = set[tuple[str, str]]
 def floors() -> list[list[str]]:
     """The rooms of gr_kaq, highest floor first, then those in C++."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
-    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    (layers,) = (contract["layers"] for contract in contracts if contract.get("containers") == ["gr_kaq"])
     own = [[room.strip() for room in layer.split("|")] for layer in layers]
     return [*own, ["bindings"], ["lib/detection", "lib/frames"], ["lib/support"]]
 

@@ -2,8 +2,8 @@
 """The layers of a detector as an ONNX graph.
 
 One graph per SNR: a graph cannot evaluate laws once per estimate, so they are constants of the graph, at the SNR in its
-metadata. Its inputs are what `gr_kaq.detection.preparation` makes of one channel, and T filtered vectors. docs/onnx.md
-explains the form, and what ONNX Runtime makes of it.
+metadata. Its inputs are what `gr_kaq.detection.preparation` makes of one channel, and T filtered vectors.
+docs/guide/onnx.md explains the form, and what ONNX Runtime makes of it.
 """
 
 from __future__ import annotations
