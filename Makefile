@@ -150,6 +150,7 @@ lint: $(VENV)/.complete  ## Check formatting, style, types, and the floors of th
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
 	PYTHONPATH=python:. $(VENV)/bin/lint-imports
+	$(VENV)/bin/python docs/internals/draw_rooms.py --check
 	clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.h')
 
 format: $(VENV)/.complete  ## Format the sources

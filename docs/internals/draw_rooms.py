@@ -4,11 +4,12 @@
 
 Floors are those of [tool.importlinter] in pyproject.toml. Arrows are the imports that grimp finds, and the #include
 lines of lib/ and python/bindings/, but for those that other arrows imply. Captions are the first clause of each room's
-docstring. tests/test_docs.py checks that the picture is up to date.
+docstring. `make lint` checks that the picture is up to date.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import re
 import sys
@@ -49,7 +50,7 @@ def floors() -> list[list[str]]:
 
 def imports() -> Arrows:
     """From room to room; the package's own modules, which only gather names, are no room."""
-    sys.path.insert(0, str(PACKAGE.parent))
+    sys.path.insert(0, str(PACKAGE.parent))  # grimp reads sources, and finds them as Python does
     graph = grimp.build_graph("gr_kaq", cache_dir=None)
     modules = {module: _room(module) for module in graph.modules}
     found = {(a, modules[b]) for module, a in modules.items() for b in graph.find_modules_directly_imported_by(module)}
@@ -163,5 +164,17 @@ def draw() -> str:
     )
 
 
+def main() -> int:
+    """Write the picture, or with --check say whether it is up to date; returns the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; status 1 where the picture is out of date")
+    if not parser.parse_args().check:
+        PICTURE.write_text(draw(), "utf-8")
+    elif PICTURE.read_text("utf-8") != draw():
+        print(f"{PICTURE.relative_to(ROOT)} is out of date: run {Path(__file__).relative_to(ROOT)}", file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    PICTURE.write_text(draw(), "utf-8")
+    sys.exit(main())

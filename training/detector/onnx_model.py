@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 import gr_kaq
+from gr_kaq.detection.laws import layer_values
 from gr_kaq.detection.model_card import facts
 from gr_kaq.detection.model_file import DetectorModel
-from gr_kaq.detection.preparation import Preparation, layer_values
+from gr_kaq.detection.preparation import Preparation
 from gr_kaq.detection.quantization import INT16_MAX, Q15, RESCALE_SHIFT, STREAM_SCALE_LIMIT, state_unit
 
 from ..onnx_graph import Graph, float_value

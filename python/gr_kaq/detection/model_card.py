@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..signals.bit_errors import BitErrorRate
+from .laws import layer_values
 from .model_file import DetectorModel
-from .preparation import layer_values
 
 __all__ = ["compare_with_lmmse", "description", "facts", "model_card", "rate", "reference_point", "sizes", "widths"]
 

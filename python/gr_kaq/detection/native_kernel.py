@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ..native import extension
 from ..signals.signal_model import Noise
+from .laws import NO_REGULARIZATION, law_bounds
 from .model_file import DetectorModel, Law
 from .plan import Plan
-from .preparation import NO_REGULARIZATION, law_bounds
 from .quantization import IntegerChannels, IntegerMetric
 from .result import Detection, PreparedChannels
 

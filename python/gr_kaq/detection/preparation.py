@@ -13,37 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .model_file import DetectorModel, Law
+from .candidates import SEARCH_LIMIT, SOFT_LIMIT
+from .laws import LayerValues, layer_values
+from .model_file import DetectorModel
 
-__all__ = ["LayerValues", "Metric", "Preparation", "law_bounds", "layer_values", "output_error", "prepare"]
+__all__ = ["Metric", "Preparation", "output_error", "prepare"]
 
 REGULARIZATION_FLOOR = 1e-5
 """noise_var and rho are taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
 
-SOFT_LIMIT, SEARCH_LIMIT = 0.27, 0.45
-"""Where the linear estimate's mean error variance exceeds these times half_distance^2, many vectors fit the received
-one about equally well. Above the first (16x16, 16-QAM: below 16.5 dB) the best fit is the better decision still, but a
-decoder gains more from the first run, which says where it is in doubt: LLRs come from there. Above the second (below 12
-dB) the first run's decisions are better too, and no candidates are tried."""
-
 Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class LayerValues:
-    """The laws of a model at the SNR of one estimate (shape (1, K)) or of C channels (shape (C, K)).
-
-    None where the network has no such law.
-    """
-
-    step: Float | None
-    variance: Float | None
-    dual_step: Float | None
-    relaxation: Float | None
-    gradient_step: Float | None
-    threshold: Float | None
-    output_variance: Float  # (1,) or (C,)
-    regularization: Float  # (1,) or (C,)
 
 
 @dataclass(frozen=True)
@@ -88,53 +67,6 @@ class Preparation:
     precision: Float
     values: LayerValues
     metric: Metric | None = None
-
-
-def law_bounds(half_distance: float) -> dict[str, tuple[float, float]]:
-    """Between which values each law is kept, so that a layer stays meaningful; by name."""
-    d = half_distance
-    return {
-        "step": (d / 256, 16 * d),
-        "variance": (1e-3, 1e3),
-        "dual_step": (0.0, 64.0),
-        "relaxation": (0.0, 2.0),
-        "gradient_step": (0.0, 2.0),
-        "threshold": (0.0, 16 * d),
-        "output_variance": (1e-3, 1e3),
-        "regularization": (0.05, 100.0),
-    }
-
-
-NO_REGULARIZATION = Law(0.0, 1.0)
-"""What a network without the law `regularization` is given; PGD-Net does not use it."""
-
-
-def layer_values(model: DetectorModel, snr_db: Float) -> LayerValues:
-    """Evaluate the laws of `model` at `snr_db` (1,) or (C,), within `law_bounds`."""
-    root = 1 / np.sqrt(model.law_snr(snr_db))
-    bounds = law_bounds(model.constellation.half_distance)
-
-    def per_layer(name: str) -> Float | None:
-        table = model.law_tables.get(name)
-        if table is None:
-            return None
-        alpha, gamma, present = table
-        # zero in a layer that has no such law though its neighbours have
-        return present * np.clip(alpha * root[:, None] + gamma, *bounds[name])
-
-    def single(name: str, law: Law) -> Float:
-        return np.clip(law.alpha * root + law.gamma, *bounds[name])
-
-    return LayerValues(
-        step=per_layer("step"),
-        variance=per_layer("variance"),
-        dual_step=per_layer("dual_step"),
-        relaxation=per_layer("relaxation"),
-        gradient_step=per_layer("gradient_step"),
-        threshold=per_layer("threshold"),
-        output_variance=single("output_variance", model.output_variance),
-        regularization=single("regularization", model.regularization or NO_REGULARIZATION),
-    )
 
 
 def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Float, snr_db: Float) -> Preparation:

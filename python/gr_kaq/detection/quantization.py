@@ -48,8 +48,8 @@ class IntegerMetric:
         matrix: int8 (C, n, n), zero on the diagonal, in steps of each row's own step.
         rescale: int32 (C, n), Q12. From a product of `matrix` and levels to gradient units.
         diagonal: int16 (C, n), gradient units.
-        soft_first: bool (C,). LLRs are those of the first run, see `preparation.SOFT_LIMIT`.
-        searched: bool (C,). Candidates are tried, see `preparation.SEARCH_LIMIT`.
+        soft_first: bool (C,). LLRs are those of the first run, see `candidates.SOFT_LIMIT`.
+        searched: bool (C,). Candidates are tried, see `candidates.SEARCH_LIMIT`.
     """
 
     matrix: NDArray[np.int8]

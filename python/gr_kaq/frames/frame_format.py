@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ..signals.constellation import Constellation, constellation_named
 
-__all__ = ["DATA_SYMBOLS", "FFT_SIZES", "MAX_STREAMS", "NUM_SYMBOLS", "TRAINING_SYMBOLS", "FrameFormat"]
+__all__ = ["DATA_SYMBOLS", "FFT_SIZES", "MAX_STREAMS", "NUM_SYMBOLS", "TRAINING_SYMBOLS", "FrameFormat", "known_octets"]
 
 FFT_SIZES = (64, 256)
 MAX_STREAMS = 4
@@ -192,12 +192,7 @@ class FrameFormat:
 
         The order on the grid is [data symbol][data carrier][stream][bit].
         """
-        return np.argsort(np.frombuffer(_octets("interleaver", 8 * self.coded_bits), "<u8"), kind="stable")
-
-    @cached_property
-    def scrambler(self) -> NDArray[np.uint8]:
-        """Octets that payload and CRC are XORed with before they are coded: (payload_bytes + 4,)."""
-        return np.frombuffer(_octets("scrambler", self.payload_bytes + CRC_BYTES), np.uint8)
+        return np.argsort(np.frombuffer(known_octets("interleaver", 8 * self.coded_bits), "<u8"), kind="stable")
 
     def map_bits(self, bits: NDArray[np.uint8]) -> NDArray[np.complex64]:
         """Data symbols (11, num_data, num_tx) of the coded bits, (coded_bits,)."""
@@ -264,12 +259,13 @@ class FrameFormat:
         return np.exp(2j * np.pi * turns).astype(np.complex64)
 
 
-def _octets(name: str, count: int) -> bytes:
+def known_octets(name: str, count: int) -> bytes:
+    """Octets that the name determines, for everybody the same: SHAKE-256 of it."""
     return hashlib.shake_256(f"gr-kaq {name}".encode()).digest(count)
 
 
 def _qpsk(name: str, shape: tuple[int, ...]) -> NDArray[np.complex64]:
     """QPSK values of unit power that the name determines."""
-    bits = np.unpackbits(np.frombuffer(_octets(name, -(-int(np.prod(shape)) // 4)), np.uint8))
+    bits = np.unpackbits(np.frombuffer(known_octets(name, -(-int(np.prod(shape)) // 4)), np.uint8))
     values = constellation_named("qpsk").modulate(bits)
     return values[: int(np.prod(shape))].reshape(shape)

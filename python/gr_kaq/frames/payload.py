@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From a payload's bytes to the coded bits of a frame, and from their LLRs back.
 
-    length (2 bytes) | payload | zeros | CRC-32   payload_bytes + 4 bytes, XORed with `FrameFormat.scrambler`
+    length (2 bytes) | payload | zeros | CRC-32   payload_bytes + 4 bytes, XORed with `scrambler`
     -> convolutional code, K = 7, rate 1/2, terminated -> coded_bits bits, the last few (at most 15) being zeros
 
 Length and CRC are little-endian; the CRC is that of IEEE 802.3 over all that stands before it. Bits of a byte travel
@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
-from .frame_format import CRC_BYTES, TAIL_BITS, FrameFormat
+from .frame_format import CRC_BYTES, TAIL_BITS, FrameFormat, known_octets
 
-__all__ = ["LENGTH_BYTES", "PayloadCoder", "decode", "encode", "max_payload"]
+__all__ = ["LENGTH_BYTES", "PayloadCoder", "decode", "encode", "max_payload", "scrambler"]
 
 LENGTH_BYTES = 2
 POLYNOMIALS = [79, 109]
@@ -43,6 +43,11 @@ def max_payload(frame: FrameFormat) -> int:
     return frame.payload_bytes - LENGTH_BYTES
 
 
+def scrambler(frame: FrameFormat) -> NDArray[np.uint8]:
+    """Octets that payload and CRC are XORed with before they are coded: (payload_bytes + 4,)."""
+    return np.frombuffer(known_octets("scrambler", frame.payload_bytes + CRC_BYTES), np.uint8)
+
+
 class PayloadCoder:
     """Encoder and decoder for the payloads of one frame format, for one thread at a time.
 
@@ -54,6 +59,7 @@ class PayloadCoder:
         from gnuradio import fec  # noqa: PLC0415
 
         self._frame = frame
+        self._scrambler = scrambler(frame)
         self._soft_levels = native.extension().soft_levels
         self._bits = 8 * (frame.payload_bytes + CRC_BYTES)
         self._code_bits = 2 * (self._bits + TAIL_BITS)
@@ -72,7 +78,7 @@ class PayloadCoder:
         block = struct.pack("<H", len(payload)) + payload
         block += bytes(self._frame.payload_bytes - len(block))
         block += struct.pack("<I", zlib.crc32(block))
-        bits = np.unpackbits(np.frombuffer(block, np.uint8) ^ self._frame.scrambler)
+        bits = np.unpackbits(np.frombuffer(block, np.uint8) ^ self._scrambler)
         coded = np.zeros(self._frame.coded_bits, np.uint8)
         self._encoder.generic_work(_address(bits), _address(coded))
         return coded
@@ -92,7 +98,7 @@ class PayloadCoder:
             return None
         bits = np.empty(self._bits, np.uint8)
         self._decoder.generic_work(_address(levels), _address(bits))
-        block = (np.packbits(bits) ^ self._frame.scrambler).tobytes()
+        block = (np.packbits(bits) ^ self._scrambler).tobytes()
         data, crc = block[:-CRC_BYTES], block[-CRC_BYTES:]
         (length,) = struct.unpack_from("<H", data)
         if struct.pack("<I", zlib.crc32(data)) != crc or length > max_payload(self._frame):

@@ -13,8 +13,9 @@ pytest.importorskip("onnxruntime")
 import gr_kaq
 from gr_kaq.channels.flat import RayleighChannels, complex_normal
 from gr_kaq.detection import full_precision
+from gr_kaq.detection.laws import layer_values
 from gr_kaq.detection.model_file import Law, save
-from gr_kaq.detection.preparation import layer_values, output_error, prepare
+from gr_kaq.detection.preparation import output_error, prepare
 from gr_kaq.signals.signal_model import noise_var_from_snr
 from tests.detection.models import admm_model
 from training.__main__ import main
