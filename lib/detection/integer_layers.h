@@ -1,45 +1,23 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The integer layers and the metric over an instruction set. Several vectors are interleaved, so that the matrix is
-// loaded once for all and their accumulator chains hide each other's latency.
-//
-// An instruction set `Isa` has:
-//   I16, I32                       registers of int16 state, and of int32 accumulators
-//   Layout                         of packed matrices (packed_matrix.h)
-//   interleave(registers, segments)
-//                                  how many vectors, or how many times as many as share the registers
-//   load, store, set               of int16, aligned; load32
-//   add, subtract, adds, subs      wrapping and saturating
-//   min, max, bit_and, bit_or, shift_left<n>, shift_right<n>
-//   multiply_q15                   (a b + 2^14) >> 15
-//   hold<row>(x, row, value)       x with one lane replaced
-//   Activations<Vectors, Registers>
-//                                  what the columns are broadcast from: fill(i, x, y, largest) for the registers i and
-//                                  i + 1 of all, i even; columns(v, block, within), which is block + within of vector
-//                                  v, block being a multiple of 8
-//   segment_columns<Segment>(i, half, within)
-//                                  the same where register i of all holds several vectors of Segment rows: block
-//                                  `within` of the vectors whose rows the accumulator `half` of that register holds
-//   dot                            accumulator + columns * matrix
-//   combine                        saturate(linear + diagonal + ((accumulators rescale + 2^11) >> 12))
-//   gradient                       saturate(level diagonal - 2 matched + ((accumulators rescale + 2^11) >> 12))
-//   sum_of_products                over all lanes
+// The integer layers and the metric over an instruction set (instruction_set.h). Several vectors are interleaved, so
+// that the matrix is loaded once for all and their accumulator chains hide each other's latency.
 #pragma once
 
 #include <algorithm>
 
+#include "detection/instruction_set.h"
 #include "detection/kernel.h"
-#include "detection/packed_matrix.h"
 
 namespace kaq {
 namespace {
 
 // Registers hold one vector, or several of Segment rows each: 4, 8 or 16.
-template <typename Isa, int Registers, int Segment = 0>
+template <InstructionSet Isa, int Registers, int Segment = 0>
 struct IntegerLayers {
     using I16 = typename Isa::I16;
     using I32 = typename Isa::I32;
     using Layout = typename Isa::Layout;
-    static constexpr int lanes = sizeof(I16) / 2; // rows in a register
+    static constexpr int lanes = rows_in_register<Isa>;
     static constexpr int stride = lanes * Registers;
     static constexpr int vectors_in_registers = Segment ? stride / Segment : 1;
     // rows whose accumulators are kept in registers at once
@@ -338,9 +316,9 @@ struct IntegerLayers {
 };
 
 // call(the IntegerLayers for vectors that are `stride` apart)
-template <typename Isa, typename Call>
+template <InstructionSet Isa, typename Call>
 void with_registers(int stride, Call call) {
-    constexpr int per_group = row_multiple / (sizeof(typename Isa::I16) / 2);
+    constexpr int per_group = row_multiple / rows_in_register<Isa>;
     switch (stride) {
     case 4:
         return call(IntegerLayers<Isa, per_group, 4>());
@@ -359,14 +337,14 @@ void with_registers(int stride, Call call) {
     }
 }
 
-template <typename Isa>
+template <InstructionSet Isa>
 void layers(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b, int b_step,
             const Pin *pins, std::int16_t *t, int num_vectors) {
     with_registers<Isa>(
         size.stride(), [&](auto of) { decltype(of)::layers(network, size, channel, b, b_step, pins, t, num_vectors); });
 }
 
-template <typename Isa>
+template <InstructionSet Isa>
 void metric(const Network &network, const Size &size, const IntegerMetric &channel, const std::int16_t *t,
             const std::int16_t *matched, int matched_step, std::int32_t *metric, int num_vectors) {
     with_registers<Isa>(size.stride(), [&](auto of) {

@@ -4,7 +4,7 @@
 
 #include "detection/kernels.h"
 
-#include "detection/isa_avx2.h"
+#include "detection/kernel_avx2.h"
 #include "detection/make_kernel.h"
 
 namespace kaq {

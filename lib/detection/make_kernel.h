@@ -2,6 +2,7 @@
 // A Kernel from an instruction set: the float stages as compiled for it, and the integer layers over its registers.
 #pragma once
 
+#include "detection/instruction_set.h"
 #include "detection/integer_layers.h"
 #include "detection/prepare_channels.h"
 #include "detection/vector_stages.h"
@@ -9,7 +10,7 @@
 namespace kaq {
 namespace {
 
-template <typename Isa>
+template <InstructionSet Isa>
 constexpr Kernel make_kernel(const char *name) {
     using Layout = typename Isa::Layout;
     return {name,         native_lanes,   scratch_floats, Layout::bytes, squared_norm,   prepare_channels<Layout>,

@@ -19,6 +19,7 @@ namespace {
 // RegisterLanes: of int32. Columns: 4 of int8, or 2 of int16.
 template <int RegisterLanes, int Columns, int Offset>
 struct PackedLayout {
+    static constexpr int register_lanes = RegisterLanes;
     static constexpr int columns = Columns;
     static constexpr int offset = Offset;
 
@@ -92,6 +93,11 @@ struct PackedLayout {
         }
     }
 };
+
+template <typename>
+constexpr bool is_packed_layout = false;
+template <int RegisterLanes, int Columns, int Offset>
+constexpr bool is_packed_layout<PackedLayout<RegisterLanes, Columns, Offset>> = true;
 
 } // namespace
 } // namespace kaq

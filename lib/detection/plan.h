@@ -9,8 +9,8 @@
 #include <memory>
 #include <vector>
 
-#include "support/aligned.h"
 #include "detection/kernel.h"
+#include "support/aligned.h"
 #include "support/thread_pool.h"
 
 namespace kaq {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What AVX2 and AVX-VNNI have in common: 16 rows of int16 state per register. See integer_layers.h.
+// What AVX2 and AVX-VNNI have in common: 16 rows of int16 state per register. instruction_set.h says what
+// each of these is.
 #pragma once
 
 #include <immintrin.h>
