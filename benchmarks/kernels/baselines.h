@@ -23,14 +23,14 @@ public:
     // h: [num_channels][num_rx][num_tx]
     virtual void prepare(const std::complex<float> *h, float noise_var) = 0;
     // Without LLRs.
-    virtual void detect(const kaq::InputView &input, const kaq::OutputView &output, int num_vectors) = 0;
+    virtual void detect(const kaq::ReceivedView &received, const kaq::DetectedView &detected) = 0;
 };
 
 // A detector whose layers can be run alone, on what its own filter gave.
 class LayeredBaseline : public Baseline {
 public:
     // The linear estimates of all vectors, kept for `layers`.
-    virtual void filter(const kaq::InputView &input, int num_vectors) = 0;
+    virtual void filter(const kaq::ReceivedView &received) = 0;
     // The K layers.
     virtual void layers() = 0;
 };

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -17,8 +18,8 @@
 
 #include "baselines.h"
 #include "detection/instruction_sets.h"
-#include "peaks.h"
 #include "detection/plan.h"
+#include "peaks.h"
 #include "stages.h"
 
 namespace py = pybind11;
@@ -71,19 +72,28 @@ public:
     int num_rx() const { return static_cast<int>(h_.shape(1)); }
     int num_tx() const { return static_cast<int>(h_.shape(2)); }
     int num_vectors() const { return static_cast<int>(y_.shape(1)); }
-    const Complex *h() const { return h_.data(); }
+    std::span<const Complex> h() const { return {h_.data(), static_cast<std::size_t>(h_.size())}; }
     const double *noise_var() const { return &noise_var_; }
     const Array<Complex> &symbols() const { return symbols_; }
     const Array<float> &llrs() const { return llrs_; }
 
-    kaq::InputView input() const { return {antennas_.data(), 1, num_channels()}; }
-    kaq::OutputView output(bool with_llrs) const {
-        return {streams_.data(), 1,
-                num_channels(),  with_llrs ? llr_streams_.data() : nullptr,
-                bits_,           static_cast<std::ptrdiff_t>(num_channels()) * bits_};
+    kaq::ReceivedView received() const { return view(antennas_, 1); }
+    kaq::DetectedView detected(bool with_llrs) const {
+        return {.symbols = view(streams_, 1), .llrs = with_llrs ? view(llr_streams_, bits_) : kaq::PortView<float>{}};
     }
 
 private:
+    // Of arrays (T, C width)
+    template <typename T>
+    kaq::PortView<T> view(const std::vector<T *> &ports, int width) const {
+        return {.ports = ports,
+                .num_channels = num_channels(),
+                .num_vectors = num_vectors(),
+                .channel_stride = width,
+                .vector_stride = static_cast<std::ptrdiff_t>(num_channels()) * width,
+                .width = width};
+    }
+
     Array<Complex> h_, y_, symbols_;
     Array<float> llrs_;
     double noise_var_;
@@ -120,12 +130,12 @@ public:
         return seconds(repeats, [&] { prepare_once(data); });
     }
     double detect(const Data &data, bool with_llrs, int repeats) {
-        return seconds(repeats, [&] { plan_.detect(data.input(), data.output(with_llrs), data.num_vectors()); });
+        return seconds(repeats, [&] { plan_.detect(data.received(), data.detected(with_llrs)); });
     }
     double both(const Data &data, bool with_llrs, int repeats) {
         return seconds(repeats, [&] {
             prepare_once(data);
-            plan_.detect(data.input(), data.output(with_llrs), data.num_vectors());
+            plan_.detect(data.received(), data.detected(with_llrs));
         });
     }
     // b from the samples, for `layers`.
@@ -134,25 +144,27 @@ public:
         for (auto *rows : {&b_, &matched_, &t_, &soft_})
             rows->resize(size * plan_.stride());
         std::unique_ptr<bool[]> finite(new bool[size]);
-        plan_.filter(data.input(), data.num_vectors(), b_.data(),
-                     plan_.network().candidates ? matched_.data() : nullptr, finite.get());
-        num_vectors_ = data.num_vectors();
+        plan_.filter(data.received(), b_, matched(), {finite.get(), size});
+        filtered_ = true;
     }
     double layers(int repeats) {
-        require(num_vectors_ > 0, "filter first");
+        require(filtered_, "filter first");
         // without candidates, t is what LLRs are computed from; it need not be copied
-        std::int16_t *soft = plan_.network().candidates ? soft_.data() : t_.data();
-        return seconds(repeats, [&] { plan_.layers(b_.data(), matched_.data(), t_.data(), soft, num_vectors_); });
+        const std::span<std::int16_t> soft = plan_.network().candidates ? soft_ : t_;
+        return seconds(repeats, [&] { plan_.layers(b_, matched(), t_, soft); });
     }
 
 private:
     void prepare_once(const Data &data) {
-        plan_.prepare(data.h(), {data.noise_var(), false, false}, data.num_vectors());
+        plan_.prepare(data.h(), kaq::Noise::of_variance({data.noise_var(), 1}), data.num_vectors());
+    }
+    std::span<std::int16_t> matched() {
+        return plan_.network().candidates ? std::span<std::int16_t>(matched_) : std::span<std::int16_t>();
     }
 
     kaq::Plan plan_;
     kaq::AlignedVector<std::int16_t> b_, matched_, t_, soft_;
-    int num_vectors_ = 0;
+    bool filtered_ = false;
 };
 
 // The integer detector stage by stage.
@@ -172,8 +184,7 @@ public:
     double detect(const Data &data, int last, int repeats) {
         require(last >= 1 && last <= 4, "a step from 1 to 4 expected");
         return seconds(repeats, [&] {
-            stages_.detect(static_cast<speed::DetectionStep>(last), data.input(), data.output(true),
-                           data.num_vectors());
+            stages_.detect(static_cast<speed::DetectionStep>(last), data.received(), data.detected(true));
         });
     }
 
@@ -217,20 +228,20 @@ public:
     }
 
     double prepare(const Data &data, int repeats) {
-        return seconds(repeats, [&] { baseline_->prepare(data.h(), noise_var(data)); });
+        return seconds(repeats, [&] { baseline_->prepare(data.h().data(), noise_var(data)); });
     }
     double detect(const Data &data, int repeats) {
-        return seconds(repeats, [&] { baseline_->detect(data.input(), data.output(false), data.num_vectors()); });
+        return seconds(repeats, [&] { baseline_->detect(data.received(), data.detected(false)); });
     }
     double both(const Data &data, int repeats) {
         return seconds(repeats, [&] {
-            baseline_->prepare(data.h(), noise_var(data));
-            baseline_->detect(data.input(), data.output(false), data.num_vectors());
+            baseline_->prepare(data.h().data(), noise_var(data));
+            baseline_->detect(data.received(), data.detected(false));
         });
     }
     void filter(const Data &data) {
         require(layered_, "a network expected");
-        layered_->filter(data.input(), data.num_vectors());
+        layered_->filter(data.received());
         filtered_ = true;
     }
     double layers(int repeats) {

@@ -90,14 +90,20 @@ struct Work {
     }
 
     double noise_var() const { return num_tx / 100.0; }
-    kaq::InputView input() const { return {antennas.data(), 1, num_channels}; }
-    kaq::OutputView output(bool with_llrs) const {
-        return {streams.data(),
-                1,
-                num_channels,
-                with_llrs ? llr_streams.data() : nullptr,
-                4,
-                std::ptrdiff_t{4} * num_channels};
+    kaq::ReceivedView received() const { return view(antennas, 1); }
+    kaq::DetectedView detected(bool with_llrs) const {
+        return {.symbols = view(streams, 1), .llrs = with_llrs ? view(llr_streams, 4) : kaq::PortView<float>{}};
+    }
+
+private:
+    template <typename T>
+    kaq::PortView<T> view(const std::vector<T *> &ports, int width) const {
+        return {.ports = ports,
+                .num_channels = num_channels,
+                .num_vectors = num_vectors,
+                .channel_stride = width,
+                .vector_stride = static_cast<std::ptrdiff_t>(num_channels) * width,
+                .width = width};
     }
 };
 
@@ -109,12 +115,12 @@ std::function<void()> stage_named(const std::string &name, const std::shared_ptr
                                                       work->num_rx, work->num_tx);
         const auto prepare = [=] {
             const double noise_var = work->noise_var();
-            plan->prepare(work->h.data(), {&noise_var, false, false}, work->num_vectors);
+            plan->prepare(work->h, kaq::Noise::of_variance({&noise_var, 1}), work->num_vectors);
         };
         prepare();
         if (what == "prepare")
             return prepare;
-        return [=] { plan->detect(work->input(), work->output(what == "llrs"), work->num_vectors); };
+        return [=] { plan->detect(work->received(), work->detected(what == "llrs")); };
     }
     const speed::BaselineKernel &kernel = speed::baseline_kernels().front();
     const bool pgd = work->network.type == kaq::NetworkType::pgd;
@@ -131,7 +137,7 @@ std::function<void()> stage_named(const std::string &name, const std::shared_ptr
     prepare();
     if (what == "prepare")
         return prepare;
-    return [=] { baseline->detect(work->input(), work->output(false), work->num_vectors); };
+    return [=] { baseline->detect(work->received(), work->detected(false)); };
 }
 
 #if defined(__linux__) && defined(__x86_64__)

@@ -22,25 +22,27 @@ public:
             state->resize(static_cast<std::size_t>(vectors_) * n_ * entry);
     }
 
-    void detect(const kaq::InputView &input, const kaq::OutputView &output, int num_vectors) override {
+    void detect(const kaq::ReceivedView &received, const kaq::DetectedView &detected) override {
+        const int num_vectors = received.num_vectors;
         for (int batch = 0; batch < front_.num_batches(); ++batch)
             for (int first = 0; first < num_vectors; first += vectors_) {
                 const int count = std::min(vectors_, num_vectors - first);
-                const float *t = run(batch, front_.estimate(input, batch, first, count), count);
+                const float *t = run(batch, front_.estimate(received, batch, first, count), count);
                 for (int i = 0; i < n_; ++i)
                     for (int v = 0; v < count; ++v, t += entry)
-                        front_.store_symbols(pitch() * load(t), pitch() * load(t + width), output, batch, first + v, i);
+                        front_.store_symbols(pitch() * load(t), pitch() * load(t + width), detected, batch, first + v,
+                                             i);
             }
     }
 
-    void filter(const kaq::InputView &input, int num_vectors) override {
-        num_vectors_ = num_vectors;
+    void filter(const kaq::ReceivedView &received) override {
+        const int num_vectors = num_vectors_ = received.num_vectors;
         b_.resize(static_cast<std::size_t>(front_.num_batches()) * num_vectors * n_ * entry);
         float *to = b_.data();
         for (int batch = 0; batch < front_.num_batches(); ++batch)
             for (int first = 0; first < num_vectors; first += vectors_) {
                 const int count = std::min(vectors_, num_vectors - first);
-                to = std::copy_n(front_.estimate(input, batch, first, count), count * n_ * entry, to);
+                to = std::copy_n(front_.estimate(received, batch, first, count), count * n_ * entry, to);
             }
     }
 

@@ -25,26 +25,27 @@ public:
         out_.resize(block_.size());
     }
 
-    void detect(const kaq::InputView &input, const kaq::OutputView &output, int num_vectors) override {
+    void detect(const kaq::ReceivedView &received, const kaq::DetectedView &detected) override {
+        const int num_vectors = received.num_vectors;
         for (int batch = 0; batch < front_.num_batches(); ++batch)
             for (int first = 0; first < num_vectors; first += vectors_at_once) {
                 const int count = std::min(vectors_at_once, num_vectors - first);
-                estimate_rows(input, batch, first, count, block_.data(), count * stride_);
+                estimate_rows(received, batch, first, count, block_.data(), count * stride_);
                 for (int l = 0; l < front_.used(batch); ++l)
                     run_(channel(front_.first_channel(batch) + l), block_.data() + l * count * stride_,
                          out_.data() + l * count * stride_, count);
                 for (int t = 0; t < count; ++t)
-                    symbols(output, batch, first + t, out_.data() + t * stride_, count * stride_);
+                    symbols(detected, batch, first + t, out_.data() + t * stride_, count * stride_);
             }
     }
 
-    void filter(const kaq::InputView &input, int num_vectors) override {
-        num_vectors_ = num_vectors;
+    void filter(const kaq::ReceivedView &received) override {
+        const int num_vectors = num_vectors_ = received.num_vectors;
         b_.resize(static_cast<std::size_t>(front_.num_batches()) * width * num_vectors * stride_);
         t_.resize(b_.size());
         for (int batch = 0; batch < front_.num_batches(); ++batch)
             for (int first = 0; first < num_vectors; first += vectors_at_once)
-                estimate_rows(input, batch, first, std::min(vectors_at_once, num_vectors - first),
+                estimate_rows(received, batch, first, std::min(vectors_at_once, num_vectors - first),
                               b_.data() + of_channel(front_.first_channel(batch)) + first * stride_, of_channel(1));
     }
 
@@ -122,8 +123,9 @@ private:
     }
 
     // The linear estimates of `count` vectors as rows: [lane][count][stride], the lanes `distance` apart.
-    void estimate_rows(const kaq::InputView &input, int batch, int first, int count, float *to, std::size_t distance) {
-        const float *estimate = front_.estimate(input, batch, first, count);
+    void estimate_rows(const kaq::ReceivedView &received, int batch, int first, int count, float *to,
+                       std::size_t distance) {
+        const float *estimate = front_.estimate(received, batch, first, count);
         for (int t = 0; t < count; ++t) {
             for (int i = 0; i < front_.num_tx(); ++i) {
                 const float *at = estimate + (i * count + t) * entry;
@@ -134,7 +136,7 @@ private:
     }
 
     // The rows of one vector of each channel, `distance` floats apart, to its symbols.
-    void symbols(const kaq::OutputView &output, int batch, int vector, const float *from, std::size_t distance) {
+    void symbols(const kaq::DetectedView &detected, int batch, int vector, const float *from, std::size_t distance) {
         const int n = front_.num_tx();
         for (int row = 0; row < stride_; row += width) {
             Vec r[width];
@@ -146,7 +148,7 @@ private:
         }
         for (int i = 0; i < n; ++i)
             front_.store_symbols(pitch() * load(rows_.data() + i * width),
-                                 pitch() * load(rows_.data() + (n + i) * width), output, batch, vector, i);
+                                 pitch() * load(rows_.data() + (n + i) * width), detected, batch, vector, i);
     }
 
     RunLayers run_;

@@ -3,9 +3,9 @@
 // common. Included by files that are compiled for one instruction set.
 #pragma once
 
-#include "support/aligned.h"
 #include "baselines.h"
 #include "complex_lanes.h"
+#include "support/aligned.h"
 
 namespace speed {
 namespace {
@@ -90,13 +90,13 @@ public:
     }
 
     // The estimate of `count` vectors from `vector` on: [num_tx][count] entries.
-    float *estimate(const kaq::InputView &input, int batch, int vector, int count) {
+    float *estimate(const kaq::ReceivedView &received, int batch, int vector, int count) {
         const int n = num_tx_;
         for (int r = 0; r < num_rx_; ++r) // [num_rx][count]
             for (int t = 0; t < count; ++t)
-                load_samples(input.antennas[r] + first_channel(batch) * input.channel_stride +
-                                 (vector + t) * input.vector_stride,
-                             input.channel_stride, used(batch), received_.data() + (r * count + t) * entry);
+                load_samples(received.ports[r] + received.offset + first_channel(batch) * received.channel_stride +
+                                 (vector + t) * received.vector_stride,
+                             received.channel_stride, used(batch), received_.data() + (r * count + t) * entry);
         const Operand y{received_.data(), count, 1};
         float *out = first_.data();
         if (form_ == Form::filter) {
@@ -118,13 +118,14 @@ public:
     }
 
     // One symbol of each channel of a batch.
-    void store_symbols(Vec re, Vec im, const kaq::OutputView &output, int batch, int vector, int stream) const {
-        std::complex<float> *to =
-            output.symbols[stream] + first_channel(batch) * output.channel_stride + vector * output.vector_stride;
-        if (output.channel_stride == 1 && used(batch) == width)
+    void store_symbols(Vec re, Vec im, const kaq::DetectedView &detected, int batch, int vector, int stream) const {
+        const kaq::PortView<std::complex<float>> &symbols = detected.symbols;
+        std::complex<float> *to = symbols.ports[stream] + symbols.offset +
+                                  first_channel(batch) * symbols.channel_stride + vector * symbols.vector_stride;
+        if (symbols.channel_stride == 1 && used(batch) == width)
             return join(re, im, reinterpret_cast<float *>(to));
         for (int l = 0; l < used(batch); ++l)
-            to[l * output.channel_stride] = {re[l], im[l]};
+            to[l * symbols.channel_stride] = {re[l], im[l]};
     }
 
 private:

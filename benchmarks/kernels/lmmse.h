@@ -24,14 +24,15 @@ public:
         }
     }
 
-    void detect(const kaq::InputView &input, const kaq::OutputView &output, int num_vectors) override {
+    void detect(const kaq::ReceivedView &received, const kaq::DetectedView &detected) override {
+        const int num_vectors = received.num_vectors;
         for (int batch = 0; batch < front_.num_batches(); ++batch)
             for (int first = 0; first < num_vectors; first += vectors_at_once) {
                 const int count = std::min(vectors_at_once, num_vectors - first);
-                const float *estimate = front_.estimate(input, batch, first, count);
+                const float *estimate = front_.estimate(received, batch, first, count);
                 for (int i = 0; i < front_.num_tx(); ++i)
                     for (int t = 0; t < count; ++t, estimate += entry)
-                        front_.store_symbols(load(estimate), load(estimate + width), output, batch, first + t, i);
+                        front_.store_symbols(load(estimate), load(estimate + width), detected, batch, first + t, i);
             }
     }
 

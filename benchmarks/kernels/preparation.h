@@ -6,15 +6,15 @@
 
 namespace speed {
 
-using Preparation = void (*)(int steps, const kaq::Network &, const kaq::Size &, const kaq::Estimate *,
-                             const kaq::PreparedChannel *, int count, float *scratch);
+using Preparation = void (*)(int steps, const kaq::Network &, const kaq::Size &, std::span<const kaq::Estimate>,
+                             std::span<const kaq::ChannelToPrepare>, std::span<float> scratch);
 
 // nullptr where there is none for a kernel.
 Preparation preparation_of(const kaq::Kernel &kernel);
 
-void preparation_avx512vnni(int steps, const kaq::Network &, const kaq::Size &, const kaq::Estimate *,
-                            const kaq::PreparedChannel *, int count, float *scratch);
-void preparation_avx2(int steps, const kaq::Network &, const kaq::Size &, const kaq::Estimate *,
-                      const kaq::PreparedChannel *, int count, float *scratch);
+void preparation_avx512vnni(int steps, const kaq::Network &, const kaq::Size &, std::span<const kaq::Estimate>,
+                            std::span<const kaq::ChannelToPrepare>, std::span<float> scratch);
+void preparation_avx2(int steps, const kaq::Network &, const kaq::Size &, std::span<const kaq::Estimate>,
+                      std::span<const kaq::ChannelToPrepare>, std::span<float> scratch);
 
 } // namespace speed

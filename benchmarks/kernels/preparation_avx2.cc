@@ -3,9 +3,10 @@
 
 namespace speed {
 
-void preparation_avx2(int steps, const kaq::Network &network, const kaq::Size &size, const kaq::Estimate *estimates,
-                      const kaq::PreparedChannel *channels, int count, float *scratch) {
-    run_steps<kaq::PackedLayout<8, 2, 0>>(steps, network, size, estimates, channels, count, scratch);
+void preparation_avx2(int steps, const kaq::Network &network, const kaq::Size &size,
+                      std::span<const kaq::Estimate> estimates, std::span<const kaq::ChannelToPrepare> channels,
+                      std::span<float> scratch) {
+    run_steps<kaq::PackedLayout<8, 2, 0>>(steps, network, size, estimates, channels, scratch);
 }
 
 } // namespace speed

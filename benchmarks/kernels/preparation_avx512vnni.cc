@@ -4,9 +4,9 @@
 namespace speed {
 
 void preparation_avx512vnni(int steps, const kaq::Network &network, const kaq::Size &size,
-                            const kaq::Estimate *estimates, const kaq::PreparedChannel *channels, int count,
-                            float *scratch) {
-    run_steps<kaq::PackedLayout<16, 4, 128>>(steps, network, size, estimates, channels, count, scratch);
+                            std::span<const kaq::Estimate> estimates, std::span<const kaq::ChannelToPrepare> channels,
+                            std::span<float> scratch) {
+    run_steps<kaq::PackedLayout<16, 4, 128>>(steps, network, size, estimates, channels, scratch);
 }
 
 } // namespace speed

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// lib/detection/prepare_channels.h step by step, for a network without candidates and steps of streams. Included by files that
-// are compiled for one instruction set.
+// lib/detection/prepare_channels.h step by step, for a network without candidates and steps of streams. Included by
+// files that are compiled for one instruction set.
 #pragma once
 
 #include "detection/prepare_channels.h"
@@ -13,15 +13,15 @@ namespace {
 using namespace kaq; // what is timed is all of it
 
 template <typename Layout>
-void run_steps(int steps, const Network &network, const Size &size, const Estimate *estimates,
-               const PreparedChannel *channels, int count, float *scratch) {
-    const int n = size.num_tx;
+void run_steps(int steps, const Network &network, const Size &size, std::span<const Estimate> estimates,
+               std::span<const ChannelToPrepare> channels, std::span<float> scratch) {
+    const int n = size.num_tx, count = static_cast<int>(estimates.size());
     const bool admm = network.type == NetworkType::admm;
     const float per_unit = static_cast<float>(state_half_distance) / network.half_distance;
-    const Scratch s(size, scratch);
+    const Scratch s(size, scratch.data());
     const auto done = [&] { return --steps == 0; };
 
-    load_channels(estimates, count, size.num_rx, n, s.h);
+    load_channels(estimates, size.num_rx, n, s.h);
     if (done())
         return;
     kaq::gram_matrix(s.h, size.num_rx, n, s.gram);
@@ -52,13 +52,13 @@ void run_steps(int steps, const Network &network, const Size &size, const Estima
             kaq::at(s.precision, i) = 1.0f / (0.5f * noise_var * s.inverse.real(i, i));
         if (done())
             return;
-        if (channels[0].filter.inverse) {
+        if (!channels[0].filter.inverse.empty()) {
             store_channels(s.inverse, n, size, kaq::all(per_unit), count,
-                           [&](int l) { return channels[l].filter.inverse; });
+                           [&](int l) { return channels[l].filter.inverse.data(); });
         } else {
             product(s.h, s.inverse, size.num_rx, n, s.direct);
             store_channels(s.direct, size.num_rx, size, kaq::all(per_unit), count,
-                           [&](int l) { return channels[l].filter.first; });
+                           [&](int l) { return channels[l].filter.first.data(); });
         }
     } else {
         mirror(s.gram, n);
@@ -68,18 +68,18 @@ void run_steps(int steps, const Network &network, const Size &size, const Estima
         if (done())
             return;
         for (int l = 0; l < count; ++l)
-            *channels[l].filter.scale = per_unit / mean[l];
+            channels[l].filter.scale[0] = per_unit / mean[l];
     }
-    if (!admm || channels[0].filter.inverse)
+    if (!admm || !channels[0].filter.inverse.empty())
         for (int l = 0; l < count; ++l)
-            copy_channel(estimates[l].h, estimates[l].gain, size, channels[l].filter.first);
+            copy_channel(estimates[l].h.data(), estimates[l].gain, size, channels[l].filter.first.data());
     if (done())
         return;
     scatter_rows(s.rows.diagonal, of_diagonal, size, s.by_channel);
     scatter_rows(s.rows.step, of_step, size, s.by_channel);
     scatter_rows(s.precision, of_precision, size, s.by_channel);
     pack_channels<Layout>(s.rows, size, network.num_layers(), count,
-                          [&](int l) { return channels[l].integers.packed; });
+                          [&](int l) { return channels[l].integers.packed.data(); });
     if (done())
         return;
     LayerConstants constants[max_layers];

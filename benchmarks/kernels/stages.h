@@ -4,6 +4,7 @@
 #pragma once
 
 #include <complex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,8 @@ const std::vector<std::string> &preparation_steps(const kaq::Kernel &kernel, kaq
 
 // The first `steps` steps for one batch of channels; arguments as for Kernel::prepare.
 void prepare_until(const kaq::Kernel &kernel, int steps, const kaq::Network &network, const kaq::Size &size,
-                   const kaq::Estimate *estimates, const kaq::PreparedChannel *channels, int count, float *scratch);
+                   std::span<const kaq::Estimate> estimates, std::span<const kaq::ChannelToPrepare> channels,
+                   std::span<float> scratch);
 
 enum class DetectionStep { filter = 1, layers, symbols, llrs };
 
@@ -27,11 +29,12 @@ public:
     Stages(const kaq::Network &network, const kaq::Kernel &kernel, int num_channels, int num_rx, int num_tx);
 
     // `vectors_per_estimate` chooses the filter as kaq::Plan does.
-    void set(const std::complex<float> *h, float noise_var, double inverse_root_snr, int vectors_per_estimate);
+    void set(std::span<const std::complex<float>> h, float noise_var, double inverse_root_snr,
+             int vectors_per_estimate);
     // The first `steps` of preparation_steps(); all of Kernel::prepare where `steps` is 0.
     void prepare(int steps);
     // After all of `prepare`: all steps up to `last`.
-    void detect(DetectionStep last, const kaq::InputView &input, const kaq::OutputView &output, int num_vectors);
+    void detect(DetectionStep last, const kaq::ReceivedView &received, const kaq::DetectedView &detected);
 
 private:
     kaq::Network network_;
@@ -43,7 +46,8 @@ private:
     kaq::AlignedVector<float> scale_, scratch_;
     kaq::AlignedVector<std::byte> packed_;
     std::vector<kaq::Estimate> estimates_;
-    std::vector<kaq::PreparedChannel> channels_;
+    std::vector<kaq::ChannelToPrepare> to_prepare_;
+    std::vector<kaq::PreparedChannel> channels_; // the same ones
 };
 
 } // namespace speed

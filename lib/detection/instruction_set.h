@@ -2,7 +2,7 @@
 // What an instruction set has to supply to the integer layers (integer_layers.h). kernel_avx512vnni.cc is an example;
 // make_kernel.h makes a Kernel of one.
 //
-// A register holds rows of a vector, or of several vectors (integer_channel.h). Below, x and y are registers
+// A register holds rows of a vector, or of several vectors (size.h). Below, x and y are registers
 // of int16, s and e are registers of int32. All functions are static members.
 //
 //   types
@@ -50,8 +50,8 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "detection/integer_channel.h"
 #include "detection/packed_matrix.h"
+#include "detection/size.h"
 
 namespace kaq {
 namespace {

@@ -7,6 +7,7 @@
 
 #include "detection/instruction_set.h"
 #include "detection/kernel.h"
+#include "detection/kernel_arguments.h"
 
 namespace kaq {
 namespace {
@@ -43,8 +44,8 @@ struct IntegerLayers {
     // sum[v][h] = rows of registers first.. of the matrix times the activations of vector v, in two accumulators for
     // each register of state.
     template <int Vectors>
-    [[gnu::always_inline]] static inline void multiply(const PackedMatrix *packed, int num_rescales, int rows,
-                                                       int first, const Activations<Vectors> &activations,
+    [[gnu::always_inline]] static inline void multiply(const std::byte *packed, int num_rescales, int rows, int first,
+                                                       const Activations<Vectors> &activations,
                                                        I32 (&sum)[Vectors][2 * block]) {
         constexpr int wide = sizeof(I32) / 4, unrolled = 8;
         const std::int32_t *bias = reinterpret_cast<const std::int32_t *>(packed);
@@ -91,13 +92,13 @@ struct IntegerLayers {
         const IntegerChannel &channel;
 
         I16 quantized(int k, int r, I16 x) const {
-            return Isa::multiply_q15(x, Isa::load(channel.inverse_step + k * stride + r * lanes));
+            return Isa::multiply_q15(x, Isa::load(channel.inverse_step.data() + k * stride + r * lanes));
         }
         // saturate(linear + multiply_q15(operand, diagonal) + rescale accumulators)
         I16 combined(int k, int r, I16 linear, I16 operand, I32 first, I32 second) const {
-            const std::int32_t *rescale = reinterpret_cast<const std::int32_t *>(channel.packed) +
+            const std::int32_t *rescale = reinterpret_cast<const std::int32_t *>(channel.packed.data()) +
                                           Layout::rescale(stride) + static_cast<std::size_t>(k) * stride + r * lanes;
-            const I16 diagonal = Isa::load(channel.diagonal + k * stride + r * lanes);
+            const I16 diagonal = Isa::load(channel.diagonal.data() + k * stride + r * lanes);
             return Isa::combine(linear, Isa::multiply_q15(operand, diagonal), first, second, Isa::load32(rescale),
                                 Isa::load32(rescale + lanes / 2));
         }
@@ -121,8 +122,8 @@ struct IntegerLayers {
         I16 linear(const Call &, int, int i, int r) const { return Isa::load(b + i * b_step + r * lanes); }
         I16 operand(const Call &call, int k, int i, int r) {
             const I16 first_gain = Isa::set(call.channel.first_gain[k]);
-            const I16 slope = Isa::load(call.channel.slope + k * stride + r * lanes);
-            const I16 second_gain = Isa::load(call.channel.second_gain + k * stride + r * lanes);
+            const I16 slope = Isa::load(call.channel.slope.data() + k * stride + r * lanes);
+            const I16 second_gain = Isa::load(call.channel.second_gain.data() + k * stride + r * lanes);
             const I16 difference = Isa::subs(x[i][r], z[i][r]);
             const I16 relaxed = Isa::adds(x[i][r], Isa::multiply_q15(difference, first_gain));
             z[i][r] = ramp(Isa::adds(relaxed, u[i][r]), slope, call.network.num_levels());
@@ -159,7 +160,8 @@ struct IntegerLayers {
             if (prox == Prox::soft_threshold)
                 sum = Isa::add(Isa::max(Isa::subs(sum, threshold), zero), Isa::min(Isa::adds(sum, threshold), zero));
             else if (prox == Prox::ramp)
-                sum = ramp(sum, Isa::load(call.channel.slope + k * stride + r * lanes), call.network.num_levels());
+                sum =
+                    ramp(sum, Isa::load(call.channel.slope.data() + k * stride + r * lanes), call.network.num_levels());
             x[i][r] = sum;
         }
     };
@@ -182,8 +184,8 @@ struct IntegerLayers {
 #pragma GCC unroll 1
             for (int first = 0; first < Registers; first += block) {
                 I32 sum[Vectors][2 * block];
-                multiply<Vectors>(call.channel.packed, call.network.num_layers(), call.size.rows(), first, activations,
-                                  sum);
+                multiply<Vectors>(call.channel.packed.data(), call.network.num_layers(), call.size.rows(), first,
+                                  activations, sum);
                 for (int i = 0; i < Vectors; ++i)
                     for (int r = first; r < first + block && r < Registers; ++r)
                         state.finish(call, k, i, r,
@@ -262,16 +264,17 @@ struct IntegerLayers {
         Activations<Vectors> activations;
         for (int i = 0; i < Vectors * Registers; i += 2)
             activations.fill(i, level[i], level[std::min(i + 1, Vectors * Registers - 1)], 127);
-        const std::int32_t *rescale = reinterpret_cast<const std::int32_t *>(channel.packed) + Layout::rescale(stride);
+        const std::int32_t *rescale =
+            reinterpret_cast<const std::int32_t *>(channel.packed.data()) + Layout::rescale(stride);
 #pragma GCC unroll 1
         for (int first = 0; first < Registers; first += block) {
             I32 sum[Vectors][2 * block];
-            multiply<Vectors>(channel.packed, 1, size.rows(), first, activations, sum);
+            multiply<Vectors>(channel.packed.data(), 1, size.rows(), first, activations, sum);
             for (int v = 0; v < Vectors; ++v)
                 for (int r = first; r < first + block && r < Registers; ++r) {
                     const I16 &levels = level[v * Registers + r];
                     const I16 gradient =
-                        Isa::gradient(levels, Isa::load(channel.diagonal + r * lanes),
+                        Isa::gradient(levels, Isa::load(channel.diagonal.data() + r * lanes),
                                       Isa::load(matched + v * matched_step + r * lanes), sum[v][2 * (r - first)],
                                       sum[v][2 * (r - first) + 1], Isa::load32(rescale + r * lanes),
                                       Isa::load32(rescale + r * lanes + lanes / 2));
@@ -338,17 +341,25 @@ void with_registers(int stride, Call call) {
 }
 
 template <InstructionSet Isa>
-void layers(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b, int b_step,
-            const Pin *pins, std::int16_t *t, int num_vectors) {
-    with_registers<Isa>(
-        size.stride(), [&](auto of) { decltype(of)::layers(network, size, channel, b, b_step, pins, t, num_vectors); });
+void layers(const Network &network, const Size &size, const IntegerChannel &channel, const ConstRows &b,
+            std::span<const Pin> pins, const Rows &t) {
+    assert_layers<typename Isa::Layout>(network, size, channel, b, pins, t);
+    const int stride = size.stride(), num_vectors = static_cast<int>(t.extent(0));
+    const int b_step = b.extent(0) == 1 ? 0 : stride;
+    with_registers<Isa>(stride, [&](auto of) {
+        decltype(of)::layers(network, size, channel, b.data(), b_step, pins.empty() ? nullptr : pins.data(), t.data(),
+                             num_vectors);
+    });
 }
 
 template <InstructionSet Isa>
-void metric(const Network &network, const Size &size, const IntegerMetric &channel, const std::int16_t *t,
-            const std::int16_t *matched, int matched_step, std::int32_t *metric, int num_vectors) {
-    with_registers<Isa>(size.stride(), [&](auto of) {
-        decltype(of)::metric(network, size, channel, t, matched, matched_step, metric, num_vectors);
+void metric(const Network &network, const Size &size, const IntegerMetric &channel, const ConstRows &t,
+            const ConstRows &matched, std::span<std::int32_t> metric) {
+    assert_metric<typename Isa::Layout>(size, channel, t, matched, metric);
+    const int stride = size.stride(), matched_step = matched.extent(0) == 1 ? 0 : stride;
+    with_registers<Isa>(stride, [&](auto of) {
+        decltype(of)::metric(network, size, channel, t.data(), matched.data(), matched_step, metric.data(),
+                             static_cast<int>(metric.size()));
     });
 }
 

@@ -8,6 +8,7 @@
 
 #define KAQ_SEPARATE_PRODUCTS // see support/lanes.h
 
+#include "detection/kernel_arguments.h"
 #include "detection/packed_matrix.h"
 #include "detection/prepare_channels.h"
 #include "detection/vector_stages.h"
@@ -35,11 +36,11 @@ inline std::int32_t ramp(std::int32_t t, std::int32_t slope, int num_levels) {
 using Layout = PackedLayout<4, 4, 0>;
 
 // sum = matrix times activations, both int8
-void accumulate(const PackedMatrix *packed, int num_rescales, const Size &size, const std::int8_t *activations,
+void accumulate(std::span<const std::byte> packed, int num_rescales, const Size &size, const std::int8_t *activations,
                 std::int32_t *sum) {
     const int positions = size.positions();
     const std::int8_t *matrix =
-        reinterpret_cast<const std::int8_t *>(packed) + 4 * Layout::matrix(num_rescales, positions);
+        reinterpret_cast<const std::int8_t *>(packed.data()) + 4 * Layout::matrix(num_rescales, positions);
     std::fill_n(sum, size.rows(), 0);
     for (int column = 0; column < size.rows(); column += 4, matrix += 4 * positions)
         for (int i = 0; i < size.rows(); ++i)
@@ -55,8 +56,8 @@ std::int32_t rescaled(std::int32_t sum, std::int32_t rescale) {
 void matrix_product(const Network &network, const Size &size, const IntegerChannel &channel, int k, const Row &v,
                     Row &out) {
     const int positions = size.positions();
-    const std::int32_t *rescale = reinterpret_cast<const std::int32_t *>(channel.packed) + Layout::rescale(positions) +
-                                  static_cast<std::size_t>(k) * positions;
+    const std::int32_t *rescale = reinterpret_cast<const std::int32_t *>(channel.packed.data()) +
+                                  Layout::rescale(positions) + static_cast<std::size_t>(k) * positions;
     std::int8_t activations[max_rows] = {};
     for (int i = 0; i < size.rows(); ++i)
         activations[i] =
@@ -73,9 +74,9 @@ void admm(const Network &network, const Size &size, const IntegerChannel &channe
     const int rows = size.rows(), positions = size.positions();
     std::copy_n(b, rows, x);
     for (int k = 0; k < network.num_layers(); ++k) {
-        const std::int16_t *slope = channel.slope + k * positions;
-        const std::int16_t *diagonal = channel.diagonal + k * positions;
-        const std::int16_t *second_gain = channel.second_gain + k * positions;
+        const std::int16_t *slope = channel.slope.data() + k * positions;
+        const std::int16_t *diagonal = channel.diagonal.data() + k * positions;
+        const std::int16_t *second_gain = channel.second_gain.data() + k * positions;
         for (int i = 0; i < rows; ++i) {
             const std::int32_t relaxed = saturate(x[i] + multiply_q15(saturate(x[i] - z[i]), channel.first_gain[k]));
             z[i] = pin && pin->row == i ? pin->value : ramp(saturate(relaxed + u[i]), slope[i], network.num_levels());
@@ -95,8 +96,8 @@ void pgd(const Network &network, const Size &size, const IntegerChannel &channel
     Row x = {}, product;
     const int rows = size.rows(), positions = size.positions();
     for (int k = 0; k < network.num_layers(); ++k) {
-        const std::int16_t *slope = channel.slope + k * positions;
-        const std::int16_t *diagonal = channel.diagonal + k * positions;
+        const std::int16_t *slope = channel.slope.data() + k * positions;
+        const std::int16_t *diagonal = channel.diagonal.data() + k * positions;
         matrix_product(network, size, channel, k, x, product);
         for (int i = 0; i < rows; ++i) {
             x[i] = saturate(multiply_q15_plus_1(b[i], channel.first_gain[k]) + multiply_q15(x[i], diagonal[i]) +
@@ -111,27 +112,31 @@ void pgd(const Network &network, const Size &size, const IntegerChannel &channel
         t[i] = static_cast<std::int16_t>(x[i]);
 }
 
-void layers(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b, int b_step,
-            const Pin *pins, std::int16_t *t, int num_vectors) {
+void layers(const Network &network, const Size &size, const IntegerChannel &channel, const ConstRows &b,
+            std::span<const Pin> pins, const Rows &t) {
+    assert_layers<Layout>(network, size, channel, b, pins, t);
     const auto run = network.type == NetworkType::admm ? admm : pgd;
-    for (int v = 0; v < num_vectors; ++v)
-        run(network, size, channel, b + v * b_step, pins ? pins + v : nullptr, t + v * size.stride());
+    const bool b_for_all = b.extent(0) == 1;
+    for (std::size_t v = 0; v < t.extent(0); ++v)
+        run(network, size, channel, b.row(b_for_all ? 0 : v).data(), pins.empty() ? nullptr : &pins[v],
+            t.row(v).data());
 }
 
-void metric(const Network &network, const Size &size, const IntegerMetric &channel, const std::int16_t *t,
-            const std::int16_t *matched, int matched_step, std::int32_t *metric, int num_vectors) {
+void metric(const Network &network, const Size &size, const IntegerMetric &channel, const ConstRows &t,
+            const ConstRows &matched, std::span<std::int32_t> metric) {
+    assert_metric<Layout>(size, channel, t, matched, metric);
     const std::int32_t *rescale =
-        reinterpret_cast<const std::int32_t *>(channel.packed) + Layout::rescale(size.positions());
-    for (int v = 0; v < num_vectors; ++v, t += size.stride(), matched += matched_step) {
+        reinterpret_cast<const std::int32_t *>(channel.packed.data()) + Layout::rescale(size.positions());
+    for (std::size_t v = 0; v < metric.size(); ++v) {
+        const std::int16_t *state = t.row(v).data(), *c = matched.row(matched.extent(0) == 1 ? 0 : v).data();
         std::int8_t level[max_rows] = {};
         Row sum;
         for (int i = 0; i < size.rows(); ++i)
-            level[i] = static_cast<std::int8_t>(nearest_level(t[i], network.num_levels()));
+            level[i] = static_cast<std::int8_t>(nearest_level(state[i], network.num_levels()));
         accumulate(channel.packed, 1, size, level, sum);
         metric[v] = 0;
         for (int i = 0; i < size.rows(); ++i)
-            metric[v] +=
-                level[i] * saturate(rescaled(sum[i], rescale[i]) + channel.diagonal[i] * level[i] - 2 * matched[i]);
+            metric[v] += level[i] * saturate(rescaled(sum[i], rescale[i]) + channel.diagonal[i] * level[i] - 2 * c[i]);
     }
 }
 

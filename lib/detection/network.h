@@ -8,6 +8,11 @@
 
 namespace kaq {
 
+inline constexpr int max_layers = 32;
+inline constexpr int max_candidates = 16;
+inline constexpr int max_bits_per_dimension = 4;
+inline constexpr int max_int8 = 127; // activations and matrix entries are int8, without -128
+
 enum class NetworkType { admm, pgd };
 
 // The proximal map at the end of a layer.
@@ -29,7 +34,7 @@ struct Layer {
 
 struct Network {
     NetworkType type = NetworkType::admm;
-    int bits_per_dimension = 1; // 1 to 4
+    int bits_per_dimension = 1; // 1 to max_bits_per_dimension
     float half_distance = 0;    // half the distance between PAM levels
     int activation_max = 127;   // largest activation, 2^(A-1) - 1
     int matrix_max = 127;       // largest matrix entry, 2^(W-1) - 1
@@ -43,10 +48,10 @@ struct Network {
 
     int num_levels() const { return 1 << bits_per_dimension; } // PAM levels per real dimension
     int num_layers() const { return static_cast<int>(layers.size()); }
-};
 
-inline constexpr int max_layers = 32;
-inline constexpr int max_candidates = 16;
+    // Throws std::invalid_argument, which names the value, if the kernels cannot run it.
+    void check() const;
+};
 
 // Half the distance between PAM levels in state units, and in units of the metric's gradient
 // (docs/internals/integer-model.md).

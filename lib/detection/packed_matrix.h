@@ -9,9 +9,13 @@
 // has the lower four rows of each part, the second the upper four. Saturating packs restore the order of rows.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <span>
 
-#include "detection/integer_channel.h"
+#include "detection/prepared_channel.h"
+#include "support/assert.h"
 
 namespace kaq {
 namespace {
@@ -53,19 +57,20 @@ struct PackedLayout {
         return 4 * (matrix(num_rescales, size.positions()) + positions * blocks);
     }
 
-    static void pack(const PlainMatrix &from, PackedMatrix *packed) {
-        const int positions = from.size.positions();
-        std::int32_t *words = reinterpret_cast<std::int32_t *>(packed);
+    static void pack(const PlainMatrix &from, std::span<std::byte> packed) {
+        const int positions = from.size.positions(), num_rescales = static_cast<int>(from.rescale.extent(0));
+        KAQ_ASSERT(packed.size() == bytes(num_rescales, from.size));
+        std::int32_t *words = reinterpret_cast<std::int32_t *>(packed.data());
         for (int p = 0; p < positions; ++p) {
             const int r = row(from.size, p);
-            for (int k = 0; k < from.num_rescales; ++k)
-                words[rescale(positions) + k * positions + p] = from.rescale[k * positions + r];
+            for (int k = 0; k < num_rescales; ++k)
+                words[rescale(positions) + k * positions + p] = from.rescale(k, r);
             std::int32_t sum = 0;
             for (int block = 0; block < from.size.stride() / Columns; ++block) {
                 std::int8_t entries[Columns] = {};
                 if (r < from.size.rows())
-                    std::memcpy(entries, from.matrix + r * positions + Columns * block, Columns);
-                words[matrix(from.num_rescales, positions) + static_cast<std::size_t>(block) * positions + p] =
+                    std::memcpy(entries, &from.matrix(r, Columns * block), Columns);
+                words[matrix(num_rescales, positions) + static_cast<std::size_t>(block) * positions + p] =
                     word(entries);
                 for (const std::int8_t entry : entries)
                     sum += entry;
@@ -75,20 +80,21 @@ struct PackedLayout {
         }
     }
 
-    static void unpack(const PackedMatrix *packed, const PlainMatrix &to) {
-        const int positions = to.size.positions();
-        const std::int32_t *words = reinterpret_cast<const std::int32_t *>(packed);
+    static void unpack(std::span<const std::byte> packed, const PlainMatrixToFill &to) {
+        const int positions = to.size.positions(), num_rescales = static_cast<int>(to.rescale.extent(0));
+        KAQ_ASSERT(packed.size() == bytes(num_rescales, to.size));
+        const std::int32_t *words = reinterpret_cast<const std::int32_t *>(packed.data());
         for (int p = 0; p < positions; ++p) {
             const int r = row(to.size, p);
             if (r >= to.size.rows())
                 continue;
-            for (int k = 0; k < to.num_rescales; ++k)
-                to.rescale[k * positions + r] = words[rescale(positions) + k * positions + p];
+            for (int k = 0; k < num_rescales; ++k)
+                to.rescale(k, r) = words[rescale(positions) + k * positions + p];
             for (int column = 0; column < to.size.stride(); ++column) {
                 const std::size_t place =
-                    matrix(to.num_rescales, positions) + static_cast<std::size_t>(column / Columns) * positions + p;
+                    matrix(num_rescales, positions) + static_cast<std::size_t>(column / Columns) * positions + p;
                 const int shift = column % Columns * 32 / Columns;
-                to.matrix[r * positions + column] = static_cast<std::int8_t>(words[place] >> shift);
+                to.matrix(r, column) = static_cast<std::int8_t>(words[place] >> shift);
             }
         }
     }

@@ -7,39 +7,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "detection/kernel.h"
+#include "detection/noise.h"
 #include "support/aligned.h"
 #include "support/thread_pool.h"
+#include "support/views.h"
 
 namespace kaq {
-
-// Where the outputs go, in elements: stream j of vector t of channel c is at
-// symbols[j][c * channel_stride + t * vector_stride], its LLRs start at llrs[j][c * llr_... + t * llr_...].
-struct OutputView {
-    std::complex<float> *const *symbols;
-    std::ptrdiff_t channel_stride;
-    std::ptrdiff_t vector_stride;
-    float *const *llrs; // nullptr: leave them out
-    std::ptrdiff_t llr_channel_stride;
-    std::ptrdiff_t llr_vector_stride;
-};
-
-// Where the inputs lie: antenna r of vector t of channel c is at antennas[r][c * channel_stride + t * vector_stride].
-struct InputView {
-    const std::complex<float> *const *antennas;
-    std::ptrdiff_t channel_stride;
-    std::ptrdiff_t vector_stride;
-};
-
-// What is known of the noise: noise variances per receive antenna, or SNRs in dB (signal_model.py); one for all
-// channels together, or one for each.
-struct Noise {
-    const double *values;
-    bool per_channel;
-    bool is_snr_db;
-};
 
 // The integers of all channels, rows in `positions`; docs/internals/integer-model.md says what they are.
 struct IntegerArrays {
@@ -49,6 +26,9 @@ struct IntegerArrays {
     AlignedVector<std::uint8_t> metric_soft_first, metric_searched;
 };
 
+// Of a channel's two matrices: the one that the layers multiply with, and the one of the candidates' metric.
+enum class MatrixOf { layers, metric };
+
 // The matrices of all channels in plain order, for tests.
 struct PlainMatrices {
     AlignedVector<std::int8_t> matrix;   // [C][rows][positions]
@@ -57,28 +37,31 @@ struct PlainMatrices {
 
 class Plan {
 public:
-    // Throws std::invalid_argument for a size that there is no room for. Threads: the calling one, and num_threads - 1.
+    // Throws std::invalid_argument for a network that the kernels cannot run, and a size that there is no room for.
+    // Threads: the calling one, and num_threads - 1.
     Plan(Network network, const Kernel &kernel, int num_channels, int num_rx, int num_tx, int num_threads = 1);
 
     // h: [num_channels][num_rx][num_tx]. `vectors_per_estimate` decides how the filter is applied, which is a matter
     // of speed: its rounding may change b by a unit. Throws std::invalid_argument if h holds NaN or Inf.
-    void prepare(const std::complex<float> *h, const Noise &noise, int vectors_per_estimate = 1);
+    void prepare(std::span<const std::complex<float>> h, const Noise &noise, int vectors_per_estimate = 1);
 
-    // Detect num_vectors vectors for each channel; returns how many held NaN or Inf.
-    std::size_t detect(const InputView &input, const OutputView &output, int num_vectors);
+    // Detect all vectors of all channels; returns how many held NaN or Inf.
+    std::size_t detect(const ReceivedView &received, const DetectedView &detected);
 
     // The integer stages alone, for the tests of bit-exactness; [num_channels][num_vectors][stride()].
-    // `matched` is nullptr for a network without candidates.
-    void filter(const InputView &input, int num_vectors, std::int16_t *b, std::int16_t *matched, bool *finite) const;
-    // `soft` is what the LLRs are computed from.
-    void layers(const std::int16_t *b, const std::int16_t *matched, std::int16_t *t, std::int16_t *soft,
-                int num_vectors) const;
+    // `matched` is empty for a network without candidates.
+    void filter(const ReceivedView &received, std::span<std::int16_t> b, std::span<std::int16_t> matched,
+                std::span<bool> finite) const;
+    // `soft` is what the LLRs are computed from; without candidates it may be t itself.
+    void layers(std::span<const std::int16_t> b, std::span<const std::int16_t> matched, std::span<std::int16_t> t,
+                std::span<std::int16_t> soft) const;
 
     IntegerArrays &integers() { return integers_; }
+    const IntegerArrays &integers() const { return integers_; }
     // After the first rows() of the `positions` in each of the arrays were written: the others.
     void repeat_rows();
-    PlainMatrices matrices(bool metric) const;
-    void set_matrices(bool metric, const PlainMatrices &from);
+    PlainMatrices matrices(MatrixOf which) const;
+    void set_matrices(MatrixOf which, const PlainMatrices &from);
 
     const Network &network() const { return network_; }
     const Kernel &kernel() const { return kernel_; }
@@ -91,30 +74,30 @@ public:
     int positions() const { return size_.positions(); }
 
 private:
-    PreparedChannel channel(int c) const;
-    PlainMatrix plain(bool metric, PlainMatrices &of, int c) const;
-    std::byte *packed(bool metric, int c) const;
-    void find_noise_var(const std::complex<float> *h, const Noise &noise);
+    template <Access access>
+    ChannelOf<access> channel(int c);
+    void set_direct(bool direct);
+
+    int num_rescales(MatrixOf which) const;
     // The layers, and once more for each candidate. Returns what the LLRs are computed from: t, or `first`, which then
     // holds the first run's.
-    const std::int16_t *layers(const PreparedChannel &channel, const std::int16_t *b, const std::int16_t *matched,
-                               std::int16_t *t, std::int16_t *first, int num_vectors) const;
-    std::size_t detect(int c, int first, int count, const InputView &input, const OutputView &output) const;
+    ConstRows layers(const PreparedChannel &channel, const ConstRows &b, const ConstRows &matched, const Rows &t,
+                     const Rows &first) const;
+    std::size_t detect(int c, int first, int count, const ReceivedView &received, const DetectedView &detected) const;
 
     Network network_;
     const Kernel &kernel_;
     int num_channels_;
     Size size_;
     bool direct_ = false; // ADMM-Net's filter is one matrix
-    // what `channel` gives out pointers into
-    mutable IntegerArrays integers_;
-    mutable AlignedVector<std::complex<float>> filter_, inverse_;
-    mutable AlignedVector<float> scale_, matched_scale_;
-    mutable AlignedVector<std::byte> packed_, metric_packed_;
-    std::size_t packed_bytes_, metric_packed_bytes_;
-    std::vector<double> noise_var_, inverse_root_snr_; // per channel; of H times its gain
-    std::vector<float> gain_;                          // per channel
-    std::vector<AlignedVector<float>> scratch_;        // per thread
+    IntegerArrays integers_;
+    AlignedVector<std::complex<float>> filter_, inverse_;
+    AlignedVector<float> scale_, matched_scale_;
+    AlignedVector<std::byte> packed_, metric_packed_;
+    std::vector<PreparedChannel> channels_;    // views of the above, kept because they take long to make
+    std::vector<ChannelToPrepare> to_prepare_; // the same, to write to
+    std::vector<ChannelLevels> levels_;
+    std::vector<AlignedVector<float>> scratch_; // per thread
     std::unique_ptr<ThreadPool> threads_;
 };
 

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "detection/kernel.h"
-#include "support/linear_algebra.h"
+#include "detection/kernel_arguments.h"
 #include "detection/packed_matrix.h"
+#include "support/linear_algebra.h"
 
 namespace kaq {
 namespace {
@@ -72,9 +74,10 @@ inline Scratch::Scratch(const Size &size, float *from) {
     by_channel = take(static_cast<std::size_t>(native_lanes) * row_kinds * padded_streams(size));
 }
 
-double squared_norm(const std::complex<float> *h, std::size_t count) {
+double squared_norm(std::span<const std::complex<float>> h) {
+    const std::size_t count = h.size();
     constexpr int num_sums = 32, registers = num_sums / native_lanes; // as many on every instruction set
-    const float *parts = reinterpret_cast<const float *>(h);
+    const float *parts = reinterpret_cast<const float *>(h.data());
     alignas(64) float sums[num_sums] = {};
     std::size_t i = 0;
     for (; i + num_sums <= 2 * count; i += num_sums)
@@ -95,8 +98,9 @@ double squared_norm(const std::complex<float> *h, std::size_t count) {
     return sum <= std::numeric_limits<double>::max() ? sum : std::numeric_limits<double>::quiet_NaN();
 }
 
-// `count` channels' matrices [rows][n], times their gain, to lanes; unused lanes repeat the last channel.
-inline void load_channels(const Estimate *estimates, int count, int num_rows, int n, const Matrix &to) {
+// Channels' matrices [rows][n], times their gain, to lanes; unused lanes repeat the last channel.
+inline void load_channels(std::span<const Estimate> estimates, int num_rows, int n, const Matrix &to) {
+    const int count = static_cast<int>(estimates.size());
     Lanes gain;
     for (int l = 0; l < native_lanes; ++l)
         gain[l] = estimates[std::min(l, count - 1)].gain;
@@ -106,7 +110,7 @@ inline void load_channels(const Estimate *estimates, int count, int num_rows, in
     for (; i + per_vector <= total; i += per_vector) {
         Lanes block[native_lanes];
         for (int l = 0; l < native_lanes; ++l)
-            block[l] = *reinterpret_cast<const LooseLanes *>(estimates[std::min(l, count - 1)].h + i);
+            block[l] = *reinterpret_cast<const LooseLanes *>(estimates[std::min(l, count - 1)].h.data() + i);
         transpose(block);
         for (int e = 0; e < per_vector; ++e)
             at(to.re, i + e) = block[2 * e] * gain, at(to.im, i + e) = block[2 * e + 1] * gain;
@@ -333,7 +337,7 @@ inline void to_positions(const float *streams, const Size &size, float *position
 // The integers of one channel, from its rows.
 template <typename Layout>
 inline void quantize_channel(const Network &network, const Size &size, const LayerConstants *constants,
-                             double output_variance, const float *by_channel, const PreparedChannel &out) {
+                             double output_variance, const float *by_channel, const ChannelToPrepare &out) {
     const bool admm = network.type == NetworkType::admm;
     const int padded = padded_streams(size), n = size.num_tx, positions = size.positions();
     const auto row = [&](RowKind kind) { return by_channel + static_cast<std::size_t>(kind) * padded; };
@@ -363,8 +367,8 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
 
     alignas(64) float steps[max_rows];
     to_positions<Layout>(row(of_step), size, steps);
-    const IntegerChannel &to = out.integers;
-    std::int32_t *rescale = reinterpret_cast<std::int32_t *>(to.packed) + Layout::rescale(positions);
+    const IntegerChannelOf<Access::write> &to = out.integers;
+    std::int32_t *rescale = reinterpret_cast<std::int32_t *>(to.packed.data()) + Layout::rescale(positions);
     const std::int32_t limit = rescale_max(network.activation_max, network.matrix_max, size.rows());
     for (int k = 0; k < network.num_layers(); ++k, rescale += positions) {
         const LayerConstants &layer = constants[k];
@@ -372,22 +376,22 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
         to.threshold[k] = layer.threshold;
         store_rescales(steps, layer.to_state, -limit, limit, positions, rescale);
         const float inverse_step = static_cast<float>(layer.inverse_step);
-        store_rows(to.inverse_step + k * positions, [&](int i) {
+        store_rows(to.inverse_step.data() + k * positions, [&](int i) {
             return network.stream_steps ? clipped(inverse_step * of_row(of_stream_scale, i), 1, 32767)
                                         : all(inverse_step);
         });
-        store_rows(to.diagonal + k * positions, [&](int i) {
+        store_rows(to.diagonal.data() + k * positions, [&](int i) {
             const Lanes diagonal = of_row(of_diagonal, i);
             const Lanes factor = admm ? diagonal : minus_product(all(1), all(layer.gradient_step), diagonal);
             return clipped(32768 * factor, -32767, 32767);
         });
         if (admm)
-            store_rows(to.second_gain + k * positions, [&](int i) {
+            store_rows(to.second_gain.data() + k * positions, [&](int i) {
                 const Lanes gain = minimum(layer.dual_step * of_row(of_diagonal, i), all(2)) - 1;
                 return clipped(32768 * gain, -32767, 32767);
             });
         if (layer.to_slope > 0)
-            store_rows(to.slope + k * positions,
+            store_rows(to.slope.data() + k * positions,
                        [&](int i) { return clipped(layer.to_slope * of_row(of_precision, i), 512, 32767); });
     }
     const float *precision = row(of_precision);
@@ -396,7 +400,7 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
     for (int first : {0, n}) // beyond the last row, the padding's precision is zero
         for (int i = 0; i < n; i += native_lanes) {
             const Lanes diagonal = stream(of_diagonal, i);
-            *reinterpret_cast<LooseLanes *>(to.llr_scale + first + i) =
+            *reinterpret_cast<LooseLanes *>(to.llr_scale.data() + first + i) =
                 to_llr * stream(of_precision, i) / plus_product(all(1), network.output_spread * diagonal, diagonal);
         }
     if (!network.candidates)
@@ -404,29 +408,31 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
     float error = 0;
     for (int i = 0; i < n; ++i)
         error += 1 / (network.half_distance * network.half_distance * precision[i]);
-    const IntegerMetric &metric = out.metric;
-    *metric.soft_first = error > soft_limit * static_cast<float>(n);
-    *metric.searched = error <= search_limit * static_cast<float>(n);
+    const IntegerMetricOf<Access::write> &metric = out.metric;
+    metric.soft_first[0] = error > soft_limit * static_cast<float>(n);
+    metric.searched[0] = error <= search_limit * static_cast<float>(n);
     const std::int32_t metric_limit = rescale_max(network.num_levels() - 1, metric_matrix_max, size.rows());
     to_positions<Layout>(row(of_metric_step), size, steps);
     store_rescales(steps, 4096.0f * metric_half_distance, 0, metric_limit, positions,
-                   reinterpret_cast<std::int32_t *>(metric.packed) + Layout::rescale(positions));
+                   reinterpret_cast<std::int32_t *>(metric.packed.data()) + Layout::rescale(positions));
     use_rows(of_metric_diagonal);
-    store_rows(metric.diagonal,
+    store_rows(metric.diagonal.data(),
                [&](int i) { return clipped(metric_half_distance * of_row(of_metric_diagonal, i), 0, 32767); });
 }
 
 std::size_t scratch_floats(const Size &size) { return Scratch(size, nullptr).floats; }
 
 template <typename Layout>
-void prepare_channels(const Network &network, const Size &size, const Estimate *estimates,
-                      const PreparedChannel *channels, int count, float *scratch) {
-    const int n = size.num_tx;
-    const bool admm = network.type == NetworkType::admm, direct = admm && !channels[0].filter.inverse;
+void prepare_channels(const Network &network, const Size &size, std::span<const Estimate> estimates,
+                      std::span<const ChannelToPrepare> channels, std::span<float> scratch) {
+    assert_prepare<Layout>(network, size, estimates, channels, scratch);
+    KAQ_ASSERT(scratch.size() == scratch_floats(size) && channels.size() <= native_lanes);
+    const int n = size.num_tx, count = static_cast<int>(estimates.size());
+    const bool admm = network.type == NetworkType::admm, direct = admm && channels[0].filter.inverse.empty();
     const float per_unit = static_cast<float>(state_half_distance) / network.half_distance;
     const float per_metric_unit = static_cast<float>(metric_half_distance) / network.half_distance;
-    const Scratch s(size, scratch);
-    load_channels(estimates, count, size.num_rx, n, s.h);
+    const Scratch s(size, scratch.data());
+    load_channels(estimates, size.num_rx, n, s.h);
     gram_matrix(s.h, size.num_rx, n, s.gram);
 
     Lanes mean_diagonal{}, gain, given_noise_var, regularization;
@@ -451,7 +457,7 @@ void prepare_channels(const Network &network, const Size &size, const Estimate *
         quantize_rows(n, s.gram, normalise, nullptr, admm ? 1.0f : network.matrix_clip,
                       admm ? metric_matrix_max : network.matrix_max, rows);
         for (int l = 0; l < count; ++l)
-            *(admm ? channels[l].filter.matched_scale : channels[l].filter.scale) =
+            (admm ? channels[l].filter.matched_scale : channels[l].filter.scale)[0] =
                 normalise[l] * gain[l] * (admm ? per_metric_unit : per_unit);
     }
     if (admm) {
@@ -471,25 +477,26 @@ void prepare_channels(const Network &network, const Size &size, const Estimate *
         const Lanes factor = per_unit * gain;
         if (direct) {
             product(s.h, s.inverse, size.num_rx, n, s.direct);
-            store_channels(s.direct, size.num_rx, size, factor, count, [&](int l) { return channels[l].filter.first; });
+            store_channels(s.direct, size.num_rx, size, factor, count,
+                           [&](int l) { return channels[l].filter.first.data(); });
         } else
-            store_channels(s.inverse, n, size, factor, count, [&](int l) { return channels[l].filter.inverse; });
+            store_channels(s.inverse, n, size, factor, count, [&](int l) { return channels[l].filter.inverse.data(); });
     } else
         for (int i = 0; i < n; ++i)
             at(s.precision, i) = alive ? 1.0f / (0.5f * noise_var / (s.gram.real(i, i) + noise_var)) : Lanes{};
     if (!direct)
         for (int l = 0; l < count; ++l)
-            copy_channel(estimates[l].h, estimates[l].gain, size, channels[l].filter.first);
+            copy_channel(estimates[l].h.data(), estimates[l].gain, size, channels[l].filter.first.data());
 
     scatter_rows(s.rows.diagonal, of_diagonal, size, s.by_channel);
     scatter_rows(s.rows.step, of_step, size, s.by_channel);
     scatter_rows(s.precision, of_precision, size, s.by_channel);
     pack_channels<Layout>(s.rows, size, network.num_layers(), count,
-                          [&](int l) { return channels[l].integers.packed; });
+                          [&](int l) { return channels[l].integers.packed.data(); });
     if (network.candidates) {
         scatter_rows(s.metric.diagonal, of_metric_diagonal, size, s.by_channel);
         scatter_rows(s.metric.step, of_metric_step, size, s.by_channel);
-        pack_channels<Layout>(s.metric, size, 1, count, [&](int l) { return channels[l].metric.packed; });
+        pack_channels<Layout>(s.metric, size, 1, count, [&](int l) { return channels[l].metric.packed.data(); });
     }
     LayerConstants constants[max_layers];
     double output_variance = 1;

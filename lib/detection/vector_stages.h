@@ -8,9 +8,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <type_traits>
 
 #include "detection/kernel.h"
+#include "detection/kernel_arguments.h"
 #include "support/lanes.h"
 
 namespace kaq {
@@ -105,19 +107,22 @@ inline bool is_zero(const Lanes &x) {
     return sum == 0;
 }
 
+// The vectors first.. of those received.
 template <int Vectors>
-inline void filter_block(const Size &size, const Filter &filter, const ReceivedView &received, std::int16_t *b,
-                         std::int16_t *matched, bool *finite) {
+inline void filter_block(const Size &size, const Filter &filter, const ReceivedView &received, int first_vector,
+                         std::int16_t *b, std::int16_t *matched, bool *finite) {
     Streams first, second;
     const Streams *estimate = &first;
     const int stride = size.stride();
+    const std::complex<float> *const *antennas = received.ports.data();
+    const std::ptrdiff_t step = received.vector_stride, offset = received.offset + first_vector * step;
     conjugate_product<Vectors>(
-        filter.first, size.num_rx, size.stream_stride(),
-        [&](int r, int v) { return received.antennas[r][received.offset + v * received.stride]; }, first);
-    if (filter.inverse) {
+        filter.first.data(), size.num_rx, size.stream_stride(),
+        [&](int r, int v) { return antennas[r][offset + v * step]; }, first);
+    if (!filter.inverse.empty()) {
         estimate = &second;
         conjugate_product<Vectors>(
-            filter.inverse, size.num_tx, size.stream_stride(),
+            filter.inverse.data(), size.num_tx, size.stream_stride(),
             [&](int k, int v) { return std::complex<float>(first.re[v][k], first.im[v][k]); }, second);
     }
     alignas(64) std::int16_t rows[max_rows + 2 * max_lanes];
@@ -130,11 +135,11 @@ inline void filter_block(const Size &size, const Filter &filter, const ReceivedV
     };
     Lanes all_finite{}, of_vector[Vectors];
     for (int v = 0; v < Vectors; ++v) {
-        of_vector[v] = store(*estimate, v, filter.scale ? *filter.scale : 1.0f, b);
+        of_vector[v] = store(*estimate, v, filter.scale.empty() ? 1.0f : filter.scale[0], b);
         all_finite += of_vector[v];
         finite[v] = true;
-        if (filter.matched_scale)
-            store(first, v, *filter.matched_scale, matched);
+        if (!filter.matched_scale.empty())
+            store(first, v, filter.matched_scale[0], matched);
     }
     if (is_zero(all_finite))
         return;
@@ -143,18 +148,19 @@ inline void filter_block(const Size &size, const Filter &filter, const ReceivedV
         if (finite[v])
             continue;
         std::fill_n(b + v * stride, stride, std::int16_t{0});
-        if (filter.matched_scale)
+        if (!filter.matched_scale.empty())
             std::fill_n(matched + v * stride, stride, std::int16_t{0});
     }
 }
 
-void filter(const Size &size, const Filter &filter, const ReceivedView &received, int num_vectors, std::int16_t *b,
-            std::int16_t *matched, bool *finite) {
-    const int stride = size.stride();
+void filter(const Size &size, const Filter &filter, const ReceivedView &received, const Rows &b, const Rows &matched,
+            std::span<bool> finite) {
+    assert_filter(size, filter, received, b, matched, finite);
+    const int stride = size.stride(), num_vectors = received.num_vectors;
     int v = 0;
     const auto repeat = [&](auto block, int count) {
         for (; v + count <= num_vectors; v += count)
-            block(size, filter, received.from(v), b + v * stride, matched + v * stride, finite + v);
+            block(size, filter, received, v, b.data() + v * stride, matched.data() + v * stride, finite.data() + v);
     };
     repeat(filter_block<filtered_together>, filtered_together);
     repeat(filter_block<2>, 2);
@@ -166,12 +172,13 @@ inline std::int32_t nearest_level(std::int32_t t, int num_levels) {
     return std::clamp((t >> 9) | 1, -(num_levels - 1), num_levels - 1);
 }
 
-int second_guesses(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *t,
-                   Pin *pins) {
+int second_guesses(const Network &network, const Size &size, const IntegerChannel &channel,
+                   std::span<const std::int16_t> t, std::span<Pin> pins) {
+    assert_second_guesses(network, size, channel, t, pins);
     const int rows = size.rows();
     constexpr int half = state_half_distance;
     constexpr std::int32_t taken = std::numeric_limits<std::int32_t>::max();
-    const std::int16_t *slope = channel.slope + (network.num_layers() - 1) * size.positions();
+    const std::int16_t *slope = channel.slope.data() + (network.num_layers() - 1) * size.positions();
     const int outermost = network.num_levels() - 1;
     std::int32_t reliability[max_rows], second[max_rows];
     for (int i = 0; i < rows; ++i) {
@@ -240,7 +247,11 @@ inline void store_pairs(const Lanes &re, const Lanes &im, float *to) {
 
 template <int Bits>
 void output_of(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *t,
-               const std::int16_t *soft, const bool *finite, int num_vectors, const DetectedView &to) {
+               const std::int16_t *soft, std::span<const bool> finite, const DetectedView &to) {
+    const int num_vectors = static_cast<int>(finite.size());
+    const bool with_llrs = !to.llrs.ports.empty();
+    std::complex<float> *const *symbols = to.symbols.ports.data();
+    float *const *llrs = to.llrs.ports.data();
     const int n = size.num_tx, stride = size.stride();
     const float unit = network.half_distance / static_cast<float>(state_half_distance);
     alignas(64) float pairs[max_rows + 2 * max_lanes], llr_pairs[Bits][max_rows + 2 * max_lanes];
@@ -250,27 +261,27 @@ void output_of(const Network &network, const Size &size, const IntegerChannel &c
         for (int j = 0; j < n; j += native_lanes)
             store_pairs(__builtin_convertvector(load_rows(t + j), Lanes) * scale,
                         __builtin_convertvector(load_rows(t + n + j), Lanes) * scale, pairs + 2 * j);
-        const std::ptrdiff_t place = to.offset + v * to.stride;
+        const std::ptrdiff_t place = to.symbols.offset + v * to.symbols.vector_stride;
         for (int j = 0; j < n; ++j)
-            std::memcpy(static_cast<void *>(to.symbols[j] + place), pairs + 2 * j, 2 * sizeof(float));
-        if (!to.llrs)
+            std::memcpy(static_cast<void *>(symbols[j] + place), pairs + 2 * j, 2 * sizeof(float));
+        if (!with_llrs)
             continue;
         for (int j = 0; j < n; j += native_lanes) {
             LanesInt re[Bits], im[Bits];
             integer_llrs<Bits>(load_rows(soft + j), re);
             integer_llrs<Bits>(load_rows(soft + n + j), im);
-            const LooseLanes &scale_re = *reinterpret_cast<const LooseLanes *>(channel.llr_scale + j);
-            const LooseLanes &scale_im = *reinterpret_cast<const LooseLanes *>(channel.llr_scale + n + j);
+            const LooseLanes &scale_re = *reinterpret_cast<const LooseLanes *>(channel.llr_scale.data() + j);
+            const LooseLanes &scale_im = *reinterpret_cast<const LooseLanes *>(channel.llr_scale.data() + n + j);
             for (int bit = 0; bit < Bits; ++bit)
                 store_pairs(__builtin_convertvector(re[bit], Lanes) * scale_re,
                             __builtin_convertvector(im[bit], Lanes) * scale_im, llr_pairs[bit] + 2 * j);
         }
         if (!finite[v])
             std::memset(llr_pairs, 0, sizeof(llr_pairs));
-        const std::ptrdiff_t llr_place = to.llr_offset + v * to.llr_stride;
+        const std::ptrdiff_t llr_place = to.llrs.offset + v * to.llrs.vector_stride;
         for (int j = 0; j < n; ++j)
             for (int bit = 0; bit < Bits; ++bit)
-                std::memcpy(to.llrs[j] + llr_place + 2 * bit, llr_pairs[bit] + 2 * j, 2 * sizeof(float));
+                std::memcpy(llrs[j] + llr_place + 2 * bit, llr_pairs[bit] + 2 * j, 2 * sizeof(float));
     }
 }
 
@@ -289,23 +300,26 @@ inline void with_bits(const Network &network, Call call) {
     }
 }
 
-void llrs(const Network &network, const Size &size, const std::int16_t *t, std::int32_t *llr) {
+void llrs(const Network &network, const Size &size, std::span<const std::int16_t> t,
+          const ArrayView<std::int32_t, 2> &llr) {
+    assert_llrs(network, size, t, llr);
     with_bits(network, [&](auto bits) {
         alignas(64) std::int16_t rows[max_rows] = {};
-        std::copy_n(t, size.rows(), rows);
+        std::copy_n(t.data(), size.rows(), rows);
         for (int i = 0; i < size.rows(); i += native_lanes) {
             LanesInt values[bits];
             integer_llrs<bits>(load_rows(rows + i), values);
             for (int bit = 0; bit < bits; ++bit)
                 for (int l = 0; l < native_lanes && i + l < size.rows(); ++l)
-                    llr[bit * size.stride() + i + l] = values[bit][l];
+                    llr(bit, i + l) = values[bit][l];
         }
     });
 }
 
-void output(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *t,
-            const std::int16_t *soft, const bool *finite, int num_vectors, const DetectedView &to) {
-    with_bits(network, [&](auto bits) { output_of<bits>(network, size, channel, t, soft, finite, num_vectors, to); });
+void output(const Network &network, const Size &size, const IntegerChannel &channel, const ConstRows &t,
+            const ConstRows &soft, std::span<const bool> finite, const DetectedView &to) {
+    assert_output(network, size, channel, t, soft, finite, to);
+    with_bits(network, [&](auto bits) { output_of<bits>(network, size, channel, t.data(), soft.data(), finite, to); });
 }
 
 } // namespace

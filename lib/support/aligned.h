@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <vector>
 
@@ -21,6 +22,8 @@ struct AlignedAllocator {
     void deallocate(T *pointer, std::size_t) { ::operator delete(pointer, alignment); }
     bool operator==(const AlignedAllocator &) const { return true; }
 };
+
+inline bool is_aligned(const void *pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 64 == 0; }
 
 template <typename T>
 using AlignedVector = std::vector<T, AlignedAllocator<T>>;

@@ -226,6 +226,45 @@ def test_streams_of_a_wrong_shape_are_refused():
             prepared.detect_streams(received, symbols, llrs)
 
 
+def test_a_network_takes_its_arguments_by_name():
+    """Each exactly once, of the right type; what the values are is checked in lib."""
+    good = {
+        "type": "pgd",
+        "bits_per_dimension": 2,
+        "half_distance": 0.3,
+        "activation_max": 127,
+        "matrix_max": 127,
+        "matrix_clip": 1.0,
+        "stream_steps": False,
+        "output_spread": 0.0,
+        "candidates": 0,
+        "layers": [{"step": (0.0, 0.1, 0.01, 1.0), "gradient_step": (0.0, 1.0, 0.0, 2.0)}],
+        "output_variance": (0.0, 1.0, 0.1, 10.0),
+        "regularization": (0.0, 1.0, 0.1, 10.0),
+        "snr_low_db": 0.0,
+        "snr_high_db": 30.0,
+    }
+    make = native.extension().Network
+    make(**good)
+    for name in good:
+        with pytest.raises(TypeError, match=f"Network: {name} is missing"):
+            make(**{key: value for key, value in good.items() if key != name})
+    with pytest.raises(TypeError, match="takes 14 arguments; 15 given"):
+        make(**good, colour="blue")
+    with pytest.raises(TypeError, match="candidates is 'three'; another type expected"):
+        make(**good | {"candidates": "three"})
+    with pytest.raises(TypeError, match="regularization is"):
+        make(**good | {"regularization": (1.0, 2.0)})
+    for name, value, message in [
+        ("type", "amp", "network type 'amp' given; 'admm' or 'pgd' expected"),
+        ("bits_per_dimension", 5, "bits_per_dimension is 5; 1 to 4 expected"),
+        ("candidates", 3, "candidates is 3; a PGD-Net has none"),
+        ("layers", [{}], "layer 0: step may be as low as 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            make(**good | {name: value})
+
+
 def test_environment_chooses_the_instruction_set():
     """GR_KAQ_INSTRUCTION_SET is how tests and doubting users reach every path; a wrong name says what there is."""
     program = (

@@ -221,7 +221,18 @@ public:
     T *at(int port, int channel, int vector) const {
         return pointers_[port] + channel * channel_stride + vector * vector_stride;
     }
-    T *const *pointers() const { return pointers_.data(); }
+
+    // Some channels and vectors; To: T, or const T.
+    template <typename To = T>
+    kaq::PortView<To> view(int first_channel, int num_channels, int first_vector, int num_vectors) const {
+        return {.ports = pointers_,
+                .num_channels = num_channels,
+                .num_vectors = num_vectors,
+                .channel_stride = channel_stride,
+                .vector_stride = vector_stride,
+                .width = width_,
+                .offset = first_channel * channel_stride + first_vector * vector_stride};
+    }
 
     // The values of some channels and vectors, in one order whatever the layout is; the guard takes their place.
     std::vector<T> take(int first_channel, int num_channels, int first_vector, int num_vectors) {
@@ -278,20 +289,12 @@ struct Buffers {
 
     // Vectors first..first + count of the plan's channels, which are those from `channel` on
     Output detect(kaq::Plan &plan, int channel, int first, int count) {
-        const auto pointers = [&](const auto &ports, int num_ports) {
-            std::vector<std::decay_t<decltype(ports.at(0, 0, 0))>> out;
-            for (int i = 0; i < num_ports; ++i)
-                out.push_back(ports.at(i, count ? channel : 0, count ? first : 0));
-            return out;
-        };
-        const auto y = pointers(received, plan.num_rx());
-        const auto x = pointers(symbols, plan.num_tx());
-        const auto soft = pointers(llrs, plan.num_tx());
+        const int channels = plan.num_channels();
         Output out;
-        out.num_invalid = plan.detect({y.data(), received.channel_stride, received.vector_stride},
-                                      {x.data(), symbols.channel_stride, symbols.vector_stride,
-                                       with_llrs ? soft.data() : nullptr, llrs.channel_stride, llrs.vector_stride},
-                                      count);
+        kaq::DetectedView detected{.symbols = symbols.view(channel, channels, first, count)};
+        if (with_llrs)
+            detected.llrs = llrs.view(channel, channels, first, count);
+        out.num_invalid = plan.detect(received.view<const Complex>(channel, channels, first, count), detected);
         out.symbols = symbols.take(channel, plan.num_channels(), first, count);
         out.llrs = llrs.take(channel, plan.num_channels(), first, count);
         if (!symbols.untouched() || !llrs.untouched())
@@ -380,7 +383,10 @@ void check_detection(Choices &choices, Random &random, const kaq::Network &net, 
     std::vector<float> memory(offset + 2 * h.size());
     Complex *estimate = reinterpret_cast<Complex *>(memory.data() + offset);
     const auto prepare = [&](kaq::Plan &plan, int from) {
-        plan.prepare(estimate + from * size, {noise.data() + (per_channel ? from : 0), per_channel, is_snr_db},
+        const std::size_t num_channels = plan.num_channels();
+        plan.prepare({estimate + from * size, num_channels * size},
+                     {.kind = is_snr_db ? kaq::Noise::Kind::snr_db : kaq::Noise::Kind::variance,
+                      .values = {noise.data() + (per_channel ? from : 0), per_channel ? num_channels : 1}},
                      vectors_per_estimate);
     };
 

@@ -102,7 +102,7 @@ public:
 
     Output output() const { return {std::vector<Complex>(x.size()), std::vector<float>(x.size() * bits), 0}; }
 
-    void prepare(kaq::Plan &plan) const { plan.prepare(h.data(), {&noise_var, false, false}, vectors); }
+    void prepare(kaq::Plan &plan) const { plan.prepare(h, kaq::Noise::of_variance({&noise_var, 1}), vectors); }
 
     // The first `count` vectors of each channel; to allocate nothing is up to the plan.
     void detect(kaq::Plan &plan, Output &out, int count) const {
@@ -116,9 +116,23 @@ public:
             llr_streams[j] = vectors ? out.llrs.data() + j * bits : nullptr;
         }
         const std::ptrdiff_t per_channel = static_cast<std::ptrdiff_t>(vectors) * num_tx;
-        out.num_invalid =
-            plan.detect({antennas, static_cast<std::ptrdiff_t>(vectors) * num_rx, num_rx},
-                        {streams, per_channel, num_tx, llr_streams, per_channel * bits, num_tx * bits}, count);
+        const std::size_t num_antennas = num_rx, num_streams = num_tx;
+        out.num_invalid = plan.detect({.ports = {antennas, num_antennas},
+                                       .num_channels = channels,
+                                       .num_vectors = count,
+                                       .channel_stride = static_cast<std::ptrdiff_t>(vectors) * num_rx,
+                                       .vector_stride = num_rx},
+                                      {.symbols = {.ports = {streams, num_streams},
+                                                   .num_channels = channels,
+                                                   .num_vectors = count,
+                                                   .channel_stride = per_channel,
+                                                   .vector_stride = num_tx},
+                                       .llrs = {.ports = {llr_streams, num_streams},
+                                                .num_channels = channels,
+                                                .num_vectors = count,
+                                                .channel_stride = per_channel * bits,
+                                                .vector_stride = num_tx * bits,
+                                                .width = bits}});
     }
 
     Output detect(kaq::Plan &plan) const {
@@ -191,15 +205,15 @@ inline void set_integers(kaq::Plan &plan, const Integers &from) {
     copy_rows(from.second_gain, n, to.second_gain, s, n);
     std::copy(from.threshold.begin(), from.threshold.end(), to.threshold.begin());
     std::copy(from.first_gain.begin(), from.first_gain.end(), to.first_gain.begin());
-    kaq::PlainMatrices matrices = plan.matrices(false);
+    kaq::PlainMatrices matrices = plan.matrices(kaq::MatrixOf::layers);
     copy_rows(from.matrix, n, matrices.matrix, s, n);
     copy_rows(from.rescale, n, matrices.rescale, s, n);
-    plan.set_matrices(false, matrices);
+    plan.set_matrices(kaq::MatrixOf::layers, matrices);
     if (plan.network().candidates) {
-        kaq::PlainMatrices metric = plan.matrices(true);
+        kaq::PlainMatrices metric = plan.matrices(kaq::MatrixOf::metric);
         copy_rows(from.metric_matrix, n, metric.matrix, s, n);
         copy_rows(from.metric_rescale, n, metric.rescale, s, n);
-        plan.set_matrices(true, metric);
+        plan.set_matrices(kaq::MatrixOf::metric, metric);
         copy_rows(from.metric_diagonal, n, to.metric_diagonal, s, n);
         std::copy(from.soft_first.begin(), from.soft_first.end(), to.metric_soft_first.begin());
         std::copy(from.searched.begin(), from.searched.end(), to.metric_searched.begin());
@@ -207,7 +221,7 @@ inline void set_integers(kaq::Plan &plan, const Integers &from) {
     plan.repeat_rows();
 }
 
-inline Integers get_integers(kaq::Plan &plan) {
+inline Integers get_integers(const kaq::Plan &plan) {
     const std::size_t n = plan.rows(), s = plan.positions();
     Integers to(plan.network(), plan.num_channels(), n);
     const kaq::IntegerArrays &from = plan.integers();
@@ -217,11 +231,11 @@ inline Integers get_integers(kaq::Plan &plan) {
     copy_rows(from.second_gain, s, to.second_gain, n, n);
     std::copy(from.threshold.begin(), from.threshold.end(), to.threshold.begin());
     std::copy(from.first_gain.begin(), from.first_gain.end(), to.first_gain.begin());
-    const kaq::PlainMatrices matrices = plan.matrices(false);
+    const kaq::PlainMatrices matrices = plan.matrices(kaq::MatrixOf::layers);
     copy_rows(matrices.matrix, s, to.matrix, n, n);
     copy_rows(matrices.rescale, s, to.rescale, n, n);
     if (plan.network().candidates) {
-        const kaq::PlainMatrices metric = plan.matrices(true);
+        const kaq::PlainMatrices metric = plan.matrices(kaq::MatrixOf::metric);
         copy_rows(metric.matrix, s, to.metric_matrix, n, n);
         copy_rows(metric.rescale, s, to.metric_rescale, n, n);
         copy_rows(from.metric_diagonal, s, to.metric_diagonal, n, n);
@@ -248,10 +262,11 @@ inline Layers run_layers(const kaq::Plan &plan, const std::vector<std::int16_t> 
         soft(count * s);
     copy_rows(b, n, b_in, s, n);
     copy_rows(matched, n, matched_in, s, n);
-    plan.layers(b_in.data(), matched_in.data(), t.data(), soft.data(), vectors);
+    plan.layers(b_in, matched_in, t, soft);
     kaq::AlignedVector<std::int32_t> llrs(count * bits * s);
     for (std::size_t i = 0; i < count; ++i)
-        plan.kernel().llrs(plan.network(), {1, plan.num_tx()}, soft.data() + i * s, llrs.data() + i * bits * s);
+        plan.kernel().llrs(plan.network(), {1, plan.num_tx()}, {soft.data() + i * s, s},
+                           kaq::ArrayView(llrs.data() + i * bits * s, bits, s));
     Layers out{std::vector<std::int16_t>(count * n), std::vector<std::int16_t>(count * n),
                std::vector<std::int32_t>(count * bits * n)};
     copy_rows(t, s, out.t, n, n);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The integer stages on cases from a file, for tests/detection/test_replay.py, which also writes and reads the files: so the
-// reference judges processors too that run no Python here.
+// The integer stages on cases from a file, for tests/detection/test_replay.py, which also writes and reads the files:
+// so the reference judges processors too that run no Python here.
 //   replay                       lists the kernels that were built, and whether this processor runs them
 //   replay KERNEL CASES RESULTS
 //   replay KERNEL                a digest of all that some links give, floating-point stages included
@@ -39,14 +39,11 @@ void run_case(const kaq::Kernel &kernel, std::istream &cases, std::ostream &resu
     read(cases, header);
     std::vector<std::int32_t> prox(header[5]);
     read(cases, prox);
-    kaq::Network net;
-    net.type = static_cast<kaq::NetworkType>(header[0]);
-    net.bits_per_dimension = header[1];
-    net.half_distance = half_distance(net.bits_per_dimension);
+    // its laws are of no use here: the integers are given
+    kaq::Network net = network(static_cast<kaq::NetworkType>(header[0]), header[1], header[5]);
     net.activation_max = header[2];
     net.matrix_max = header[3];
     net.candidates = header[4];
-    net.layers.resize(prox.size());
     for (std::size_t k = 0; k < prox.size(); ++k)
         net.layers[k].prox = static_cast<kaq::Prox>(prox[k]);
     const int channels = header[6], vectors = header[7], num_tx = header[8];
@@ -95,7 +92,7 @@ std::uint64_t digest_of_links(const kaq::Kernel &kernel) {
                     const double snr_db = 17.3;
                     const Link link(net, num_tx > 8 ? 3 : 17, vectors, num_tx + num_tx / 3, num_tx);
                     kaq::Plan plan(net, kernel, link.channels, link.num_rx, num_tx);
-                    plan.prepare(link.h.data(), {&snr_db, false, true}, vectors);
+                    plan.prepare(link.h, kaq::Noise::of_snr_db({&snr_db, 1}), vectors);
                     const Output out = link.detect(plan);
                     digest.add(out.symbols);
                     digest.add(out.llrs);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What a plan promises, at the edges of its buffers and of its arguments; the sanitizers run this too. That every
-// kernel gives the bits of the reference is tested in tests/detection/test_native_kernel.py and tests/detection/test_replay.py.
+// kernel gives the bits of the reference is tested in tests/detection/test_native_kernel.py and
+// tests/detection/test_replay.py.
 #include <boost/test/unit_test.hpp>
 
 #include <cmath>
@@ -90,7 +91,7 @@ BOOST_AUTO_TEST_CASE(detects_whatever_the_gain_of_the_radio) {
                         value *= std::ldexp(1.0f, exponent);
                 kaq::Plan plan(net, *kernel, link.channels, link.num_rx, link.num_tx);
                 const double snr_db = 30;
-                plan.prepare(link.h.data(), {&snr_db, false, true});
+                plan.prepare(link.h, kaq::Noise::of_snr_db({&snr_db, 1}));
                 BOOST_TEST(worst_error(link, link.detect(plan)) < 0.5f * net.half_distance,
                            kernel->name << " 2^" << exponent);
             }
@@ -103,7 +104,7 @@ BOOST_AUTO_TEST_CASE(any_noise_gives_finite_llrs) {
                 const auto net = network(type, 2, 3);
                 const Link link(net, 3, 9, 6, 3);
                 kaq::Plan plan(net, *kernel, link.channels, link.num_rx, link.num_tx);
-                plan.prepare(link.h.data(), {&noise_var, false, false});
+                plan.prepare(link.h, kaq::Noise::of_variance({&noise_var, 1}));
                 for (const float llr : link.detect(plan).llrs)
                     BOOST_TEST(std::isfinite(llr));
             }
