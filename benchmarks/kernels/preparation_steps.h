@@ -87,9 +87,7 @@ void run_steps(int steps, const Network &network, const Size &size, std::span<co
     for (int k = 0; k < network.num_layers(); ++k)
         constants[k] = layer_constants(network, network.layers[k], root);
     for (int l = 0; l < count; ++l)
-        quantize_channel<Layout>(network, size, constants, output_variance,
-                                 s.by_channel + static_cast<std::size_t>(l) * row_kinds * padded_streams(size),
-                                 channels[l]);
+        quantize_channel<Layout>(network, size, constants, output_variance, rows_of(s, size, l), channels[l]);
 }
 
 } // namespace

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What an instruction set has to supply to the integer layers (integer_layers.h). kernel_avx512vnni.cc is an example;
-// make_kernel.h makes a Kernel of one.
+// What an instruction set has to supply to the integer layers and the metric (integer_layers.h, integer_metric.h).
+// kernel_avx512vnni.cc is an example; make_kernel.h makes a Kernel of one.
 //
-// A register holds rows of a vector, or of several vectors (size.h). Below, x and y are registers
-// of int16, s and e are registers of int32. All functions are static members.
+// A register holds rows of a vector, or of several vectors (size.h). Below, x and y are registers of int16, s and e are
+// registers of int32. All functions are static members.
 //
 //   types
 //     I16                      register of int16: the state of a layer

@@ -5,7 +5,7 @@
 
 #include <immintrin.h>
 
-#include "detection/kernel.h"
+#include "detection/fixed_point.h"
 
 namespace kaq {
 namespace {

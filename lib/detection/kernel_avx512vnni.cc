@@ -8,6 +8,7 @@
 
 #include <immintrin.h>
 
+#include "detection/fixed_point.h"
 #include "detection/make_kernel.h"
 
 namespace kaq {

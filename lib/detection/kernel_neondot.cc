@@ -3,6 +3,7 @@
 
 #include <arm_neon.h>
 
+#include "detection/fixed_point.h"
 #include "detection/kernels.h"
 #include "detection/make_kernel.h"
 

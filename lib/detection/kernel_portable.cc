@@ -8,9 +8,11 @@
 
 #define KAQ_SEPARATE_PRODUCTS // see support/lanes.h
 
+#include "detection/fixed_point.h"
 #include "detection/kernel_arguments.h"
 #include "detection/packed_matrix.h"
 #include "detection/prepare_channels.h"
+#include "detection/squared_norm.h"
 #include "detection/vector_stages.h"
 
 namespace kaq {

@@ -4,7 +4,9 @@
 
 #include "detection/instruction_set.h"
 #include "detection/integer_layers.h"
+#include "detection/integer_metric.h"
 #include "detection/prepare_channels.h"
+#include "detection/squared_norm.h"
 #include "detection/vector_stages.h"
 
 namespace kaq {

@@ -53,11 +53,4 @@ struct Network {
     void check() const;
 };
 
-// Half the distance between PAM levels in state units, and in units of the metric's gradient
-// (docs/internals/integer-model.md).
-inline constexpr int state_half_distance = 512;
-inline constexpr int metric_half_distance = 128;
-inline constexpr int metric_matrix_max = 127;
-inline constexpr int rescale_shift = 12;
-
 } // namespace kaq

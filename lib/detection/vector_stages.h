@@ -11,6 +11,7 @@
 #include <span>
 #include <type_traits>
 
+#include "detection/fixed_point.h"
 #include "detection/kernel.h"
 #include "detection/kernel_arguments.h"
 #include "support/lanes.h"

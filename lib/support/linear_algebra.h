@@ -99,12 +99,16 @@ inline void cholesky_block(const Matrix &m, int i, int j, const Lanes &inverse) 
         m.real(i + p, j) = re[p] * inverse, m.imag(i + p, j) = im[p] * inverse;
 }
 
+// A pivot is at least this part of the diagonal entry that it comes from, and no less than the smallest power of ten
+// that is a normal float: rounding must not make one negative, nor a matrix of zeros make one zero.
+constexpr float least_pivot_part = 1e-7f; // about the precision of a float
+constexpr float least_pivot = 1e-37f;
+
 // The lower triangle of a positive definite matrix becomes its Cholesky factor L, with 1 / L_jj on the diagonal.
 inline void cholesky_factor(const Matrix &m, int n) {
     for (int j = 0; j < n; ++j) {
         Lanes pivot = m.real(j, j);
-        // rounding must not make a pivot negative
-        const Lanes smallest = plus_product(all(1e-37f), all(1e-7f), pivot);
+        const Lanes smallest = plus_product(all(least_pivot), all(least_pivot_part), pivot);
         for (int k = 0; k < j; ++k) {
             pivot = minus_product(pivot, m.real(j, k), m.real(j, k));
             pivot = minus_product(pivot, m.imag(j, k), m.imag(j, k));

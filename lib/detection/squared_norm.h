@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// ||H||_F^2, the first thing that is asked of an estimate. Compiled for the instruction set of each kernel.
+#pragma once
+
+#include <complex>
+#include <cstddef>
+#include <limits>
+#include <span>
+
+#include "support/lanes.h"
+
+namespace kaq {
+namespace {
+
+// Between these, a sum of squares in single precision is taken. Squares below 1e-38, the smallest normal float, are
+// lost: to a sum above 1e-20 they do not matter. A sum below 1e30 is far from the largest float, 3e38.
+constexpr double least_exact = 1e-20, largest_exact = 1e30;
+
+double squared_norm(std::span<const std::complex<float>> h) {
+    const std::size_t count = h.size();
+    constexpr int num_sums = 32, registers = num_sums / native_lanes; // as many on every instruction set
+    const float *parts = reinterpret_cast<const float *>(h.data());
+    alignas(64) float sums[num_sums] = {};
+    std::size_t i = 0;
+    for (; i + num_sums <= 2 * count; i += num_sums)
+        for (int r = 0; r < registers; ++r) {
+            const Lanes x = *reinterpret_cast<const LooseLanes *>(parts + i + r * native_lanes);
+            at(sums, r) = plus_product(at(sums, r), x, x);
+        }
+    double sum = 0; // products of two floats are exact in it: there is nothing to fuse
+    for (const float part : sums)
+        sum += part;
+    for (; i < 2 * count; ++i)
+        sum += double{parts[i]} * parts[i];
+    if (sum > least_exact && sum < largest_exact)
+        return sum;
+    sum = 0; // what single precision cannot square
+    for (i = 0; i < 2 * count; ++i)
+        sum += double{parts[i]} * parts[i];
+    return sum <= std::numeric_limits<double>::max() ? sum : std::numeric_limits<double>::quiet_NaN();
+}
+
+} // namespace
+} // namespace kaq
