@@ -91,16 +91,9 @@ def link(detector: Detector, seed: int, channels: int, vectors: int, num_rx: int
     return y, h, np.full(channels, noise_var) * rng.uniform(0.5, 2.0, channels)
 
 
-def assert_equal(actual: np.ndarray, expected: np.ndarray, detector: Detector) -> None:
-    if detector.name == "lmmse":  # BLAS, which does its products, takes another path for another layout
-        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
-    else:
-        np.testing.assert_array_equal(actual, expected)
-
-
-def assert_same(actual: gr_kaq.Detection, expected: gr_kaq.Detection, detector: Detector) -> None:
-    assert_equal(actual.symbols, expected.symbols, detector)
-    assert_equal(actual.llrs, expected.llrs, detector)
+def assert_same(actual: gr_kaq.Detection, expected: gr_kaq.Detection) -> None:
+    np.testing.assert_array_equal(actual.symbols, expected.symbols)
+    np.testing.assert_array_equal(actual.llrs, expected.llrs)
     assert actual.num_invalid == expected.num_invalid
     assert actual.symbols.dtype == np.complex64 and actual.llrs.dtype == np.float32
 
@@ -120,11 +113,11 @@ def test_any_layout_gives_what_a_contiguous_copy_gives(name, data, seed, channel
     y, h, noise_var = link(detector, seed, channels, vectors, num_tx + more_rx, num_tx)
     expected = detector.detect(y, h, noise_var=noise_var)
     y_as, h_as, noise_as = (LAYOUTS[data.draw(st.sampled_from(sorted(LAYOUTS)))] for _ in range(3))
-    assert_same(detector.detect(y_as(y), h_as(h), noise_var=noise_as(noise_var)), expected, detector)
+    assert_same(detector.detect(y_as(y), h_as(h), noise_var=noise_as(noise_var)), expected)
     plan = detector.plan(*h.shape, num_threads=data.draw(st.integers(1, 4)))
     for _ in range(2):  # in the same buffers
         prepared = plan.prepare(h_as(h), noise_var=noise_as(noise_var), vectors_per_estimate=vectors)
-        assert_same(prepared.detect(y), expected, detector)
+        assert_same(prepared.detect(y), expected)
 
 
 @pytest.mark.parametrize("layout", ARRAYS)
@@ -137,7 +130,7 @@ def test_a_prepared_channel_takes_any_layout_or_refuses_it(detector, layout):
     except ValueError as error:
         assert str(error)
     else:
-        assert_same(actual, expected, detector)
+        assert_same(actual, expected)
 
 
 def test_one_channel_for_all(detector):
@@ -145,13 +138,13 @@ def test_one_channel_for_all(detector):
     y, h, noise_var = link(detector, 2, 1, 4, 4, 2)
     expected = detector.detect(np.repeat(y, 5, 0), np.repeat(h, 5, 0), noise_var=np.repeat(noise_var, 5))
     many = [np.broadcast_to(x, (5, *x.shape[1:])) for x in (y, h, noise_var)]
-    assert_same(detector.detect(many[0], many[1], noise_var=many[2]), expected, detector)
+    assert_same(detector.detect(many[0], many[1], noise_var=many[2]), expected)
 
 
 def test_real_and_integer_arrays(detector):
     expected = detector.detect(np.ones((3, 4), np.complex64), np.eye(4, 2, dtype=np.complex64), 20.0)
     for dtype in (bool, np.int8, np.uint64, np.float16, np.float32, np.float64):
-        assert_same(detector.detect(np.ones((3, 4), dtype), np.eye(4, 2, dtype=dtype), 20), expected, detector)
+        assert_same(detector.detect(np.ones((3, 4), dtype), np.eye(4, 2, dtype=dtype), 20), expected)
 
 
 def test_a_plan_is_for_one_size(detector):
@@ -184,7 +177,7 @@ def test_a_plan_goes_on_after_a_refusal(detector):
     bad[2, 1, 1] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         plan.prepare(bad, noise_var=noise_var)
-    assert_same(plan.prepare(h, noise_var=noise_var).detect(y), expected, detector)
+    assert_same(plan.prepare(h, noise_var=noise_var).detect(y), expected)
 
 
 @pytest.mark.parametrize(("channels", "vectors"), [(0, 3), (2, 0), (0, 0)])
@@ -246,6 +239,6 @@ def test_streams_of_any_layout_or_refused(detector, layout, what, vectors):
         return
     assert vectors == 0 or (layout, what) not in (("read-only", "symbols"), ("read-only", "llrs"))
     for j in range(num_tx):
-        assert_equal(buffers["symbols"][j], expected.symbols[:, :, j].T, detector)
+        np.testing.assert_array_equal(buffers["symbols"][j], expected.symbols[:, :, j].T)
         llrs = np.asarray(buffers["llrs"][j]).reshape(vectors, channels, 4)
-        assert_equal(llrs, expected.llrs[:, :, j].swapaxes(0, 1), detector)
+        np.testing.assert_array_equal(llrs, expected.llrs[:, :, j].swapaxes(0, 1))

@@ -33,6 +33,7 @@ class FloatChannels(PreparedChannels):
         """(C, T, num_rx) -> the estimates for symbols and for LLRs, (C, T, n)."""
 
     def detect(self, y: NDArray[np.complex64]) -> Detection:
+        y = np.ascontiguousarray(y, np.complex64)  # BLAS rounds otherwise in another layout
         with np.errstate(invalid="ignore", over="ignore"):
             t, soft = self._estimate(y)
         finite = np.isfinite(t).all(axis=-1) & np.isfinite(soft).all(axis=-1)

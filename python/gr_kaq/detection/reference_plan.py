@@ -36,6 +36,7 @@ class _ReferenceChannels(PreparedChannels):
         self._channels = quantize_channels(model, prepared)
 
     def detect(self, y: NDArray[np.complex64]) -> Detection:
+        y = np.ascontiguousarray(y, np.complex64)  # BLAS rounds otherwise in another layout
         b, finite = quantize_estimates(self._model, self._prepared, y)
         matched = quantize_matched(self._model, self._prepared, y)
         t, soft = integer_reference.detect(self._model, self._channels, b, matched)
