@@ -11,13 +11,14 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from ..testbed.endpoint import close_sockets
 from .base import MAX_ANTENNAS, KaqBlock, check_integer, ports
 
 __all__ = ["PATTERNS", "zmq_sample_sink"]
 
 PATTERNS = ("push", "pub", "rep")
 POLL_SECONDS = 0.1
-LINGER_MS = 1000  # for what has been sent when the flowgraph ends
+LINGER_SECONDS = 1.0  # for what has been sent when the flowgraph ends
 
 
 class zmq_sample_sink(KaqBlock):
@@ -63,7 +64,6 @@ class zmq_sample_sink(KaqBlock):
         self._unsent: dict[int, bytes] = {}  # by the socket's place
         self._count = 0  # samples of a stream in those messages
         for socket, address in zip(self._sockets, self._addresses, strict=True):
-            socket.setsockopt(zmq.LINGER, LINGER_MS)
             try:
                 socket.bind(address)
             except zmq.ZMQError as error:
@@ -72,10 +72,9 @@ class zmq_sample_sink(KaqBlock):
 
     def _close(self) -> None:
         """Wait, for a while, until what was sent has gone out: it would be lost if the program ended now."""
-        for socket in self._sockets:
-            socket.close()
+        if not close_sockets(self._context, LINGER_SECONDS):
+            self.warn_once("close", f"ZMQ did not close {', '.join(self._addresses)}: what was sent last may be lost")
         self._sockets = []
-        self._context.term()
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Send one message over each socket; try for a while, and go on with it in the next call."""
