@@ -20,7 +20,7 @@ from tqdm import tqdm
 from gr_kaq.estimation.estimator import FrequencyWienerInterpolator, Observation
 from gr_kaq.estimation.learned import LearnedEstimator, LearnedInterpolator, network_input
 
-from .frames import Conditions, FrameSource, frame_format, interpolators
+from .frames import Conditions, FrameSource, format_of, interpolators
 from .genie import genie_lmmse
 
 matplotlib.use("Agg")
@@ -79,19 +79,19 @@ def measure(estimators: dict[str, Any], frames: int, seed: int) -> list[Cell]:
     for number, (label, num_tx, fft_size, profile, snr_db, doppler_hz, delay_spread_ns) in enumerate(
         tqdm(plan, desc="conditions", mininterval=0.5)
     ):
-        format = frame_format(num_tx, fft_size)
-        linear, wiener = interpolators(format)
+        frame_format = format_of(num_tx, fft_size)
+        linear, wiener = interpolators(frame_format)
         estimates: dict[str, Interpolate] = {
             "ls": linear,
-            "lmmse-frequency": FrequencyWienerInterpolator(format),
+            "lmmse-frequency": FrequencyWienerInterpolator(frame_format),
             "lmmse": wiener,
-            **{name: LearnedInterpolator(format, estimator) for name, estimator in loaded.items()},
+            **{name: LearnedInterpolator(frame_format, estimator) for name, estimator in loaded.items()},
         }
         source = FrameSource(TIMING, seed + 1000 * number)
         errors: dict[str, list[float]] = {name: [] for name in [*estimates, "genie"]}
         for i in range(frames):
             own = profile or PROFILES[i % len(PROFILES)]
-            frame = source.draw(Conditions(format, own, snr_db, doppler_hz, delay_spread_ns))
+            frame = source.draw(Conditions(frame_format, own, snr_db, doppler_hz, delay_spread_ns))
             made = {name: interpolate(frame.observation) for name, interpolate in estimates.items()}
             for name, estimate in (*made.items(), ("genie", genie_lmmse(frame))):
                 errors[name].append(float(np.mean(np.abs(estimate - frame.channel) ** 2)))
@@ -112,10 +112,10 @@ def measure(estimators: dict[str, Any], frames: int, seed: int) -> list[Cell]:
 
 def speed(estimator: LearnedEstimator) -> dict[str, float]:
     """Microseconds of a run for all pairs of a 4x4 frame, on one thread: ``median`` and ``fastest``."""
-    frame = FrameSource(TIMING, 0).draw(Conditions(frame_format(4, 64), "tdl-a", 15.0, 400.0, 100.0))
-    linear, wiener = interpolators(frame.conditions.format)
+    frame = FrameSource(TIMING, 0).draw(Conditions(format_of(4, 64), "tdl-a", 15.0, 400.0, 100.0))
+    linear, wiener = interpolators(frame.conditions.frame_format)
     seen = frame.observation
-    given = network_input(frame.conditions.format, seen, linear.at_training_symbols(seen), wiener(seen))
+    given = network_input(frame.conditions.frame_format, seen, linear.at_training_symbols(seen), wiener(seen))
     microseconds = []
     for _ in range(REPETITIONS):
         began = time.perf_counter()

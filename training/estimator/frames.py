@@ -23,7 +23,7 @@ from gr_kaq.signals.signal_model import from_db
 
 from .config import Data
 
-__all__ = ["SPACING_HZ", "Conditions", "Frame", "FrameSource", "frame_format", "interpolators"]
+__all__ = ["SPACING_HZ", "Conditions", "Frame", "FrameSource", "format_of", "interpolators"]
 
 SPACING_HZ = 31250.0
 """Carrier spacing of the reference numerology."""
@@ -34,7 +34,7 @@ class Conditions:
     """Where a frame was received.
 
     Attributes:
-        format: of the frame.
+        frame_format: of the frame.
         profile: of the tapped delay line.
         snr_db: mean over the channels' fading, per receive antenna.
         doppler_hz: maximum Doppler shift.
@@ -42,7 +42,7 @@ class Conditions:
         num_rx: receive antennas.
     """
 
-    format: FrameFormat
+    frame_format: FrameFormat
     profile: str
     snr_db: float
     doppler_hz: float
@@ -83,29 +83,29 @@ class FrameSource:
 
     def draw(self, conditions: Conditions) -> Frame:
         """A frame of these conditions; powers are such that a carrier of a pair has mean power 1."""
-        format, rng = conditions.format, self._rng
+        frame_format, rng = conditions.frame_format, self._rng
         line = TappedDelayLine(
             conditions.num_rx,
-            format.num_tx,
+            frame_format.num_tx,
             profile=conditions.profile,
             delay_spread=1e-9 * conditions.delay_spread_ns,
             doppler=conditions.doppler_hz,
             seed=int(rng.integers(2**62)),
         )
-        times = np.arange(NUM_SYMBOLS) * format.symbol_length / (format.fft_size * SPACING_HZ)
-        h = line.frequency_response(times, format.active_carriers * SPACING_HZ)
+        times = np.arange(NUM_SYMBOLS) * frame_format.symbol_length / (frame_format.fft_size * SPACING_HZ)
+        h = line.frequency_response(times, frame_format.active_carriers * SPACING_HZ)
         shift = rng.uniform(-self._timing, self._timing) / 64
-        h = h * np.exp(-2j * np.pi * shift * format.active_carriers)[:, None, None]
+        h = h * np.exp(-2j * np.pi * shift * frame_format.active_carriers)[:, None, None]
 
-        noise_var = format.num_tx / float(from_db(conditions.snr_db))
-        interference = format.num_tx * (np.pi * conditions.doppler_hz / SPACING_HZ) ** 2 / 6
-        grid = np.zeros((NUM_SYMBOLS, conditions.num_rx, format.num_active), np.complex64)
+        noise_var = frame_format.num_tx / float(from_db(conditions.snr_db))
+        interference = frame_format.num_tx * (np.pi * conditions.doppler_hz / SPACING_HZ) ** 2 / 6
+        grid = np.zeros((NUM_SYMBOLS, conditions.num_rx, frame_format.num_active), np.complex64)
         for symbol in TRAINING_SYMBOLS:
-            grid[symbol] = np.einsum("krt,tk->rk", h[symbol], format.known_grid[symbol])
+            grid[symbol] = np.einsum("krt,tk->rk", h[symbol], frame_format.known_grid[symbol])
         grid += (noise_var + interference) ** 0.5 * complex_normal(rng, grid.shape)
-        guards = (NUM_SYMBOLS, conditions.num_rx, len(format.guard_carriers))
-        observation = observe(format, grid, noise_var**0.5 * complex_normal(rng, guards))
-        delay = np.exp(2j * np.pi / format.fft_size * observation.delay * format.active_carriers)
+        guards = (NUM_SYMBOLS, conditions.num_rx, len(frame_format.guard_carriers))
+        observation = observe(frame_format, grid, noise_var**0.5 * complex_normal(rng, guards))
+        delay = np.exp(2j * np.pi / frame_format.fft_size * observation.delay * frame_format.active_carriers)
         turning = np.exp(-2j * np.pi * observation.carrier_offset * np.arange(NUM_SYMBOLS))
         centred = h * delay[:, None, None] * turning[:, None, None, None]
         return Frame(conditions, observation, centred.astype(np.complex64), shift, noise_var + interference)
@@ -115,10 +115,10 @@ class FrameSource:
         rng = self._rng
         for _ in range(frames):
             # interpolators of other formats have other caches: one object per format
-            format = frame_format(int(rng.choice(data.num_tx)), int(rng.choice(data.fft_sizes)))
+            frame_format = format_of(int(rng.choice(data.num_tx)), int(rng.choice(data.fft_sizes)))
             yield self.draw(
                 Conditions(
-                    format,
+                    frame_format,
                     str(rng.choice(data.profiles)),
                     rng.uniform(*data.snr_db),
                     rng.uniform(*data.doppler_hz) if rng.random() > 0.1 else 0.0,
@@ -129,12 +129,12 @@ class FrameSource:
 
 
 @lru_cache
-def frame_format(num_tx: int, fft_size: int) -> FrameFormat:
-    """A format, made once."""
+def format_of(num_tx: int, fft_size: int) -> FrameFormat:
+    """The frame format with so many streams and carriers, made once."""
     return FrameFormat(num_tx, fft_size)
 
 
 @lru_cache
-def interpolators(format: FrameFormat) -> tuple[LinearInterpolator, WienerInterpolator]:
+def interpolators(frame_format: FrameFormat) -> tuple[LinearInterpolator, WienerInterpolator]:
     """Those of the receiver."""
-    return LinearInterpolator(format), WienerInterpolator(format)
+    return LinearInterpolator(frame_format), WienerInterpolator(frame_format)

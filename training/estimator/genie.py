@@ -30,12 +30,16 @@ TOLERANCE = 1e-6  # of the eigenvalues over time, relative to the noise
 def genie_lmmse(frame: Frame) -> NDArray[np.complex64]:
     """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
     conditions, observation = frame.conditions, frame.observation
-    format = conditions.format
+    frame_format = conditions.frame_format
     delays, powers = _taps(conditions.profile)
-    delays = 1e-9 * conditions.delay_spread_ns * SPACING_HZ * delays + frame.shift - observation.delay / format.fft_size
-    waves = np.exp(-2j * np.pi * np.outer(format.active_carriers, delays)) * np.sqrt(powers)
-    noise_var = frame.noise_var / format.comb
-    doppler = conditions.doppler_hz * format.symbol_length / format.fft_size / SPACING_HZ
+    delays = (
+        1e-9 * conditions.delay_spread_ns * SPACING_HZ * delays
+        + frame.shift
+        - observation.delay / frame_format.fft_size
+    )
+    waves = np.exp(-2j * np.pi * np.outer(frame_format.active_carriers, delays)) * np.sqrt(powers)
+    noise_var = frame.noise_var / frame_format.comb
+    doppler = conditions.doppler_hz * frame_format.symbol_length / frame_format.fft_size / SPACING_HZ
     symbols = np.arange(NUM_SYMBOLS)
     values, vectors = np.linalg.eigh(j0(2 * np.pi * doppler * (symbols[:, None] - symbols)))
     keep = values > TOLERANCE * noise_var
@@ -43,8 +47,8 @@ def genie_lmmse(frame: Frame) -> NDArray[np.complex64]:
     time = time * np.exp(-2j * np.pi * observation.carrier_offset * symbols)[:, None]
 
     channel = np.empty((NUM_SYMBOLS, len(waves), *observation.training.shape[1:3]), np.complex64)
-    for stream in range(format.num_tx):
-        places = format.training_indices[:, stream]  # (3, P)
+    for stream in range(frame_format.num_tx):
+        places = frame_format.training_indices[:, stream]  # (3, P)
         b = time[TRAINING, None, :, None] * waves[places][:, :, None, :]
         b = b.reshape(places.size, -1)
         y = observation.training[:, :, stream].transpose(0, 2, 1).reshape(places.size, -1)

@@ -48,10 +48,10 @@ def windows(frames: Iterator[Frame], per_frame: int, seed: int) -> Windows:
     rng = np.random.default_rng(seed)
     columns: list[list[NDArray[np.generic]]] = [[] for _ in range(6)]
     for frame in frames:
-        format = frame.conditions.format
-        linear, wiener = interpolators(format)
+        frame_format = frame.conditions.frame_format
+        linear, wiener = interpolators(frame_format)
         seen = frame.observation
-        given = network_input(format, seen, linear.at_training_symbols(seen), wiener(seen))
+        given = network_input(frame_format, seen, linear.at_training_symbols(seen), wiener(seen))
         lmmse, truth = _complex(given.lmmse), _complex(grids(frame.channel, given.scale))
         error = max(float(np.mean(np.abs(lmmse - truth) ** 2)), 1e-4)
         values = (

@@ -14,7 +14,7 @@ from gr_kaq.estimation.learned import LearnedEstimator
 from training.config import ConfigError, presets
 from training.estimator.config import Config, Data, Network, Quantizer
 from training.estimator.export import error_db, held_out_windows, linear, refined, statistics_range
-from training.estimator.frames import Conditions, FrameSource, frame_format, interpolators
+from training.estimator.frames import Conditions, FrameSource, format_of, interpolators
 from training.estimator.genie import genie_lmmse
 from training.estimator.network import EstimatorNet, interpolated
 from training.estimator.onnx_model import onnx_model
@@ -172,13 +172,13 @@ def test_batches_are_the_frames_turned_and_mirrored():
 
 def test_the_genie_is_better_than_what_the_receiver_knows():
     """It is the target of the training: on the channels that it knows nothing may be better."""
-    format = frame_format(2, 64)
-    linear, wiener = interpolators(format)
+    frame_format = format_of(2, 64)
+    linear, wiener = interpolators(frame_format)
     source = FrameSource(1.0, 1)
     errors = []
     for i in range(60):
         profile = ("tdl-a", "tdl-b", "tdl-c")[i % 3]
-        frame = source.draw(Conditions(format, profile, 15.0, 600.0, 150.0, 2))
+        frame = source.draw(Conditions(frame_format, profile, 15.0, 600.0, 150.0, 2))
         estimates = (linear(frame.observation), wiener(frame.observation), genie_lmmse(frame))
         errors.append([np.mean(np.abs(h - frame.channel) ** 2) for h in estimates])
     ls, lmmse, genie = 10 * np.log10(np.mean(errors, axis=0))
@@ -186,8 +186,8 @@ def test_the_genie_is_better_than_what_the_receiver_knows():
 
 
 def test_ls_over_time_is_what_the_receiver_has():
-    frame = FrameSource(1.0, 1).draw(Conditions(frame_format(2, 64), "tdl-a", 10.0, 300.0, 100.0, 2))
-    ls = interpolators(frame.conditions.format)[0](frame.observation)
+    frame = FrameSource(1.0, 1).draw(Conditions(format_of(2, 64), "tdl-a", 10.0, 300.0, 100.0, 2))
+    ls = interpolators(frame.conditions.frame_format)[0](frame.observation)
     data = windows(iter([frame]), 4, 0)
     found = linear(data)
     expected = torch.from_numpy(ls.transpose(2, 3, 1, 0).reshape(4, 52, 14))
@@ -197,7 +197,7 @@ def test_ls_over_time_is_what_the_receiver_has():
 
 def test_windows_carry_the_statistics_of_their_frame():
     source = FrameSource(0.0, 1)
-    conditions = [Conditions(frame_format(1, 64), "tdl-a", snr_db, 300.0, 100.0, 2) for snr_db in (0.0, 20.0)]
+    conditions = [Conditions(format_of(1, 64), "tdl-a", snr_db, 300.0, 100.0, 2) for snr_db in (0.0, 20.0)]
     frames = [source.draw(condition) for condition in conditions]
     data = windows(iter(frames), 8, 0)
     assert data.truth.shape == data.target.shape == (4, 52, 14)

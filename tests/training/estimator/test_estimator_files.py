@@ -18,7 +18,7 @@ from gr_kaq.estimation.learned import (
     LearnedInterpolator,
     list_estimators,
 )
-from training.estimator.frames import Conditions, FrameSource, frame_format
+from training.estimator.frames import Conditions, FrameSource, format_of
 
 pytestmark = pytest.mark.training
 
@@ -39,7 +39,7 @@ def file_of(path, nodes, signature=SIGNATURE, dtype=TensorProto.FLOAT, metadata=
 
 def frame(snr_db=15.0, doppler_hz=400.0, num_tx=2, fft_size=64, seed=1):
     source = FrameSource(1.0, seed)
-    return source.draw(Conditions(frame_format(num_tx, fft_size), "tdl-a", snr_db, doppler_hz, 100.0, 3))
+    return source.draw(Conditions(format_of(num_tx, fft_size), "tdl-a", snr_db, doppler_hz, 100.0, 3))
 
 
 ADD = [helper.make_node("Identity", ["lmmse"], ["refined"])]
@@ -49,9 +49,9 @@ def test_a_network_that_changes_nothing_gives_the_lmmse_estimate(tmp_path):
     path = file_of(tmp_path / "a.onnx", ADD)
     for num_tx, fft_size in ((2, 64), (4, 256)):
         seen = frame(num_tx=num_tx, fft_size=fft_size)
-        format = seen.conditions.format
-        found = LearnedInterpolator(format, path)(seen.observation)
-        np.testing.assert_allclose(found, WienerInterpolator(format)(seen.observation), rtol=1e-4, atol=1e-6)
+        frame_format = seen.conditions.frame_format
+        found = LearnedInterpolator(frame_format, path)(seen.observation)
+        np.testing.assert_allclose(found, WienerInterpolator(frame_format)(seen.observation), rtol=1e-4, atol=1e-6)
 
 
 def test_what_is_not_finite_is_replaced_and_counted(tmp_path):
@@ -60,10 +60,12 @@ def test_what_is_not_finite_is_replaced_and_counted(tmp_path):
         helper.make_node("Div", ["zero", "zero"], ["refined"]),
     ]
     seen = frame()
-    format = seen.conditions.format
-    interpolator = LearnedInterpolator(format, LearnedEstimator(file_of(tmp_path / "a.onnx", nodes)))
+    frame_format = seen.conditions.frame_format
+    interpolator = LearnedInterpolator(frame_format, LearnedEstimator(file_of(tmp_path / "a.onnx", nodes)))
     for count in (1, 2):
-        np.testing.assert_array_equal(interpolator(seen.observation), WienerInterpolator(format)(seen.observation))
+        np.testing.assert_array_equal(
+            interpolator(seen.observation), WienerInterpolator(frame_format)(seen.observation)
+        )
         assert interpolator.fallbacks == count
 
 
@@ -71,14 +73,16 @@ def test_statistics_beyond_the_training_leave_the_lmmse_estimate(tmp_path):
     """What a network does there, nobody has seen: on flat channels of 256 carriers it cost 2.5 dB."""
     nodes = [helper.make_node("Neg", ["lmmse"], ["refined"])]
     seen = frame()
-    format = seen.conditions.format
+    frame_format = seen.conditions.frame_format
     for number, (low, high) in enumerate(
         (([0.1, 0, 0], [1, 1, 1]), ([0, 0.02, 0], [1e3, 1, 1]), ([0, 0, 0], [1e3, 1, 1e-9]))
     ):
         metadata = {**METADATA, "range": json.dumps([low, high])}
         path = file_of(tmp_path / f"{number}.onnx", nodes, metadata=metadata)
-        interpolator = LearnedInterpolator(format, path)
-        np.testing.assert_array_equal(interpolator(seen.observation), WienerInterpolator(format)(seen.observation))
+        interpolator = LearnedInterpolator(frame_format, path)
+        np.testing.assert_array_equal(
+            interpolator(seen.observation), WienerInterpolator(frame_format)(seen.observation)
+        )
         assert (interpolator.outside, interpolator.fallbacks) == (1, 0)
 
 
@@ -167,9 +171,9 @@ def test_what_ships_says_what_it_is(name):
 @pytest.fixture(scope="module")
 def errors():
     """Mean squared error in dB of each estimate, over SNR and Doppler, on frames that were not trained on."""
-    format = frame_format(4, 64)
-    estimates = {"ls": LinearInterpolator(format), "lmmse": WienerInterpolator(format)}
-    estimates.update({name: LearnedInterpolator(format, name) for name in ("estimator", "estimator-fp")})
+    frame_format = format_of(4, 64)
+    estimates = {"ls": LinearInterpolator(frame_format), "lmmse": WienerInterpolator(frame_format)}
+    estimates.update({name: LearnedInterpolator(frame_format, name) for name in ("estimator", "estimator-fp")})
     found = {}
     for snr_db in (0.0, 10.0, 25.0):
         for doppler_hz in (200.0, 1000.0):
@@ -177,7 +181,7 @@ def errors():
             sums = dict.fromkeys(estimates, 0.0)
             for i in range(24):
                 profile = ("tdl-a", "tdl-b", "tdl-c")[i % 3]
-                seen = source.draw(Conditions(format, profile, snr_db, doppler_hz, (50.0, 120.0, 300.0)[i // 8]))
+                seen = source.draw(Conditions(frame_format, profile, snr_db, doppler_hz, (50.0, 120.0, 300.0)[i // 8]))
                 for name, interpolate in estimates.items():
                     sums[name] += float(np.mean(np.abs(interpolate(seen.observation) - seen.channel) ** 2))
             found[snr_db, doppler_hz] = {name: 10 * np.log10(value / 24) for name, value in sums.items()}
