@@ -143,7 +143,7 @@ train-estimator: $(VENV)/.complete build  ## Train, quantize and export a learne
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training export out/estimator/estimator
 
 estimator-report: $(VENV)/.complete build  ## Measure the estimators that ship: the tables of docs/guide/learned-estimator.md
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training.estimator evaluate
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training evaluate
 
 lint: $(VENV)/.complete  ## Check formatting, style, types, and the floors of the rooms
 	$(VENV)/bin/ruff format --check

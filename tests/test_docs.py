@@ -66,8 +66,25 @@ def test_every_page_is_listed():
     assert pages - listed == {Path("README.md"), Path("guide/performance/reasons.md")}
 
 
+def tracked():
+    return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+
+
+def can_be_run(module):
+    """Whether `python -m` runs a module of this repository."""
+    place = ROOT / ("python" if module.startswith("gr_kaq") else "") / module.replace(".", "/")
+    file = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
+    return file.is_file() and (place.is_dir() or "__main__" in file.read_text())
+
+
+def test_modules_that_sources_run_exist():
+    for file in (f for f in tracked() if f.endswith((".py", ".md", "Makefile", ".yaml")) and f != "CHANGELOG.md"):
+        for module in re.findall(r"-m ((?:gr_kaq|training|benchmarks)[\w.]*)", (ROOT / file).read_text()):
+            assert can_be_run(module.rstrip(".")), f"{file}: {module}"
+
+
 def test_pages_that_sources_name_exist():
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    files = tracked()
     suffixes = (".py", ".cc", ".h", ".yml", ".yaml", ".grc", ".md", ".json")
     for file in (f for f in files if f.endswith(suffixes) and not f.startswith("docs/report/data")):
         for page in re.findall(r"(?<![\w/])docs/[\w/-]+\.md", (ROOT / file).read_text()):

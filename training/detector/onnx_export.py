@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detectors as ONNX graphs: python -m training.detector.onnx_export NAME --snr 10 15 20 --output DIRECTORY
-
-One graph per SNR: a graph cannot evaluate laws once per estimate, so they are constants of the graph, at the SNR in its
-metadata. Its inputs are what `gr_kaq.detection.preparation` makes of one channel, and T filtered vectors.
-docs/guide/onnx.md explains the form, and what ONNX Runtime makes of it.
-"""
+"""Graphs of a detector as files, each run in ONNX Runtime against the integer reference: docs/guide/onnx.md."""
 
 from __future__ import annotations
 
