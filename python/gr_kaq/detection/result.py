@@ -51,7 +51,7 @@ class PreparedChannels(ABC):
         Returns:
             How many vectors held NaN or Inf.
         """
-        detection = self.detect(np.stack(received, axis=-1).swapaxes(0, 1))
+        detection = self.detect(np.stack([samples.T for samples in received], axis=-1))
         for stream, symbol_buffer in enumerate(symbols):
             symbol_buffer[:] = detection.symbols[:, :, stream].T
         for stream, llr_buffer in enumerate(llrs):

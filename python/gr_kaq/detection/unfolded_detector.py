@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..native import selected_instruction_set
+from ..signals.signal_model import Noise
 from .detector import Detector
-from .full_precision_plan import FullPrecisionPlan
+from .full_precision_channels import FullPrecisionChannels
 from .model_file import DetectorModel
 from .native_kernel import NativePlan
 from .plan import Plan
-from .reference_plan import ReferencePlan
+from .preparation import prepare
+from .reference_channels import ReferenceChannels
+from .result import PreparedChannels
 
 __all__ = ["UnfoldedDetector"]
 
@@ -35,4 +41,17 @@ class UnfoldedDetector(Detector):
     def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
         if self.backend == "native":
             return NativePlan(self.model, *shape, num_threads=num_threads)
-        return (ReferencePlan if self.backend == "reference" else FullPrecisionPlan)(self.model, shape)
+        return _NumPyPlan(self.model, shape, self.backend)
+
+
+class _NumPyPlan(Plan):
+    """Channels of one size for the backends in NumPy, which share the preparation."""
+
+    def __init__(self, model: DetectorModel, shape: tuple[int, int, int], backend: str):
+        super().__init__(shape)
+        self._model = model
+        self._channels = ReferenceChannels if backend == "reference" else FullPrecisionChannels
+
+    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> PreparedChannels:
+        snr_db, noise_var = noise.over(h)
+        return self._channels(self._model, prepare(self._model, h, noise_var, snr_db))

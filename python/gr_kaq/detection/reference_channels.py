@@ -6,31 +6,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..signals.signal_model import Noise
 from . import integer_reference
 from .model_file import DetectorModel
-from .plan import Plan
-from .preparation import Preparation, prepare
+from .preparation import Preparation
 from .quantization import quantize_channels, quantize_estimates, quantize_matched, state_unit
 from .real_valued_model import complex_streams, interleaved_bits
 from .result import Detection, PreparedChannels
 
-__all__ = ["ReferencePlan"]
+__all__ = ["ReferenceChannels"]
 
 
-class ReferencePlan(Plan):
-    """Channels of one size for a quantized model."""
+class ReferenceChannels(PreparedChannels):
+    """C channels of a quantized model."""
 
-    def __init__(self, model: DetectorModel, shape: tuple[int, int, int]):
-        super().__init__(shape)
-        self._model = model
-
-    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> PreparedChannels:
-        snr_db, noise_var = noise.over(h)
-        return _ReferenceChannels(self._model, prepare(self._model, h, noise_var, snr_db))
-
-
-class _ReferenceChannels(PreparedChannels):
     def __init__(self, model: DetectorModel, prepared: Preparation):
         self._model, self._prepared = model, prepared
         self._channels = quantize_channels(model, prepared)
