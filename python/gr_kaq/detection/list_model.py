@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parameters of a list detector: K-best search, expectation propagation, and the fusion of both to LLRs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..signals.constellation import Constellation
+
+__all__ = ["ListModel", "PropagationLayer", "Step"]
+
+LARGEST_ENTRY = 32639
+"""The largest integer of two signed bytes, 127 * 256 + 127: a quantized entry has at most 16 bits."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Quantization step of a row of the factor, by KAQ's law Delta = alpha SNR^(-1/2) + gamma (arXiv 2505.12736).
+
+    The rows are those of H over the noise's standard deviation, so the step is alpha + gamma * (largest entry of the
+    row): `alpha` is the part that follows the noise, and `gamma` the part that follows the channel alone.
+    """
+
+    alpha: float
+    gamma: float
+
+
+@dataclass(frozen=True)
+class PropagationLayer:
+    """One unfolded layer of expectation propagation.
+
+    Args:
+        damping: how far a site moves towards its new value, 0 to 1.
+        least_variance: of a symbol's posterior, over the symbol's energy.
+    """
+
+    damping: float
+    least_variance: float
+
+
+@dataclass(frozen=True)
+class ListModel:
+    """A trained list detector.
+
+    Args:
+        name: the file is NAME.kaq.json.
+        constellation: what the streams carry.
+        survivors: K, paths that each level of the search keeps: 8 or 16.
+        matrix_bits: width of the factor's entries, 2 to 16; None: full precision.
+        step: their step.
+        layers: of expectation propagation, at most 4.
+        knots: where the fusion's curves bend, in LLRs, ascending.
+        list_weights, propagation_weights: (bits_per_dimension, knots): the LLR of a bit is the sum over both sources
+            and all knots of weight * clip(llr, -knot, knot).
+        max_num_rx, max_num_tx, min_rx_per_tx: antenna counts that the detector accepts.
+        training: what it was trained on, free form.
+        measured_ber: BER when it was exported, see docs/internals/model-format.md.
+    """
+
+    name: str
+    constellation: Constellation
+    survivors: int
+    matrix_bits: int | None
+    step: Step
+    layers: tuple[PropagationLayer, ...]
+    knots: tuple[float, ...]
+    list_weights: tuple[tuple[float, ...], ...]
+    propagation_weights: tuple[tuple[float, ...], ...]
+    max_num_rx: int = 64
+    max_num_tx: int = 16
+    min_rx_per_tx: float = 1.0
+    training: dict[str, Any] = field(default_factory=dict)
+    measured_ber: tuple[dict[str, Any], ...] = ()
+
+    network = "list"
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the factor is quantized."""
+        return self.matrix_bits is not None
+
+    @property
+    def largest_entry(self) -> int:
+        """The largest integer that an entry of the factor becomes."""
+        assert self.matrix_bits is not None
+        return min(2 ** (self.matrix_bits - 1) - 1, LARGEST_ENTRY)
+
+    def check_size(self, num_rx: int, num_tx: int) -> None:
+        """Raise ValueError unless the detector accepts this number of antennas."""
+        if num_rx < 1 or num_tx < 1 or num_rx > self.max_num_rx or num_tx > self.max_num_tx:
+            raise ValueError(
+                f"detector {self.name} takes 1 to {self.max_num_rx} receive and 1 to {self.max_num_tx} transmit "
+                f"antennas; got num_rx={num_rx}, num_tx={num_tx}"
+            )
+        if num_rx < self.min_rx_per_tx * num_tx:
+            raise ValueError(
+                f"detector {self.name} needs num_rx >= {self.min_rx_per_tx:g} * num_tx; "
+                f"got num_rx={num_rx}, num_tx={num_tx}"
+            )

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The list detector in plain NumPy: the specification that every native kernel equals bit for bit.
+
+docs/internals/list-detector.md has the algorithm. Lanes are channels and vectors: no operation mixes them, so that it
+does not matter how many of them a register holds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .expectation_propagation import gaussian_llrs, propagate
+from .fused_products import clip, minimum, minus_product, plus_product
+from .lane_matrices import LaneMatrix
+from .list_model import ListModel
+from .list_preparation import ListChannels
+from .list_search import list_llrs, search
+from .result import Detection, PreparedChannels
+
+__all__ = ["ListReferenceChannels", "SoftSources", "fuse"]
+
+LARGEST_SAMPLE = 1e9
+"""Samples over the noise's standard deviation are clipped to this, so that no square overflows."""
+
+Float = NDArray[np.float32]
+
+
+class SoftSources:
+    """What the LLRs of a detection are made of.
+
+    Attributes:
+        levels: int32 (N, C, T), the level indices of the best path, in the order of the search.
+        of_list, of_propagation: float32 (N, bits_per_dimension, C, T), LLRs by either.
+    """
+
+    def __init__(self, model: ListModel, channels: ListChannels, y: NDArray[np.complex64]):
+        gain, scale = channels.gain[:, None], channels.scale[:, None]
+        samples = np.moveaxis(y, -1, 0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            re, im = (
+                clip((part * gain) * scale, -LARGEST_SAMPLE, LARGEST_SAMPLE) for part in (samples.real, samples.imag)
+            )
+        matched = _matched(channels.h, re, im)
+        rotated = _rotated(channels.factor, *matched)
+        self.levels, self.of_list = list_llrs(model, *search(model, channels, rotated))
+        mean_re, mean_im, precision = propagate(model, channels, matched, rotated)
+        n, bits = mean_re.shape[0], model.constellation.bits_per_dimension
+        self.of_propagation = np.empty((2 * n, bits, *mean_re.shape[1:]), np.float32)
+        for q, mean in enumerate((mean_re, mean_im)):  # level 2 s + q is of place n - 1 - s
+            self.of_propagation[q::2] = gaussian_llrs(model, mean, precision).swapaxes(0, 1)[::-1]
+
+
+def fuse(model: ListModel, of_list: Float, of_propagation: Float) -> Float:
+    """The LLR of each bit from those of both sources, (N, bits_per_dimension, C, T).
+
+    Where the list has nothing to compare with (its LLR is 0), the other source stands for it.
+    """
+    of_list = np.where(of_list == 0, of_propagation, of_list)
+    out = np.empty_like(of_list)
+    for b in range(of_list.shape[1]):
+        total = np.zeros_like(of_list[:, b])
+        for source, weights in (
+            (of_list[:, b], model.list_weights[b]),
+            (of_propagation[:, b], model.propagation_weights[b]),
+        ):
+            magnitude = np.abs(source)
+            curve = np.zeros_like(total)
+            for knot, weight in zip(model.knots, weights, strict=True):
+                curve = plus_product(curve, np.float32(weight), minimum(magnitude, np.float32(knot)))
+            total = total + np.copysign(np.float32(1), source) * curve
+        out[:, b] = total
+    return out
+
+
+class ListReferenceChannels(PreparedChannels):
+    """C prepared channels of a list detector."""
+
+    def __init__(self, model: ListModel, channels: ListChannels):
+        self._model, self._channels = model, channels
+
+    def detect(self, y: NDArray[np.complex64]) -> Detection:
+        model, channels = self._model, self._channels
+        y = np.asarray(y, np.complex64)
+        sources = SoftSources(model, channels, y)
+        llrs = fuse(model, sources.of_list, sources.of_propagation)
+        constellation = model.constellation
+        n, num_levels = channels.order.shape[0], constellation.num_levels
+        finite = np.isfinite(y).all(axis=-1)
+        valid = finite & channels.known[:, None]
+        # level 2 s + q of place p = n - 1 - s: (place, q, ...)
+        by_place = llrs.reshape(n, 2, *llrs.shape[1:])[::-1]
+        levels = sources.levels.reshape(n, 2, *sources.levels.shape[1:])[::-1]
+        points = np.float32(constellation.half_distance) * (2 * levels - (num_levels - 1)).astype(np.float32)
+        places = np.argsort(channels.order, axis=0)[:, :, None]
+        symbols = np.take_along_axis(points[:, 0] + np.complex64(1j) * points[:, 1], places, axis=0)
+        bits = np.stack([by_place[:, q, b] for b in range(llrs.shape[1]) for q in (0, 1)])
+        soft = np.take_along_axis(bits, places[None], axis=1)
+        return Detection(
+            np.where(valid[..., None], np.moveaxis(symbols, 0, -1), 0).astype(np.complex64),
+            np.where(valid[..., None, None], np.moveaxis(soft, (0, 1), (-1, -2)), 0).astype(np.float32),
+            int(finite.size - np.count_nonzero(finite)),
+        )
+
+
+def _matched(h: LaneMatrix, y_re: Float, y_im: Float) -> tuple[Float, Float]:
+    """z = H'^H y', (n, C, T)."""
+    num_rx, n = h.re.shape[:2]
+    re = np.zeros((n, *y_re.shape[1:]), np.float32)
+    im = np.zeros_like(re)
+    for r in range(num_rx):
+        a, b = h.re[r][..., None], h.im[r][..., None]
+        re = plus_product(re, a, y_re[r])
+        im = plus_product(im, a, y_im[r])
+        re = plus_product(re, b, y_im[r])
+        im = minus_product(im, b, y_re[r])
+    return re, im
+
+
+def _rotated(factor: LaneMatrix, z_re: Float, z_im: Float) -> tuple[Float, Float]:
+    """L^-1 z, (n, C, T)."""
+    re, im = z_re.copy(), z_im.copy()
+    for i in range(re.shape[0]):
+        for k in range(i):
+            a, b = factor.re[i, k][:, None], factor.im[i, k][:, None]
+            re[i] = minus_product(re[i], a, re[k])
+            im[i] = minus_product(im[i], a, im[k])
+            re[i] = plus_product(re[i], b, im[k])
+            im[i] = minus_product(im[i], b, re[k])
+        diagonal = factor.re[i, i][:, None]
+        re[i] *= diagonal
+        im[i] *= diagonal
+    return re, im
