@@ -19,6 +19,7 @@ namespace {
 
 struct Candidate {
     const Kernel *kernel;
+    const ListKernel *list;
     bool available;
 };
 
@@ -38,20 +39,20 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_support
 std::vector<Candidate> candidates() {
     return {
 #ifdef KAQ_HAVE_AVX512VNNI
-        {&avx512vnni_kernel, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        {&avx512vnni_kernel, &avx512vnni_list_kernel, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                                  __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma")},
 #endif
 #ifdef KAQ_HAVE_AVXVNNI
-        {&avxvnni_kernel, has_avx2() && has_avx_vnni()},
+        {&avxvnni_kernel, &avxvnni_list_kernel, has_avx2() && has_avx_vnni()},
 #endif
 #ifdef KAQ_HAVE_AVX2
-        {&avx2_kernel, has_avx2()},
+        {&avx2_kernel, &avx2_list_kernel, has_avx2()},
 #endif
 #ifdef KAQ_HAVE_NEONDOT
-        {&neondot_kernel, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
+        {&neondot_kernel, &neondot_list_kernel, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
 #endif
-        {&portable_kernel, true},
+        {&portable_kernel, &portable_list_kernel, true},
     };
 }
 
@@ -85,6 +86,13 @@ const Kernel &kernel_named(const std::string &name) {
 const Kernel &select_kernel() {
     const char *name = std::getenv("GR_KAQ_INSTRUCTION_SET");
     return name && *name ? kernel_named(name) : *available_kernels().front();
+}
+
+const ListKernel &list_kernel_of(const Kernel &kernel) {
+    for (const Candidate &candidate : candidates())
+        if (candidate.kernel == &kernel)
+            return *candidate.list;
+    throw std::invalid_argument("a kernel that is not of this build");
 }
 
 } // namespace kaq

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "detection/kernel.h"
+#include "detection/list_kernel.h"
 
 namespace kaq {
 
@@ -21,5 +22,8 @@ const Kernel &select_kernel();
 
 // The kernel called `name`; throws as above.
 const Kernel &kernel_named(const std::string &name);
+
+// The list detector for the same instruction set.
+const ListKernel &list_kernel_of(const Kernel &kernel);
 
 } // namespace kaq

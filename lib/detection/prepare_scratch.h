@@ -66,7 +66,7 @@ inline Scratch::Scratch(const Size &size, float *from) {
     by_channel = take(static_cast<std::size_t>(native_lanes) * row_kinds * padded_streams(size));
 }
 
-std::size_t scratch_floats(const Size &size) { return Scratch(size, nullptr).floats; }
+inline std::size_t scratch_floats(const Size &size) { return Scratch(size, nullptr).floats; }
 
 // The rows of one channel after they were scattered.
 inline float *rows_of(const Scratch &scratch, const Size &size, int lane) {

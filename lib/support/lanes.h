@@ -13,9 +13,9 @@
 #include <cstdint>
 #include <cstring>
 
-// The portable kernel defines this, because it runs on processors without fused multiply-adds: its products are rounded
-// before they are summed.
-#if !defined(KAQ_SEPARATE_PRODUCTS)
+// Kernels that run on processors without fused multiply-adds define one of these: KAQ_SEPARATE_PRODUCTS to round
+// products before they are summed, or KAQ_EMULATED_PRODUCTS to compute the bits of fused ones in double precision.
+#if !defined(KAQ_SEPARATE_PRODUCTS) && !defined(KAQ_EMULATED_PRODUCTS)
 #if defined(__x86_64__)
 #include <immintrin.h>
 #else
@@ -56,6 +56,23 @@ inline Lanes all(float x) { return x - Lanes{}; }
 #if defined(KAQ_SEPARATE_PRODUCTS)
 inline Lanes plus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return sum + a * b; }
 inline Lanes minus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return sum - a * b; }
+#elif defined(KAQ_EMULATED_PRODUCTS)
+// The product is exact in double precision. The sum is rounded to odd, so that the rounding to single precision gives
+// what one rounding of the exact sum would (Boldo and Melquiond, IEEE Trans. Computers 57(4), 2008).
+typedef double WideLanes __attribute__((vector_size(8 * native_lanes)));
+typedef std::int64_t WideLanesInt __attribute__((vector_size(8 * native_lanes)));
+inline Lanes plus_product(const Lanes &sum, const Lanes &a, const Lanes &b) {
+    const WideLanes product = __builtin_convertvector(a, WideLanes) * __builtin_convertvector(b, WideLanes);
+    const WideLanes addend = __builtin_convertvector(sum, WideLanes), rounded = product + addend;
+    const WideLanes part = rounded - product, error = (product - (rounded - part)) + (addend - part);
+    const WideLanesInt bits = std::bit_cast<WideLanesInt>(rounded);
+    // what is even and inexact moves to its odd neighbour on the side of the exact sum; Inf has an error of NaN
+    const WideLanesInt even = (bits & 1) == 0, inexact = (error > 0) | (error < 0);
+    const WideLanesInt away = (error > 0) == (rounded > 0);
+    const WideLanesInt towards = (away & 1) | ~away;
+    return __builtin_convertvector(std::bit_cast<WideLanes>(bits + (towards & even & inexact)), Lanes);
+}
+inline Lanes minus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return plus_product(sum, -a, b); }
 #elif defined(__AVX512F__)
 inline Lanes plus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return _mm512_fmadd_ps(a, b, sum); }
 inline Lanes minus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return _mm512_fnmadd_ps(a, b, sum); }
@@ -67,8 +84,17 @@ inline Lanes plus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { re
 inline Lanes minus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return vfmsq_f32(sum, a, b); }
 #endif
 
+// a > b ? a : b, and a < b ? a : b: b where either is NaN. Intrinsics, because GCC makes two instructions of many.
+#if defined(__AVX512F__)
+inline Lanes maximum(const Lanes &a, const Lanes &b) { return _mm512_max_ps(a, b); }
+inline Lanes minimum(const Lanes &a, const Lanes &b) { return _mm512_min_ps(a, b); }
+#elif defined(__AVX__)
+inline Lanes maximum(const Lanes &a, const Lanes &b) { return _mm256_max_ps(a, b); }
+inline Lanes minimum(const Lanes &a, const Lanes &b) { return _mm256_min_ps(a, b); }
+#else
 inline Lanes maximum(const Lanes &a, const Lanes &b) { return a > b ? a : b; }
 inline Lanes minimum(const Lanes &a, const Lanes &b) { return a < b ? a : b; }
+#endif
 inline Lanes magnitude(const Lanes &a) { return maximum(a, -a); }
 inline Lanes square_root(const Lanes &x) {
     Lanes root;

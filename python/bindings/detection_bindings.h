@@ -6,3 +6,4 @@
 
 void bind_network(pybind11::module_ &module);
 void bind_plan(pybind11::module_ &module);
+void bind_list(pybind11::module_ &module);

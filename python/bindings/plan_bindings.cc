@@ -5,13 +5,11 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <limits>
-#include <mutex>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "bound_plan.h"
 #include "detection/instruction_sets.h"
 #include "detection/plan.h"
 #include "detection_bindings.h"
@@ -23,46 +21,13 @@ namespace {
 
 using kaq::expect;
 
-// A plan, and pointers to its streams, so that a call does not allocate.
-struct Plan {
-    kaq::Plan plan;
-    std::vector<const Complex *> antennas;
-    std::vector<Complex *> streams;
-    std::vector<float *> llr_streams;
-    std::mutex in_use;
-
-    Plan(const kaq::Network &network, const std::string &instruction_set, int num_channels, int num_rx, int num_tx,
-         int num_threads)
-        : plan(network, instruction_set.empty() ? kaq::select_kernel() : kaq::kernel_named(instruction_set),
-               num_channels, num_rx, num_tx, num_threads),
-          antennas(num_rx), streams(num_tx), llr_streams(num_tx) {}
-
-    int llrs_of_symbol() const { return 2 * plan.network().bits_per_dimension; }
+struct Plan : BoundPlan<kaq::Plan> {
+    using BoundPlan::BoundPlan;
 };
-
-// Two threads in one plan would overwrite each other's buffers.
-std::unique_lock<std::mutex> use(Plan &self) {
-    std::unique_lock<std::mutex> lock(self.in_use, std::try_to_lock);
-    if (!lock.owns_lock())
-        throw std::runtime_error("another thread is using this plan; each thread needs one of its own");
-    return lock;
-}
 
 void prepare(Plan &self, const Array<Complex> &h, const Array<double> &noise, bool is_snr_db,
              int vectors_per_estimate) {
-    kaq::Plan &plan = self.plan;
-    expect(h.ndim() == 3 && h.shape(0) == plan.num_channels() && h.shape(1) == plan.num_rx() &&
-               h.shape(2) == plan.num_tx(),
-           "h of shape (", plan.num_channels(), ", ", plan.num_rx(), ", ", plan.num_tx(), ") expected; shape ",
-           Shape{h}, " given");
-    expect(noise.size() == 1 || noise.size() == plan.num_channels(), "one noise variance or SNR, or ",
-           plan.num_channels(), ", expected; ", noise.size(), " given");
-    const auto lock = use(self);
-    const std::span<const Complex> channels = values_of(h);
-    const kaq::Noise given =
-        is_snr_db ? kaq::Noise::of_snr_db(values_of(noise)) : kaq::Noise::of_variance(values_of(noise));
-    py::gil_scoped_release release;
-    plan.prepare(channels, given, vectors_per_estimate);
+    self.prepare(h, noise, is_snr_db, vectors_per_estimate);
 }
 
 // Copy between an array without padding and one whose last axis is padded.
@@ -192,27 +157,6 @@ Array<std::int32_t> run_llrs(Plan &self, const Array<std::int16_t> &t) {
     return unpadded<std::int32_t>(out, {t.shape(0), bits, t.shape(1)}, stride);
 }
 
-// y has to be (C, T, num_rx); returns T.
-int check_received(const kaq::Plan &plan, const Array<Complex> &y) {
-    expect(y.ndim() == 3 && y.shape(0) == plan.num_channels() && y.shape(2) == plan.num_rx(), "y of shape (",
-           plan.num_channels(), ", T, ", plan.num_rx(), ") expected; shape ", Shape{y}, " given");
-    constexpr int most = std::numeric_limits<int>::max();
-    expect(y.shape(1) <= most, most, " vectors in one call at most; ", y.shape(1), " given");
-    return static_cast<int>(y.shape(1));
-}
-
-// The ports of an array (C, T, ports) are next to each other, and so are the values of each.
-template <typename T>
-kaq::PortView<T> contiguous(const std::vector<T *> &ports, int num_channels, int num_vectors, int width) {
-    const std::ptrdiff_t of_vector = static_cast<std::ptrdiff_t>(ports.size()) * width;
-    return {.ports = ports,
-            .num_channels = num_channels,
-            .num_vectors = num_vectors,
-            .channel_stride = num_vectors * of_vector,
-            .vector_stride = of_vector,
-            .width = width};
-}
-
 // b, the matched filter's output (or None) and finite of y (C, T, num_rx)
 py::tuple run_filter(Plan &self, const Array<Complex> &y) {
     const kaq::Plan &plan = self.plan;
@@ -230,80 +174,6 @@ py::tuple run_filter(Plan &self, const Array<Complex> &y) {
     return py::make_tuple(unpadded<std::int16_t>(b, shape, plan.stride()), second, finite);
 }
 
-std::size_t detect(Plan &self, const Array<Complex> &y, Array<Complex> &symbols, Array<float> &llrs) {
-    kaq::Plan &plan = self.plan;
-    const int num_vectors = check_received(plan, y), num_channels = plan.num_channels(), bits = self.llrs_of_symbol();
-    const py::ssize_t num_symbols = y.shape(0) * y.shape(1) * plan.num_tx();
-    expect(symbols.size() == num_symbols, "room for ", num_symbols, " symbols expected; ", symbols.size(), " given");
-    expect(llrs.size() == num_symbols * bits, "room for ", num_symbols * bits, " LLRs expected; ", llrs.size(),
-           " given");
-    const auto lock = use(self);
-    for (int i = 0; i < plan.num_rx(); ++i)
-        self.antennas[i] = y.data() + i;
-    for (int j = 0; j < plan.num_tx(); ++j) {
-        self.streams[j] = symbols.mutable_data() + j;
-        self.llr_streams[j] = llrs.mutable_data() + j * bits;
-    }
-    py::gil_scoped_release release;
-    return plan.detect(contiguous(self.antennas, num_channels, num_vectors, 1),
-                       {.symbols = contiguous(self.streams, num_channels, num_vectors, 1),
-                        .llrs = contiguous(self.llr_streams, num_channels, num_vectors, bits)});
-}
-
-// Pointers to the data of arrays (T, width), which have to be contiguous.
-template <typename T, typename Pointer>
-void stream_pointers(const char *name, const py::sequence &arrays, std::vector<Pointer> &pointers,
-                     py::ssize_t num_vectors, py::ssize_t width, bool written) {
-    expect(arrays.size() == pointers.size(), name, ": ", pointers.size(), " streams expected; ", arrays.size(),
-           " given");
-    for (std::size_t i = 0; i < pointers.size(); ++i) {
-        const py::object item = arrays[i];
-        expect(Array<T>::check_(item), name, ": stream ", i,
-               " is no contiguous array of the right type: complex64, or float32 for LLRs");
-        const auto array = py::reinterpret_borrow<py::array>(item);
-        expect(array.ndim() == 2 && array.shape(0) == num_vectors && array.shape(1) == width, name, ": stream ", i,
-               " of shape (", num_vectors, ", ", width, ") expected; shape ", Shape{array}, " given");
-        expect(!written || array.writeable(), name, ": stream ", i, " is read-only");
-        expect(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_, name, ": stream ", i,
-               " is not aligned for its type");
-        pointers[i] = static_cast<Pointer>(const_cast<void *>(array.data()));
-    }
-}
-
-std::size_t detect_streams(Plan &self, const py::sequence &received, const py::sequence &symbols,
-                           const py::sequence &llrs) {
-    kaq::Plan &plan = self.plan;
-    const int num_channels = plan.num_channels(), bits = self.llrs_of_symbol();
-    expect(received.size() > 0 && py::isinstance<py::array>(received[0]),
-           "received: a list of streams, arrays of shape (T, ", num_channels, "), expected");
-    const auto first = py::reinterpret_borrow<py::array>(received[0]);
-    expect(first.ndim() == 2, "received: streams of shape (T, ", num_channels, ") expected; shape ", Shape{first},
-           " given");
-    constexpr int most = std::numeric_limits<int>::max();
-    expect(first.shape(0) <= most, most, " vectors in one call at most; ", first.shape(0), " given");
-    const int num_vectors = static_cast<int>(first.shape(0));
-    const auto lock = use(self);
-    stream_pointers<Complex>("received", received, self.antennas, num_vectors, num_channels, false);
-    stream_pointers<Complex>("symbols", symbols, self.streams, num_vectors, num_channels, true);
-    const bool with_llrs = llrs.size() > 0;
-    if (with_llrs)
-        stream_pointers<float>("llrs", llrs, self.llr_streams, num_vectors, num_channels * bits, true);
-    // channels are next to each other
-    const auto view = [&](const auto &ports, int width) {
-        using T = std::remove_pointer_t<typename std::decay_t<decltype(ports)>::value_type>;
-        return kaq::PortView<T>{.ports = ports,
-                                .num_channels = num_channels,
-                                .num_vectors = num_vectors,
-                                .channel_stride = width,
-                                .vector_stride = static_cast<std::ptrdiff_t>(num_channels) * width,
-                                .width = width};
-    };
-    py::gil_scoped_release release;
-    return plan.detect(
-        view(self.antennas, 1),
-        {.symbols = view(self.streams, 1), .llrs = with_llrs ? view(self.llr_streams, bits) : kaq::PortView<float>{}});
-}
-
 } // namespace
 
 void bind_plan(py::module_ &module) {
@@ -317,6 +187,6 @@ void bind_plan(py::module_ &module) {
         .def("filter", &run_filter)
         .def("layers", &run_layers)
         .def("llrs", &run_llrs)
-        .def("detect", &detect)
-        .def("detect_streams", &detect_streams);
+        .def("detect", &Plan::detect)
+        .def("detect_streams", &Plan::detect_streams);
 }

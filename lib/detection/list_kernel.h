@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What an instruction set implements of the list detector. Every kernel gives the same bits: those of
+// list_reference.py.
+#pragma once
+
+#include <complex>
+#include <cstddef>
+#include <span>
+
+#include "detection/kernel.h"
+#include "detection/list_network.h"
+#include "detection/ports.h"
+
+namespace kaq {
+
+// Vectors of a batch: lane l has channel first_channel + l % num_channels, and vector
+// first_vector + l / num_channels + i * copies in step i, where copies = lanes / num_channels.
+struct LaneVectors {
+    int first_channel, num_channels;
+    int first_vector, num_vectors;
+};
+
+struct ListKernel {
+    int lanes;
+
+    // Floats of a prepared batch, and of the scratch that each thread needs.
+    std::size_t (*batch_floats)(const Size &);
+    std::size_t (*scratch_floats)(const Size &);
+
+    // ||H||_F^2; NaN if it holds NaN or Inf.
+    double (*squared_norm)(std::span<const std::complex<float>> h);
+
+    // One estimate per lane. Both arrays are 64-byte aligned.
+    void (*prepare)(const ListNetwork &, const Size &, std::span<const Estimate> lanes, std::span<float> batch,
+                    std::span<float> scratch);
+
+    // Symbols and, where wanted, LLRs; returns how many vectors held NaN or Inf.
+    std::size_t (*detect)(const ListNetwork &, const Size &, std::span<const float> batch, const LaneVectors &,
+                          const ReceivedView &, const DetectedView &, std::span<float> scratch);
+};
+
+} // namespace kaq

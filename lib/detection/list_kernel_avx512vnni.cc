@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The list detector for AVX-512 with VNNI.
+
+#include "detection/list_detection.h"
+
+#include "detection/kernels.h"
+
+namespace kaq {
+
+const ListKernel avx512vnni_list_kernel = make_list_kernel();
+
+} // namespace kaq

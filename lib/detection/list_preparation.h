@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What a list detector needs once per channel estimate, one channel in each lane; list_preparation.py specifies every
+// operation. Compiled for the instruction set of each kernel.
+#pragma once
+
+#include <algorithm>
+#include <span>
+
+#include "detection/channel_lanes.h"
+#include "detection/list_batch.h"
+#include "detection/list_kernel.h"
+#include "detection/list_lanes.h"
+#include "support/linear_algebra.h"
+
+namespace kaq {
+namespace {
+
+constexpr float list_noise_floor = 1e-9f; // noise_var is at least this times the mean diagonal of the Gram matrix
+constexpr float least_gap = 1e-3f;        // R_pp^2 - a^2 is at least this times a^2
+constexpr float least_precision = 1e-6f;
+constexpr float least_unit = 1e-30f;
+
+// A batch as lanes.
+struct ListBatch {
+    const ListLayout &layout;
+    float *data;
+
+    Lanes &operator()(std::size_t begin, int index = 0) const { return at(data, begin + index); }
+    LanesInt &integer(std::size_t begin, int index = 0) const {
+        return reinterpret_cast<LanesInt *>(data)[begin + index];
+    }
+    Matrix matrix(std::size_t begin, int rows, int columns) const {
+        float *re = data + begin * native_lanes;
+        return {re, re + static_cast<std::size_t>(rows) * columns * native_lanes, columns};
+    }
+    Matrix h() const { return matrix(layout.h, layout.num_rx, layout.n); }
+    Matrix gram() const { return matrix(layout.gram, layout.n, layout.n); }
+    Matrix factor() const { return matrix(layout.factor, layout.n, layout.n); }
+};
+
+// Streams i < j of a Hermitian matrix, given its lower triangle, change places.
+inline void swap_streams(const Choice &where, int i, int j, const Matrix &m, int n) {
+    for (int k = 0; k < i; ++k) {
+        swap_where(where, m.real(i, k), m.real(j, k));
+        swap_where(where, m.imag(i, k), m.imag(j, k));
+    }
+    swap_where(where, m.real(i, i), m.real(j, j));
+    for (int k = i + 1; k < j; ++k) {
+        swap_where(where, m.real(k, i), m.real(j, k));
+        const Lanes first = m.imag(k, i), second = m.imag(j, k);
+        m.imag(k, i) = choose(where, -second, first);
+        m.imag(j, k) = choose(where, -first, second);
+    }
+    m.imag(j, i) = choose(where, -m.imag(j, i), m.imag(j, i));
+    for (int k = j + 1; k < n; ++k) {
+        swap_where(where, m.real(k, i), m.real(k, j));
+        swap_where(where, m.imag(k, i), m.imag(k, j));
+    }
+}
+
+// V-BLAST's order. `covariance`, the inverse of the regularised Gram matrix, is used up; `gram`, the error variances
+// and the order follow it.
+inline void order_streams(const Matrix &covariance, const Matrix &gram, int n, Lanes *variance, Lanes *order) {
+    for (int last = n - 1; last > 0; --last) {
+        for (int i = 0; i < last; ++i) {
+            const Choice better = less(covariance.real(i, i), covariance.real(last, last));
+            // the covariance of what is left only
+            swap_streams(better, i, last, covariance, last + 1);
+            swap_streams(better, i, last, gram, n);
+            swap_where(better, variance[i], variance[last]);
+            swap_where(better, order[i], order[last]);
+        }
+        const Lanes inverse = 1.0f / covariance.real(last, last);
+        for (int i = 0; i < last; ++i) {
+            // minus conj(row) row / pivot
+            const Lanes by_re = covariance.real(last, i) * inverse, by_im = covariance.imag(last, i) * inverse;
+            for (int j = 0; j <= i; ++j) {
+                Lanes re = covariance.real(i, j), im = covariance.imag(i, j);
+                const Lanes row_re = covariance.real(last, j), row_im = covariance.imag(last, j);
+                re = minus_product(re, by_re, row_re);
+                im = minus_product(im, by_re, row_im);
+                re = minus_product(re, by_im, row_im);
+                im = plus_product(im, by_im, row_re);
+                covariance.real(i, j) = re, covariance.imag(i, j) = im;
+            }
+        }
+    }
+}
+
+// Columns of h in this order, times a factor.
+inline void permute_columns(const Matrix &h, int num_rx, int n, const Lanes *order, const Lanes &factor,
+                            const Matrix &to) {
+    for (int p = 0; p < n; ++p) {
+        LanesInt is[max_list_streams];
+        for (int j = 1; j < n; ++j)
+            is[j] = order[p] == static_cast<float>(j);
+        for (int r = 0; r < num_rx; ++r) {
+            Lanes re = h.real(r, 0), im = h.imag(r, 0);
+            for (int j = 1; j < n; ++j) {
+                re = is[j] ? h.real(r, j) : re;
+                im = is[j] ? h.imag(r, j) : im;
+            }
+            to.real(r, p) = re * factor, to.imag(r, p) = im * factor;
+        }
+    }
+}
+
+// What each earlier level adds to the residual of the two levels of place p, as integers of `unit`; and the offsets.
+inline void quantize_rows(const ListNetwork &network, const ListBatch &b, int p) {
+    const ListLayout &layout = b.layout;
+    const int n = layout.n, row = 2 * (n - 1 - p);
+    const Matrix factor = b.factor();
+    Lanes largest{};
+    for (int j = p + 1; j < n; ++j)
+        largest = maximum(maximum(magnitude(factor.real(j, p)), magnitude(factor.imag(j, p))), largest);
+    Lanes unit = maximum(plus_product(all(network.step_alpha), all(network.step_gamma), largest),
+                         largest * static_cast<float>(1.0 / network.largest_entry));
+    unit = maximum(unit, all(least_unit));
+    b(layout.unit, p) = unit;
+    const Lanes inverse = 1.0f / unit, highest = all(static_cast<float>((1 << network.bits_per_dimension) - 1));
+    const Lanes per_entry = highest * unit;
+    LanesInt wide[2]{}, total[2]{};
+    const auto set = [&](int q, int column, const LanesInt &entry) {
+        total[q] += entry;
+        const LanesInt low = ((entry + 128) & 255) - 128, high = (entry - low) >> 8;
+        wide[q] |= high;
+        const int word = (row + q) * layout.num_words + column / 4, shift = 8 * (column % 4);
+        b.integer(layout.low_entries, word) |= (low & 255) << shift;
+        b.integer(layout.high_entries, word) |= (high & 255) << shift;
+    };
+    for (int q = 0; q < 2; ++q)
+        for (int word = 0; word < layout.num_words; ++word)
+            b.integer(layout.low_entries, (row + q) * layout.num_words + word) =
+                b.integer(layout.high_entries, (row + q) * layout.num_words + word) = LanesInt{};
+    for (int j = p + 1; j < n; ++j) {
+        const int column = 2 * (n - 1 - j);
+        const LanesInt re = round_to_int(factor.real(j, p) * inverse), im = round_to_int(factor.imag(j, p) * inverse);
+        set(0, column, re);
+        set(0, column + 1, im);
+        set(1, column, -im);
+        set(1, column + 1, re);
+    }
+    for (int q = 0; q < 2; ++q) {
+        b(layout.offset, row + q) = per_entry * to_float(total[q]);
+        b.integer(layout.is_wide, row + q) = LanesInt{} + (any(wide[q]) ? -1 : 0);
+    }
+}
+
+std::size_t list_batch_floats(const Size &size) { return ListLayout(size).size * native_lanes; }
+
+// H, and the covariance
+std::size_t list_prepare_scratch(const Size &size) {
+    return static_cast<std::size_t>(2 * size.num_rx * size.num_tx + 2 * size.num_tx * size.num_tx) * native_lanes;
+}
+
+void prepare_list(const ListNetwork &network, const Size &size, std::span<const Estimate> lanes, std::span<float> batch,
+                  std::span<float> scratch) {
+    KAQ_ASSERT(lanes.size() == native_lanes && batch.size() == list_batch_floats(size));
+    KAQ_ASSERT(scratch.size() >= list_prepare_scratch(size));
+    const ListLayout layout(size);
+    const ListBatch b{layout, batch.data()};
+    const int n = size.num_tx, num_rx = size.num_rx;
+    const std::size_t antennas = static_cast<std::size_t>(num_rx) * n * native_lanes;
+    const std::size_t entries = static_cast<std::size_t>(n) * n * native_lanes;
+    const Matrix h{scratch.data(), scratch.data() + antennas, n};
+    const Matrix covariance{scratch.data() + 2 * antennas, scratch.data() + 2 * antennas + entries, n};
+    const Matrix gram = b.gram(), factor = b.factor();
+    load_channels(lanes, num_rx, n, h);
+    gram_matrix(h, num_rx, n, gram);
+
+    Lanes gain, noise_var, mean_diagonal{};
+    for (int l = 0; l < native_lanes; ++l) {
+        gain[l] = lanes[l].gain;
+        noise_var[l] = lanes[l].noise_var;
+    }
+    for (int i = 0; i < n; ++i)
+        mean_diagonal = mean_diagonal + gram.real(i, i);
+    mean_diagonal = mean_diagonal / static_cast<float>(n);
+    const LanesInt known = gain > 0;
+    noise_var = known ? maximum(noise_var, list_noise_floor * mean_diagonal) : all(1);
+    const Lanes scale = 1.0f / square_root(noise_var), level_scale = network.half_distance * scale;
+    const Lanes power_scale = level_scale * level_scale;
+    const float prior = network.half_distance * network.half_distance;
+    b(layout.gain) = gain;
+    b(layout.scale) = scale;
+    b.integer(layout.known) = known;
+
+    for (int i = 0; i < n; ++i)
+        for (int j = 0; j <= i; ++j) {
+            gram.real(i, j) *= power_scale, gram.imag(i, j) *= power_scale;
+            factor.real(i, j) = gram.real(i, j), factor.imag(i, j) = gram.imag(i, j);
+        }
+    for (int i = 0; i < n; ++i)
+        factor.real(i, i) += prior;
+    invert_cholesky_factor(factor, n);
+    gram_matrix(factor, n, n, covariance, true);
+    Lanes variance[max_list_streams], order[max_list_streams];
+    for (int i = 0; i < n; ++i) {
+        variance[i] = covariance.real(i, i);
+        order[i] = all(static_cast<float>(i));
+    }
+    order_streams(covariance, gram, n, variance, order);
+    permute_columns(h, num_rx, n, order, level_scale, b.h());
+
+    for (int i = 0; i < n; ++i)
+        for (int j = 0; j <= i; ++j)
+            factor.real(i, j) = gram.real(i, j), factor.imag(i, j) = gram.imag(i, j);
+    for (int i = 0; i < n; ++i)
+        factor.real(i, i) += prior;
+    cholesky_factor(factor, n);
+    for (int p = 0; p < n; ++p) {
+        const Lanes diagonal = 1.0f / factor.real(p, p);
+        const Lanes gap = minus_product(diagonal * diagonal, all(prior), all(1));
+        const Lanes inverse = 1.0f / variance[p], precision = maximum(inverse - prior, all(least_precision));
+        b(layout.diagonal, p) = diagonal;
+        b(layout.index_gain, p) = 0.5f * diagonal / maximum(gap, all(least_gap * prior));
+        b(layout.precision, p) = precision;
+        b(layout.mean_gain, p) = inverse / precision;
+        b.integer(layout.order, p) = truncated(order[p]);
+        quantize_rows(network, b, p);
+    }
+}
+
+} // namespace
+} // namespace kaq

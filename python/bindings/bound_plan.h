@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the plans of all networks share on their way to Python: channels, samples and results as NumPy arrays. Arrays
+// arrive checked, and what is checked again here is what would otherwise touch memory out of bounds.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstddef>
+#include <limits>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "detection/instruction_sets.h"
+#include "detection/noise.h"
+#include "detection/ports.h"
+#include "shapes.h"
+
+// y has to be (C, T, num_rx); returns T.
+template <typename Of>
+int check_received(const Of &plan, const Array<Complex> &y) {
+    kaq::expect(y.ndim() == 3 && y.shape(0) == plan.num_channels() && y.shape(2) == plan.num_rx(), "y of shape (",
+                plan.num_channels(), ", T, ", plan.num_rx(), ") expected; shape ", Shape{y}, " given");
+    constexpr int most = std::numeric_limits<int>::max();
+    kaq::expect(y.shape(1) <= most, most, " vectors in one call at most; ", y.shape(1), " given");
+    return static_cast<int>(y.shape(1));
+}
+
+// The ports of an array (C, T, ports) are next to each other, and so are the values of each.
+template <typename T>
+kaq::PortView<T> contiguous(const std::vector<T *> &ports, int num_channels, int num_vectors, int width) {
+    const std::ptrdiff_t of_vector = static_cast<std::ptrdiff_t>(ports.size()) * width;
+    return {.ports = ports,
+            .num_channels = num_channels,
+            .num_vectors = num_vectors,
+            .channel_stride = num_vectors * of_vector,
+            .vector_stride = of_vector,
+            .width = width};
+}
+
+// Pointers to the data of arrays (T, width), which have to be contiguous.
+template <typename T, typename Pointer>
+void stream_pointers(const char *name, const pybind11::sequence &arrays, std::vector<Pointer> &pointers,
+                     pybind11::ssize_t num_vectors, pybind11::ssize_t width, bool written) {
+    kaq::expect(arrays.size() == pointers.size(), name, ": ", pointers.size(), " streams expected; ", arrays.size(),
+                " given");
+    for (std::size_t i = 0; i < pointers.size(); ++i) {
+        const pybind11::object item = arrays[i];
+        kaq::expect(Array<T>::check_(item), name, ": stream ", i,
+                    " is no contiguous array of the right type: complex64, or float32 for LLRs");
+        const auto array = pybind11::reinterpret_borrow<pybind11::array>(item);
+        kaq::expect(array.ndim() == 2 && array.shape(0) == num_vectors && array.shape(1) == width, name, ": stream ", i,
+                    " of shape (", num_vectors, ", ", width, ") expected; shape ", Shape{array}, " given");
+        kaq::expect(!written || array.writeable(), name, ": stream ", i, " is read-only");
+        kaq::expect(array.flags() & pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_, name, ": stream ", i,
+                    " is not aligned for its type");
+        pointers[i] = static_cast<Pointer>(const_cast<void *>(array.data()));
+    }
+}
+
+// A plan, and pointers to its streams, so that a call does not allocate.
+template <typename Of>
+struct BoundPlan {
+    Of plan;
+    std::vector<const Complex *> antennas;
+    std::vector<Complex *> streams;
+    std::vector<float *> llr_streams;
+    std::mutex in_use;
+
+    template <typename Network>
+    BoundPlan(const Network &network, const std::string &instruction_set, int num_channels, int num_rx, int num_tx,
+              int num_threads)
+        : plan(network, instruction_set.empty() ? kaq::select_kernel() : kaq::kernel_named(instruction_set),
+               num_channels, num_rx, num_tx, num_threads),
+          antennas(num_rx), streams(num_tx), llr_streams(num_tx) {}
+
+    int llrs_of_symbol() const { return 2 * plan.network().bits_per_dimension; }
+
+    // Two threads in one plan would overwrite each other's buffers.
+    std::unique_lock<std::mutex> use() {
+        std::unique_lock<std::mutex> lock(in_use, std::try_to_lock);
+        if (!lock.owns_lock())
+            throw std::runtime_error("another thread is using this plan; each thread needs one of its own");
+        return lock;
+    }
+
+    // `more` is what else the plan's prepare takes.
+    template <typename... More>
+    void prepare(const Array<Complex> &h, const Array<double> &noise, bool is_snr_db, More... more) {
+        kaq::expect(h.ndim() == 3 && h.shape(0) == plan.num_channels() && h.shape(1) == plan.num_rx() &&
+                        h.shape(2) == plan.num_tx(),
+                    "h of shape (", plan.num_channels(), ", ", plan.num_rx(), ", ", plan.num_tx(), ") expected; shape ",
+                    Shape{h}, " given");
+        kaq::expect(noise.size() == 1 || noise.size() == plan.num_channels(), "one noise variance or SNR, or ",
+                    plan.num_channels(), ", expected; ", noise.size(), " given");
+        const auto lock = use();
+        const std::span<const Complex> channels = values_of(h);
+        const kaq::Noise given =
+            is_snr_db ? kaq::Noise::of_snr_db(values_of(noise)) : kaq::Noise::of_variance(values_of(noise));
+        pybind11::gil_scoped_release release;
+        plan.prepare(channels, given, more...);
+    }
+
+    std::size_t detect(const Array<Complex> &y, Array<Complex> &symbols, Array<float> &llrs) {
+        const int num_vectors = check_received(plan, y), num_channels = plan.num_channels(), bits = llrs_of_symbol();
+        const pybind11::ssize_t num_symbols = y.shape(0) * y.shape(1) * plan.num_tx();
+        kaq::expect(symbols.size() == num_symbols, "room for ", num_symbols, " symbols expected; ", symbols.size(),
+                    " given");
+        kaq::expect(llrs.size() == num_symbols * bits, "room for ", num_symbols * bits, " LLRs expected; ", llrs.size(),
+                    " given");
+        const auto lock = use();
+        for (int i = 0; i < plan.num_rx(); ++i)
+            antennas[i] = y.data() + i;
+        for (int j = 0; j < plan.num_tx(); ++j) {
+            streams[j] = symbols.mutable_data() + j;
+            llr_streams[j] = llrs.mutable_data() + j * bits;
+        }
+        pybind11::gil_scoped_release release;
+        return plan.detect(contiguous(antennas, num_channels, num_vectors, 1),
+                           {.symbols = contiguous(streams, num_channels, num_vectors, 1),
+                            .llrs = contiguous(llr_streams, num_channels, num_vectors, bits)});
+    }
+
+    std::size_t detect_streams(const pybind11::sequence &received, const pybind11::sequence &symbols,
+                               const pybind11::sequence &llrs) {
+        const int num_channels = plan.num_channels(), bits = llrs_of_symbol();
+        kaq::expect(received.size() > 0 && pybind11::isinstance<pybind11::array>(received[0]),
+                    "received: a list of streams, arrays of shape (T, ", num_channels, "), expected");
+        const auto first = pybind11::reinterpret_borrow<pybind11::array>(received[0]);
+        kaq::expect(first.ndim() == 2, "received: streams of shape (T, ", num_channels, ") expected; shape ",
+                    Shape{first}, " given");
+        constexpr int most = std::numeric_limits<int>::max();
+        kaq::expect(first.shape(0) <= most, most, " vectors in one call at most; ", first.shape(0), " given");
+        const int num_vectors = static_cast<int>(first.shape(0));
+        const auto lock = use();
+        stream_pointers<Complex>("received", received, antennas, num_vectors, num_channels, false);
+        stream_pointers<Complex>("symbols", symbols, streams, num_vectors, num_channels, true);
+        const bool with_llrs = llrs.size() > 0;
+        if (with_llrs)
+            stream_pointers<float>("llrs", llrs, llr_streams, num_vectors, num_channels * bits, true);
+        // channels are next to each other
+        const auto view = [&](const auto &ports, int width) {
+            using T = std::remove_pointer_t<typename std::decay_t<decltype(ports)>::value_type>;
+            return kaq::PortView<T>{.ports = ports,
+                                    .num_channels = num_channels,
+                                    .num_vectors = num_vectors,
+                                    .channel_stride = width,
+                                    .vector_stride = static_cast<std::ptrdiff_t>(num_channels) * width,
+                                    .width = width};
+        };
+        pybind11::gil_scoped_release release;
+        return plan.detect(view(antennas, 1), {.symbols = view(streams, 1),
+                                               .llrs = with_llrs ? view(llr_streams, bits) : kaq::PortView<float>{}});
+    }
+};

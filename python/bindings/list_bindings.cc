@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// gr_kaq._kernel.ListPlan over NumPy arrays, which only list_native.py makes. What is converted here is checked by
+// kaq::ListNetwork.
+
+#include <pybind11/stl.h>
+
+#include <vector>
+
+#include "bound_plan.h"
+#include "detection/list_plan.h"
+#include "detection_bindings.h"
+
+namespace py = pybind11;
+
+namespace {
+
+struct ListPlan : BoundPlan<kaq::ListPlan> {
+    using BoundPlan::BoundPlan;
+};
+
+using Weights = std::vector<std::vector<float>>; // by bit and knot
+
+kaq::ListNetwork make_network(int bits_per_dimension, float half_distance, int survivors, int largest_entry,
+                              float step_alpha, float step_gamma, const std::vector<std::pair<float, float>> &layers,
+                              const std::vector<float> &knots, const Weights &list, const Weights &propagation) {
+    kaq::ListNetwork network;
+    network.bits_per_dimension = bits_per_dimension;
+    network.half_distance = half_distance;
+    network.survivors = survivors;
+    network.largest_entry = largest_entry;
+    network.step_alpha = step_alpha;
+    network.step_gamma = step_gamma;
+    for (const auto &[damping, least_variance] : layers)
+        network.layers.push_back({damping, least_variance});
+    network.knots = knots;
+    kaq::expect(list.size() == propagation.size(), "weights of as many kinds of bits for both sources expected");
+    for (std::size_t bit = 0; bit < list.size(); ++bit)
+        network.fusion.push_back({list[bit], propagation[bit]});
+    network.check();
+    return network;
+}
+
+void prepare(ListPlan &self, const Array<Complex> &h, const Array<double> &noise, bool is_snr_db) {
+    self.prepare(h, noise, is_snr_db);
+}
+
+} // namespace
+
+void bind_list(py::module_ &module) {
+    py::class_<kaq::ListNetwork>(module, "ListNetwork")
+        .def(py::init(&make_network), py::kw_only(), py::arg("bits_per_dimension"), py::arg("half_distance"),
+             py::arg("survivors"), py::arg("largest_entry"), py::arg("step_alpha"), py::arg("step_gamma"),
+             py::arg("layers"), py::arg("knots"), py::arg("list_weights"), py::arg("propagation_weights"));
+    py::class_<ListPlan>(module, "ListPlan")
+        .def(py::init<const kaq::ListNetwork &, const std::string &, int, int, int, int>(), py::arg("network"),
+             py::arg("instruction_set"), py::arg("num_channels"), py::arg("num_rx"), py::arg("num_tx"),
+             py::arg("num_threads"))
+        .def_property_readonly("instruction_set", [](const ListPlan &self) { return self.plan.kernel().name; })
+        .def("prepare", &prepare, py::arg("h"), py::arg("noise"), py::arg("is_snr_db"))
+        .def("detect", &ListPlan::detect)
+        .def("detect_streams", &ListPlan::detect_streams);
+}
