@@ -6,7 +6,7 @@ import sys
 
 from link_comparison import Link, arguments, run
 
-DETECTORS = ("lmmse", "admm5-16qam-fp", "admm5-16qam", "search10-16qam")
+DETECTORS = ("lmmse", "admm5-16qam-fp", "admm5-16qam")
 
 
 def main() -> int:

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import gr_kaq
 
-FLAGSHIP = "search10-16qam"
-GENERAL_16QAM = (FLAGSHIP, "search10-16qam-w4", "admm5-16qam", "admm5-16qam-w2")
-"""Detectors for every size, the flagship first: the first that is installed is `ours` in comparisons."""
+GENERAL_16QAM = ("admm5-16qam", "admm5-16qam-w2")
+"""Detectors for every size: the first that is installed is `ours` in comparisons."""
 GENERAL = {
-    "qpsk": ("search10-qpsk", "search10-qpsk-w4", "admm5-qpsk"),
+    "qpsk": ("admm5-qpsk",),
     "16qam": GENERAL_16QAM,
-    "64qam": ("search10-64qam", "search10-64qam-w4", "admm5-64qam"),
+    "64qam": ("admm5-64qam",),
 }
 CODED = {
-    "16qam": (FLAGSHIP, "admm5-16qam"),
-    "64qam": ("search10-64qam", "admm5-64qam"),
+    "16qam": ("admm5-16qam",),
+    "64qam": ("admm5-64qam",),
 }
 TALL_16QAM = "pgd8-16qam"
 """For twice as many antennas as streams."""

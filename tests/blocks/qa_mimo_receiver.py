@@ -104,7 +104,7 @@ def wait_until(condition):
 @pytest.mark.parametrize(
     ("num_rx", "num_tx", "fft_size", "constellation", "detector", "estimator", "snr_db"),
     [
-        (2, 2, 64, "16qam", "search10-16qam", "lmmse", 35.0),
+        (2, 2, 64, "16qam", "admm5-16qam", "lmmse", 35.0),
         (4, 3, 64, "qpsk", "admm5-qpsk", "lmmse", 25.0),
         (1, 1, 64, "64qam", "lmmse", "ls", 40.0),
         (4, 4, 256, "16qam", "admm5-16qam", "lmmse-frequency", 40.0),
@@ -131,7 +131,7 @@ def test_payloads_arrive_intact_and_in_order(num_rx, num_tx, fft_size, constella
 
 def test_model_and_estimator_are_replaced_while_it_runs():
     """By setters and, as GNU Radio Companion's callbacks do, by names that may be wrong."""
-    with Link(idle="zeros", detector="search10-16qam") as link:
+    with Link(idle="zeros", detector="admm5-16qam") as link:
         changes = (
             lambda: link.receiver.set_model("lmmse"),
             lambda: link.receiver.handle_model(pmt.intern("admm5-16qam")),
@@ -252,8 +252,8 @@ def test_outlives_the_last_reference():
         ({"fft_size": 128}, "fft_size is 128"),
         ({"constellation": "8psk"}, "8psk"),
         ({"detector": "nope"}, "nope"),
-        ({"detector": "search10-qpsk"}, "16qam"),
-        ({"detector": "search10-16qam", "num_rx": 1}, "num_rx=1"),
+        ({"detector": "admm5-qpsk"}, "16qam"),
+        ({"detector": "admm5-16qam", "num_rx": 1}, "num_rx=1"),
         ({"estimator": "nope"}, "nope"),
     ],
 )

@@ -41,8 +41,7 @@ def count_errors(detectors, h, vectors, snr_db, seed):
     ("name", "twin", "snr_db", "margin_db"),
     [
         ("admm5-16qam", "admm5-16qam-fp", 20.4, 0.1),
-        ("search10-16qam", "search10-16qam-fp", 17.9, 0.1),
-        ("search10-16qam-w4", "search10-16qam-fp", 17.9, 0.3),
+        ("admm5-16qam-w2", "admm5-16qam-fp", 20.4, 2.5),
     ],
 )
 def test_quantized_is_close_to_full_precision(name, twin, snr_db, margin_db, effort):
@@ -52,30 +51,6 @@ def test_quantized_is_close_to_full_precision(name, twin, snr_db, margin_db, eff
     (quantized,) = count_errors([gr_kaq.load_detector(name)], h, 4, snr_db + margin_db, seed=6)
     assert full.rate == pytest.approx(1e-2, rel=0.2)
     assert quantized.rate <= full.rate
-
-
-@quick_and_long
-@pytest.mark.parametrize(
-    ("size", "snr_db", "expectation_propagation"),
-    [
-        ((16, 16), 15.0, 7.22e-2),
-        ((16, 16), 18.0, 1.33e-2),
-        ((16, 16), 20.0, 3.08e-3),
-        ((16, 16), 22.0, 9.16e-4),
-        ((16, 16), 25.0, 1.44e-4),
-        ((32, 16), 15.0, 3.5e-4),
-        ((4, 4), 15.0, 6.84e-2),
-        ((4, 4), 20.0, 1.39e-2),
-        ((4, 4), 25.0, 1.94e-3),
-    ],
-)
-def test_flagship_is_better_than_expectation_propagation(size, snr_db, expectation_propagation, effort):
-    """Sionna's EP with 10 iterations, as docs/report measures it."""
-    h = RayleighChannels(*size, seed=7).draw(10000 * effort)
-    (rate,) = count_errors([gr_kaq.load_detector("search10-16qam")], h, 4, snr_db, seed=8)
-    assert (
-        rate.rate < expectation_propagation if effort == 1 else rate.confidence_interval()[1] < expectation_propagation
-    )
 
 
 @quick_and_long
@@ -104,12 +79,6 @@ def test_measured_channels_beat_lmmse_wherever_it_matters(constellation, effort)
     [
         ("admm5-16qam", (16, 16), 20.0),
         ("admm5-16qam-w2", (16, 16), 20.0),
-        ("search10-16qam", (16, 16), 20.0),
-        ("search10-qpsk", (16, 16), 12.0),
-        ("search10-64qam", (16, 16), 28.0),
-        ("search10-16qam-w4", (16, 16), 20.0),
-        ("search10-qpsk-w4", (16, 16), 12.0),
-        ("search10-64qam-w4", (16, 16), 28.0),
         ("admm5-qpsk", (16, 16), 12.0),
         ("admm5-64qam", (16, 16), 28.0),
         ("pgd8-16qam", (64, 16), 5.0),

@@ -17,7 +17,6 @@ from link_comparison import Link, measure
     [
         ("admm5-16qam", 20.0, 1.5e-2),
         ("admm5-16qam", 25.0, 2e-3),
-        ("search10-16qam", 20.0, 2e-3),
     ],
 )
 def test_ber_through_the_flowgraph(name, snr_db, limit):

@@ -111,7 +111,7 @@ def test_demo(tmp_path):
     run(sys.executable, EXAMPLES / "demo.py", "--output", tmp_path, "--target-errors", 30, "--max-bits", 300_000)
     results = json.loads((tmp_path / "demo.json").read_text())
     assert set(results) == {"measured_channel", "simulated_channel"}
-    assert {r["detector"] for r in results["simulated_channel"]} > {"lmmse", "admm5-16qam", "admm5-16qam-fp"}
+    assert {r["detector"] for r in results["simulated_channel"]} == {"lmmse", "admm5-16qam", "admm5-16qam-fp"}
     assert all(r["vectors_per_second"] > 0 and r["bits"] > 0 for rows in results.values() for r in rows)
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
 

@@ -39,7 +39,7 @@ SOURCE_ITEMS = 512
 """What the buffers of the sources hold in the measurement of throughput; GNU Radio's default is 128 of these items."""
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 SYMBOLS, LLRS = "symbols", "symbols and LLRs"
-DETECTORS = (c.ADMM, "search10-16qam")
+DETECTORS = (c.ADMM,)
 """The first is the one that latencies are measured for."""
 
 

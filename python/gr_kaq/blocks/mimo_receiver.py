@@ -58,7 +58,7 @@ class mimo_receiver(gr.hier_block2):
         fft_size: int = 64,
         constellation: str = "16qam",
         *,
-        detector: str | Path = "search10-16qam",
+        detector: str | Path = "admm5-16qam",
         estimator: str = "lmmse",
         monitor: bool = False,
         condition: object = None,

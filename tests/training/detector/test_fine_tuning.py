@@ -38,7 +38,7 @@ def shipped(name):
     [
         ("admm5-16qam", {}),
         ("admm5-16qam-fp", {}),
-        ("search10-64qam", {"layers": 10, "constellation": "64qam"}),
+        ("admm5-64qam", {"constellation": "64qam"}),
         ("pgd8-16qam", {"network": "pgd", "layers": 8, "sizes": ((8, 4),)}),
         ("paper-pgd5-16qam", {"network": "pgd", "proximal": "soft_threshold"}),
     ],
@@ -148,7 +148,7 @@ def test_fine_tuning_on_a_recording_from_the_command_line(tmp_path, capsys):
 def test_the_shipped_configuration_starts_and_holds_packets_out():
     config = Config.load("finetune-measured-3x2-16qam")
     run = Run.start(config)
-    assert initial_model(config).name == "search10-16qam" and len(run.packets) == 200
+    assert initial_model(config).name == "admm5-16qam" and len(run.packets) == 200
     scratch = Config.load("measured-3x2-16qam")
     for key in ("channel", "sizes", "snr_db", "evaluation", "seed"):  # measured on the same transmissions
         assert getattr(config, key) == getattr(scratch, key)
