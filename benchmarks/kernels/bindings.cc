@@ -141,29 +141,24 @@ public:
     // b from the samples, for `layers`.
     void filter(const Data &data) {
         const std::size_t size = static_cast<std::size_t>(data.num_channels()) * data.num_vectors();
-        for (auto *rows : {&b_, &matched_, &t_, &soft_})
+        for (auto *rows : {&b_, &t_})
             rows->resize(size * plan_.stride());
         std::unique_ptr<bool[]> finite(new bool[size]);
-        plan_.filter(data.received(), b_, matched(), {finite.get(), size});
+        plan_.filter(data.received(), b_, {finite.get(), size});
         filtered_ = true;
     }
     double layers(int repeats) {
         require(filtered_, "filter first");
-        // without candidates, t is what LLRs are computed from; it need not be copied
-        const std::span<std::int16_t> soft = plan_.network().candidates ? soft_ : t_;
-        return seconds(repeats, [&] { plan_.layers(b_, matched(), t_, soft); });
+        return seconds(repeats, [&] { plan_.layers(b_, t_); });
     }
 
 private:
     void prepare_once(const Data &data) {
         plan_.prepare(data.h(), kaq::Noise::of_variance({data.noise_var(), 1}), data.num_vectors());
     }
-    std::span<std::int16_t> matched() {
-        return plan_.network().candidates ? std::span<std::int16_t>(matched_) : std::span<std::int16_t>();
-    }
 
     kaq::Plan plan_;
-    kaq::AlignedVector<std::int16_t> b_, matched_, t_, soft_;
+    kaq::AlignedVector<std::int16_t> b_, t_;
     bool filtered_ = false;
 };
 

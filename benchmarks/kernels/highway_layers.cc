@@ -33,19 +33,11 @@ struct HighwayState {
     static I16 min(I16 a, I16 b) { return hn::Min(a, b); }
     static I16 max(I16 a, I16 b) { return hn::Max(a, b); }
     static I16 bit_and(I16 a, I16 b) { return hn::And(a, b); }
-    static I16 bit_or(I16 a, I16 b) { return hn::Or(a, b); }
     template <int Count>
     static I16 shift_left(I16 x) {
         return hn::ShiftLeft<Count>(x);
     }
-    template <int Count>
-    static I16 shift_right(I16 x) {
-        return hn::ShiftRight<Count>(x);
-    }
     static I16 multiply_q15(I16 a, I16 b) { return hn::MulFixedPoint15(a, b); }
-    static I16 hold(I16 x, int row, std::int16_t value) {
-        return hn::IfThenElse(hn::Eq(hn::Iota(D16(), 0), set(row)), set(value), x);
-    }
 
     static I32 rescaled(I32 sum, I32 rescale) {
         return hn::ShiftRight<rescale_shift>(hn::Add(hn::Mul(sum, rescale), hn::Set(D32(), 1 << (rescale_shift - 1))));
@@ -59,18 +51,6 @@ struct HighwayState {
         return hn::ReorderDemote2To(
             D16(), pairs(hn::InterleaveLower(linear, diagonal), set(1), rescaled(first, first_rescale)),
             pairs(hn::InterleaveUpper(D16(), linear, diagonal), set(1), rescaled(second, second_rescale)));
-    }
-    static I16 gradient(I16 level, I16 diagonal, I16 matched, I32 first, I32 second, I32 first_rescale,
-                        I32 second_rescale) {
-        return hn::ReorderDemote2To(D16(),
-                                    pairs(hn::InterleaveLower(level, matched), hn::InterleaveLower(diagonal, set(-2)),
-                                          rescaled(first, first_rescale)),
-                                    pairs(hn::InterleaveUpper(D16(), level, matched),
-                                          hn::InterleaveUpper(D16(), diagonal, set(-2)),
-                                          rescaled(second, second_rescale)));
-    }
-    static std::int32_t sum_of_products(I16 a, I16 b) {
-        return hn::GetLane(hn::SumOfLanes(D32(), pairs(a, b, hn::Zero(D32()))));
     }
 };
 

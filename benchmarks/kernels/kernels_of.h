@@ -24,8 +24,8 @@ std::unique_ptr<LayeredBaseline> make_network(const kaq::Network &network, Form 
                                               int num_rx, int num_tx) {
     if ((network.type == kaq::NetworkType::pgd) != (form == Form::matched))
         throw std::invalid_argument("a PGD-Net starts from the matched filter, and only that");
-    if (network.candidates || network.stream_steps)
-        throw std::invalid_argument("no candidates and no steps of streams here");
+    if (network.stream_steps)
+        throw std::invalid_argument("no steps of streams here");
     if (tile.layout == Layout::channels && tile.vectors >= 1 && tile.vectors <= vectors_at_once)
         return std::make_unique<FloatLanes>(network, form, tile.vectors, num_channels, num_rx, num_tx);
     const int registers = (2 * num_tx + width - 1) / width;

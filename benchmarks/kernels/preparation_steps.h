@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// lib/detection/prepare_channels.h step by step, for a network without candidates and steps of streams. Included by
-// files that are compiled for one instruction set.
+// lib/detection/prepare_channels.h step by step, for a network without steps of streams. Included by files that are
+// compiled for one instruction set.
 #pragma once
 
 #include "detection/prepare_channels.h"
@@ -87,7 +87,7 @@ void run_steps(int steps, const Network &network, const Size &size, std::span<co
     for (int k = 0; k < network.num_layers(); ++k)
         constants[k] = layer_constants(network, network.layers[k], root);
     for (int l = 0; l < count; ++l)
-        quantize_channel<Layout>(network, size, constants, output_variance, rows_of(s, size, l), channels[l]);
+        quantize_channel<Layout>(network, size, constants, output_variance, rows_of(s, size, l), channels[l].integers);
 }
 
 } // namespace

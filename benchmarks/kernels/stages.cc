@@ -36,8 +36,6 @@ void prepare_until(const kaq::Kernel &kernel, int steps, const kaq::Network &net
 
 Stages::Stages(const kaq::Network &network, const kaq::Kernel &kernel, int num_channels, int num_rx, int num_tx)
     : network_(network), kernel_(kernel), num_channels_(num_channels), size_{num_rx, num_tx} {
-    if (network.candidates)
-        throw std::invalid_argument("a network without candidates expected");
     const std::size_t c = num_channels, k = network_.num_layers(), s = size_.positions(), n = size_.stream_stride();
     for (auto *array : {&integers_.diagonal, &integers_.slope, &integers_.inverse_step, &integers_.second_gain})
         array->resize(c * k * s);
@@ -115,13 +113,13 @@ void Stages::detect(DetectionStep last, const kaq::ReceivedView &received, const
         const kaq::PreparedChannel &of = channels_[c];
         const kaq::Rows b_rows(b, count, size_.stride()), t_rows(t, count, size_.stride());
         const std::span<bool> finite(are_finite, count);
-        kernel_.filter(size_, of.filter, received.part(c, first, count), b_rows, {nullptr, 0, size_.stride()}, finite);
+        kernel_.filter(size_, of.filter, received.part(c, first, count), b_rows, finite);
         if (last == DetectionStep::filter)
             continue;
-        kernel_.layers(network_, size_, of.integers, b_rows, {}, t_rows);
+        kernel_.layers(network_, size_, of.integers, b_rows, t_rows);
         if (last == DetectionStep::layers)
             continue;
-        kernel_.output(network_, size_, of.integers, t_rows, t_rows, finite, wanted.part(c, first, count));
+        kernel_.output(network_, size_, of.integers, t_rows, finite, wanted.part(c, first, count));
     }
 }
 

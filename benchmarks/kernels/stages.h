@@ -22,10 +22,9 @@ void prepare_until(const kaq::Kernel &kernel, int steps, const kaq::Network &net
 
 enum class DetectionStep { filter = 1, layers, symbols, llrs };
 
-// A network without candidates, with the buffers of kaq::Plan.
+// A network with the buffers of kaq::Plan.
 class Stages {
 public:
-    // Throws std::invalid_argument for a network with candidates.
     Stages(const kaq::Network &network, const kaq::Kernel &kernel, int num_channels, int num_rx, int num_tx);
 
     // `vectors_per_estimate` chooses the filter as kaq::Plan does.

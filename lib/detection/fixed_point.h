@@ -6,11 +6,8 @@ namespace kaq {
 
 inline constexpr int int16_max = 32767; // -32768 is left out where a value is made, so that its sign can be changed
 
-// Half the distance between PAM levels in state units, and in units of the metric's gradient.
+// Half the distance between PAM levels in state units.
 inline constexpr int state_half_distance = 512;
-inline constexpr int metric_half_distance = 128;
-
-inline constexpr int metric_matrix_max = 127; // largest entry of the metric's matrix
 
 // 1 as gains, as a slope, and as a rescale.
 inline constexpr int q15_one = 1 << 15;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What an instruction set has to supply to the integer layers and the metric (integer_layers.h, integer_metric.h).
+// What an instruction set has to supply to the integer layers (integer_layers.h).
 // kernel_avx512vnni.cc is an example; make_kernel.h makes a Kernel of one.
 //
 // A register holds rows of a vector, or of several vectors (size.h). Below, x and y are registers of int16, s and e are
@@ -24,19 +24,14 @@
 //     set(value)               the value in every row
 //     add, subtract (x, y)     wrapping
 //     adds, subs (x, y)        saturating
-//     min, max, bit_and, bit_or (x, y)
-//     shift_left<n>(x), shift_right<n>(x)
-//                              the latter copies the sign
+//     min, max, bit_and (x, y)
+//     shift_left<n>(x)
 //     multiply_q15(x, y)       (x y + 2^14) >> 15
-//     hold(x, row, value)      x with `value` in row `row`; x if there is no such row
 //
 //   products; `first` and `second` accumulate the rows of one I16 (packed_matrix.h says which), with a rescale each
 //     dot(s, columns, e)       s + the products of the columns in each word
 //     combine(linear, diagonal, first, second, first_rescale, second_rescale)
 //                              saturate(linear + diagonal + ((accumulators rescale + 2^11) >> 12))
-//     gradient(level, diagonal, matched, first, second, first_rescale, second_rescale)
-//                              saturate(level diagonal - 2 matched + ((accumulators rescale + 2^11) >> 12))
-//     sum_of_products(x, y)    over all rows, int32
 //
 //   Activations<V, R>, in which register i of all is register i % R of vector i / R
 //     fill(i, x, y, largest)   takes x and y, clamped to +-largest, as registers i and i + 1; i is even
@@ -74,21 +69,16 @@ concept HasState = requires(typename Isa::I16 x, std::int16_t *to, const std::in
     x = Isa::min(x, x);
     x = Isa::max(x, x);
     x = Isa::bit_and(x, x);
-    x = Isa::bit_or(x, x);
     x = Isa::template shift_left<6>(x);
-    x = Isa::template shift_right<9>(x);
     x = Isa::multiply_q15(x, x);
-    x = Isa::hold(x, value, std::int16_t{});
 };
 
 template <typename Isa>
-concept HasProducts = requires(typename Isa::I16 x, typename Isa::I32 s, const std::int32_t *words, std::int32_t sum) {
+concept HasProducts = requires(typename Isa::I16 x, typename Isa::I32 s, const std::int32_t *words) {
     requires sizeof(typename Isa::I32) == sizeof(typename Isa::I16);
     s = Isa::load32(words);
     s = Isa::dot(s, s, s);
     x = Isa::combine(x, x, s, s, s, s);
-    x = Isa::gradient(x, x, x, s, s, s, s);
-    sum = Isa::sum_of_products(x, x);
 };
 
 template <typename Isa>

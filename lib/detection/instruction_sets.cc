@@ -17,7 +17,7 @@
 namespace kaq {
 namespace {
 
-struct Candidate {
+struct BuiltKernel {
     const Kernel *kernel;
     const ListKernel *list;
     bool available;
@@ -36,7 +36,7 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_support
 #endif
 
 // The fastest first.
-std::vector<Candidate> candidates() {
+std::vector<BuiltKernel> built_kernels() {
     return {
 #ifdef KAQ_HAVE_AVX512VNNI
         {&avx512vnni_kernel, &avx512vnni_list_kernel, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -60,16 +60,16 @@ std::vector<Candidate> candidates() {
 
 std::vector<const Kernel *> known_kernels() {
     std::vector<const Kernel *> kernels;
-    for (const Candidate &candidate : candidates())
-        kernels.push_back(candidate.kernel);
+    for (const BuiltKernel &built : built_kernels())
+        kernels.push_back(built.kernel);
     return kernels;
 }
 
 std::vector<const Kernel *> available_kernels() {
     std::vector<const Kernel *> kernels;
-    for (const Candidate &candidate : candidates())
-        if (candidate.available)
-            kernels.push_back(candidate.kernel);
+    for (const BuiltKernel &built : built_kernels())
+        if (built.available)
+            kernels.push_back(built.kernel);
     return kernels;
 }
 

@@ -64,18 +64,16 @@ struct IntegerLayers : IntegerProduct<Isa, Registers, Segment> {
     template <int Vectors>
     struct Admm {
         const std::int16_t *b;
-        int b_step;
-        const Pin *pins;
         I16 x[Vectors][Registers], z[Vectors][Registers], u[Vectors][Registers];
 
-        Admm(const std::int16_t *from, int step, const Pin *held) : b(from), b_step(step), pins(held) {
+        explicit Admm(const std::int16_t *from) : b(from) {
             for (int i = 0; i < Vectors; ++i)
                 for (int r = 0; r < Registers; ++r) {
-                    x[i][r] = Isa::load(b + i * b_step + r * lanes);
+                    x[i][r] = Isa::load(b + i * stride + r * lanes);
                     z[i][r] = u[i][r] = Isa::set(0);
                 }
         }
-        I16 linear(const Call &, int, int i, int r) const { return Isa::load(b + i * b_step + r * lanes); }
+        I16 linear(const Call &, int, int i, int r) const { return Isa::load(b + i * stride + r * lanes); }
         I16 operand(const Call &call, int k, int i, int r) {
             const I16 first_gain = Isa::set(call.channel.first_gain[k]);
             const I16 slope = Isa::load(call.channel.slope.data() + k * stride + r * lanes);
@@ -83,11 +81,6 @@ struct IntegerLayers : IntegerProduct<Isa, Registers, Segment> {
             const I16 difference = Isa::subs(x[i][r], z[i][r]);
             const I16 relaxed = Isa::adds(x[i][r], Isa::multiply_q15(difference, first_gain));
             z[i][r] = ramp(Isa::adds(relaxed, u[i][r]), slope, call.network.num_levels());
-            if (pins)
-                for (int s = 0; s < vectors_in_registers; ++s) {
-                    const Pin &pin = pins[i * vectors_in_registers + s];
-                    z[i][r] = Isa::hold(z[i][r], pin.row + s * Segment - r * lanes, pin.value);
-                }
             u[i][r] = Isa::adds(u[i][r], multiply_q15_plus_1(Isa::subs(relaxed, z[i][r]), second_gain));
             return Isa::subs(z[i][r], u[i][r]);
         }
@@ -98,16 +91,15 @@ struct IntegerLayers : IntegerProduct<Isa, Registers, Segment> {
     template <int Vectors>
     struct Pgd {
         const std::int16_t *b;
-        int b_step;
         I16 x[Vectors][Registers];
 
-        Pgd(const std::int16_t *from, int step, const Pin *) : b(from), b_step(step) {
+        explicit Pgd(const std::int16_t *from) : b(from) {
             for (int i = 0; i < Vectors; ++i)
                 for (int r = 0; r < Registers; ++r)
                     x[i][r] = Isa::set(0);
         }
         I16 linear(const Call &call, int k, int i, int r) const {
-            return multiply_q15_plus_1(Isa::load(b + i * b_step + r * lanes), Isa::set(call.channel.first_gain[k]));
+            return multiply_q15_plus_1(Isa::load(b + i * stride + r * lanes), Isa::set(call.channel.first_gain[k]));
         }
         I16 operand(const Call &, int, int i, int r) { return x[i][r]; }
         void finish(const Call &call, int k, int i, int r, I16 sum) {
@@ -124,8 +116,8 @@ struct IntegerLayers : IntegerProduct<Isa, Registers, Segment> {
 
     // Some vectors at once: all of a layer's operands, then all products.
     template <template <int> typename State, int Vectors>
-    static void run(const Call &call, const std::int16_t *b, int b_step, const Pin *pins, std::int16_t *t) {
-        State<Vectors> state(b, b_step, pins);
+    static void run(const Call &call, const std::int16_t *b, std::int16_t *t) {
+        State<Vectors> state(b);
         for (int k = 0; k < call.network.num_layers(); ++k) {
             I16 operand[Vectors][Registers], quantized[Vectors * Registers];
             for (int r = 0; r < Registers; ++r)
@@ -155,13 +147,12 @@ struct IntegerLayers : IntegerProduct<Isa, Registers, Segment> {
     }
 
     template <template <int> typename State>
-    static void layers_of(const Call &call, const std::int16_t *b, int b_step, const Pin *pins, std::int16_t *t,
-                          int num_vectors) {
+    static void layers_of(const Call &call, const std::int16_t *b, std::int16_t *t, int num_vectors) {
         constexpr int together = Isa::interleave(Registers, Segment != 0);
         int v = 0;
         const auto repeat = [&](auto function, int count) {
             for (; v + count <= num_vectors; v += count)
-                function(call, b + v * b_step, b_step, pins ? pins + v : nullptr, t + v * stride);
+                function(call, b + v * stride, t + v * stride);
         };
         repeat(run<State, together>, together);
         if constexpr (together > 4)
@@ -172,48 +163,40 @@ struct IntegerLayers : IntegerProduct<Isa, Registers, Segment> {
 
     // The same with registers full of vectors, the last of which may be missing.
     template <template <int> typename State>
-    static void segments_of(const Call &call, const std::int16_t *b, int b_step, const Pin *pins, std::int16_t *t,
-                            int num_vectors) {
+    static void segments_of(const Call &call, const std::int16_t *b, std::int16_t *t, int num_vectors) {
         constexpr int together = Isa::interleave(Registers, Segment != 0);
         alignas(64) std::int16_t rows[together * stride];
         for (int v = 0; v < num_vectors;) {
             const bool several = num_vectors - v > vectors_in_registers;
             const int count = (several ? together : 1) * vectors_in_registers,
                       present = std::min(count, num_vectors - v);
-            for (int i = 0; i < present; ++i)
-                std::memcpy(rows + i * Segment, b + (v + i) * b_step, 2 * Segment);
-            for (int i = present; i < count; ++i)
-                std::memset(rows + i * Segment, 0, 2 * Segment);
-            Pin held[together * vectors_in_registers] = {};
-            if (pins)
-                std::copy_n(pins + v, present, held);
+            std::memcpy(rows, b + v * Segment, 2 * present * Segment);
+            std::memset(rows + present * Segment, 0, 2 * (count - present) * Segment);
             const auto function = several ? run<State, together> : run<State, 1>;
-            function(call, rows, stride, pins ? held : nullptr, rows);
+            function(call, rows, rows);
             std::memcpy(t + v * Segment, rows, 2 * present * Segment);
             v += present;
         }
     }
 
     static void layers(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b,
-                       int b_step, const Pin *pins, std::int16_t *t, int num_vectors) {
+                       std::int16_t *t, int num_vectors) {
         const Call call{network, size, channel};
         const bool admm = network.type == NetworkType::admm;
         if constexpr (Segment == 0)
-            (admm ? layers_of<Admm> : layers_of<Pgd>)(call, b, b_step, pins, t, num_vectors);
+            (admm ? layers_of<Admm> : layers_of<Pgd>)(call, b, t, num_vectors);
         else
-            (admm ? segments_of<Admm> : segments_of<Pgd>)(call, b, b_step, pins, t, num_vectors);
+            (admm ? segments_of<Admm> : segments_of<Pgd>)(call, b, t, num_vectors);
     }
 };
 
 template <InstructionSet Isa>
 void layers(const Network &network, const Size &size, const IntegerChannel &channel, const ConstRows &b,
-            std::span<const Pin> pins, const Rows &t) {
-    assert_layers<typename Isa::Layout>(network, size, channel, b, pins, t);
-    const int stride = size.stride(), num_vectors = static_cast<int>(t.extent(0));
-    const int b_step = b.extent(0) == 1 ? 0 : stride;
-    with_registers<Isa>(stride, [&](auto of) {
-        IntegerLayers<Isa, of.registers, of.segment>::layers(
-            network, size, channel, b.data(), b_step, pins.empty() ? nullptr : pins.data(), t.data(), num_vectors);
+            const Rows &t) {
+    assert_layers<typename Isa::Layout>(network, size, channel, b, t);
+    const int num_vectors = static_cast<int>(t.extent(0));
+    with_registers<Isa>(size.stride(), [&](auto of) {
+        IntegerLayers<Isa, of.registers, of.segment>::layers(network, size, channel, b.data(), t.data(), num_vectors);
     });
 }
 

@@ -26,12 +26,6 @@ struct Estimate {
     double inverse_root_snr;                // where the laws are evaluated
 };
 
-// A second guess: in row `row`, ADMM-Net's z is held at `value`.
-struct Pin {
-    int row;
-    std::int16_t value;
-};
-
 // Rows of the real-valued model: [num_vectors][stride], 64-byte aligned where a vector fills a register (Size::stride).
 using Rows = ArrayView<std::int16_t, 2>;
 using ConstRows = ArrayView<const std::int16_t, 2>;
@@ -61,32 +55,18 @@ struct Kernel {
     void (*pack)(const PlainMatrix &, std::span<std::byte> packed);
     void (*unpack)(std::span<const std::byte> packed, const PlainMatrixToFill &);
 
-    // Samples of one channel to b in state units and, with Filter::matched_scale, c in gradient units (`matched`),
-    // rounded half to even and saturated. finite[t] says whether vector t was free of NaN and Inf; b and c are zero
-    // where it was not.
-    void (*filter)(const Size &, const Filter &, const ReceivedView &, const Rows &b, const Rows &matched,
-                   std::span<bool> finite);
+    // Samples of one channel to b in state units, rounded half to even and saturated. finite[t] says whether vector t
+    // was free of NaN and Inf; b is zero where it was not.
+    void (*filter)(const Size &, const Filter &, const ReceivedView &, const Rows &b, std::span<bool> finite);
 
-    // The K integer layers: t from b, which has a row for each vector of t, or one for all. `pins` is empty, or holds
-    // one for each vector (ADMM-Net).
-    void (*layers)(const Network &, const Size &, const IntegerChannel &, const ConstRows &b, std::span<const Pin> pins,
-                   const Rows &t);
-
-    // The rows of t [stride] that are doubted most, and the second guess for each; returns how many. There is room for
-    // as many as the network has candidates.
-    int (*second_guesses)(const Network &, const Size &, const IntegerChannel &, std::span<const std::int16_t> t,
-                          std::span<Pin> pins);
-
-    // The metric of the decisions on each vector of t. `matched`, the matched filter's output, has a row for each
-    // vector, or one for all.
-    void (*metric)(const Network &, const Size &, const IntegerMetric &, const ConstRows &t, const ConstRows &matched,
-                   std::span<std::int32_t> metric);
+    // The K integer layers: t from b.
+    void (*layers)(const Network &, const Size &, const IntegerChannel &, const ConstRows &b, const Rows &t);
 
     // Integer LLRs of one vector: t [stride], llr [bits_per_dimension][stride].
     void (*llrs)(const Network &, const Size &, std::span<const std::int16_t> t, const ArrayView<std::int32_t, 2> &llr);
 
-    // Symbols of one channel from t, and LLRs from `soft`, where wanted; zeros where a vector was not finite.
-    void (*output)(const Network &, const Size &, const IntegerChannel &, const ConstRows &t, const ConstRows &soft,
+    // Symbols of one channel from t, and LLRs where wanted; zeros where a vector was not finite.
+    void (*output)(const Network &, const Size &, const IntegerChannel &, const ConstRows &t,
                    std::span<const bool> finite, const DetectedView &);
 };
 

@@ -31,17 +31,11 @@ inline void assert_fits(const IntegerChannelOf<access> &channel, const Network &
 }
 
 template <Access access>
-inline void assert_fits(const IntegerMetricOf<access> &metric, const Size &size) {
-    KAQ_ASSERT(metric.diagonal.size() == entries(size.positions()) && is_aligned(metric.diagonal.data()));
-    KAQ_ASSERT(metric.soft_first.size() == 1 && metric.searched.size() == 1);
-}
-
-template <Access access>
 inline void assert_fits(const FilterOf<access> &filter, const Size &size) {
     KAQ_ASSERT(filter.first.size() == entries(size.num_rx, size.stream_stride()) && is_aligned(filter.first.data()));
     KAQ_ASSERT(filter.inverse.empty() || filter.inverse.size() == entries(size.num_tx, size.stream_stride()));
     KAQ_ASSERT(filter.inverse.empty() || is_aligned(filter.inverse.data()));
-    KAQ_ASSERT(filter.scale.size() <= 1 && filter.matched_scale.size() <= 1);
+    KAQ_ASSERT(filter.scale.size() <= 1);
 }
 
 template <typename Layout>
@@ -49,7 +43,7 @@ inline void assert_packed(std::span<const std::byte> packed, int num_rescales, c
     KAQ_ASSERT(packed.size() == Layout::bytes(num_rescales, size) && is_aligned(packed.data()));
 }
 
-// Rows of `num_vectors` vectors, or of one for all.
+// Rows of `num_vectors` vectors.
 inline void assert_rows(const ConstRows &rows, const Size &size, std::size_t num_vectors) {
     KAQ_ASSERT(rows.extent(0) == num_vectors);
     KAQ_ASSERT(rows.extent(1) == entries(size.stride()));
@@ -77,49 +71,23 @@ inline void assert_prepare(const Network &network, const Size &size, std::span<c
         KAQ_ASSERT(channel.filter.scale.empty() == (network.type == NetworkType::admm));
         assert_fits(channel.integers, network, size);
         assert_packed<Layout>(channel.integers.packed, network.num_layers(), size);
-        KAQ_ASSERT(channel.filter.matched_scale.empty() == !network.candidates);
-        if (!network.candidates)
-            continue;
-        assert_fits(channel.metric, size);
-        assert_packed<Layout>(channel.metric.packed, 1, size);
     }
 }
 
 inline void assert_filter(const Size &size, const Filter &filter, const ReceivedView &received, const Rows &b,
-                          const Rows &matched, std::span<bool> finite) {
+                          std::span<bool> finite) {
     assert_fits(filter, size);
     assert_ports(received, size.num_rx, 1, finite.size());
     assert_rows(b, size, finite.size());
-    if (!filter.matched_scale.empty())
-        assert_rows(matched, size, finite.size());
 }
 
 template <typename Layout>
 inline void assert_layers(const Network &network, const Size &size, const IntegerChannel &channel, const ConstRows &b,
-                          std::span<const Pin> pins, const Rows &t) {
+                          const Rows &t) {
     assert_fits(channel, network, size);
     assert_packed<Layout>(channel.packed, network.num_layers(), size);
     assert_rows(t, size, t.extent(0));
-    assert_rows(b, size, b.extent(0) == 1 ? 1 : t.extent(0));
-    KAQ_ASSERT(pins.empty() || (pins.size() == t.extent(0) && network.type == NetworkType::admm));
-    for ([[maybe_unused]] const Pin &pin : pins)
-        KAQ_ASSERT(pin.row >= 0 && pin.row < size.rows());
-}
-
-template <typename Layout>
-inline void assert_metric(const Size &size, const IntegerMetric &metric, const ConstRows &t, const ConstRows &matched,
-                          std::span<std::int32_t> metrics) {
-    assert_fits(metric, size);
-    assert_packed<Layout>(metric.packed, 1, size);
-    assert_rows(t, size, metrics.size());
-    assert_rows(matched, size, matched.extent(0) == 1 ? 1 : metrics.size());
-}
-
-inline void assert_second_guesses(const Network &network, const Size &size, const IntegerChannel &channel,
-                                  std::span<const std::int16_t> t, std::span<Pin> pins) {
-    assert_fits(channel, network, size);
-    KAQ_ASSERT(t.size() == entries(size.stride()));
-    KAQ_ASSERT(pins.size() == entries(network.candidates));
+    assert_rows(b, size, t.extent(0));
 }
 
 inline void assert_llrs(const Network &network, const Size &size, std::span<const std::int16_t> t,
@@ -129,10 +97,9 @@ inline void assert_llrs(const Network &network, const Size &size, std::span<cons
 }
 
 inline void assert_output(const Network &network, const Size &size, const IntegerChannel &channel, const ConstRows &t,
-                          const ConstRows &soft, std::span<const bool> finite, const DetectedView &to) {
+                          std::span<const bool> finite, const DetectedView &to) {
     assert_fits(channel, network, size);
     assert_rows(t, size, finite.size());
-    assert_rows(soft, size, finite.size());
     assert_ports(to.symbols, size.num_tx, 1, finite.size());
     if (!to.llrs.ports.empty())
         assert_ports(to.llrs, size.num_tx, 2 * network.bits_per_dimension, finite.size());

@@ -27,20 +27,11 @@ struct Avx2State {
     static I16 min(I16 a, I16 b) { return _mm256_min_epi16(a, b); }
     static I16 max(I16 a, I16 b) { return _mm256_max_epi16(a, b); }
     static I16 bit_and(I16 a, I16 b) { return _mm256_and_si256(a, b); }
-    static I16 bit_or(I16 a, I16 b) { return _mm256_or_si256(a, b); }
     template <int Count>
     static I16 shift_left(I16 x) {
         return _mm256_slli_epi16(x, Count);
     }
-    template <int Count>
-    static I16 shift_right(I16 x) {
-        return _mm256_srai_epi16(x, Count);
-    }
     static I16 multiply_q15(I16 a, I16 b) { return _mm256_mulhrs_epi16(a, b); }
-    static I16 hold(I16 x, int row, std::int16_t value) {
-        const __m256i rows = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        return _mm256_blendv_epi8(x, set(value), _mm256_cmpeq_epi16(rows, set(row)));
-    }
 
     static I32 rescaled(I32 sum, I32 rescale) {
         const __m256i rounding = _mm256_set1_epi32(1 << (rescale_shift - 1));
@@ -53,24 +44,6 @@ struct Avx2State {
         const __m256i high = _mm256_madd_epi16(_mm256_unpackhi_epi16(linear, diagonal), ones);
         return _mm256_packs_epi32(_mm256_add_epi32(rescaled(first, first_rescale), low),
                                   _mm256_add_epi32(rescaled(second, second_rescale), high));
-    }
-
-    static I16 gradient(I16 level, I16 diagonal, I16 matched, I32 first, I32 second, I32 first_rescale,
-                        I32 second_rescale) {
-        // pairs (level, matched) times (diagonal, -2)
-        const __m256i low =
-            _mm256_madd_epi16(_mm256_unpacklo_epi16(level, matched), _mm256_unpacklo_epi16(diagonal, set(-2)));
-        const __m256i high =
-            _mm256_madd_epi16(_mm256_unpackhi_epi16(level, matched), _mm256_unpackhi_epi16(diagonal, set(-2)));
-        return _mm256_packs_epi32(_mm256_add_epi32(rescaled(first, first_rescale), low),
-                                  _mm256_add_epi32(rescaled(second, second_rescale), high));
-    }
-    static std::int32_t sum_of_products(I16 a, I16 b) {
-        const __m256i parts = _mm256_madd_epi16(a, b);
-        __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(parts), _mm256_extracti128_si256(parts, 1));
-        sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-        sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-        return _mm_cvtsi128_si32(sum);
     }
 
     // Dword `index` of each 128-bit lane, four times.

@@ -33,20 +33,11 @@ struct Avx512Vnni {
     static I16 min(I16 a, I16 b) { return _mm512_min_epi16(a, b); }
     static I16 max(I16 a, I16 b) { return _mm512_max_epi16(a, b); }
     static I16 bit_and(I16 a, I16 b) { return _mm512_and_si512(a, b); }
-    static I16 bit_or(I16 a, I16 b) { return _mm512_or_si512(a, b); }
     template <int Count>
     static I16 shift_left(I16 x) {
         return _mm512_slli_epi16(x, Count);
     }
-    template <int Count>
-    static I16 shift_right(I16 x) {
-        return _mm512_srai_epi16(x, Count);
-    }
     static I16 multiply_q15(I16 a, I16 b) { return _mm512_mulhrs_epi16(a, b); }
-    static I16 hold(I16 x, int row, std::int16_t value) {
-        const __mmask32 mask = row >= 0 && row < 32 ? __mmask32{1} << row : 0;
-        return _mm512_mask_set1_epi16(x, mask, value);
-    }
 
     // Bytes in the order of vpacksswb of two registers, each 16 bytes holding eight rows of either.
     template <int Vectors, int Registers>
@@ -90,18 +81,6 @@ struct Avx512Vnni {
             _mm512_dpwssd_epi32(rescaled(first, first_rescale), _mm512_unpacklo_epi16(linear, diagonal), ones),
             _mm512_dpwssd_epi32(rescaled(second, second_rescale), _mm512_unpackhi_epi16(linear, diagonal), ones));
     }
-
-    static I16 gradient(I16 level, I16 diagonal, I16 matched, I32 first, I32 second, I32 first_rescale,
-                        I32 second_rescale) {
-        // pairs (level, matched) times (diagonal, -2)
-        const __m512i twice = set(-2);
-        return _mm512_packs_epi32(
-            _mm512_dpwssd_epi32(rescaled(first, first_rescale), _mm512_unpacklo_epi16(level, matched),
-                                _mm512_unpacklo_epi16(diagonal, twice)),
-            _mm512_dpwssd_epi32(rescaled(second, second_rescale), _mm512_unpackhi_epi16(level, matched),
-                                _mm512_unpackhi_epi16(diagonal, twice)));
-    }
-    static std::int32_t sum_of_products(I16 a, I16 b) { return _mm512_reduce_add_epi32(_mm512_madd_epi16(a, b)); }
 };
 
 } // namespace

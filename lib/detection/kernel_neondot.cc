@@ -28,20 +28,11 @@ struct NeonDot {
     static I16 min(I16 a, I16 b) { return vminq_s16(a, b); }
     static I16 max(I16 a, I16 b) { return vmaxq_s16(a, b); }
     static I16 bit_and(I16 a, I16 b) { return vandq_s16(a, b); }
-    static I16 bit_or(I16 a, I16 b) { return vorrq_s16(a, b); }
     template <int Count>
     static I16 shift_left(I16 x) {
         return vshlq_n_s16(x, Count);
     }
-    template <int Count>
-    static I16 shift_right(I16 x) {
-        return vshrq_n_s16(x, Count);
-    }
     static I16 multiply_q15(I16 a, I16 b) { return vqrdmulhq_s16(a, b); }
-    static I16 hold(I16 x, int row, std::int16_t value) {
-        static constexpr std::int16_t rows[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-        return vbslq_s16(vceqq_s16(vld1q_s16(rows), set(row)), set(value), x);
-    }
 
     template <int Vectors, int Registers>
     struct Activations {
@@ -76,20 +67,6 @@ struct NeonDot {
         const int32x4_t high = vaddl_s16(vget_high_s16(linear), vget_high_s16(diagonal));
         return vcombine_s16(vqmovn_s32(vaddq_s32(rescaled(first, first_rescale), low)),
                             vqmovn_s32(vaddq_s32(rescaled(second, second_rescale), high)));
-    }
-
-    static I16 gradient(I16 level, I16 diagonal, I16 matched, I32 first, I32 second, I32 first_rescale,
-                        I32 second_rescale) {
-        const auto half = [](I32 product, int16x4_t l, int16x4_t d, int16x4_t m) {
-            return vqmovn_s32(vmlal_s16(vsubq_s32(product, vshll_n_s16(m, 1)), l, d));
-        };
-        return vcombine_s16(
-            half(rescaled(first, first_rescale), vget_low_s16(level), vget_low_s16(diagonal), vget_low_s16(matched)),
-            half(rescaled(second, second_rescale), vget_high_s16(level), vget_high_s16(diagonal),
-                 vget_high_s16(matched)));
-    }
-    static std::int32_t sum_of_products(I16 a, I16 b) {
-        return vaddvq_s32(vmlal_s16(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vget_high_s16(a), vget_high_s16(b)));
     }
 };
 

@@ -71,7 +71,7 @@ void matrix_product(const Network &network, const Size &size, const IntegerChann
 }
 
 void admm(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b,
-          const Pin *pin, std::int16_t *t) {
+          std::int16_t *t) {
     Row x, z = {}, u = {}, v, product;
     const int rows = size.rows(), positions = size.positions();
     std::copy_n(b, rows, x);
@@ -81,7 +81,7 @@ void admm(const Network &network, const Size &size, const IntegerChannel &channe
         const std::int16_t *second_gain = channel.second_gain.data() + k * positions;
         for (int i = 0; i < rows; ++i) {
             const std::int32_t relaxed = saturate(x[i] + multiply_q15(saturate(x[i] - z[i]), channel.first_gain[k]));
-            z[i] = pin && pin->row == i ? pin->value : ramp(saturate(relaxed + u[i]), slope[i], network.num_levels());
+            z[i] = ramp(saturate(relaxed + u[i]), slope[i], network.num_levels());
             u[i] = saturate(u[i] + multiply_q15_plus_1(saturate(relaxed - z[i]), second_gain[i]));
             v[i] = saturate(z[i] - u[i]);
         }
@@ -93,7 +93,7 @@ void admm(const Network &network, const Size &size, const IntegerChannel &channe
         t[i] = static_cast<std::int16_t>(x[i]);
 }
 
-void pgd(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b, const Pin *,
+void pgd(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b,
          std::int16_t *t) {
     Row x = {}, product;
     const int rows = size.rows(), positions = size.positions();
@@ -115,38 +115,17 @@ void pgd(const Network &network, const Size &size, const IntegerChannel &channel
 }
 
 void layers(const Network &network, const Size &size, const IntegerChannel &channel, const ConstRows &b,
-            std::span<const Pin> pins, const Rows &t) {
-    assert_layers<Layout>(network, size, channel, b, pins, t);
+            const Rows &t) {
+    assert_layers<Layout>(network, size, channel, b, t);
     const auto run = network.type == NetworkType::admm ? admm : pgd;
-    const bool b_for_all = b.extent(0) == 1;
     for (std::size_t v = 0; v < t.extent(0); ++v)
-        run(network, size, channel, b.row(b_for_all ? 0 : v).data(), pins.empty() ? nullptr : &pins[v],
-            t.row(v).data());
-}
-
-void metric(const Network &network, const Size &size, const IntegerMetric &channel, const ConstRows &t,
-            const ConstRows &matched, std::span<std::int32_t> metric) {
-    assert_metric<Layout>(size, channel, t, matched, metric);
-    const std::int32_t *rescale =
-        reinterpret_cast<const std::int32_t *>(channel.packed.data()) + Layout::rescale(size.positions());
-    for (std::size_t v = 0; v < metric.size(); ++v) {
-        const std::int16_t *state = t.row(v).data(), *c = matched.row(matched.extent(0) == 1 ? 0 : v).data();
-        std::int8_t level[max_rows] = {};
-        Row sum;
-        for (int i = 0; i < size.rows(); ++i)
-            level[i] = static_cast<std::int8_t>(nearest_level(state[i], network.num_levels()));
-        accumulate(channel.packed, 1, size, level, sum);
-        metric[v] = 0;
-        for (int i = 0; i < size.rows(); ++i)
-            metric[v] += level[i] * saturate(rescaled(sum[i], rescale[i]) + channel.diagonal[i] * level[i] - 2 * c[i]);
-    }
+        run(network, size, channel, b.row(v).data(), t.row(v).data());
 }
 
 } // namespace
 
 const Kernel portable_kernel{
-    "portable",   native_lanes,   scratch_floats, Layout::bytes, squared_norm,   prepare_channels<Layout>,
-    Layout::pack, Layout::unpack, filter,         layers,        second_guesses, metric,
-    llrs,         output};
+    "portable",   native_lanes,   scratch_floats, Layout::bytes, squared_norm, prepare_channels<Layout>,
+    Layout::pack, Layout::unpack, filter,         layers,        llrs,         output};
 
 } // namespace kaq

@@ -4,7 +4,6 @@
 
 #include "detection/instruction_set.h"
 #include "detection/integer_layers.h"
-#include "detection/integer_metric.h"
 #include "detection/prepare_channels.h"
 #include "detection/squared_norm.h"
 #include "detection/vector_stages.h"
@@ -15,9 +14,8 @@ namespace {
 template <InstructionSet Isa>
 constexpr Kernel make_kernel(const char *name) {
     using Layout = typename Isa::Layout;
-    return {name,         native_lanes,   scratch_floats, Layout::bytes, squared_norm,   prepare_channels<Layout>,
-            Layout::pack, Layout::unpack, filter,         layers<Isa>,   second_guesses, metric<Isa>,
-            llrs,         output};
+    return {name,         native_lanes,   scratch_floats, Layout::bytes, squared_norm, prepare_channels<Layout>,
+            Layout::pack, Layout::unpack, filter,         layers<Isa>,   llrs,         output};
 }
 
 } // namespace

@@ -36,8 +36,6 @@ void Network::check() const {
     expect_within("matrix_max", matrix_max, 1, max_int8);
     expect(matrix_clip > 0 && matrix_clip <= 1, "matrix_clip is ", matrix_clip, "; above 0, and at most 1 expected");
     expect(output_spread >= 0, "output_spread is ", output_spread, "; at least 0 expected");
-    expect_within("candidates", candidates, 0, max_candidates);
-    expect(admm || candidates == 0, "candidates is ", candidates, "; a PGD-Net has none");
     expect(admm || !stream_steps, "stream_steps is true; a PGD-Net has one step for all streams");
     expect(!layers.empty() && layers.size() <= max_layers, "the network has ", layers.size(), " layers; 1 to ",
            max_layers, " expected");

@@ -9,7 +9,6 @@
 namespace kaq {
 
 inline constexpr int max_layers = 32;
-inline constexpr int max_candidates = 16;
 inline constexpr int max_bits_per_dimension = 4;
 inline constexpr int max_int8 = 127; // activations and matrix entries are int8, without -128
 
@@ -41,7 +40,6 @@ struct Network {
     float matrix_clip = 1;      // largest entry that is represented, over the largest of its row
     bool stream_steps = false;  // each stream's activations have a step of their own
     float output_spread = 0;    // row i has (1 + output_spread P_ii^2) times the output variance
-    int candidates = 0;         // second guesses that are tried for each vector, 0 to max_candidates
     std::vector<Layer> layers;
     Law output_variance, regularization;
     double snr_low_db = 0, snr_high_db = 0; // the laws are evaluated at the SNR clipped to these

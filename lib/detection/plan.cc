@@ -23,13 +23,13 @@ auto part(Array &of, int c, std::size_t size) {
     return std::span(of.data() + place, size);
 }
 
-// A matrix of channel c in plain order.
+// The matrix of channel c in plain order.
 template <Access access, typename Matrices>
-PlainMatrixOf<access> plain_part(Matrices &of, int c, const Size &size, int num_rescales) {
-    const std::size_t rows = size.rows(), positions = size.positions(), rescales = num_rescales;
+PlainMatrixOf<access> plain_part(Matrices &of, int c, const Size &size, int num_layers) {
+    const std::size_t rows = size.rows(), positions = size.positions(), layers = num_layers;
     return {size,
             {part(of.matrix, c, rows * positions).data(), rows, positions},
-            {part(of.rescale, c, rescales * positions).data(), rescales, positions}};
+            {part(of.rescale, c, layers * positions).data(), layers, positions}};
 }
 
 } // namespace
@@ -56,13 +56,6 @@ Plan::Plan(Network network, const Kernel &kernel, int num_channels, int num_rx, 
     else
         scale_.resize(c);
     packed_.resize(c * kernel_.packed_bytes(network_.num_layers(), size_));
-    if (network_.candidates) {
-        integers_.metric_diagonal.resize(c * s);
-        integers_.metric_soft_first.resize(c);
-        integers_.metric_searched.resize(c);
-        matched_scale_.resize(c);
-        metric_packed_.resize(c * kernel_.packed_bytes(1, size_));
-    }
     levels_.resize(c);
     for (int i = 0; i < num_channels; ++i) {
         channels_.push_back(channel<Access::read>(i));
@@ -91,12 +84,6 @@ ChannelOf<access> Plan::channel(int c) {
                     part(integers_.first_gain, c, k),
                     part(integers_.second_gain, c, k * s),
                     part(integers_.llr_scale, c, s)};
-    if (network_.candidates) {
-        out.filter.matched_scale = part(matched_scale_, c, 1);
-        out.metric = {part(metric_packed_, c, metric_packed_.size() / num_channels_),
-                      part(integers_.metric_diagonal, c, s), part(integers_.metric_soft_first, c, 1),
-                      part(integers_.metric_searched, c, 1)};
-    }
     return out;
 }
 
@@ -110,32 +97,24 @@ void Plan::set_direct(bool direct) {
     }
 }
 
-int Plan::num_rescales(MatrixOf which) const { return which == MatrixOf::metric ? 1 : network_.num_layers(); }
-
-PlainMatrices Plan::matrices(MatrixOf which) const {
+PlainMatrices Plan::matrices() const {
     PlainMatrices out;
     const std::size_t c = num_channels_, s = positions();
     out.matrix.resize(c * rows() * s);
-    out.rescale.resize(c * num_rescales(which) * s);
-    for (int i = 0; i < num_channels_; ++i) {
-        const PreparedChannel &from = channels_[i];
-        kernel_.unpack(which == MatrixOf::metric ? from.metric.packed : from.integers.packed,
-                       plain_part<Access::write>(out, i, size_, num_rescales(which)));
-    }
+    out.rescale.resize(c * network_.num_layers() * s);
+    for (int i = 0; i < num_channels_; ++i)
+        kernel_.unpack(channels_[i].integers.packed, plain_part<Access::write>(out, i, size_, network_.num_layers()));
     return out;
 }
 
-void Plan::set_matrices(MatrixOf which, const PlainMatrices &from) {
-    for (int i = 0; i < num_channels_; ++i) {
-        const ChannelToPrepare &to = to_prepare_[i];
-        kernel_.pack(plain_part<Access::read>(from, i, size_, num_rescales(which)),
-                     which == MatrixOf::metric ? to.metric.packed : to.integers.packed);
-    }
+void Plan::set_matrices(const PlainMatrices &from) {
+    for (int i = 0; i < num_channels_; ++i)
+        kernel_.pack(plain_part<Access::read>(from, i, size_, network_.num_layers()), to_prepare_[i].integers.packed);
 }
 
 void Plan::repeat_rows() {
-    for (AlignedVector<std::int16_t> *array : {&integers_.diagonal, &integers_.slope, &integers_.inverse_step,
-                                               &integers_.second_gain, &integers_.metric_diagonal})
+    for (AlignedVector<std::int16_t> *array :
+         {&integers_.diagonal, &integers_.slope, &integers_.inverse_step, &integers_.second_gain})
         for (std::size_t i = 0; i < array->size(); ++i)
             if (i % positions() >= static_cast<std::size_t>(stride()))
                 (*array)[i] = (*array)[i - stride()];
@@ -148,7 +127,7 @@ void Plan::prepare(std::span<const std::complex<float>> h, const Noise &noise, i
         levels_[c].power = kernel_.squared_norm(part(h, c, antennas)) / num_rx();
     find_levels(noise, num_rx(), num_tx(), {network_.snr_low_db, network_.snr_high_db}, levels_);
     // One matrix costs num_rx num_tx^2 products for each estimate, two cost num_tx^2 for each vector.
-    set_direct(network_.type == NetworkType::admm && !network_.candidates && vectors_per_estimate > num_rx());
+    set_direct(network_.type == NetworkType::admm && vectors_per_estimate > num_rx());
     const int num_batches = (num_channels_ + kernel_.lanes - 1) / kernel_.lanes;
     std::atomic<int> next{0};
     threads_->run([&](int thread) {
@@ -166,76 +145,33 @@ void Plan::prepare(std::span<const std::complex<float>> h, const Noise &noise, i
     });
 }
 
-ConstRows Plan::layers(const PreparedChannel &channel, const ConstRows &b, const ConstRows &matched, const Rows &t,
-                       const Rows &first) const {
-    kernel_.layers(network_, size_, channel.integers, b, {}, t);
-    if (!network_.candidates || !channel.metric.searched[0])
-        return t;
-    const bool soft_first = channel.metric.soft_first[0];
-    if (soft_first)
-        std::copy_n(t.data(), t.size(), first.data());
-    alignas(64) std::int16_t memory[max_candidates * max_rows];
-    std::int32_t metrics[max_candidates];
-    Pin pins[max_candidates];
-    const std::size_t s = stride();
-    for (std::size_t v = 0; v < t.extent(0); ++v) {
-        const ConstRows of_vector(t.row(v).data(), 1, s), b_of(b.row(v).data(), 1, s),
-            c_of(matched.row(v).data(), 1, s);
-        std::int32_t best;
-        kernel_.metric(network_, size_, channel.metric, of_vector, c_of, {&best, 1});
-        const std::size_t count = kernel_.second_guesses(network_, size_, channel.integers, of_vector.row(0),
-                                                         {pins, static_cast<std::size_t>(network_.candidates)});
-        const Rows candidates(memory, count, s);
-        kernel_.layers(network_, size_, channel.integers, b_of, {pins, count}, candidates);
-        kernel_.metric(network_, size_, channel.metric, candidates, c_of, {metrics, count});
-        for (std::size_t m = 0; m < count; ++m)
-            if (metrics[m] < best) {
-                best = metrics[m];
-                std::copy_n(candidates.row(m).data(), s, t.row(v).data());
-            }
-    }
-    return soft_first ? ConstRows(first) : ConstRows(t);
-}
-
-void Plan::filter(const ReceivedView &received, std::span<std::int16_t> b, std::span<std::int16_t> matched,
-                  std::span<bool> finite) const {
+void Plan::filter(const ReceivedView &received, std::span<std::int16_t> b, std::span<bool> finite) const {
     const std::size_t count = received.num_vectors, s = stride(), size = count * s;
     KAQ_ASSERT(received.num_channels == num_channels_ && finite.size() == num_channels_ * count);
-    KAQ_ASSERT(b.size() == num_channels_ * size && (matched.empty() || matched.size() == b.size()));
-    for (int c = 0; c < num_channels_; ++c) {
-        const Rows matched_rows = matched.empty() ? Rows(nullptr, 0, s) : Rows(part(matched, c, size).data(), count, s);
+    KAQ_ASSERT(b.size() == num_channels_ * size);
+    for (int c = 0; c < num_channels_; ++c)
         kernel_.filter(size_, channels_[c].filter, received.part(c, 0, received.num_vectors),
-                       Rows(part(b, c, size).data(), count, s), matched_rows, part(finite, c, count));
-    }
+                       Rows(part(b, c, size).data(), count, s), part(finite, c, count));
 }
 
-void Plan::layers(std::span<const std::int16_t> b, std::span<const std::int16_t> matched, std::span<std::int16_t> t,
-                  std::span<std::int16_t> soft) const {
+void Plan::layers(std::span<const std::int16_t> b, std::span<std::int16_t> t) const {
     const std::size_t s = stride(), size = t.size() / num_channels_, count = size / s;
-    KAQ_ASSERT(t.size() == num_channels_ * count * s && b.size() == t.size() && soft.size() == t.size());
-    KAQ_ASSERT(network_.candidates ? matched.size() == t.size() : matched.empty());
-    for (int c = 0; c < num_channels_; ++c) {
-        const ConstRows matched_rows =
-            matched.empty() ? ConstRows(nullptr, 0, s) : ConstRows(part(matched, c, size).data(), count, s);
-        const Rows t_rows(part(t, c, size).data(), count, s), soft_rows(part(soft, c, size).data(), count, s);
-        const ConstRows from =
-            layers(channels_[c], ConstRows(part(b, c, size).data(), count, s), matched_rows, t_rows, soft_rows);
-        if (from.data() != soft_rows.data())
-            std::copy_n(from.data(), size, soft_rows.data());
-    }
+    KAQ_ASSERT(t.size() == num_channels_ * count * s && b.size() == t.size());
+    for (int c = 0; c < num_channels_; ++c)
+        kernel_.layers(network_, size_, channels_[c].integers, ConstRows(part(b, c, size).data(), count, s),
+                       Rows(part(t, c, size).data(), count, s));
 }
 
 std::size_t Plan::detect(int c, int first, int count, const ReceivedView &received,
                          const DetectedView &detected) const {
-    alignas(64) std::int16_t memory[4][vectors_at_once * max_rows];
+    alignas(64) std::int16_t memory[2][vectors_at_once * max_rows];
     bool are_finite[vectors_at_once];
-    const auto rows = [&](int i) { return Rows(memory[i], count, stride()); };
-    const Rows b = rows(0), matched = rows(1), t = rows(2), first_run = rows(3);
+    const Rows b(memory[0], count, stride()), t(memory[1], count, stride());
     const std::span<bool> finite(are_finite, count);
     const PreparedChannel &of = channels_[c];
-    kernel_.filter(size_, of.filter, received.part(c, first, count), b, matched, finite);
-    const ConstRows soft = layers(of, b, matched, t, first_run);
-    kernel_.output(network_, size_, of.integers, t, soft, finite, detected.part(c, first, count));
+    kernel_.filter(size_, of.filter, received.part(c, first, count), b, finite);
+    kernel_.layers(network_, size_, of.integers, b, t);
+    kernel_.output(network_, size_, of.integers, t, finite, detected.part(c, first, count));
     return count - std::count(finite.begin(), finite.end(), true);
 }
 

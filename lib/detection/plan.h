@@ -20,19 +20,14 @@ namespace kaq {
 
 // The integers of all channels, rows in `positions`; docs/internals/integer-model.md says what they are.
 struct IntegerArrays {
-    AlignedVector<std::int16_t> diagonal, slope, inverse_step, threshold, first_gain, second_gain, metric_diagonal;
+    AlignedVector<std::int16_t> diagonal, slope, inverse_step, threshold, first_gain, second_gain;
     AlignedVector<float> llr_scale;
-    // one per channel: whether LLRs are those of the first run, and whether candidates are tried
-    AlignedVector<std::uint8_t> metric_soft_first, metric_searched;
 };
-
-// Of a channel's two matrices: the one that the layers multiply with, and the one of the candidates' metric.
-enum class MatrixOf { layers, metric };
 
 // The matrices of all channels in plain order, for tests.
 struct PlainMatrices {
     AlignedVector<std::int8_t> matrix;   // [C][rows][positions]
-    AlignedVector<std::int32_t> rescale; // [C][num_rescales][positions]
+    AlignedVector<std::int32_t> rescale; // [C][K][positions]
 };
 
 class Plan {
@@ -49,19 +44,15 @@ public:
     std::size_t detect(const ReceivedView &received, const DetectedView &detected);
 
     // The integer stages alone, for the tests of bit-exactness; [num_channels][num_vectors][stride()].
-    // `matched` is empty for a network without candidates.
-    void filter(const ReceivedView &received, std::span<std::int16_t> b, std::span<std::int16_t> matched,
-                std::span<bool> finite) const;
-    // `soft` is what the LLRs are computed from; without candidates it may be t itself.
-    void layers(std::span<const std::int16_t> b, std::span<const std::int16_t> matched, std::span<std::int16_t> t,
-                std::span<std::int16_t> soft) const;
+    void filter(const ReceivedView &received, std::span<std::int16_t> b, std::span<bool> finite) const;
+    void layers(std::span<const std::int16_t> b, std::span<std::int16_t> t) const;
 
     IntegerArrays &integers() { return integers_; }
     const IntegerArrays &integers() const { return integers_; }
     // After the first rows() of the `positions` in each of the arrays were written: the others.
     void repeat_rows();
-    PlainMatrices matrices(MatrixOf which) const;
-    void set_matrices(MatrixOf which, const PlainMatrices &from);
+    PlainMatrices matrices() const;
+    void set_matrices(const PlainMatrices &from);
 
     const Network &network() const { return network_; }
     const Kernel &kernel() const { return kernel_; }
@@ -77,12 +68,6 @@ private:
     template <Access access>
     ChannelOf<access> channel(int c);
     void set_direct(bool direct);
-
-    int num_rescales(MatrixOf which) const;
-    // The layers, and once more for each candidate. Returns what the LLRs are computed from: t, or `first`, which then
-    // holds the first run's.
-    ConstRows layers(const PreparedChannel &channel, const ConstRows &b, const ConstRows &matched, const Rows &t,
-                     const Rows &first) const;
     std::size_t detect(int c, int first, int count, const ReceivedView &received, const DetectedView &detected) const;
 
     Network network_;
@@ -92,8 +77,8 @@ private:
     bool direct_ = false; // ADMM-Net's filter is one matrix
     IntegerArrays integers_;
     AlignedVector<std::complex<float>> filter_, inverse_;
-    AlignedVector<float> scale_, matched_scale_;
-    AlignedVector<std::byte> packed_, metric_packed_;
+    AlignedVector<float> scale_;
+    AlignedVector<std::byte> packed_;
     std::vector<PreparedChannel> channels_;    // views of the above, kept because they take long to make
     std::vector<ChannelToPrepare> to_prepare_; // the same, to write to
     std::vector<ChannelLevels> levels_;

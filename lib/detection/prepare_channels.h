@@ -49,21 +49,6 @@ struct LaneValues {
     }
 };
 
-// The Gram matrix over its scale: PGD-Net's matrix, or the metric's. What takes the matched filter's output to its
-// units, `per_unit` of them in 1, goes to to(l) for each channel.
-template <typename To>
-[[gnu::always_inline]] inline void quantize_gram(const Network &network, int n, const LaneValues &lanes,
-                                                 const Matrix &gram, int count, float per_unit,
-                                                 const QuantizedRows &out, To to) {
-    const bool of_metric = network.type == NetworkType::admm;
-    const Lanes normalise = lanes.known ? 1.0f / lanes.scale : Lanes{};
-    mirror(gram, n);
-    quantize_rows(n, gram, normalise, nullptr, of_metric ? 1.0f : network.matrix_clip,
-                  of_metric ? metric_matrix_max : network.matrix_max, out);
-    for (int l = 0; l < count; ++l)
-        to(l) = normalise[l] * lanes.gain[l] * per_unit;
-}
-
 // ADMM-Net's matrix rho (G + rho I)^-1, and the precisions that follow. The Gram matrix is used up.
 [[gnu::always_inline]] inline void quantize_inverse(const Network &network, const Size &size, const LaneValues &lanes,
                                                     const Scratch &s) {
@@ -83,8 +68,15 @@ template <typename To>
         at(s.precision, i) = lanes.known ? 1.0f / (0.5f * lanes.noise_var * s.inverse.real(i, i)) : Lanes{};
 }
 
-// The precisions of a matched filter.
-inline void matched_precision(int n, const LaneValues &lanes, const Scratch &s) {
+// PGD-Net's matrix, the Gram matrix over its scale, and the precisions of the matched filter. `per_unit` state units
+// are 1.
+[[gnu::always_inline]] inline void quantize_gram(const Network &network, int n, const LaneValues &lanes, float per_unit,
+                                                 std::span<const ChannelToPrepare> channels, const Scratch &s) {
+    const Lanes normalise = lanes.known ? 1.0f / lanes.scale : Lanes{};
+    mirror(s.gram, n);
+    quantize_rows(n, s.gram, normalise, nullptr, network.matrix_clip, network.matrix_max, s.rows);
+    for (std::size_t l = 0; l < channels.size(); ++l)
+        channels[l].filter.scale[0] = normalise[l] * lanes.gain[l] * per_unit;
     for (int i = 0; i < n; ++i)
         at(s.precision, i) =
             lanes.known ? 1.0f / (0.5f * lanes.noise_var / (s.gram.real(i, i) + lanes.noise_var)) : Lanes{};
@@ -123,7 +115,7 @@ inline void quantize_channels(const Network &network, const Size &size, std::spa
             output_variance = network.output_variance.at(root);
         }
         quantize_channel<Layout>(network, size, constants, output_variance, rows_of(s, size, static_cast<int>(l)),
-                                 channels[l]);
+                                 channels[l].integers);
     }
 }
 
@@ -135,21 +127,14 @@ void prepare_channels(const Network &network, const Size &size, std::span<const 
     const int n = size.num_tx, count = static_cast<int>(estimates.size());
     const bool admm = network.type == NetworkType::admm;
     const float per_unit = static_cast<float>(state_half_distance) / network.half_distance;
-    const float per_metric_unit = static_cast<float>(metric_half_distance) / network.half_distance;
     const Scratch s(size, scratch.data());
     load_channels(estimates, size.num_rx, n, s.h);
     gram_matrix(s.h, size.num_rx, n, s.gram);
     const LaneValues lanes(network, estimates, n, s.gram);
-    if (!admm) {
-        quantize_gram(network, n, lanes, s.gram, count, per_unit, s.rows,
-                      [&](int l) -> float & { return channels[l].filter.scale[0]; });
-        matched_precision(n, lanes, s);
-    } else {
-        if (network.candidates)
-            quantize_gram(network, n, lanes, s.gram, count, per_metric_unit, s.metric,
-                          [&](int l) -> float & { return channels[l].filter.matched_scale[0]; });
+    if (admm)
         quantize_inverse(network, size, lanes, s);
-    }
+    else
+        quantize_gram(network, n, lanes, per_unit, channels, s);
     store_filter(size, per_unit * lanes.gain, estimates, channels, admm, s);
 
     scatter_rows(s.rows.diagonal, of_diagonal, size, s.by_channel);
@@ -157,11 +142,6 @@ void prepare_channels(const Network &network, const Size &size, std::span<const 
     scatter_rows(s.precision, of_precision, size, s.by_channel);
     pack_channels<Layout>(s.rows, size, network.num_layers(), count,
                           [&](int l) { return channels[l].integers.packed.data(); });
-    if (network.candidates) {
-        scatter_rows(s.metric.diagonal, of_metric_diagonal, size, s.by_channel);
-        scatter_rows(s.metric.step, of_metric_step, size, s.by_channel);
-        pack_channels<Layout>(s.metric, size, 1, count, [&](int l) { return channels[l].metric.packed.data(); });
-    }
     quantize_channels<Layout>(network, size, estimates, channels, s);
 }
 

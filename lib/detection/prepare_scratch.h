@@ -25,7 +25,7 @@ struct QuantizedRows {
 struct Scratch {
     Matrix h, gram, inverse;
     Matrix direct; // H A, where that is the filter
-    QuantizedRows rows, metric;
+    QuantizedRows rows;
     float *precision, *stream_scale, *column_scale;
     float *by_channel;      // [lane][row_kinds][padded_streams]
     std::size_t floats = 0; // of all
@@ -35,7 +35,7 @@ struct Scratch {
 };
 
 // What is scattered to each channel's own rows.
-enum RowKind { of_diagonal, of_step, of_precision, of_stream_scale, of_metric_diagonal, of_metric_step, row_kinds };
+enum RowKind { of_diagonal, of_step, of_precision, of_stream_scale, row_kinds };
 
 // Streams, padded to whole vector registers of any kernel.
 inline int padded_streams(const Size &size) { return (size.num_tx + max_lanes - 1) / max_lanes * max_lanes; }
@@ -52,13 +52,11 @@ inline Scratch::Scratch(const Size &size, float *from) {
     gram = matrix(square);
     inverse = matrix(square);
     direct = matrix(tall);
-    for (QuantizedRows *quantized : {&rows, &metric}) {
-        quantized->diagonal = take(n * native_lanes);
-        quantized->step = take(n * native_lanes);
-        for (int part = 0; part < 2; ++part) {
-            quantized->entries[part] = reinterpret_cast<std::int32_t *>(take(square));
-            quantized->sum[part] = reinterpret_cast<std::int32_t *>(take(n * native_lanes));
-        }
+    rows.diagonal = take(n * native_lanes);
+    rows.step = take(n * native_lanes);
+    for (int part = 0; part < 2; ++part) {
+        rows.entries[part] = reinterpret_cast<std::int32_t *>(take(square));
+        rows.sum[part] = reinterpret_cast<std::int32_t *>(take(n * native_lanes));
     }
     precision = take(n * native_lanes);
     stream_scale = take(n * native_lanes);

@@ -36,19 +36,7 @@ struct IntegerChannelOf {
     Array<float> llr_scale;           // [positions]
 };
 
-// The metric that tells candidates apart.
-template <Access access>
-struct IntegerMetricOf {
-    template <typename T>
-    using Array = std::span<Accessible<T, access>>;
-
-    Array<std::byte> packed;        // as above, with rescale [1][n]
-    Array<std::int16_t> diagonal;   // [positions], gradient units
-    Array<std::uint8_t> soft_first; // [1], whether LLRs are those of the first run
-    Array<std::uint8_t> searched;   // [1], whether candidates are tried
-};
-
-// How received samples become b, and the metric's c: m = M^H y, then b = scale m, or b = inverse m.
+// How received samples become b: m = M^H y, then b = scale m, or b = inverse m.
 template <Access access>
 struct FilterOf {
     template <typename T>
@@ -57,18 +45,15 @@ struct FilterOf {
     Array<std::complex<float>> first;   // M: [num_rx][stream_stride]
     Array<std::complex<float>> inverse; // [num_tx][stream_stride], Hermitian; empty: b = scale m
     Array<float> scale;                 // [1]; empty: 1
-    Array<float> matched_scale;         // [1], c = matched_scale m; empty: no c
 };
 
 template <Access access>
 struct ChannelOf {
     FilterOf<access> filter;
     IntegerChannelOf<access> integers;
-    IntegerMetricOf<access> metric; // empty for a network without candidates
 };
 
 using IntegerChannel = IntegerChannelOf<Access::read>;
-using IntegerMetric = IntegerMetricOf<Access::read>;
 using Filter = FilterOf<Access::read>;
 using PreparedChannel = ChannelOf<Access::read>;
 using ChannelToPrepare = ChannelOf<Access::write>;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The integers of the layers and of the metric, channel by channel. Compiled for the instruction set of each kernel.
+// The integers of the layers, channel by channel. Compiled for the instruction set of each kernel.
 #pragma once
 
 #include <algorithm>
@@ -18,10 +18,6 @@
 
 namespace kaq {
 namespace {
-
-// Mean error of the streams, in squared half distances, above which LLRs are those of the first run, and above which no
-// candidates are tried; as in preparation.py.
-constexpr float soft_limit = 0.27f, search_limit = 0.45f;
 
 inline std::int32_t to_integer(double x, double low, double high) {
     return static_cast<std::int32_t>(std::lrint(std::clamp(x, low, high)));
@@ -64,28 +60,28 @@ constexpr float largest_int = 2147483520.0f;    // the float below 2^31
 constexpr std::int32_t rounded_below = 1 << 22; // what rounding_magic rounds
 
 // Rounds half to even below 2^22; what is larger is off by a half at most.
-inline LanesInt to_rescale(const Lanes &x, std::int32_t low, std::int32_t high) {
+inline LanesInt to_rescale(const Lanes &x, std::int32_t limit) {
     // a limit above 2^24 may be rounded up: to below 2^31 here, and back to the limit when it is an integer
-    const Lanes near =
-        clipped(x, std::max(static_cast<float>(low), -largest_int), std::min(static_cast<float>(high), largest_int));
+    const float nearest = std::min(static_cast<float>(limit), largest_int);
+    const Lanes near = clipped(x, -nearest, nearest);
     const Lanes rounded = (near + rounding_magic) - rounding_magic;
     LanesInt out =
         __builtin_convertvector(magnitude(near) < static_cast<float>(rounded_below) ? rounded : near, LanesInt);
-    out = out < high ? out : high - LanesInt{};
-    return out > low ? out : low - LanesInt{};
+    out = out < limit ? out : limit - LanesInt{};
+    return out > -limit ? out : -limit - LanesInt{};
 }
 
-// rescale[p] = factor steps[p], in the order of positions
-inline void store_rescales(const float *steps, float factor, std::int32_t low, std::int32_t high, int positions,
-                           std::int32_t *to) {
-    if (high < rounded_below) { // every width but the smallest
+// rescale[p] = factor steps[p], clipped to +-limit, in the order of positions
+inline void store_rescales(const float *steps, float factor, std::int32_t limit, int positions, std::int32_t *to) {
+    if (limit < rounded_below) { // every width but the smallest
+        const float nearest = static_cast<float>(limit);
         for (int p = 0; p < positions; p += native_lanes)
             *reinterpret_cast<LooseLanesInt *>(to + p) =
-                round_to_int(clipped(factor * at(steps + p, 0), static_cast<float>(low), static_cast<float>(high)));
+                round_to_int(clipped(factor * at(steps + p, 0), -nearest, nearest));
         return;
     }
     for (int p = 0; p < positions; p += native_lanes)
-        *reinterpret_cast<LooseLanesInt *>(to + p) = to_rescale(factor * at(steps + p, 0), low, high);
+        *reinterpret_cast<LooseLanesInt *>(to + p) = to_rescale(factor * at(steps + p, 0), limit);
 }
 
 // A value for each row of all vectors in the registers, from one for each stream.
@@ -189,29 +185,11 @@ inline void store_llr_scale(const Network &network, const Size &size, double out
         }
 }
 
-template <typename Layout>
-inline void quantize_metric(const Network &network, const Size &size, ChannelRows &rows,
-                            const IntegerMetricOf<Access::write> &to) {
-    const int n = size.num_tx;
-    float error = 0;
-    for (int i = 0; i < n; ++i)
-        error += 1 / (network.half_distance * network.half_distance * rows.streams(of_precision)[i]);
-    to.soft_first[0] = error > soft_limit * static_cast<float>(n);
-    to.searched[0] = error <= search_limit * static_cast<float>(n);
-    const std::int32_t limit = rescale_max(network.num_levels() - 1, metric_matrix_max, size.rows());
-    alignas(64) float steps[max_rows];
-    to_positions<Layout>(rows.streams(of_metric_step), size, steps);
-    store_rescales(steps, static_cast<float>(rescale_one * metric_half_distance), 0, limit, size.positions(),
-                   reinterpret_cast<std::int32_t *>(to.packed.data()) + Layout::rescale(size.positions()));
-    rows.use(of_metric_diagonal);
-    rows.store(to.diagonal.data(),
-               [&](int i) { return clipped(metric_half_distance * rows.of_row(of_metric_diagonal, i), 0, int16_max); });
-}
-
 // The integers of one channel, from its rows.
 template <typename Layout>
 inline void quantize_channel(const Network &network, const Size &size, const LayerConstants *constants,
-                             double output_variance, const float *by_channel, const ChannelToPrepare &out) {
+                             double output_variance, const float *by_channel,
+                             const IntegerChannelOf<Access::write> &to) {
     const int positions = size.positions();
     ChannelRows rows(size, by_channel);
     rows.use(of_diagonal);
@@ -220,16 +198,13 @@ inline void quantize_channel(const Network &network, const Size &size, const Lay
         rows.use(of_stream_scale);
     alignas(64) float steps[max_rows];
     to_positions<Layout>(rows.streams(of_step), size, steps);
-    const IntegerChannelOf<Access::write> &to = out.integers;
     std::int32_t *rescale = reinterpret_cast<std::int32_t *>(to.packed.data()) + Layout::rescale(positions);
     const std::int32_t limit = rescale_max(network.activation_max, network.matrix_max, size.rows());
     for (int k = 0; k < network.num_layers(); ++k, rescale += positions) {
-        store_rescales(steps, constants[k].to_state, -limit, limit, positions, rescale);
+        store_rescales(steps, constants[k].to_state, limit, positions, rescale);
         quantize_layer(network, size, constants[k], k, rows, to);
     }
     store_llr_scale(network, size, output_variance, rows, to.llr_scale);
-    if (network.candidates)
-        quantize_metric<Layout>(network, size, rows, out.metric);
 }
 
 } // namespace

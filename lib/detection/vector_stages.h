@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What happens to a received vector before and after the integer layers: filter, second guesses, LLRs, output. Compiled
-// for the instruction set of each kernel, so everything here has internal linkage.
+// What happens to a received vector before and after the integer layers: filter, LLRs, output. Compiled for the
+// instruction set of each kernel, so everything here has internal linkage.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <span>
@@ -111,7 +110,7 @@ inline bool is_zero(const Lanes &x) {
 // The vectors first.. of those received.
 template <int Vectors>
 inline void filter_block(const Size &size, const Filter &filter, const ReceivedView &received, int first_vector,
-                         std::int16_t *b, std::int16_t *matched, bool *finite) {
+                         std::int16_t *b, bool *finite) {
     Streams first, second;
     const Streams *estimate = &first;
     const int stride = size.stride();
@@ -129,79 +128,35 @@ inline void filter_block(const Size &size, const Filter &filter, const ReceivedV
     alignas(64) std::int16_t rows[max_rows + 2 * max_lanes];
     for (int r = 0; r < size.positions(); r += native_lanes)
         *reinterpret_cast<LanesShort *>(rows + r) = LanesShort{};
-    const auto store = [&](const Streams &from, int v, float scale, std::int16_t *to) {
-        const Lanes nothing = to_rows(from.re[v], from.im[v], scale, size, rows);
-        copy_rows(rows, stride, to + v * stride);
-        return nothing;
-    };
+    const float scale = filter.scale.empty() ? 1.0f : filter.scale[0];
     Lanes all_finite{}, of_vector[Vectors];
     for (int v = 0; v < Vectors; ++v) {
-        of_vector[v] = store(*estimate, v, filter.scale.empty() ? 1.0f : filter.scale[0], b);
+        of_vector[v] = to_rows(estimate->re[v], estimate->im[v], scale, size, rows);
+        copy_rows(rows, stride, b + v * stride);
         all_finite += of_vector[v];
         finite[v] = true;
-        if (!filter.matched_scale.empty())
-            store(first, v, filter.matched_scale[0], matched);
     }
     if (is_zero(all_finite))
         return;
     for (int v = 0; v < Vectors; ++v) {
         finite[v] = is_zero(of_vector[v]);
-        if (finite[v])
-            continue;
-        std::fill_n(b + v * stride, stride, std::int16_t{0});
-        if (!filter.matched_scale.empty())
-            std::fill_n(matched + v * stride, stride, std::int16_t{0});
+        if (!finite[v])
+            std::fill_n(b + v * stride, stride, std::int16_t{0});
     }
 }
 
-void filter(const Size &size, const Filter &filter, const ReceivedView &received, const Rows &b, const Rows &matched,
+void filter(const Size &size, const Filter &filter, const ReceivedView &received, const Rows &b,
             std::span<bool> finite) {
-    assert_filter(size, filter, received, b, matched, finite);
+    assert_filter(size, filter, received, b, finite);
     const int stride = size.stride(), num_vectors = received.num_vectors;
     int v = 0;
     const auto repeat = [&](auto block, int count) {
         for (; v + count <= num_vectors; v += count)
-            block(size, filter, received, v, b.data() + v * stride, matched.data() + v * stride, finite.data() + v);
+            block(size, filter, received, v, b.data() + v * stride, finite.data() + v);
     };
     repeat(filter_block<filtered_together>, filtered_together);
     repeat(filter_block<2>, 2);
     repeat(filter_block<1>, 1);
-}
-
-// The PAM level, an odd integer, nearest to t.
-inline std::int32_t nearest_level(std::int32_t t, int num_levels) {
-    return std::clamp((t >> 9) | 1, -(num_levels - 1), num_levels - 1);
-}
-
-int second_guesses(const Network &network, const Size &size, const IntegerChannel &channel,
-                   std::span<const std::int16_t> t, std::span<Pin> pins) {
-    assert_second_guesses(network, size, channel, t, pins);
-    const int rows = size.rows();
-    constexpr int half = state_half_distance;
-    constexpr std::int32_t taken = std::numeric_limits<std::int32_t>::max();
-    const std::int16_t *slope = channel.slope.data() + (network.num_layers() - 1) * size.positions();
-    const int outermost = network.num_levels() - 1;
-    std::int32_t reliability[max_rows], second[max_rows];
-    for (int i = 0; i < rows; ++i) {
-        const std::int32_t level = nearest_level(t[i], network.num_levels());
-        const std::int32_t towards = t[i] >= half * level ? 2 : -2;
-        const bool outside = level + towards > outermost || level + towards < -outermost;
-        second[i] = level + (outside ? -towards : towards);
-        const std::int32_t distance = std::abs(t[i] - half / 2 * (level + second[i]));
-        reliability[i] = std::min(distance, 32767) * slope[i];
-    }
-    const int count = std::min(network.candidates, rows);
-    for (int m = 0; m < count; ++m) {
-        std::int32_t least = taken;
-        for (int i = 0; i < rows; ++i)
-            least = std::min(least, reliability[i]);
-        int row = 0;
-        while (reliability[row] != least)
-            ++row;
-        pins[m] = {row, static_cast<std::int16_t>(half * second[row])};
-        reliability[row] = taken;
-    }
-    return count;
 }
 
 // Bit `bit` of the level at `index` from below, after TS 38.211 section 5.1 (see constellation.py).
@@ -248,7 +203,7 @@ inline void store_pairs(const Lanes &re, const Lanes &im, float *to) {
 
 template <int Bits>
 void output_of(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *t,
-               const std::int16_t *soft, std::span<const bool> finite, const DetectedView &to) {
+               std::span<const bool> finite, const DetectedView &to) {
     const int num_vectors = static_cast<int>(finite.size());
     const bool with_llrs = !to.llrs.ports.empty();
     std::complex<float> *const *symbols = to.symbols.ports.data();
@@ -256,7 +211,7 @@ void output_of(const Network &network, const Size &size, const IntegerChannel &c
     const int n = size.num_tx, stride = size.stride();
     const float unit = network.half_distance / static_cast<float>(state_half_distance);
     alignas(64) float pairs[max_rows + 2 * max_lanes], llr_pairs[Bits][max_rows + 2 * max_lanes];
-    for (int v = 0; v < num_vectors; ++v, t += stride, soft += stride) {
+    for (int v = 0; v < num_vectors; ++v, t += stride) {
         const float scale = finite[v] ? unit : 0.0f;
         // rows beyond the last are read and written, and not used
         for (int j = 0; j < n; j += native_lanes)
@@ -269,8 +224,8 @@ void output_of(const Network &network, const Size &size, const IntegerChannel &c
             continue;
         for (int j = 0; j < n; j += native_lanes) {
             LanesInt re[Bits], im[Bits];
-            integer_llrs<Bits>(load_rows(soft + j), re);
-            integer_llrs<Bits>(load_rows(soft + n + j), im);
+            integer_llrs<Bits>(load_rows(t + j), re);
+            integer_llrs<Bits>(load_rows(t + n + j), im);
             const LooseLanes &scale_re = *reinterpret_cast<const LooseLanes *>(channel.llr_scale.data() + j);
             const LooseLanes &scale_im = *reinterpret_cast<const LooseLanes *>(channel.llr_scale.data() + n + j);
             for (int bit = 0; bit < Bits; ++bit)
@@ -318,9 +273,9 @@ void llrs(const Network &network, const Size &size, std::span<const std::int16_t
 }
 
 void output(const Network &network, const Size &size, const IntegerChannel &channel, const ConstRows &t,
-            const ConstRows &soft, std::span<const bool> finite, const DetectedView &to) {
-    assert_output(network, size, channel, t, soft, finite, to);
-    with_bits(network, [&](auto bits) { output_of<bits>(network, size, channel, t.data(), soft.data(), finite, to); });
+            std::span<const bool> finite, const DetectedView &to) {
+    assert_output(network, size, channel, t, finite, to);
+    with_bits(network, [&](auto bits) { output_of<bits>(network, size, channel, t.data(), finite, to); });
 }
 
 } // namespace

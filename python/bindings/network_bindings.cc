@@ -91,7 +91,6 @@ kaq::Network make_network(const py::kwargs &from) {
     network.matrix_clip = arguments.take<float>("matrix_clip");
     network.stream_steps = arguments.take<bool>("stream_steps");
     network.output_spread = arguments.take<float>("output_spread");
-    network.candidates = arguments.take<int>("candidates");
     for (const py::dict &layer : arguments.take<std::vector<py::dict>>("layers"))
         network.layers.push_back(make_layer(layer));
     network.output_variance = arguments.take_law("output_variance");

@@ -5,7 +5,6 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,20 +64,6 @@ void visit_integers(kaq::Plan &plan, Visitor visit) {
     visit(arrays.first_gain, "first_gain", {c, k}, layers);
     visit(arrays.second_gain, "second_gain", {c, k, n}, positions);
     visit(arrays.llr_scale, "llr_scale", {c, n}, positions);
-    if (!plan.network().candidates)
-        return;
-    visit(arrays.metric_diagonal, "metric_diagonal", {c, n}, positions);
-    visit(arrays.metric_soft_first, "metric_soft_first", {c}, static_cast<int>(c));
-    visit(arrays.metric_searched, "metric_searched", {c}, static_cast<int>(c));
-}
-
-// visit(which, prefix, shape of rescale) for the network's matrices, and for the metric's
-template <typename Visitor>
-void visit_matrices(const kaq::Plan &plan, Visitor visit) {
-    const py::ssize_t c = plan.num_channels(), k = plan.network().num_layers(), n = plan.rows();
-    visit(kaq::MatrixOf::layers, std::string(), std::vector<py::ssize_t>{c, k, n});
-    if (plan.network().candidates)
-        visit(kaq::MatrixOf::metric, std::string("metric_"), std::vector<py::ssize_t>{c, n});
 }
 
 py::dict get_integers(Plan &self) {
@@ -87,12 +72,10 @@ py::dict get_integers(Plan &self) {
     visit_integers(plan, [&](auto &array, const char *name, std::vector<py::ssize_t> shape, int stride) {
         out[name] = unpadded<typename std::decay_t<decltype(array)>::value_type>(array, std::move(shape), stride);
     });
-    visit_matrices(plan, [&](kaq::MatrixOf which, const std::string &prefix, std::vector<py::ssize_t> shape) {
-        const kaq::PlainMatrices plain = plan.matrices(which);
-        const py::ssize_t c = plan.num_channels(), n = plan.rows();
-        out[(prefix + "matrix").c_str()] = unpadded<std::int8_t>(plain.matrix, {c, n, n}, plan.positions());
-        out[(prefix + "rescale").c_str()] = unpadded<std::int32_t>(plain.rescale, std::move(shape), plan.positions());
-    });
+    const kaq::PlainMatrices plain = plan.matrices();
+    const py::ssize_t c = plan.num_channels(), k = plan.network().num_layers(), n = plan.rows();
+    out["matrix"] = unpadded<std::int8_t>(plain.matrix, {c, n, n}, plan.positions());
+    out["rescale"] = unpadded<std::int32_t>(plain.rescale, {c, k, n}, plan.positions());
     return out;
 }
 
@@ -102,13 +85,11 @@ void set_integers(Plan &self, const py::dict &arrays) {
         fill_padded<typename std::decay_t<decltype(array)>::value_type>(array, arrays, name, shape, stride);
     });
     plan.repeat_rows();
-    visit_matrices(plan, [&](kaq::MatrixOf which, const std::string &prefix, const std::vector<py::ssize_t> &shape) {
-        kaq::PlainMatrices plain = plan.matrices(which);
-        const py::ssize_t c = plan.num_channels(), n = plan.rows();
-        fill_padded<std::int8_t>(plain.matrix, arrays, (prefix + "matrix").c_str(), {c, n, n}, plan.positions());
-        fill_padded<std::int32_t>(plain.rescale, arrays, (prefix + "rescale").c_str(), shape, plan.positions());
-        plan.set_matrices(which, plain);
-    });
+    kaq::PlainMatrices plain = plan.matrices();
+    const py::ssize_t c = plan.num_channels(), k = plan.network().num_layers(), n = plan.rows();
+    fill_padded<std::int8_t>(plain.matrix, arrays, "matrix", {c, n, n}, plan.positions());
+    fill_padded<std::int32_t>(plain.rescale, arrays, "rescale", {c, k, n}, plan.positions());
+    plan.set_matrices(plain);
 }
 
 // A copy of rows (C, T, n) with padding.
@@ -122,23 +103,16 @@ kaq::AlignedVector<std::int16_t> padded(const kaq::Plan &plan, const Array<std::
     return to;
 }
 
-// t and soft from b and, for a network with candidates, the matched filter's output; all (C, T, n)
-py::tuple run_layers(Plan &self, const Array<std::int16_t> &b, const std::optional<Array<std::int16_t>> &matched) {
+// t from b, both (C, T, n)
+Array<std::int16_t> run_layers(Plan &self, const Array<std::int16_t> &b) {
     const kaq::Plan &plan = self.plan;
-    expect(matched.has_value() == (plan.network().candidates > 0), "the network has ", plan.network().candidates,
-           " candidates; matched is given for a network that has some, and only then");
     const auto in = padded(plan, b);
-    const auto matched_in = matched ? padded(plan, *matched) : kaq::AlignedVector<std::int16_t>();
-    expect(!matched || matched->shape(1) == b.shape(1), "b and matched of one shape expected; shapes ", Shape{b},
-           " and ", Shape{matched ? *matched : b}, " given");
-    kaq::AlignedVector<std::int16_t> out(in.size()), soft(in.size());
+    kaq::AlignedVector<std::int16_t> out(in.size());
     {
         py::gil_scoped_release release;
-        plan.layers(in, matched_in, out, soft);
+        plan.layers(in, out);
     }
-    const std::vector<py::ssize_t> shape{b.shape(0), b.shape(1), b.shape(2)};
-    return py::make_tuple(unpadded<std::int16_t>(out, shape, plan.stride()),
-                          unpadded<std::int16_t>(soft, shape, plan.stride()));
+    return unpadded<std::int16_t>(out, {b.shape(0), b.shape(1), b.shape(2)}, plan.stride());
 }
 
 // Integer LLRs (count, bits_per_dimension, n) of t (count, n)
@@ -157,21 +131,17 @@ Array<std::int32_t> run_llrs(Plan &self, const Array<std::int16_t> &t) {
     return unpadded<std::int32_t>(out, {t.shape(0), bits, t.shape(1)}, stride);
 }
 
-// b, the matched filter's output (or None) and finite of y (C, T, num_rx)
+// b and finite of y (C, T, num_rx)
 py::tuple run_filter(Plan &self, const Array<Complex> &y) {
     const kaq::Plan &plan = self.plan;
     const int num_vectors = check_received(plan, y);
     std::vector<const Complex *> antennas;
     for (int r = 0; r < plan.num_rx(); ++r)
         antennas.push_back(y.data() + r);
-    kaq::AlignedVector<std::int16_t> b(y.shape(0) * y.shape(1) * plan.stride()), matched(b.size());
+    kaq::AlignedVector<std::int16_t> b(y.shape(0) * y.shape(1) * plan.stride());
     Array<bool> finite({y.shape(0), y.shape(1)});
-    plan.filter(contiguous(antennas, plan.num_channels(), num_vectors, 1), b, matched, mutable_values_of(finite));
-    const std::vector<py::ssize_t> shape{y.shape(0), y.shape(1), plan.rows()};
-    const py::object second = plan.network().candidates
-                                  ? py::object(unpadded<std::int16_t>(matched, shape, plan.stride()))
-                                  : py::object(py::none());
-    return py::make_tuple(unpadded<std::int16_t>(b, shape, plan.stride()), second, finite);
+    plan.filter(contiguous(antennas, plan.num_channels(), num_vectors, 1), b, mutable_values_of(finite));
+    return py::make_tuple(unpadded<std::int16_t>(b, {y.shape(0), y.shape(1), plan.rows()}, plan.stride()), finite);
 }
 
 } // namespace

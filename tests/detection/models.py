@@ -29,9 +29,7 @@ def admm_model(constellation: str = "16qam", bits: int | None = 8, name: str = "
     )
 
 
-def random_model(
-    rng: np.random.Generator, network: str, constellation: str, bits: tuple[int, int], candidates: bool = False
-) -> DetectorModel:
+def random_model(rng: np.random.Generator, network: str, constellation: str, bits: tuple[int, int]) -> DetectorModel:
     """A model with random laws: nonsense as a detector, but all of the arithmetic is exercised."""
 
     def law(low: float, high: float) -> Law:
@@ -64,7 +62,6 @@ def random_model(
         output_spread=float(rng.uniform(0, 4)) if network == "admm" else 0.0,
         matrix_clip=float(rng.choice([1.0, rng.uniform(0.1, 1)])),
         stream_steps=network == "admm" and bool(rng.integers(2)),
-        candidates=int(rng.integers(1, 17)) if candidates and network == "admm" else 0,
     )
 
 

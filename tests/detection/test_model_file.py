@@ -43,31 +43,27 @@ def test_round_trip(tmp_path, network, seed):
     assert (loaded.network, loaded.activation_bits, loaded.matrix_bits) == (network, 4, 8)
 
 
-def test_what_the_quantizer_and_the_search_add_is_kept(tmp_path):
-    model = dataclasses.replace(admm_model(), matrix_clip=0.625, stream_steps=True, candidates=8)
+def test_what_the_quantizer_adds_is_kept(tmp_path):
+    model = dataclasses.replace(admm_model(), matrix_clip=0.625, stream_steps=True)
     loaded = model_file.load(model_file.save(model, tmp_path))
-    assert (loaded.matrix_clip, loaded.stream_steps, loaded.candidates) == (0.625, True, 8)
+    assert (loaded.matrix_clip, loaded.stream_steps) == (0.625, True)
 
 
 @pytest.mark.parametrize(
     ("key", "change"),
     [
-        ("candidates", lambda d: d.update(candidates=17)),
-        ("candidates", lambda d: d.update(candidates=-1)),
         ("matrix_clip", lambda d: d["bits"].update(matrix_clip=0.01)),
         ("matrix_clip", lambda d: d["bits"].update(matrix_clip=1.5)),
         ("stream_steps", lambda d: d["bits"].update(stream_steps=1)),
     ],
 )
-def test_what_the_quantizer_and_the_search_add_is_checked(tmp_path, document, key, change):
+def test_what_the_quantizer_adds_is_checked(tmp_path, document, key, change):
     change(document)
     with pytest.raises(ModelFileError, match=f"key [a-z.]*{key}"):
         load(tmp_path, document)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("candidates", 4), ("stream_steps", True), ("regularization", Law(0.0, 1.0))]
-)
+@pytest.mark.parametrize(("key", "value"), [("stream_steps", True), ("regularization", Law(0.0, 1.0))])
 def test_pgd_has_none_of_what_only_admm_has(tmp_path, key, value):
     model = dataclasses.replace(random_model(np.random.default_rng(0), "pgd", "16qam", (8, 8)), **{key: value})
     with pytest.raises(ModelFileError, match=rf"key (bits.)?{key}: "):
@@ -143,6 +139,11 @@ def test_a_wrong_value_is_named(tmp_path, document, path, value, message):
     target[path[-1]] = value
     with pytest.raises(ModelFileError, match=message):
         load(tmp_path, document)
+
+
+def test_what_replaces_second_guesses_is_named(tmp_path, document):
+    with pytest.raises(ModelFileError, match="bad.kaq.json: key candidates: .* use the detector auto instead"):
+        load(tmp_path, document | {"candidates": 8})
 
 
 def test_every_missing_key_is_named(tmp_path, document):

@@ -22,10 +22,8 @@ from gr_kaq.detection.preparation import prepare
 from gr_kaq.detection.quantization import (
     INT16_MAX,
     IntegerChannels,
-    IntegerMetric,
     quantize_channels,
     quantize_estimates,
-    quantize_matched,
 )
 from gr_kaq.signals.signal_model import snr_from_noise_var
 from tests.detection.models import admm_model, random_link, random_model
@@ -39,13 +37,12 @@ def native_channels(model, h, noise_var, instruction_set="", vectors_per_estimat
     return plan.prepare(h, noise_var=noise_var, vectors_per_estimate=vectors_per_estimate)
 
 
-def assert_equal(model, channels, b, matched=None):
-    t, soft = integer_reference.detect(model, channels, b, matched)
-    llrs = integer_reference.llrs(model.constellation, soft)
+def assert_equal(model, channels, b):
+    t = integer_reference.detect(model, channels, b)
+    llrs = integer_reference.llrs(model.constellation, t)
     for instruction_set in INSTRUCTION_SETS:
-        native_t, native_soft, native_llrs = run_layers(model, channels, b, matched, instruction_set)
+        native_t, native_llrs = run_layers(model, channels, b, instruction_set)
         np.testing.assert_array_equal(native_t, t, err_msg=instruction_set)
-        np.testing.assert_array_equal(native_soft, soft, err_msg=instruction_set)
         np.testing.assert_array_equal(native_llrs, llrs, err_msg=instruction_set)
 
 
@@ -58,14 +55,14 @@ def test_equals_the_reference_on_received_vectors(network, constellation):
     for round_ in range(5 if network == "admm" else 4):
         for num_rx, num_tx in SIZES:
             widths = (8, 8) if round_ == 0 else tuple(int(w) for w in rng.integers(2, 9, 2))
-            model = random_model(rng, network, constellation, widths, bool(round_ % 2))
+            model = random_model(rng, network, constellation, widths)
             channels, count = 3, 100 if num_tx < 32 else 20
             snr_db = float(rng.uniform(-10, 40))
             _, y, h, noise_var = random_link(rng, model, channels, count + round_, num_rx, num_tx, snr_db)
             noise = np.full(channels, noise_var)
             prepared = prepare(model, h, noise, snr_from_noise_var(h, noise))
             b, _ = quantize_estimates(model, prepared, y)
-            assert_equal(model, quantize_channels(model, prepared), b, quantize_matched(model, prepared, y))
+            assert_equal(model, quantize_channels(model, prepared), b)
             vectors += channels * b.shape[1]
     assert vectors > 12500  # times eight parametrisations
 
@@ -93,20 +90,6 @@ def integer_channels(rng: np.random.Generator, model, num_tx: int, extreme: bool
         first_gain=draw(-INT16_MAX, INT16_MAX, c, k).astype(np.int16),
         second_gain=draw(-INT16_MAX, INT16_MAX, c, k, n).astype(np.int16),
         llr_scale=np.ones((c, n), np.float32),
-        metric=integer_metric(draw, model, c, n) if model.candidates else None,
-    )
-
-
-def integer_metric(draw, model, c: int, n: int) -> IntegerMetric:
-    matrix = draw(-127, 127, c, n, n).astype(np.int8)
-    matrix[:, np.arange(n), np.arange(n)] = 0
-    rescale_max = (2**31 - 1 - 2**11) // (127 * (model.constellation.num_levels - 1) * (n - 1))
-    return IntegerMetric(
-        matrix,
-        draw(0, rescale_max, c, n).astype(np.int32),
-        draw(0, INT16_MAX, c, n).astype(np.int16),
-        draw(0, 1, c).astype(np.bool_),
-        draw(0, 1, c).astype(np.bool_),
     )
 
 
@@ -122,29 +105,28 @@ def test_equals_the_reference_on_any_integers(seed, network, constellation, num_
     """Saturation happens in the same places, also where only a hostile model or input would take it."""
     rng = np.random.default_rng(seed)
     widths = int(rng.integers(2, 9)), int(rng.integers(2, 9))
-    model = random_model(rng, network, constellation, widths, bool(rng.integers(2)))
+    model = random_model(rng, network, constellation, widths)
 
-    def rows() -> np.ndarray:
-        values = rng.integers(-INT16_MAX - 1, INT16_MAX, (2, 9, 2 * num_tx), endpoint=True).astype(np.int16)
-        return np.where(values < 0, np.int16(-INT16_MAX - 1), np.int16(INT16_MAX)) if extreme else values
-
-    assert_equal(model, integer_channels(rng, model, num_tx, extreme), rows(), rows() if model.candidates else None)
+    b = rng.integers(-INT16_MAX - 1, INT16_MAX, (2, 9, 2 * num_tx), endpoint=True).astype(np.int16)
+    if extreme:
+        b = np.where(b < 0, np.int16(-INT16_MAX - 1), np.int16(INT16_MAX))
+    assert_equal(model, integer_channels(rng, model, num_tx, extreme), b)
 
 
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
-@pytest.mark.parametrize(("network", "candidates"), [("admm", False), ("admm", True), ("pgd", False)])
+@pytest.mark.parametrize("network", ["admm", "pgd"])
 @pytest.mark.parametrize("size", SIZES)
-def test_float_stage_agrees_with_numpy(instruction_set, network, candidates, size):
+def test_float_stage_agrees_with_numpy(instruction_set, network, size):
     """Single precision against double: integers differ by one at most, and seldom."""
     rng = np.random.default_rng(7)
-    model = random_model(rng, network, "16qam", (8, 8), candidates)
+    model = random_model(rng, network, "16qam", (8, 8))
     _, y, h, noise_var = random_link(rng, model, 19, 5, *size, 15.0)
     snr_db = snr_from_noise_var(h, noise_var)[None]
     prepared = prepare(model, h, np.array([noise_var]), snr_db)
     channels = native_channels(model, h, noise_var, instruction_set)
     assert channels.instruction_set == instruction_set
-    for name, expected in arrays(quantize_channels(model, prepared)).items():
-        actual = arrays(channels.integers)[name]
+    for name, expected in vars(quantize_channels(model, prepared)).items():
+        actual = vars(channels.integers)[name]
         assert actual.dtype == expected.dtype and actual.shape == expected.shape
         if name == "llr_scale":
             np.testing.assert_allclose(actual, expected, rtol=1e-4)
@@ -152,38 +134,26 @@ def test_float_stage_agrees_with_numpy(instruction_set, network, candidates, siz
             difference = np.abs(actual.astype(np.int64) - expected)
             tolerance = 1 + np.abs(expected.astype(np.int64)) // 10000
             assert (difference <= tolerance).all(), name
-    b, matched, finite = channels.filter(y)
-    expected_b, _ = quantize_estimates(model, prepared, y)
+    b, finite = channels.filter(y)
+    expected, _ = quantize_estimates(model, prepared, y)
     assert finite.all()
-    pairs = [(b, expected_b)]
-    if candidates:
-        pairs.append((matched, quantize_matched(model, prepared, y)))
-    else:
-        assert matched is None
-    for actual, expected in pairs:
-        difference = np.abs(actual.astype(int) - expected)
-        assert (difference <= 1 + np.abs(expected.astype(int)) // 5000).all()
-        assert np.mean(difference > 0) < 0.02
-
-
-def arrays(channels: IntegerChannels) -> dict[str, np.ndarray]:
-    """All arrays of prepared channels by name."""
-    of_metric = {} if channels.metric is None else {f"metric {k}": v for k, v in vars(channels.metric).items()}
-    return {k: v for k, v in vars(channels).items() if k != "metric"} | of_metric
+    difference = np.abs(b.astype(int) - expected)
+    assert (difference <= 1 + np.abs(expected.astype(int)) // 5000).all()
+    assert np.mean(difference > 0) < 0.02
 
 
 def test_float_stage_is_the_same_on_every_instruction_set():
     """All but the portable kernel fuse every product that is summed, so a recording detects alike on their machines."""
     rng = np.random.default_rng(8)
-    model = dataclasses.replace(admm_model(), stream_steps=True, candidates=3)
+    model = dataclasses.replace(admm_model(), stream_steps=True)
     _, y, h, noise_var = random_link(rng, model, 37, 9, 16, 16, 20.0)
     fused = [name for name in INSTRUCTION_SETS if name != "portable"]
     if len(fused) < 2:
         pytest.skip(f"only {INSTRUCTION_SETS} run here")
     first, *others = (native_channels(model, h, noise_var, name) for name in fused)
     for other in others:
-        for name, expected in arrays(first.integers).items():
-            np.testing.assert_array_equal(arrays(other.integers)[name], expected)
+        for name, expected in vars(first.integers).items():
+            np.testing.assert_array_equal(vars(other.integers)[name], expected)
         np.testing.assert_array_equal(other.detect(y).llrs, first.detect(y).llrs)
 
 
@@ -237,7 +207,6 @@ def test_a_network_takes_its_arguments_by_name():
         "matrix_clip": 1.0,
         "stream_steps": False,
         "output_spread": 0.0,
-        "candidates": 0,
         "layers": [{"step": (0.0, 0.1, 0.01, 1.0), "gradient_step": (0.0, 1.0, 0.0, 2.0)}],
         "output_variance": (0.0, 1.0, 0.1, 10.0),
         "regularization": (0.0, 1.0, 0.1, 10.0),
@@ -249,16 +218,16 @@ def test_a_network_takes_its_arguments_by_name():
     for name in good:
         with pytest.raises(TypeError, match=f"Network: {name} is missing"):
             make(**{key: value for key, value in good.items() if key != name})
-    with pytest.raises(TypeError, match="takes 14 arguments; 15 given"):
+    with pytest.raises(TypeError, match="takes 13 arguments; 14 given"):
         make(**good, colour="blue")
-    with pytest.raises(TypeError, match="candidates is 'three'; another type expected"):
-        make(**good | {"candidates": "three"})
+    with pytest.raises(TypeError, match="activation_max is 'three'; another type expected"):
+        make(**good | {"activation_max": "three"})
     with pytest.raises(TypeError, match="regularization is"):
         make(**good | {"regularization": (1.0, 2.0)})
     for name, value, message in [
         ("type", "amp", "network type 'amp' given; 'admm' or 'pgd' expected"),
         ("bits_per_dimension", 5, "bits_per_dimension is 5; 1 to 4 expected"),
-        ("candidates", 3, "candidates is 3; a PGD-Net has none"),
+        ("stream_steps", True, "stream_steps is true; a PGD-Net has one step for all streams"),
         ("layers", [{}], "layer 0: step may be as low as 0"),
     ]:
         with pytest.raises(ValueError, match=message):

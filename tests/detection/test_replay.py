@@ -27,7 +27,6 @@ from gr_kaq.detection.quantization import (
     IntegerChannels,
     quantize_channels,
     quantize_estimates,
-    quantize_matched,
 )
 from gr_kaq.signals.signal_model import snr_from_noise_var
 from tests.detection.models import random_link, random_model
@@ -73,30 +72,29 @@ def kernels() -> list:
     return parameters
 
 
-Case = tuple[DetectorModel, IntegerChannels, np.ndarray, np.ndarray | None]
+Case = tuple[DetectorModel, IntegerChannels, np.ndarray]
 
 
 def case_of_integers(rng: np.random.Generator, network: str, constellation: str, num_tx: int, extreme: bool) -> Case:
     """Any integers, or those at the ends of their ranges: what no real channel gives, but the types allow."""
-    model = random_model(rng, network, constellation, tuple(rng.integers(2, 9, 2).tolist()), bool(rng.integers(2)))
+    model = random_model(rng, network, constellation, tuple(rng.integers(2, 9, 2).tolist()))
     vectors = int(rng.integers(1, 7))
 
-    def rows() -> np.ndarray:
-        values = rng.integers(-INT16_MAX - 1, INT16_MAX, (2, vectors, 2 * num_tx), endpoint=True).astype(np.int16)
-        return np.where(values < 0, np.int16(-INT16_MAX - 1), np.int16(INT16_MAX)) if extreme else values
-
-    return model, integer_channels(rng, model, num_tx, extreme), rows(), rows() if model.candidates else None
+    b = rng.integers(-INT16_MAX - 1, INT16_MAX, (2, vectors, 2 * num_tx), endpoint=True).astype(np.int16)
+    if extreme:
+        b = np.where(b < 0, np.int16(-INT16_MAX - 1), np.int16(INT16_MAX))
+    return model, integer_channels(rng, model, num_tx, extreme), b
 
 
 def case_of_a_link(rng: np.random.Generator, network: str, constellation: str, num_tx: int) -> Case:
     """What a receiver meets: Rayleigh channels and noise, at -10 to 40 dB."""
-    model = random_model(rng, network, constellation, tuple(rng.integers(2, 9, 2).tolist()), bool(rng.integers(2)))
+    model = random_model(rng, network, constellation, tuple(rng.integers(2, 9, 2).tolist()))
     channels, num_rx = 3, int(rng.integers(num_tx, 65))
     _, y, h, noise_var = random_link(rng, model, channels, 10, num_rx, num_tx, float(rng.uniform(-10, 40)))
     noise = np.full(channels, noise_var)
     prepared = prepare(model, h, noise, snr_from_noise_var(h, noise))
     b, _ = quantize_estimates(model, prepared, y)
-    return model, quantize_channels(model, prepared), b, quantize_matched(model, prepared, y)
+    return model, quantize_channels(model, prepared), b
 
 
 def all_cases() -> list[Case]:
@@ -113,25 +111,20 @@ def all_cases() -> list[Case]:
 
 def to_bytes(case: Case) -> bytes:
     """As replay.cc reads it."""
-    model, channels, b, matched = case
+    model, channels, b = case
     prox = [1 if layer.threshold else 2 if layer.variance else 0 for layer in model.layers]
     header = [
         ["admm", "pgd"].index(model.network),
         model.constellation.bits_per_dimension,
         2 ** (model.activation_bits - 1) - 1,
         2 ** (model.matrix_bits - 1) - 1,
-        model.candidates,
         len(model.layers),
         *b.shape[:2],
         b.shape[2] // 2,
         *prox,
     ]
     names = ["matrix", "diagonal", "rescale", "slope", "inverse_step", "threshold", "first_gain", "second_gain"]
-    arrays = [np.array(header, np.int32), *(getattr(channels, name) for name in names)]
-    if model.candidates:
-        arrays += [channels.metric.matrix, channels.metric.rescale, channels.metric.diagonal]
-        arrays += [channels.metric.soft_first.astype(np.uint8), channels.metric.searched.astype(np.uint8)]
-    arrays += [b, *([matched] if model.candidates else [])]
+    arrays = [np.array(header, np.int32), *(getattr(channels, name) for name in names), b]
     return b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays)
 
 
@@ -142,9 +135,9 @@ def cases(tmp_path_factory):
     path = tmp_path_factory.mktemp("replay") / "cases"
     path.write_bytes(b"".join(to_bytes(case) for case in cases))
     expected = []
-    for model, channels, b, matched in cases:
-        t, soft = integer_reference.detect(model, channels, b, matched)
-        expected.append((t, soft, np.moveaxis(integer_reference.llrs(model.constellation, soft), -1, 2)))
+    for model, channels, b in cases:
+        t = integer_reference.detect(model, channels, b)
+        expected.append((t, np.moveaxis(integer_reference.llrs(model.constellation, t), -1, 2)))
     return cases, expected, path
 
 
@@ -156,7 +149,7 @@ def test_equals_the_reference(command, kernel, cases, tmp_path):
     assert run.returncode == 0, run.stderr
     content, place = results.read_bytes(), 0
     for (model, *_), arrays in zip(models, expected, strict=True):
-        for name, array in zip(("t", "soft", "llrs"), arrays, strict=True):
+        for name, array in zip(("t", "llrs"), arrays, strict=True):
             actual = np.frombuffer(content, array.dtype.newbyteorder("<"), array.size, place).reshape(array.shape)
             place += array.nbytes
             size = array.shape[-1] // 2

@@ -140,5 +140,4 @@ def _twin_config(config: Config) -> Config:
         quantized=Stage(0, 0.0),
         quantizer=Quantizer(),
         mmd=Mmd(),
-        candidates=0,
     )

@@ -17,7 +17,6 @@ from ..quantization.quantizers import Calibration
 __all__ = ["Accepts", "Channel", "Config", "CsiError", "Evaluation", "Quantizer"]
 
 BITS = range(2, 9)
-MAX_CANDIDATES = 16
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,6 @@ class Config(Configuration):
         quantizer: the activations' steps, and their law.
         mmd: distribution match.
         csi_error: of the receiver's estimates in training.
-        candidates: of the exported detector, see docs/design.md; 0 to 16, ADMM-Net only. Has no part in training.
         initial_model: detector whose parameters training starts from: the name of a shipped one, or the path of a
             *.kaq.json file. The steps of its activations are calibrated anew. It is measured along with the others.
         intermediate_weight: weight of the intermediate layers' mean squared error.
@@ -158,7 +156,6 @@ class Config(Configuration):
     quantizer: Quantizer = Quantizer()
     mmd: Mmd = field(default_factory=Mmd)
     csi_error: CsiError = CsiError()
-    candidates: int = 0
     initial_model: str | None = None
     intermediate_weight: float = 0.2
     batch: tuple[int, int] = (128, 4)
@@ -180,7 +177,5 @@ class Config(Configuration):
             raise InvalidKey("sizes", f"one size with channel.kind: recorded, got {len(self.sizes)}")
         if self.network == "admm":
             one_of("proximal", self.proximal, ("ramp",))
-            one_of("candidates", self.candidates, range(MAX_CANDIDATES + 1))
         else:
             one_of("quantizer.streams", self.quantizer.streams, ("common",))
-            one_of("candidates", self.candidates, (0,))

@@ -45,7 +45,6 @@ def detector_model(config: Config, network: UnfoldedNet) -> DetectorModel:
         output_spread=round(spread, 6),
         matrix_clip=round(float(network.matrix_clip.detach().clamp(*CLIP_RANGE)), 6) if quantized else 1.0,
         stream_steps=quantized and config.quantizer.streams == "own",
-        candidates=config.candidates,
         training=_training(config, quantized),
     )
 
@@ -58,7 +57,7 @@ def _file_laws(law: Law) -> list[FileLaw]:
 def _training(config: Config, quantized: bool) -> dict[str, Any]:
     document = config.to_dict()
     said_elsewhere = {"name", "network", "layers", "constellation", "activation_bits", "matrix_bits", "accepts"}
-    for key in said_elsewhere | {"snr_db", "evaluation", "candidates"}:
+    for key in said_elsewhere | {"snr_db", "evaluation"}:
         del document[key]
     if not quantized:
         for key in ("quantized", "quantizer", "mmd"):

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -49,7 +47,7 @@ def export(name: str, snrs_db: Sequence[float], directory: Path, num_tx: int | N
     if not all(np.isfinite(snrs_db)):
         raise ConfigError("--snr: finite numbers expected")
     try:
-        model = _layers_of(name)
+        model = _model(name)
         documents = {snr_db: onnx_model(model, snr_db, num_tx) for snr_db in snrs_db}
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -67,16 +65,12 @@ def export(name: str, snrs_db: Sequence[float], directory: Path, num_tx: int | N
         print(f"  {size[0]}x{size[1]}: {compare(model, document, snr_db, size)}")
 
 
-def _layers_of(name: str) -> DetectorModel:
-    """A detector without its second guesses, which graphs do not have."""
+def _model(name: str) -> DetectorModel:
     if name in LINEAR_DETECTORS:
         raise ConfigError(f"{name} is a formula; a quantized detector expected")
     detector = load_detector(name, backend="reference")
     assert isinstance(detector, UnfoldedDetector)
-    model = detector.model
-    if model.candidates:
-        print(f"{model.name}: the graphs have its layers only, without its second guesses", file=sys.stderr)
-    return dataclasses.replace(model, candidates=0)
+    return detector.model
 
 
 def session(document: onnx.ModelProto, optimised: Path | None = None) -> onnxruntime.InferenceSession:
@@ -129,7 +123,7 @@ def compare(
     """Run a graph and the reference over i.i.d. Rayleigh channels.
 
     Args:
-        model: the detector; without second guesses, which the graph has not.
+        model: the detector.
         document: its graph at `snr_db`.
         snr_db: of every channel.
         size: num_rx, num_tx.

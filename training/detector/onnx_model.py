@@ -56,7 +56,7 @@ def onnx_model(model: DetectorModel, snr_db: float, num_tx: int | None = None) -
     and llrs (T, num_tx, bits_per_symbol).
 
     Args:
-        model: a quantized model. Second guesses (`candidates`) are left out.
+        model: a quantized model.
         snr_db: where the laws are evaluated.
         num_tx: fixes n, for runtimes that want static shapes; None leaves it open, as T always is.
 

@@ -41,7 +41,7 @@ CHECKPOINT_SECONDS = 30.0
 HISTORY_ITERATIONS = 25
 CALIBRATION_BATCHES = 16
 CALIBRATION_SEED = 2_000_000
-NO_PART_IN_TRAINING = frozenset({"name", "evaluation", "candidates"})
+NO_PART_IN_TRAINING = frozenset({"name", "evaluation"})
 NO_PART_IN_TWIN = NO_PART_IN_TRAINING | {"activation_bits", "matrix_bits", "quantized", "quantizer", "mmd"}
 """Keys of the configuration that the full-precision twin does not depend on."""
 

@@ -34,8 +34,8 @@ StepGradient = Literal["straight_through", "lsq", "pact"]
 PERCENTILE = 0.999
 """Share of the activations that the percentile calibration does not clip."""
 
-MSE_CANDIDATES, MSE_SPAN = 160, 100.0
-"""The MSE-optimal step is searched from the min-max step down to MSE_SPAN times less, 3 % apart."""
+MSE_STEPS, MSE_SPAN = 160, 100.0
+"""The MSE-optimal step is looked for from the min-max step down to MSE_SPAN times less, 3 % apart."""
 
 PACT_DECAY = 1e-4
 """Weight of the squared clip value in the loss (Choi 2018, section 3: lambda_alpha). PACT takes the weight decay of the
@@ -94,9 +94,9 @@ def fake_quantize_rows(matrix: Tensor, bits: int, clip: Tensor) -> Tensor:
 
 def calibrated_clip(matrices: Tensor, bits: int) -> Tensor:
     """The clip, a scalar, that makes the least squared error of matrices (..., n, n) quantized row by row."""
-    candidates = torch.linspace(0.2, 1, 81, device=matrices.device)
-    errors = [(fake_quantize_rows(matrices, bits, clip) - matrices).square().mean() for clip in candidates]
-    return candidates[torch.stack(errors).argmin()]
+    clips = torch.linspace(0.2, 1, 81, device=matrices.device)
+    errors = [(fake_quantize_rows(matrices, bits, clip) - matrices).square().mean() for clip in clips]
+    return clips[torch.stack(errors).argmin()]
 
 
 def calibrated_step(v: Tensor, bits: int, method: Calibration) -> Tensor:
@@ -116,8 +116,6 @@ def calibrated_step(v: Tensor, bits: int, method: Calibration) -> Tensor:
         return magnitudes.max() / limit
     if method == "percentile":
         return magnitudes.kthvalue(math.ceil(PERCENTILE * len(magnitudes))).values / limit
-    candidates = magnitudes.max() / limit * torch.logspace(0, -math.log10(MSE_SPAN), MSE_CANDIDATES, device=v.device)
-    errors = [
-        (torch.round(magnitudes / step).clamp_max(limit) * step - magnitudes).square().mean() for step in candidates
-    ]
-    return candidates[torch.stack(errors).argmin()]
+    steps = magnitudes.max() / limit * torch.logspace(0, -math.log10(MSE_SPAN), MSE_STEPS, device=v.device)
+    errors = [(torch.round(magnitudes / step).clamp_max(limit) * step - magnitudes).square().mean() for step in steps]
+    return steps[torch.stack(errors).argmin()]

@@ -55,9 +55,9 @@ private:
 
 [[noreturn]] void fail(const char *what, const kaq::Plan &plan) {
     const kaq::Network &net = plan.network();
-    std::fprintf(stderr, "%s: %s, %s, %d bits, %d layers, %d candidates, %d channels of %dx%d\n", what,
-                 plan.kernel().name, net.type == kaq::NetworkType::admm ? "ADMM" : "PGD", net.bits_per_dimension,
-                 net.num_layers(), net.candidates, plan.num_channels(), plan.num_rx(), plan.num_tx());
+    std::fprintf(stderr, "%s: %s, %s, %d bits, %d layers, %d channels of %dx%d\n", what, plan.kernel().name,
+                 net.type == kaq::NetworkType::admm ? "ADMM" : "PGD", net.bits_per_dimension, net.num_layers(),
+                 plan.num_channels(), plan.num_rx(), plan.num_tx());
     std::abort();
 }
 
@@ -82,7 +82,6 @@ kaq::Network random_network(Choices &choices, Random &random) {
     net.matrix_clip = choices.yes() ? static_cast<float>(random.uniform(0.05, 1)) : 1;
     net.stream_steps = admm && choices.yes();
     net.output_spread = admm && choices.yes() ? static_cast<float>(random.uniform(0, 10)) : 0;
-    net.candidates = admm && choices.yes() ? choices.between(0, kaq::max_candidates) : 0;
     const double d = net.half_distance;
     net.layers.resize(choices.between(1, 6));
     for (kaq::Layer &layer : net.layers) {
@@ -117,8 +116,8 @@ Shape random_shape(Choices &choices, const kaq::Network &net) {
     shape.channels = choices.between(1, 40);
     shape.vectors = choices.between(0, 70);
     // what takes long finds no more
-    const double n = shape.num_tx, prepare = n * n * (shape.num_rx + n), runs = 1 + net.candidates,
-                 detect = n * (shape.num_rx + 4.0 * n * net.num_layers() * runs);
+    const double n = shape.num_tx, prepare = n * n * (shape.num_rx + n),
+                 detect = n * (shape.num_rx + 4.0 * n * net.num_layers());
     shape.channels = std::clamp(static_cast<int>(2e5 / prepare), std::min(shape.channels, 3), shape.channels);
     shape.vectors =
         std::clamp(static_cast<int>(4e5 / detect / shape.channels), std::min(shape.vectors, 5), shape.vectors);
@@ -342,22 +341,17 @@ Output part_of(const Output &all, const Shape &shape, int bits, int channel, int
 // All kernels make the same of the same integers.
 void check_layers(Random &random, const kaq::Plan &plan, const Integers &integers) {
     constexpr int vectors = 5;
-    const auto rows = [&] {
-        std::vector<std::int16_t> values(static_cast<std::size_t>(plan.num_channels()) * vectors * plan.rows());
-        const int range = 1 << random.between(8, 16); // from what is usual to what saturates
-        for (std::int16_t &value : values)
-            value = static_cast<std::int16_t>(std::clamp(random.between(-range, range), -32768, 32767));
-        return values;
-    };
-    const std::vector<std::int16_t> b = rows(),
-                                    matched = plan.network().candidates ? rows() : std::vector<std::int16_t>();
+    std::vector<std::int16_t> b(static_cast<std::size_t>(plan.num_channels()) * vectors * plan.rows());
+    const int range = 1 << random.between(8, 16); // from what is usual to what saturates
+    for (std::int16_t &value : b)
+        value = static_cast<std::int16_t>(std::clamp(random.between(-range, range), -32768, 32767));
     Layers expected;
     for (const kaq::Kernel *kernel : kernels()) {
         kaq::Plan other(plan.network(), *kernel, plan.num_channels(), plan.num_rx(), plan.num_tx());
         set_integers(other, integers);
         if (!(get_integers(other) == integers))
             fail("the integers are not those that were set", other);
-        const Layers out = run_layers(other, b, matched, vectors);
+        const Layers out = run_layers(other, b, vectors);
         if (kernel == kernels().front())
             expected = out;
         else if (!(out == expected))
@@ -442,31 +436,19 @@ Integers random_integers(Choices &choices, Random &random, const kaq::Network &n
             value = static_cast<std::decay_t<decltype(value)>>(extreme ? (random.one_in(2) ? low : high)
                                                                        : random.between(low, high));
     };
-    const auto without_diagonal = [&](std::vector<std::int8_t> &matrix) {
-        for (std::size_t i = 0; i < matrix.size(); ++i)
-            if (i % (static_cast<std::size_t>(rows) * rows) % (rows + 1) == 0)
-                matrix[i] = 0;
-    };
-    const auto largest = [&](int activation, int entry) {
-        return (0x7fffffff - (1 << 11)) / (activation * entry * (rows - 1));
-    };
     Integers integers(net, channels, rows);
     draw(integers.matrix, -net.matrix_max, net.matrix_max);
-    without_diagonal(integers.matrix);
+    for (std::size_t i = 0; i < integers.matrix.size(); ++i)
+        if (i % (static_cast<std::size_t>(rows) * rows) % (rows + 1) == 0)
+            integers.matrix[i] = 0;
     draw(integers.diagonal, -32767, 32767);
-    const int rescale = largest(net.activation_max, net.matrix_max);
+    const int rescale = (0x7fffffff - (1 << 11)) / (net.activation_max * net.matrix_max * (rows - 1));
     draw(integers.rescale, -rescale, rescale);
     draw(integers.slope, 512, 32767);
     draw(integers.inverse_step, 1, 32767);
     draw(integers.threshold, 0, 32767);
     draw(integers.first_gain, -32767, 32767);
     draw(integers.second_gain, -32767, 32767);
-    draw(integers.metric_matrix, -127, 127);
-    without_diagonal(integers.metric_matrix);
-    draw(integers.metric_rescale, 0, largest(net.num_levels() - 1, 127));
-    draw(integers.metric_diagonal, 0, 32767);
-    draw(integers.soft_first, 0, 1);
-    draw(integers.searched, 0, 1);
     return integers;
 }
 

@@ -160,30 +160,16 @@ struct Integers {
     std::vector<std::int16_t> slope, inverse_step;   // [C][K][n]
     std::vector<std::int16_t> threshold, first_gain; // [C][K]
     std::vector<std::int16_t> second_gain;           // [C][K][n]
-    // with candidates
-    std::vector<std::int8_t> metric_matrix;         // [C][n][n]
-    std::vector<std::int32_t> metric_rescale;       // [C][n]
-    std::vector<std::int16_t> metric_diagonal;      // [C][n]
-    std::vector<std::uint8_t> soft_first, searched; // [C]
 
     Integers(const kaq::Network &net, std::size_t channels, std::size_t rows)
         : matrix(channels * rows * rows), diagonal(channels * net.num_layers() * rows), rescale(diagonal.size()),
           slope(diagonal.size()), inverse_step(diagonal.size()), threshold(channels * net.num_layers()),
-          first_gain(threshold.size()), second_gain(diagonal.size()) {
-        if (!net.candidates)
-            return;
-        metric_matrix.resize(matrix.size());
-        metric_rescale.resize(channels * rows);
-        metric_diagonal.resize(channels * rows);
-        soft_first.resize(channels);
-        searched.resize(channels);
-    }
+          first_gain(threshold.size()), second_gain(diagonal.size()) {}
 
     template <typename Visit>
     void each(Visit visit) {
         visit(matrix), visit(diagonal), visit(rescale), visit(slope), visit(inverse_step), visit(threshold);
-        visit(first_gain), visit(second_gain), visit(metric_matrix), visit(metric_rescale), visit(metric_diagonal);
-        visit(soft_first), visit(searched);
+        visit(first_gain), visit(second_gain);
     }
 
     bool operator==(const Integers &) const = default;
@@ -205,19 +191,10 @@ inline void set_integers(kaq::Plan &plan, const Integers &from) {
     copy_rows(from.second_gain, n, to.second_gain, s, n);
     std::copy(from.threshold.begin(), from.threshold.end(), to.threshold.begin());
     std::copy(from.first_gain.begin(), from.first_gain.end(), to.first_gain.begin());
-    kaq::PlainMatrices matrices = plan.matrices(kaq::MatrixOf::layers);
+    kaq::PlainMatrices matrices = plan.matrices();
     copy_rows(from.matrix, n, matrices.matrix, s, n);
     copy_rows(from.rescale, n, matrices.rescale, s, n);
-    plan.set_matrices(kaq::MatrixOf::layers, matrices);
-    if (plan.network().candidates) {
-        kaq::PlainMatrices metric = plan.matrices(kaq::MatrixOf::metric);
-        copy_rows(from.metric_matrix, n, metric.matrix, s, n);
-        copy_rows(from.metric_rescale, n, metric.rescale, s, n);
-        plan.set_matrices(kaq::MatrixOf::metric, metric);
-        copy_rows(from.metric_diagonal, n, to.metric_diagonal, s, n);
-        std::copy(from.soft_first.begin(), from.soft_first.end(), to.metric_soft_first.begin());
-        std::copy(from.searched.begin(), from.searched.end(), to.metric_searched.begin());
-    }
+    plan.set_matrices(matrices);
     plan.repeat_rows();
 }
 
@@ -231,46 +208,33 @@ inline Integers get_integers(const kaq::Plan &plan) {
     copy_rows(from.second_gain, s, to.second_gain, n, n);
     std::copy(from.threshold.begin(), from.threshold.end(), to.threshold.begin());
     std::copy(from.first_gain.begin(), from.first_gain.end(), to.first_gain.begin());
-    const kaq::PlainMatrices matrices = plan.matrices(kaq::MatrixOf::layers);
+    const kaq::PlainMatrices matrices = plan.matrices();
     copy_rows(matrices.matrix, s, to.matrix, n, n);
     copy_rows(matrices.rescale, s, to.rescale, n, n);
-    if (plan.network().candidates) {
-        const kaq::PlainMatrices metric = plan.matrices(kaq::MatrixOf::metric);
-        copy_rows(metric.matrix, s, to.metric_matrix, n, n);
-        copy_rows(metric.rescale, s, to.metric_rescale, n, n);
-        copy_rows(from.metric_diagonal, s, to.metric_diagonal, n, n);
-        std::copy(from.metric_soft_first.begin(), from.metric_soft_first.end(), to.soft_first.begin());
-        std::copy(from.metric_searched.begin(), from.metric_searched.end(), to.searched.begin());
-    }
     return to;
 }
 
 struct Layers {
-    std::vector<std::int16_t> t, soft; // [C][T][n]
-    std::vector<std::int32_t> llrs;    // [C][T][bits per dimension][n]
+    std::vector<std::int16_t> t;    // [C][T][n]
+    std::vector<std::int32_t> llrs; // [C][T][bits per dimension][n]
 
     bool operator==(const Layers &) const = default;
 };
 
-// The integer stages alone, from b and, with candidates, the matched filter's output: [C][T][n].
-inline Layers run_layers(const kaq::Plan &plan, const std::vector<std::int16_t> &b,
-                         const std::vector<std::int16_t> &matched, int vectors) {
+// The integer stages alone, from b [C][T][n].
+inline Layers run_layers(const kaq::Plan &plan, const std::vector<std::int16_t> &b, int vectors) {
     const std::size_t n = plan.rows(), s = plan.stride(),
                       count = static_cast<std::size_t>(plan.num_channels()) * vectors;
     const int bits = plan.network().bits_per_dimension;
-    kaq::AlignedVector<std::int16_t> b_in(count * s), matched_in(matched.empty() ? 0 : count * s), t(count * s),
-        soft(count * s);
+    kaq::AlignedVector<std::int16_t> b_in(count * s), t(count * s);
     copy_rows(b, n, b_in, s, n);
-    copy_rows(matched, n, matched_in, s, n);
-    plan.layers(b_in, matched_in, t, soft);
+    plan.layers(b_in, t);
     kaq::AlignedVector<std::int32_t> llrs(count * bits * s);
     for (std::size_t i = 0; i < count; ++i)
-        plan.kernel().llrs(plan.network(), {1, plan.num_tx()}, {soft.data() + i * s, s},
+        plan.kernel().llrs(plan.network(), {1, plan.num_tx()}, {t.data() + i * s, s},
                            kaq::ArrayView(llrs.data() + i * bits * s, bits, s));
-    Layers out{std::vector<std::int16_t>(count * n), std::vector<std::int16_t>(count * n),
-               std::vector<std::int32_t>(count * bits * n)};
+    Layers out{std::vector<std::int16_t>(count * n), std::vector<std::int32_t>(count * bits * n)};
     copy_rows(t, s, out.t, n, n);
-    copy_rows(soft, s, out.soft, n, n);
     copy_rows(llrs, s, out.llrs, n, n);
     return out;
 }

@@ -5,9 +5,9 @@
 //   replay KERNEL CASES RESULTS
 //   replay KERNEL                a digest of all that some links give, floating-point stages included
 //
-// CASES: for each case the int32 network type, bits per dimension, activation_max, matrix_max, candidates, K, C, T,
-// num_tx; K int32 prox; the arrays of Integers in their order; int16 b [C][T][n], and with candidates matched alike.
-// RESULTS: for each case int16 t [C][T][n], int16 soft alike, and int32 LLRs [C][T][bits][n]. All little-endian.
+// CASES: for each case the int32 network type, bits per dimension, activation_max, matrix_max, K, C, T, num_tx; K int32
+// prox; the arrays of Integers in their order; int16 b [C][T][n].
+// RESULTS: for each case int16 t [C][T][n], and int32 LLRs [C][T][bits][n]. All little-endian.
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
@@ -35,31 +35,27 @@ void write(std::ostream &to, const std::vector<T> &values) {
 }
 
 void run_case(const kaq::Kernel &kernel, std::istream &cases, std::ostream &results) {
-    std::vector<std::int32_t> header(9);
+    std::vector<std::int32_t> header(8);
     read(cases, header);
-    std::vector<std::int32_t> prox(header[5]);
+    std::vector<std::int32_t> prox(header[4]);
     read(cases, prox);
     // its laws are of no use here: the integers are given
-    kaq::Network net = network(static_cast<kaq::NetworkType>(header[0]), header[1], header[5]);
+    kaq::Network net = network(static_cast<kaq::NetworkType>(header[0]), header[1], header[4]);
     net.activation_max = header[2];
     net.matrix_max = header[3];
-    net.candidates = header[4];
     for (std::size_t k = 0; k < prox.size(); ++k)
         net.layers[k].prox = static_cast<kaq::Prox>(prox[k]);
-    const int channels = header[6], vectors = header[7], num_tx = header[8];
+    const int channels = header[5], vectors = header[6], num_tx = header[7];
 
     Integers integers(net, channels, 2 * num_tx);
     integers.each([&](auto &array) { read(cases, array); });
     std::vector<std::int16_t> b(static_cast<std::size_t>(channels) * vectors * 2 * num_tx);
     read(cases, b);
-    std::vector<std::int16_t> matched(net.candidates ? b.size() : 0);
-    read(cases, matched);
 
     kaq::Plan plan(net, kernel, channels, 1, num_tx);
     set_integers(plan, integers);
-    const Layers out = run_layers(plan, b, matched, vectors);
+    const Layers out = run_layers(plan, b, vectors);
     write(results, out.t);
-    write(results, out.soft);
     write(results, out.llrs);
 }
 
@@ -81,11 +77,9 @@ std::uint64_t digest_of_links(const kaq::Kernel &kernel) {
     for (const kaq::NetworkType type : {kaq::NetworkType::admm, kaq::NetworkType::pgd})
         for (const int num_tx : {1, 2, 5, 8, 16, 17, 33, 64})
             for (const int vectors : {1, num_tx + num_tx / 3 + 1})
-                for (const int candidates : {0, 2}) {
-                    const bool admm = type == kaq::NetworkType::admm;
+                for (const bool stream_steps : {false, true}) {
                     kaq::Network net = network(type, 1 + num_tx % 4, 2);
-                    net.candidates = admm ? candidates : 0;
-                    net.stream_steps = admm && candidates;
+                    net.stream_steps = stream_steps && type == kaq::NetworkType::admm;
                     for (kaq::Layer &layer : net.layers)
                         layer.step = {0.05, 0.02, 1e-3, 1}, layer.variance = {3, 1, 1e-3, 1e3};
                     net.regularization = {-1, 3, 0.05, 100};

@@ -10,12 +10,11 @@ using namespace kaq_test;
 
 BOOST_AUTO_TEST_CASE(plans_allocate_nothing_after_the_first_call) {
     for (const kaq::Kernel *kernel : kernels())
-        for (const int candidates : {-1, 0, 3}) // -1: PGD-Net
+        for (const kaq::NetworkType type : {kaq::NetworkType::admm, kaq::NetworkType::pgd})
             for (const int threads : {1, 3})
                 for (const int num_tx : {2, 16, 33}) {
-                    kaq::Network net = network(candidates < 0 ? kaq::NetworkType::pgd : kaq::NetworkType::admm, 2, 3);
-                    net.candidates = std::max(candidates, 0);
-                    net.stream_steps = candidates > 0;
+                    kaq::Network net = network(type, 2, 3);
+                    net.stream_steps = type == kaq::NetworkType::admm;
                     kaq::Plan plan(net, *kernel, 19, 2 * num_tx, num_tx, threads);
                     const Link link(net, 19, 40, 2 * num_tx, num_tx);
                     Output output = link.output();
@@ -27,7 +26,7 @@ BOOST_AUTO_TEST_CASE(plans_allocate_nothing_after_the_first_call) {
                             link.detect(plan, output, vectors);
                         }
                     });
-                    BOOST_TEST(allocations == 0, kernel->name << ", " << candidates << " candidates, " << threads
+                    BOOST_TEST(allocations == 0, kernel->name << ", " << static_cast<int>(type) << ", " << threads
                                                               << " threads, " << num_tx << " streams: " << allocations);
                 }
 }

@@ -49,8 +49,6 @@ BOOST_AUTO_TEST_CASE(a_network_says_what_is_wrong_with_it) {
         {"matrix_max is 0; 1 to 127 expected", admm, [](auto &net) { net.matrix_max = 0; }},
         {"matrix_clip is 1.5; above 0, and at most 1 expected", admm, [](auto &net) { net.matrix_clip = 1.5f; }},
         {"output_spread is -1; at least 0 expected", admm, [](auto &net) { net.output_spread = -1; }},
-        {"candidates is 17; 0 to 16 expected", admm, [](auto &net) { net.candidates = 17; }},
-        {"candidates is 3; a PGD-Net has none", pgd, [](auto &net) { net.candidates = 3; }},
         {"stream_steps is true; a PGD-Net", pgd, [](auto &net) { net.stream_steps = true; }},
         {"the network has 0 layers; 1 to 32 expected", admm, [](auto &net) { net.layers.clear(); }},
         {"the network has 33 layers; 1 to 32 expected", pgd, [](auto &net) { net.layers.resize(33); }},

@@ -18,9 +18,7 @@ struct Shape {
 };
 
 std::vector<kaq::Network> networks() {
-    kaq::Network search = network(kaq::NetworkType::admm, 2, 3);
-    search.candidates = 3;
-    return {network(kaq::NetworkType::admm, 2, 3), search, network(kaq::NetworkType::pgd, 1, 3)};
+    return {network(kaq::NetworkType::admm, 2, 3), network(kaq::NetworkType::pgd, 1, 3)};
 }
 
 } // namespace

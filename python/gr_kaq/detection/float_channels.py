@@ -29,15 +29,15 @@ class FloatChannels(PreparedChannels):
         self._variance = variance[:, None, :]  # (C, 1, n)
 
     @abstractmethod
-    def _estimate(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """(C, T, num_rx) -> the estimates for symbols and for LLRs, (C, T, n)."""
+    def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:
+        """(C, T, num_rx) -> the estimates (C, T, n)."""
 
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         y = np.ascontiguousarray(y, np.complex64)  # BLAS rounds otherwise in another layout
         with np.errstate(invalid="ignore", over="ignore"):
-            t, soft = self._estimate(y)
-        finite = np.isfinite(t).all(axis=-1) & np.isfinite(soft).all(axis=-1)
-        t, soft = (np.where(finite[..., None], x, 0).astype(np.float32) for x in (t, soft))
-        llrs = interleaved_bits(full_precision.llrs(self._constellation, soft, self._variance))
+            t = self._estimate(y)
+        finite = np.isfinite(t).all(axis=-1)
+        t = np.where(finite[..., None], t, 0).astype(np.float32)
+        llrs = interleaved_bits(full_precision.llrs(self._constellation, t, self._variance))
         llrs[~finite] = 0
         return Detection(complex_streams(t), llrs, int(finite.size - np.count_nonzero(finite)))

@@ -23,8 +23,8 @@ def ramp(t: Float, slope: Float, half_distance: float, num_levels: int) -> Float
     return threshold + np.clip(slope * (t - threshold), -half_distance, half_distance)
 
 
-def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexfloating]) -> tuple[Float, Float]:
-    """Run the K layers in single precision, and once more for each candidate.
+def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexfloating]) -> Float:
+    """Run the K layers in single precision.
 
     Args:
         model: a full-precision model.
@@ -32,25 +32,11 @@ def detect(model: DetectorModel, prepared: Preparation, y: NDArray[np.complexflo
         y: (C, T, num_rx).
 
     Returns:
-        t and soft, (C, T, n): the estimate on which the bits are decided, and that which the LLRs are computed from.
+        t, (C, T, n): the estimate on which the bits are decided.
     """
-    b = _filtered(prepared.filter, y)
-    matrix = _whole(prepared.diagonal, prepared.off_diagonal)
     run = _pgd if model.network == "pgd" else _admm
-    first: Float = run(model, prepared, matrix, b)
-    best = soft = first
-    if prepared.metric is not None:
-        matched = _filtered(prepared.metric.filter, y)
-        gram = _whole(prepared.metric.diagonal, prepared.metric.off_diagonal)
-        best_metric = _metric(model, gram, best, matched)
-        for pins in _second_guesses(model, prepared, best):
-            candidate = _admm(model, prepared, matrix, b, pins)
-            metric = _metric(model, gram, candidate, matched)
-            better = (metric < best_metric) & prepared.metric.searched[:, None]
-            best = np.where(better[..., None], candidate, best)
-            best_metric = np.where(better, metric, best_metric)
-        soft = np.where(prepared.metric.soft_first[:, None, None], first, best)
-    return best, soft
+    matrix = _whole(prepared.diagonal, prepared.off_diagonal)
+    return run(model, prepared, matrix, _filtered(prepared.filter, y))
 
 
 def _filtered(filters: NDArray[np.complex128], y: NDArray[np.complexfloating]) -> Float:
@@ -78,48 +64,14 @@ def _slope(prepared: Preparation, k: int) -> Float:
     return np.maximum(prepared.precision[:, None, :] / _law(prepared.values.variance, k), 1).astype(np.float32)
 
 
-def _decided(model: DetectorModel, t: Float) -> Float:
-    """The PAM levels nearest to t, as amplitudes."""
-    half_distance, outermost = model.constellation.half_distance, model.constellation.num_levels - 1
-    odd = 2 * np.floor(t / (2 * half_distance)) + 1
-    return (half_distance * np.clip(odd, -outermost, outermost)).astype(np.float32)
-
-
-def _second_guesses(model: DetectorModel, prepared: Preparation, t: Float) -> list[tuple[NDArray[np.intp], Float]]:
-    """See `integer_reference`: rows (C, T, 1), the most doubtful first, and the level that each is pinned at."""
-    half_distance = model.constellation.half_distance
-    decided = _decided(model, t)
-    towards = np.where(t >= decided, 2 * half_distance, -2 * half_distance)
-    outside = np.abs(decided + towards) > model.constellation.num_levels * half_distance
-    second = (decided + np.where(outside, -towards, towards)).astype(np.float32)
-    reliability = np.abs(t - (decided + second) / 2) * _slope(prepared, len(model.layers) - 1)
-    order = np.argsort(reliability, axis=-1, kind="stable")
-    rows = [order[..., i : i + 1] for i in range(min(model.candidates, t.shape[-1]))]
-    return [(row, np.take_along_axis(second, row, axis=-1)) for row in rows]
-
-
-def _metric(model: DetectorModel, gram: Float, t: Float, matched: Float) -> Float:
-    """The part of |y - H s|^2 that depends on s, the decisions on t; (C, T)."""
-    s = _decided(model, t)
-    return (s * (s @ gram - 2 * matched)).sum(axis=-1)
-
-
-def _admm(
-    model: DetectorModel,
-    prepared: Preparation,
-    matrix: Float,
-    b: NDArray,
-    pins: tuple[NDArray[np.intp], Float] | None = None,
-) -> Float:
-    """The K layers of ADMM-Net; with pins (row, value), each (C, T, 1), z is held at the value in that row."""
+def _admm(model: DetectorModel, prepared: Preparation, matrix: Float, b: NDArray) -> Float:
+    """The K layers of ADMM-Net."""
     half_distance, num_levels = model.constellation.half_distance, model.constellation.num_levels
     values = prepared.values
     x, z, u = b, np.zeros_like(b), np.zeros_like(b)
     for k in range(len(model.layers)):
         relaxed = z + _law(values.relaxation, k) * (x - z)
         z = ramp(relaxed + u, _slope(prepared, k), half_distance, num_levels)
-        if pins is not None:
-            np.put_along_axis(z, *pins, axis=-1)
         gain = np.minimum(_law(values.dual_step, k) * prepared.diagonal[:, None, :], 2).astype(np.float32)
         u = u + gain * (relaxed - z)
         x = b + (z - u) @ matrix

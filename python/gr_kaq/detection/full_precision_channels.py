@@ -23,5 +23,5 @@ class FullPrecisionChannels(FloatChannels):
         super().__init__(model.constellation, (error * output_error(model, prepared)).astype(np.float32))
         self._model, self._prepared = model, prepared
 
-    def _estimate(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:
         return full_precision.detect(self._model, self._prepared, y)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..signals.constellation import Constellation
 from .model_file import DetectorModel
-from .quantization import HALF_DISTANCE, INT16_MAX, RESCALE_SHIFT, IntegerChannels, IntegerMetric
+from .quantization import HALF_DISTANCE, INT16_MAX, RESCALE_SHIFT, IntegerChannels
 
-__all__ = ["detect", "levels", "llrs", "multiply_q15", "ramp"]
+__all__ = ["detect", "llrs", "multiply_q15", "ramp"]
 
 Int = NDArray[np.int32]
 
@@ -59,71 +59,19 @@ def soft_threshold(r: Int, threshold: Int) -> Int:
     return np.sign(r) * np.maximum(np.abs(r) - threshold, 0)
 
 
-def detect(
-    model: DetectorModel, channels: IntegerChannels, b: NDArray[np.int16], matched: NDArray[np.int16] | None = None
-) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Run the K integer layers, and once more for each candidate.
+def detect(model: DetectorModel, channels: IntegerChannels, b: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Run the K integer layers.
 
     Args:
         model: a quantized model.
         channels: C prepared channels.
         b: int16 (C, T, n), the filtered received vectors in state units.
-        matched: int16 (C, T, n), the matched filter's output in gradient units; for a model with candidates.
 
     Returns:
-        t and soft, int16 (C, T, n), in state units: the estimate on which the bits are decided, and that which the LLRs
-        are computed from. They differ with candidates only, where `IntegerMetric.soft_first` says so.
+        t, int16 (C, T, n), in state units: the estimate on which the bits are decided.
     """
-    first = (_pgd(model, channels, b) if model.network == "pgd" else _admm(model, channels, b, None)).astype(np.int16)
-    best = first.astype(np.int32)
-    soft = first
-    if model.candidates:
-        assert matched is not None and channels.metric is not None
-        best_metric = _metric(model, channels.metric, best, matched)
-        for pins in _second_guesses(model, channels, best):
-            candidate = _admm(model, channels, b, pins)
-            metric = _metric(model, channels.metric, candidate, matched)
-            better = (metric < best_metric) & channels.metric.searched[:, None]
-            best = np.where(better[..., None], candidate, best)
-            best_metric = np.where(better, metric, best_metric)
-        soft = np.where(channels.metric.soft_first[:, None, None], first, best.astype(np.int16))
-    return best.astype(np.int16), soft
-
-
-def levels(model: DetectorModel, t: Int) -> Int:
-    """PAM levels (odd integers) nearest to t, in state units."""
-    outermost = model.constellation.num_levels - 1
-    return np.clip((t >> 9) | 1, -outermost, outermost)
-
-
-def _second_guesses(model: DetectorModel, channels: IntegerChannels, t: Int) -> list[tuple[Int, Int]]:
-    """For each candidate the row (C, T, 1) whose decision is doubted most, next most, ..., and what it is pinned at.
-
-    That is the level next to the one decided, on the side of t. How doubtful a row is: the distance of t from the
-    threshold between the two, times the slope of the last layer's ramp (which is inverse to the row's variance).
-    """
-    decided = levels(model, t)
-    towards = np.where(t >= HALF_DISTANCE * decided, 2, -2)
-    outside = np.abs(decided + towards) > model.constellation.num_levels - 1
-    second = decided + np.where(outside, -towards, towards)
-    distance = np.minimum(np.abs(t - HALF_DISTANCE // 2 * (decided + second)), INT16_MAX)
-    reliability = distance * channels.slope[:, -1, None, :].astype(np.int32)
-    order = np.argsort(reliability, axis=-1, kind="stable")
-    guesses = []
-    for i in range(min(model.candidates, t.shape[-1])):
-        row = order[..., i : i + 1]
-        guesses.append((row, HALF_DISTANCE * np.take_along_axis(second, row, axis=-1)))
-    return guesses
-
-
-def _metric(model: DetectorModel, metric: IntegerMetric, t: Int, matched: NDArray[np.int16]) -> Int:
-    """Squared distance between the received vector and the decisions on t, but for a common constant; int32 (C, T)."""
-    level = levels(model, t)
-    accumulator = _exact_product(level, metric.matrix)
-    product = (accumulator * metric.rescale[:, None, :] + (1 << (RESCALE_SHIFT - 1))) >> RESCALE_SHIFT
-    diagonal = metric.diagonal[:, None, :].astype(np.int32)
-    gradient = saturate(product + diagonal * level - 2 * matched.astype(np.int32))
-    return (level * gradient).sum(axis=-1, dtype=np.int32)
+    run = _pgd if model.network == "pgd" else _admm
+    return run(model, channels, b).astype(np.int16)
 
 
 def _exact_product(activations: Int, matrix: NDArray[np.int8]) -> Int:
@@ -151,8 +99,8 @@ def _matrix_product(model: DetectorModel, channels: IntegerChannels, k: int, v: 
     return (accumulator * channels.rescale[:, k, None, :] + (1 << (RESCALE_SHIFT - 1))) >> RESCALE_SHIFT
 
 
-def _admm(model: DetectorModel, channels: IntegerChannels, b: NDArray[np.int16], pins: tuple[Int, Int] | None) -> Int:
-    """The K layers of ADMM-Net; with pins (row, value), each (C, T, 1), z is held at the value in that row."""
+def _admm(model: DetectorModel, channels: IntegerChannels, b: NDArray[np.int16]) -> Int:
+    """The K layers of ADMM-Net."""
     diagonal, slope, second_gain = map(_per_row, (channels.diagonal, channels.slope, channels.second_gain))
     first_gain = _per_layer(channels.first_gain)
     num_levels = model.constellation.num_levels
@@ -161,8 +109,6 @@ def _admm(model: DetectorModel, channels: IntegerChannels, b: NDArray[np.int16],
     for k in range(len(model.layers)):
         relaxed = saturate(x + multiply_q15(saturate(x - z), first_gain[k]))
         z = ramp(saturate(relaxed + u), slope[k], num_levels)
-        if pins is not None:
-            np.put_along_axis(z, *pins, axis=-1)
         u = saturate(u + multiply_q15_plus_1(saturate(relaxed - z), second_gain[k]))
         v = saturate(z - u)
         x = saturate(start + multiply_q15(v, diagonal[k]) + _matrix_product(model, channels, k, v))

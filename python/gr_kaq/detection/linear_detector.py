@@ -50,7 +50,6 @@ class _LinearChannels(FloatChannels):
         super().__init__(constellation, np.tile(variance, 2))
         self._filters = filters.swapaxes(-1, -2)
 
-    def _estimate(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:
         estimates = y @ self._filters
-        t = np.concatenate([estimates.real, estimates.imag], axis=-1)
-        return t, t
+        return np.concatenate([estimates.real, estimates.imag], axis=-1)

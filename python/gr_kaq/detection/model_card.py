@@ -61,7 +61,6 @@ def facts(model: DetectorModel) -> dict[str, Any]:
         "matrix_clip": model.matrix_clip,
         "stream_steps": model.stream_steps,
         "output_spread": model.output_spread,
-        "candidates": model.candidates,
         "max_num_rx": model.max_num_rx,
         "max_num_tx": model.max_num_tx,
         "min_rx_per_tx": model.min_rx_per_tx,
@@ -143,8 +142,6 @@ def _properties(model: DetectorModel, twin: DetectorModel | None) -> Iterator[st
         yield f"| widths | activations {model.activation_bits} bits{steps}; matrix {model.matrix_bits} bits{clip} |"
     else:
         yield "| widths | full precision (single precision in NumPy) |"
-    if model.candidates:
-        yield f"| second guesses | {model.candidates} per vector |"
     ratio = f", at least {model.min_rx_per_tx:g} receive antennas per stream" if model.min_rx_per_tx > 1 else ""
     yield f"| antennas | 1 to {model.max_num_rx} receive, 1 to {model.max_num_tx} transmit{ratio} |"
     yield f"| SNR that training covered | {low:g} to {high:g} dB |"

@@ -75,7 +75,6 @@ class DetectorModel:
         activation_bits, matrix_bits: widths of the operands of the matrix-vector product; None: full precision.
         matrix_clip: largest matrix entry that is represented, over the largest of its row.
         stream_steps: each stream's activations have a step of their own, see `quantization.quantize_channels`.
-        candidates: how many second guesses are tried for each vector, see docs/design.md.
         max_num_rx, max_num_tx, min_rx_per_tx: antenna counts that the detector accepts.
         snr_range_db: SNR that training covered. Laws are evaluated at the SNR clipped to it.
         output_variance: error variance of the output over the linear estimate's, scales the LLRs;
@@ -101,7 +100,6 @@ class DetectorModel:
     output_spread: float = 0.0
     matrix_clip: float = 1.0
     stream_steps: bool = False
-    candidates: int = 0
     training: dict[str, Any] = field(default_factory=dict)
     measured_ber: tuple[dict[str, Any], ...] = ()
 
@@ -221,6 +219,11 @@ def _from_document(document: Any, origin: str) -> DetectorModel:
     if isinstance(document, dict) and document.get("version", VERSION) != VERSION:
         found = repr(document["version"])[:MAX_QUOTED]
         raise ModelFileError(f"{origin}: key version: {found} is not supported, {VERSION} expected")
+    if isinstance(document, dict) and "candidates" in document:  # in files of an earlier day
+        raise ModelFileError(
+            f"{origin}: key candidates: second guesses are gone, use the detector auto instead; without this key the "
+            "file still is its network"
+        )
     faults = [(tuple(error.absolute_path), _complaint(error)) for error in _validator().iter_errors(document)]
     if faults:
         path, complaint = min(faults, key=lambda fault: (len(fault[0]), fault))  # the outermost
@@ -250,7 +253,6 @@ def _from_document(document: Any, origin: str) -> DetectorModel:
         output_spread=float(document.get("output_spread", 0.0)),
         matrix_clip=float(bits.get("matrix_clip", 1.0)),
         stream_steps=bits.get("stream_steps", False),
-        candidates=int(document.get("candidates", 0)),
         training=document["training"],
         measured_ber=tuple(document["measured_ber"]),
     )
@@ -291,6 +293,4 @@ def _to_document(model: DetectorModel) -> dict[str, Any]:
         document["regularization"] = law(model.regularization)
     if model.output_spread:
         document["output_spread"] = round(float(model.output_spread), 6)
-    if model.candidates:
-        document["candidates"] = model.candidates
     return document

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +14,10 @@ from ..signals.signal_model import Noise
 from .laws import NO_REGULARIZATION, law_bounds
 from .model_file import DetectorModel, Law
 from .plan import Plan
-from .quantization import IntegerChannels, IntegerMetric
+from .quantization import IntegerChannels
 from .result import Detection, PreparedChannels
 
 __all__ = ["NativeChannels", "NativePlan", "network", "run_layers"]
-
-_METRIC = "metric_"
 
 
 class NativePlan(Plan):
@@ -80,18 +77,12 @@ class NativeChannels(PreparedChannels):
     @property
     def integers(self) -> IntegerChannels:
         """The quantized channels."""
-        arrays = dict(self._channels.integers)
-        names = [field.name for field in dataclasses.fields(IntegerMetric) if _METRIC + field.name in arrays]
-        metric = IntegerMetric(**{name: arrays.pop(_METRIC + name) for name in names}) if names else None
-        if metric is not None:
-            flags = {name: getattr(metric, name).astype(np.bool_) for name in ("soft_first", "searched")}
-            metric = dataclasses.replace(metric, **flags)
-        return IntegerChannels(**arrays, metric=metric)
+        return IntegerChannels(**self._channels.integers)
 
-    def filter(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.int16] | None, NDArray[np.bool_]]:
-        """b, the matched filter's output and finite, as `quantize_estimates` and `quantize_matched`."""
-        b, matched, finite = self._channels.filter(np.require(y, np.complex64, ["C", "A"]))
-        return b, matched, finite
+    def filter(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+        """b and finite, as `quantize_estimates`."""
+        b, finite = self._channels.filter(np.require(y, np.complex64, ["C", "A"]))
+        return b, finite
 
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         symbols = np.empty((*y.shape[:2], self._num_tx), np.complex64)
@@ -109,22 +100,15 @@ class NativeChannels(PreparedChannels):
 
 
 def run_layers(
-    model: DetectorModel,
-    channels: IntegerChannels,
-    b: NDArray[np.int16],
-    matched: NDArray[np.int16] | None,
-    instruction_set: str,
-) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int32]]:
-    """The integer stages alone: t and soft of `integer_reference.detect`, and `integer_reference.llrs` of soft."""
-    arrays = dict(vars(channels))
-    if (metric := arrays.pop("metric")) is not None:
-        arrays |= {_METRIC + name: array for name, array in vars(metric).items()}
+    model: DetectorModel, channels: IntegerChannels, b: NDArray[np.int16], instruction_set: str
+) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+    """The integer stages alone: t of `integer_reference.detect`, and `integer_reference.llrs` of it."""
     num_channels, n, _ = channels.matrix.shape
     kernel = NativePlan(model, num_channels, 1, n // 2, instruction_set=instruction_set).kernel
-    kernel.integers = arrays
-    t, soft = kernel.layers(b, matched)
-    llrs = kernel.llrs(soft.reshape(-1, soft.shape[-1]))
-    return t, soft, np.moveaxis(llrs, 1, -1).reshape(*t.shape, -1)
+    kernel.integers = vars(channels)
+    t = kernel.layers(b)
+    llrs = kernel.llrs(t.reshape(-1, n))
+    return t, np.moveaxis(llrs, 1, -1).reshape(*t.shape, -1)
 
 
 def network(model: DetectorModel) -> Any:
@@ -145,7 +129,6 @@ def network(model: DetectorModel) -> Any:
         matrix_clip=model.matrix_clip,
         stream_steps=model.stream_steps,
         output_spread=model.output_spread,
-        candidates=model.candidates,
         layers=[{name: bounded(name, law) for name, law in vars(layer).items() if law} for layer in model.layers],
         output_variance=bounded("output_variance", model.output_variance),
         regularization=bounded("regularization", model.regularization or NO_REGULARIZATION),

@@ -13,35 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .candidates import SEARCH_LIMIT, SOFT_LIMIT
 from .laws import LayerValues, layer_values
 from .model_file import DetectorModel
 
-__all__ = ["Metric", "Preparation", "output_error", "prepare"]
+__all__ = ["Preparation", "output_error", "prepare"]
 
 REGULARIZATION_FLOOR = 1e-5
 """noise_var and rho are taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
 
 Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """The squared distance |y - H s|^2 of candidates s, but for what they have in common: c (s^T G s - 2 s^T H^H y).
-
-    Attributes:
-        filter: (C, num_tx, num_rx) complex, c H^H.
-        diagonal: (C, n), of c G.
-        off_diagonal: (C, n, n), the rest of c G.
-        soft_first: (C,), whether LLRs are those of the first run.
-        searched: (C,), whether candidates are tried.
-    """
-
-    filter: NDArray[np.complex128]
-    diagonal: Float
-    off_diagonal: Float
-    soft_first: NDArray[np.bool_]
-    searched: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -55,7 +35,6 @@ class Preparation:
         off_diagonal: (C, n, n), the rest of that matrix, zero on the diagonal.
         precision: (C, n). half_distance^2 over the linear estimate's error variance per real dimension.
         values: the laws at these channels' SNR.
-        metric: what tells candidates apart; None for a model without candidates.
 
     c = num_tx / trace(G) makes what is not inverted independent of the scale of H. A channel of all zeros gives zeros
     everywhere.
@@ -66,7 +45,6 @@ class Preparation:
     off_diagonal: Float
     precision: Float
     values: LayerValues
-    metric: Metric | None = None
 
 
 def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Float, snr_db: Float) -> Preparation:
@@ -87,7 +65,6 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
     noise_var = np.maximum(noise_var, REGULARIZATION_FLOOR * scale)
     values = layer_values(model, snr_db)
 
-    matched_filter, normalised = hermitian / scale[:, None, None], gram / scale[:, None, None]
     if model.network == "admm":
         rho = np.maximum(values.regularization * noise_var, REGULARIZATION_FLOOR * scale)
         inverse = np.linalg.inv(gram + rho[:, None, None] * np.eye(num_tx))
@@ -95,18 +72,13 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
         matrix = rho[:, None, None] * inverse
         error_variance = noise_var[:, None] * np.einsum("cii->ci", inverse).real / 2
     else:
-        front, matrix = matched_filter, normalised
+        front, matrix = hermitian / scale[:, None, None], gram / scale[:, None, None]
         error_variance = noise_var[:, None] / (np.einsum("cii->ci", gram).real + noise_var[:, None]) / 2
     diagonal, off_diagonal = _split(matrix)
     precision = np.tile(model.constellation.half_distance**2 / error_variance, 2)
     dead = ~alive
     front[dead], diagonal[dead], off_diagonal[dead], precision[dead] = 0.0, 0.0, 0.0, 0.0
-    metric = None
-    if model.candidates:
-        with np.errstate(divide="ignore"):
-            error = np.mean(1 / precision, axis=-1)
-        metric = Metric(matched_filter, *_split(normalised), error > SOFT_LIMIT, error <= SEARCH_LIMIT)
-    return Preparation(front, diagonal, off_diagonal, precision, values, metric)
+    return Preparation(front, diagonal, off_diagonal, precision, values)
 
 
 def output_error(model: DetectorModel, prepared: Preparation) -> Float:

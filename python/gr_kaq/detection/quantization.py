@@ -18,45 +18,18 @@ from .preparation import Preparation, output_error
 __all__ = [
     "HALF_DISTANCE",
     "IntegerChannels",
-    "IntegerMetric",
     "quantize_channels",
     "quantize_estimates",
-    "quantize_matched",
     "state_unit",
 ]
 
 HALF_DISTANCE = 512
 """Half the distance between PAM levels in state units; the state is int16, so it spans +-64 half distances."""
 
-METRIC_HALF_DISTANCE = 128
-"""Half the distance between PAM levels in units of the metric's gradient, which is int16 too and spans more."""
-
 RESCALE_SHIFT = 12
-METRIC_MATRIX_MAX = 127
-"""The metric's matrix has 8 bits whatever the network's has: 4 would not tell candidates apart."""
-
 STREAM_SCALE_LIMIT = 8.0
 Q15 = 1 << 15
 INT16_MAX = 32767
-
-
-@dataclass(frozen=True)
-class IntegerMetric:
-    """The normalised Gram matrix of C channels; n = 2 num_tx rows.
-
-    Attributes:
-        matrix: int8 (C, n, n), zero on the diagonal, in steps of each row's own step.
-        rescale: int32 (C, n), Q12. From a product of `matrix` and levels to gradient units.
-        diagonal: int16 (C, n), gradient units.
-        soft_first: bool (C,). LLRs are those of the first run, see `candidates.SOFT_LIMIT`.
-        searched: bool (C,). Candidates are tried, see `candidates.SEARCH_LIMIT`.
-    """
-
-    matrix: NDArray[np.int8]
-    rescale: NDArray[np.int32]
-    diagonal: NDArray[np.int16]
-    soft_first: NDArray[np.bool_]
-    searched: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -73,7 +46,6 @@ class IntegerChannels:
         first_gain: int16 (C, K), Q15. ADMM-Net: relaxation - 1; PGD-Net: gradient_step - 1.
         second_gain: int16 (C, K, n), Q15. ADMM-Net: min(dual_step * diagonal, 2) - 1.
         llr_scale: float32 (C, n). LLR per unit of the integer LLR.
-        metric: what tells candidates apart; None for a model without candidates.
     """
 
     matrix: NDArray[np.int8]
@@ -85,7 +57,6 @@ class IntegerChannels:
     first_gain: NDArray[np.int16]
     second_gain: NDArray[np.int16]
     llr_scale: NDArray[np.float32]
-    metric: IntegerMetric | None = None
 
 
 def state_unit(model: DetectorModel) -> float:
@@ -155,24 +126,7 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
         first_gain=_integer(Q15 * per_channel(first_gain), -INT16_MAX, INT16_MAX).astype(np.int16),
         second_gain=_integer(Q15 * second_gain, -INT16_MAX, INT16_MAX).astype(np.int16),
         llr_scale=(prepared.precision / (256 * output_error(model, prepared))).astype(np.float32),
-        metric=_quantize_metric(model, prepared),
     )
-
-
-def _quantize_metric(model: DetectorModel, prepared: Preparation) -> IntegerMetric | None:
-    """The metric of `prepared` as integers, which tells candidates apart; None for a model without candidates.
-
-    The metric of a decision s is the part of |y - H s|^2 that depends on s.
-    """
-    if prepared.metric is None:
-        return None
-    matrix, row_step = _quantize_rows(prepared.metric.off_diagonal, 1.0, METRIC_MATRIX_MAX)
-    n = matrix.shape[-1]
-    largest = METRIC_MATRIX_MAX * (model.constellation.num_levels - 1) * max(1, n - 1)
-    rescale = _integer(2**RESCALE_SHIFT * METRIC_HALF_DISTANCE * row_step, 0, _rescale_max(largest))
-    diagonal = _integer(METRIC_HALF_DISTANCE * prepared.metric.diagonal, 0, INT16_MAX)
-    flags = prepared.metric.soft_first, prepared.metric.searched
-    return IntegerMetric(matrix, rescale.astype(np.int32), diagonal.astype(np.int16), *flags)
 
 
 def _quantize_rows(
@@ -200,30 +154,12 @@ def quantize_estimates(
     Returns:
         b: int16 (C, T, n), and finite: bool (C, T), False where a vector holds NaN or Inf (b is 0 there).
     """
-    real, finite = _filtered(prepared.filter, y, state_unit(model))
-    return _integer(real, -INT16_MAX - 1, INT16_MAX).astype(np.int16), finite
-
-
-def quantize_matched(
-    model: DetectorModel, prepared: Preparation, y: NDArray[np.complexfloating]
-) -> NDArray[np.int16] | None:
-    """The matched filter's output c H^H y in gradient units, int16 (C, T, n); None for a model without candidates."""
-    if prepared.metric is None:
-        return None
-    unit = model.constellation.half_distance / METRIC_HALF_DISTANCE
-    real, _ = _filtered(prepared.metric.filter, y, unit)
-    return _integer(real, -INT16_MAX - 1, INT16_MAX).astype(np.int16)
-
-
-def _filtered(
-    filters: NDArray[np.complex128], y: NDArray[np.complexfloating], unit: float
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """filter y (C, T, n) in units, 0 in vectors that hold NaN or Inf, and whether they do not (C, T)."""
     with np.errstate(invalid="ignore", over="ignore"):
-        estimates = y @ filters.swapaxes(-1, -2).astype(np.complex64)
-    real = np.concatenate([estimates.real, estimates.imag], axis=-1) / np.float32(unit)
+        estimates = y @ prepared.filter.swapaxes(-1, -2).astype(np.complex64)
+    real = np.concatenate([estimates.real, estimates.imag], axis=-1) / np.float32(state_unit(model))
     finite = np.isfinite(real).all(axis=-1)
-    return np.where(finite[..., None], real, np.float32(0)), finite
+    real = np.where(finite[..., None], real, np.float32(0))
+    return _integer(real, -INT16_MAX - 1, INT16_MAX).astype(np.int16), finite
 
 
 def _integer(x: NDArray, low: int, high: int) -> NDArray:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from . import integer_reference
 from .model_file import DetectorModel
 from .preparation import Preparation
-from .quantization import quantize_channels, quantize_estimates, quantize_matched, state_unit
+from .quantization import quantize_channels, quantize_estimates, state_unit
 from .real_valued_model import complex_streams, interleaved_bits
 from .result import Detection, PreparedChannels
 
@@ -26,9 +26,8 @@ class ReferenceChannels(PreparedChannels):
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         y = np.ascontiguousarray(y, np.complex64)  # BLAS rounds otherwise in another layout
         b, finite = quantize_estimates(self._model, self._prepared, y)
-        matched = quantize_matched(self._model, self._prepared, y)
-        t, soft = integer_reference.detect(self._model, self._channels, b, matched)
-        llrs = integer_reference.llrs(self._model.constellation, soft).astype(np.float32)
+        t = integer_reference.detect(self._model, self._channels, b)
+        llrs = integer_reference.llrs(self._model.constellation, t).astype(np.float32)
         llrs *= self._channels.llr_scale[:, None, :, None]
         symbols = complex_streams(t * np.float32(state_unit(self._model)))
         symbols[~finite] = 0

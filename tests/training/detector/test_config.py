@@ -56,7 +56,6 @@ def test_overrides():
         ("quantizer.step=fixed", r"quantizer\.law"),
         ("step_law=static", "step_law"),
         ("csi_error.channel=-1", r"csi_error\.channel"),
-        ("candidates=17", "candidates"),
         ("full_precision.iterations=0", r"full_precision\.iterations"),
         ("quantized.iterations=-1", r"quantized\.iterations"),
         ("activation_bits=9", "activation_bits"),
@@ -93,9 +92,3 @@ def test_a_mapping_changes_what_it_names():
     loaded = Config.load("admm5-16qam", ["quantized={iterations: 7}", "quantizer={law: static}"])
     assert (loaded.quantized.iterations, loaded.quantized.learning_rate) == (7, 0.01)
     assert loaded.quantizer == Quantizer(law="static")
-
-
-def test_candidates_are_admm_net_s():
-    assert Config.load("admm5-16qam", ["candidates=16"]).candidates == 16
-    with pytest.raises(ConfigError, match="key candidates"):
-        Config.load("pgd8-16qam", ["candidates=1"])

@@ -113,8 +113,8 @@ def test_mse_step_of_a_normal_distribution(bits, step):
     v = normal()
     found = calibrated_step(v, bits, "mse").item()
 
-    def error(candidate):
-        return (fake_quantize(v, torch.tensor(candidate), bits) - v).square().mean().item()
+    def error(other):
+        return (fake_quantize(v, torch.tensor(other), bits) - v).square().mean().item()
 
     assert found == pytest.approx(3 * step, rel=0.05)
     assert error(found) < 1.001 * min(error(found * factor) for factor in (0.9, 0.95, 1.05, 1.1))
