@@ -39,9 +39,10 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_support
 std::vector<BuiltKernel> built_kernels() {
     return {
 #ifdef KAQ_HAVE_AVX512VNNI
-        {&avx512vnni_kernel, &avx512vnni_list_kernel, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                                 __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma")},
+        {&avx512vnni_kernel, &avx512vnni_list_kernel,
+         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma")},
 #endif
 #ifdef KAQ_HAVE_AVXVNNI
         {&avxvnni_kernel, &avxvnni_list_kernel, has_avx2() && has_avx_vnni()},
@@ -89,9 +90,9 @@ const Kernel &select_kernel() {
 }
 
 const ListKernel &list_kernel_of(const Kernel &kernel) {
-    for (const Candidate &candidate : candidates())
-        if (candidate.kernel == &kernel)
-            return *candidate.list;
+    for (const BuiltKernel &built : built_kernels())
+        if (built.kernel == &kernel)
+            return *built.list;
     throw std::invalid_argument("a kernel that is not of this build");
 }
 
