@@ -8,6 +8,7 @@
 namespace kaq {
 
 extern const Kernel avx512vnni_kernel, avxvnni_kernel, avx2_kernel, neondot_kernel, portable_kernel;
-extern const ListKernel avx512vnni_list_kernel, avxvnni_list_kernel, avx2_list_kernel, neondot_list_kernel, portable_list_kernel;
+extern const ListKernel avx512vnni_list_kernel, avxvnni_list_kernel, avx2_list_kernel, neondot_list_kernel,
+    portable_list_kernel;
 
 } // namespace kaq

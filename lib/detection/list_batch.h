@@ -14,7 +14,7 @@ struct ListLayout {
     int num_rx, n, num_levels, num_words; // words: of four levels' bytes
 
     std::size_t h, gram, factor; // complex matrices: real parts, then imaginary parts
-    std::size_t diagonal, index_gain, precision, mean_gain, unit, offset, order;
+    std::size_t diagonal, index_gain, index_offset, precision, mean_gain, unit, offset, order;
     std::size_t low_entries, high_entries; // [num_levels][num_words]
     std::size_t is_wide;                   // [num_levels], whether any high entry is not 0, the same in all lanes
     std::size_t gain, scale, known;
@@ -33,6 +33,7 @@ struct ListLayout {
         factor = room(2 * n * n);
         diagonal = room(n);
         index_gain = room(n);
+        index_offset = room(n);
         precision = room(n);
         mean_gain = room(n);
         unit = room(n);

@@ -10,7 +10,6 @@
 
 #include "detection/list_propagation.h"
 #include "detection/list_search.h"
-#include "detection/squared_norm.h"
 
 namespace kaq {
 namespace {
@@ -142,8 +141,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
     Lanes rotated_re[max_list_streams], rotated_im[max_list_streams];
     for (int i = 0; i < n; ++i)
         rotated_re[i] = rotated[i].re, rotated_im[i] = rotated[i].im;
-    const float prior4 = 4.0f * (network.half_distance * network.half_distance);
-    Search<K, Bits> search{b, rotated_re, rotated_im, prior4, {}, {}};
+    Search<K, Bits> search{b, rotated_re, rotated_im, LevelPrior<Bits>(network.half_distance), {}, {}};
     search.run();
     LanesInt path[max_list_words];
     Lanes of_list[max_list_levels * Bits];
@@ -259,7 +257,7 @@ std::size_t list_scratch_floats(const Size &size) {
 }
 
 constexpr ListKernel make_list_kernel() {
-    return {native_lanes, list_batch_floats, list_scratch_floats, squared_norm, prepare_list, detect_list};
+    return {native_lanes, list_batch_floats, list_scratch_floats, load_list, prepare_list, detect_list};
 }
 
 } // namespace

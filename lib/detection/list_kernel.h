@@ -7,9 +7,10 @@
 #include <cstddef>
 #include <span>
 
-#include "detection/kernel.h"
+#include "detection/kernel.h" // max_lanes
 #include "detection/list_network.h"
 #include "detection/ports.h"
+#include "detection/size.h"
 
 namespace kaq {
 
@@ -20,6 +21,12 @@ struct LaneVectors {
     int first_vector, num_vectors;
 };
 
+// What is known of a channel before it is prepared; channel_levels.py specifies it.
+struct ListLevel {
+    float gain;      // H is multiplied by this power of two; 0: nothing is known of the channel
+    float noise_var; // of H times gain
+};
+
 struct ListKernel {
     int lanes;
 
@@ -27,11 +34,13 @@ struct ListKernel {
     std::size_t (*batch_floats)(const Size &);
     std::size_t (*scratch_floats)(const Size &);
 
-    // ||H||_F^2; NaN if it holds NaN or Inf.
-    double (*squared_norm)(std::span<const std::complex<float>> h);
+    // A channel's H [num_rx][num_tx] to each lane of a batch, and ||H||_F^2 of each in single precision, which is not
+    // finite if H is not. `batch` is 64-byte aligned.
+    void (*load)(const Size &, std::span<const std::complex<float> *const> h, std::span<float> batch,
+                 std::span<float> squared_norms);
 
-    // One estimate per lane. Both arrays are 64-byte aligned.
-    void (*prepare)(const ListNetwork &, const Size &, std::span<const Estimate> lanes, std::span<float> batch,
+    // From what was loaded to all that detection needs. Both arrays are 64-byte aligned.
+    void (*prepare)(const ListNetwork &, const Size &, std::span<const ListLevel> lanes, std::span<float> batch,
                     std::span<float> scratch);
 
     // Symbols and, where wanted, LLRs; returns how many vectors held NaN or Inf.

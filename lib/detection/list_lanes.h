@@ -57,6 +57,8 @@ inline LanesInt add_byte_products(const LanesInt &sum, const LanesInt &small, co
 #if defined(__AVX512F__)
 typedef __mmask16 Choice;
 inline Choice less(const Lanes &a, const Lanes &b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+inline Choice equal(const Lanes &a, const Lanes &b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+inline bool none(Choice where) { return where == 0; }
 // whether this bit is set
 inline Choice has_bit(const LanesInt &x, int bit) {
     return _mm512_test_epi32_mask((__m512i)x, _mm512_set1_epi32(1u << bit));
@@ -69,6 +71,8 @@ inline Lanes minimum_where(Choice where, const Lanes &a, const Lanes &b) { retur
 #elif defined(__AVX__)
 typedef LanesInt Choice;
 inline Choice less(const Lanes &a, const Lanes &b) { return (LanesInt)_mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+inline Choice equal(const Lanes &a, const Lanes &b) { return (LanesInt)_mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
+inline bool none(const Choice &where) { return _mm256_movemask_ps((Lanes)where) == 0; }
 inline Choice has_bit(const LanesInt &x, int bit) { return x << (31 - bit); }
 inline Lanes choose(const Choice &where, const Lanes &yes, const Lanes &no) {
     return _mm256_blendv_ps(no, yes, (Lanes)where);
@@ -82,6 +86,13 @@ inline Lanes minimum_where(const Choice &where, const Lanes &a, const Lanes &b) 
 #else
 typedef LanesInt Choice;
 inline Choice less(const Lanes &a, const Lanes &b) { return a < b; }
+inline Choice equal(const Lanes &a, const Lanes &b) { return a == b; }
+inline bool none(const Choice &where) {
+    std::int32_t bits = 0;
+    for (int l = 0; l < native_lanes; ++l)
+        bits |= where[l];
+    return bits == 0;
+}
 inline Choice has_bit(const LanesInt &x, int bit) { return (x << (31 - bit)) >> 31; }
 inline Lanes choose(const Choice &where, const Lanes &yes, const Lanes &no) { return where ? yes : no; }
 inline LanesInt choose(const Choice &where, const LanesInt &yes, const LanesInt &no) { return where ? yes : no; }

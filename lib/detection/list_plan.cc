@@ -15,6 +15,12 @@ namespace {
 constexpr int max_list_threads = 1024;
 constexpr int steps_at_once = 16; // vectors of each lane that a thread takes together
 
+// Noise is at least this times the mean power of a stream at all antennas; channel_levels.py.
+constexpr double least_noise = 1e-9;
+
+// Between these, a sum of squares of single precision is taken.
+constexpr double least_exact = 1e-20, largest_exact = 1e30;
+
 } // namespace
 
 ListPlan::ListPlan(ListNetwork network, const Kernel &kernel, int num_channels, int num_rx, int num_tx, int num_threads)
@@ -41,24 +47,50 @@ int ListPlan::channels_of(int batch) const { return std::min(list_.lanes, num_ch
 void ListPlan::prepare(std::span<const std::complex<float>> h, const Noise &noise) {
     const std::size_t antennas = static_cast<std::size_t>(num_rx()) * num_tx();
     KAQ_ASSERT(h.size() == num_channels_ * antennas);
-    for (int c = 0; c < num_channels_; ++c)
-        levels_[c].power = list_.squared_norm(h.subspan(c * antennas, antennas)) / num_rx();
+    for_each_batch([&](int batch, int) { load(batch, h); });
     constexpr double any_snr_db = 1e3; // no parameter follows the SNR but through the noise
     find_levels(noise, num_rx(), num_tx(), {-any_snr_db, any_snr_db}, levels_);
+    for_each_batch([&](int batch, int thread) {
+        ListLevel lanes[max_lanes];
+        for (int l = 0; l < list_.lanes; ++l) {
+            const ChannelLevels &of = levels_[channel_of(batch, l)];
+            const double gain = of.gain, least = least_noise * (of.power / num_tx() * num_rx() * (gain * gain));
+            lanes[l] = {of.gain, static_cast<float>(of.gain > 0 ? std::max(of.noise_var, least) : 1.0)};
+        }
+        list_.prepare(network_, size_, {lanes, static_cast<std::size_t>(list_.lanes)}, batches_[batch],
+                      scratch_[thread]);
+    });
+}
+
+// work(batch, thread) for every batch, by all threads
+template <typename Work>
+void ListPlan::for_each_batch(const Work &work) {
     std::atomic<int> next{0};
     threads_->run([&](int thread) {
-        Estimate lanes[max_lanes];
-        for (int batch; (batch = next++) < num_batches();) {
-            for (int l = 0; l < list_.lanes; ++l) {
-                const int c = first_channel(batch) + l % channels_of(batch);
-                const ChannelLevels &of = levels_[c];
-                lanes[l] = {h.subspan(c * antennas, antennas), of.gain, static_cast<float>(of.noise_var),
-                            of.inverse_root_snr};
-            }
-            list_.prepare(network_, size_, {lanes, static_cast<std::size_t>(list_.lanes)}, batches_[batch],
-                          scratch_[thread]);
-        }
+        for (int batch; (batch = next++) < num_batches();)
+            work(batch, thread);
     });
+}
+
+void ListPlan::load(int batch, std::span<const std::complex<float>> h) {
+    const std::size_t antennas = static_cast<std::size_t>(num_rx()) * num_tx();
+    const std::complex<float> *lanes[max_lanes];
+    float squared_norms[max_lanes];
+    const std::size_t num_lanes = list_.lanes;
+    for (int l = 0; l < list_.lanes; ++l)
+        lanes[l] = h.data() + channel_of(batch, l) * antennas;
+    list_.load(size_, {lanes, num_lanes}, batches_[batch], {squared_norms, num_lanes});
+    for (int l = 0; l < channels_of(batch); ++l) {
+        double norm = squared_norms[l];
+        if (!(norm > least_exact && norm < largest_exact)) { // what single precision cannot square
+            norm = 0;
+            for (std::size_t i = 0; i < antennas; ++i) {
+                norm += double{lanes[l][i].real()} * lanes[l][i].real();
+                norm += double{lanes[l][i].imag()} * lanes[l][i].imag();
+            }
+        }
+        levels_[channel_of(batch, l)].power = norm / num_rx();
+    }
 }
 
 std::size_t ListPlan::detect(const ReceivedView &received, const DetectedView &detected) {

@@ -40,6 +40,10 @@ private:
     // The first channel of a batch, and how many it has.
     int first_channel(int batch) const { return batch * list_.lanes; }
     int channels_of(int batch) const;
+    int channel_of(int batch, int lane) const { return first_channel(batch) + lane % channels_of(batch); }
+    template <typename Work>
+    void for_each_batch(const Work &work);
+    void load(int batch, std::span<const std::complex<float>> h);
 
     ListNetwork network_;
     const Kernel &kernel_;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <span>
 
-#include "detection/channel_lanes.h"
 #include "detection/list_batch.h"
 #include "detection/list_kernel.h"
 #include "detection/list_lanes.h"
@@ -15,8 +14,7 @@
 namespace kaq {
 namespace {
 
-constexpr float list_noise_floor = 1e-9f; // noise_var is at least this times the mean diagonal of the Gram matrix
-constexpr float least_gap = 1e-3f;        // R_pp^2 - a^2 is at least this times a^2
+constexpr float least_gap = 1e-3f; // R_pp^2 - a^2 is at least this times a^2
 constexpr float least_precision = 1e-6f;
 constexpr float least_unit = 1e-30f;
 
@@ -62,8 +60,16 @@ inline void swap_streams(const Choice &where, int i, int j, const Matrix &m, int
 // and the order follow it.
 inline void order_streams(const Matrix &covariance, const Matrix &gram, int n, Lanes *variance, Lanes *order) {
     for (int last = n - 1; last > 0; --last) {
+        Lanes best = covariance.real(last, last), place = all(static_cast<float>(last));
         for (int i = 0; i < last; ++i) {
-            const Choice better = less(covariance.real(i, i), covariance.real(last, last));
+            const Choice smaller = less(covariance.real(i, i), best);
+            best = choose(smaller, covariance.real(i, i), best);
+            place = choose(smaller, all(static_cast<float>(i)), place);
+        }
+        for (int i = 0; i < last; ++i) {
+            const Choice better = equal(place, all(static_cast<float>(i)));
+            if (none(better))
+                continue;
             // the covariance of what is left only
             swap_streams(better, i, last, covariance, last + 1);
             swap_streams(better, i, last, gram, n);
@@ -87,20 +93,19 @@ inline void order_streams(const Matrix &covariance, const Matrix &gram, int n, L
     }
 }
 
-// Columns of h in this order, times a factor.
-inline void permute_columns(const Matrix &h, int num_rx, int n, const Lanes *order, const Lanes &factor,
-                            const Matrix &to) {
+// Columns of h in this order, row by row.
+inline void permute_columns(const Matrix &h, int num_rx, int n, const Lanes *order, const Matrix &to) {
     for (int p = 0; p < n; ++p) {
-        LanesInt is[max_list_streams];
+        Choice is[max_list_streams];
         for (int j = 1; j < n; ++j)
-            is[j] = order[p] == static_cast<float>(j);
+            is[j] = equal(order[p], all(static_cast<float>(j)));
         for (int r = 0; r < num_rx; ++r) {
             Lanes re = h.real(r, 0), im = h.imag(r, 0);
             for (int j = 1; j < n; ++j) {
-                re = is[j] ? h.real(r, j) : re;
-                im = is[j] ? h.imag(r, j) : im;
+                re = choose(is[j], h.real(r, j), re);
+                im = choose(is[j], h.imag(r, j), im);
             }
-            to.real(r, p) = re * factor, to.imag(r, p) = im * factor;
+            to.real(r, p) = re, to.imag(r, p) = im;
         }
     }
 }
@@ -118,7 +123,8 @@ inline void quantize_rows(const ListNetwork &network, const ListBatch &b, int p)
     unit = maximum(unit, all(least_unit));
     b(layout.unit, p) = unit;
     const Lanes inverse = 1.0f / unit, highest = all(static_cast<float>((1 << network.bits_per_dimension) - 1));
-    const Lanes per_entry = highest * unit;
+    const Lanes per_entry = highest * unit, outermost = highest * b(layout.diagonal, p);
+    b(layout.index_offset, p) = minus_product(0.5f * highest, outermost, b(layout.index_gain, p));
     LanesInt wide[2]{}, total[2]{};
     const auto set = [&](int q, int column, const LanesInt &entry) {
         total[q] += entry;
@@ -141,7 +147,7 @@ inline void quantize_rows(const ListNetwork &network, const ListBatch &b, int p)
         set(1, column + 1, re);
     }
     for (int q = 0; q < 2; ++q) {
-        b(layout.offset, row + q) = per_entry * to_float(total[q]);
+        b(layout.offset, row + q) = per_entry * to_float(total[q]) + outermost;
         b.integer(layout.is_wide, row + q) = LanesInt{} + (any(wide[q]) ? -1 : 0);
     }
 }
@@ -153,8 +159,44 @@ std::size_t list_prepare_scratch(const Size &size) {
     return static_cast<std::size_t>(2 * size.num_rx * size.num_tx + 2 * size.num_tx * size.num_tx) * native_lanes;
 }
 
-void prepare_list(const ListNetwork &network, const Size &size, std::span<const Estimate> lanes, std::span<float> batch,
-                  std::span<float> scratch) {
+// Squares are summed as channel_levels.py says.
+constexpr int num_norm_sums = 4;
+
+void load_list(const Size &size, std::span<const std::complex<float> *const> h, std::span<float> batch,
+               std::span<float> squared_norms) {
+    KAQ_ASSERT(h.size() == native_lanes && squared_norms.size() == native_lanes);
+    KAQ_ASSERT(batch.size() == list_batch_floats(size));
+    const ListLayout layout(size);
+    const Matrix to = ListBatch{layout, batch.data()}.h();
+    const int total = size.num_rx * size.num_tx;
+    constexpr int per_vector = native_lanes / 2; // complex numbers
+    Lanes sums[num_norm_sums] = {};
+    const auto store = [&](int i, const Lanes &re, const Lanes &im) {
+        at(to.re, i) = re, at(to.im, i) = im;
+        Lanes &sum = sums[i % num_norm_sums];
+        sum = plus_product(sum, re, re);
+        sum = plus_product(sum, im, im);
+    };
+    int i = 0;
+    for (; i + per_vector <= total; i += per_vector) {
+        Lanes block[native_lanes];
+        for (int l = 0; l < native_lanes; ++l)
+            block[l] = *reinterpret_cast<const LooseLanes *>(h[l] + i);
+        transpose(block);
+        for (int e = 0; e < per_vector; ++e)
+            store(i + e, block[2 * e], block[2 * e + 1]);
+    }
+    for (; i < total; ++i) {
+        Lanes re, im;
+        for (int l = 0; l < native_lanes; ++l)
+            re[l] = h[l][i].real(), im[l] = h[l][i].imag();
+        store(i, re, im);
+    }
+    *reinterpret_cast<LooseLanes *>(squared_norms.data()) = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+void prepare_list(const ListNetwork &network, const Size &size, std::span<const ListLevel> lanes,
+                  std::span<float> batch, std::span<float> scratch) {
     KAQ_ASSERT(lanes.size() == native_lanes && batch.size() == list_batch_floats(size));
     KAQ_ASSERT(scratch.size() >= list_prepare_scratch(size));
     const ListLayout layout(size);
@@ -164,34 +206,27 @@ void prepare_list(const ListNetwork &network, const Size &size, std::span<const 
     const std::size_t entries = static_cast<std::size_t>(n) * n * native_lanes;
     const Matrix h{scratch.data(), scratch.data() + antennas, n};
     const Matrix covariance{scratch.data() + 2 * antennas, scratch.data() + 2 * antennas + entries, n};
-    const Matrix gram = b.gram(), factor = b.factor();
-    load_channels(lanes, num_rx, n, h);
-    gram_matrix(h, num_rx, n, gram);
+    const Matrix gram = b.gram(), factor = b.factor(), loaded = b.h();
 
-    Lanes gain, noise_var, mean_diagonal{};
-    for (int l = 0; l < native_lanes; ++l) {
-        gain[l] = lanes[l].gain;
-        noise_var[l] = lanes[l].noise_var;
-    }
-    for (int i = 0; i < n; ++i)
-        mean_diagonal = mean_diagonal + gram.real(i, i);
-    mean_diagonal = mean_diagonal / static_cast<float>(n);
-    const LanesInt known = gain > 0;
-    noise_var = known ? maximum(noise_var, list_noise_floor * mean_diagonal) : all(1);
+    Lanes gain, noise_var;
+    for (int l = 0; l < native_lanes; ++l)
+        gain[l] = lanes[l].gain, noise_var[l] = lanes[l].noise_var;
     const Lanes scale = 1.0f / square_root(noise_var), level_scale = network.half_distance * scale;
-    const Lanes power_scale = level_scale * level_scale;
     const float prior = network.half_distance * network.half_distance;
     b(layout.gain) = gain;
     b(layout.scale) = scale;
-    b.integer(layout.known) = known;
+    b.integer(layout.known) = gain > 0;
 
-    for (int i = 0; i < n; ++i)
-        for (int j = 0; j <= i; ++j) {
-            gram.real(i, j) *= power_scale, gram.imag(i, j) *= power_scale;
+    for (int i = 0; i < num_rx * n; ++i) {
+        at(h.re, i) = at(loaded.re, i) * gain * level_scale;
+        at(h.im, i) = at(loaded.im, i) * gain * level_scale;
+    }
+    gram_matrix(h, num_rx, n, gram);
+    for (int i = 0; i < n; ++i) {
+        for (int j = 0; j < i; ++j)
             factor.real(i, j) = gram.real(i, j), factor.imag(i, j) = gram.imag(i, j);
-        }
-    for (int i = 0; i < n; ++i)
-        factor.real(i, i) += prior;
+        factor.real(i, i) = gram.real(i, i) + prior;
+    }
     invert_cholesky_factor(factor, n);
     gram_matrix(factor, n, n, covariance, true);
     Lanes variance[max_list_streams], order[max_list_streams];
@@ -200,13 +235,13 @@ void prepare_list(const ListNetwork &network, const Size &size, std::span<const 
         order[i] = all(static_cast<float>(i));
     }
     order_streams(covariance, gram, n, variance, order);
-    permute_columns(h, num_rx, n, order, level_scale, b.h());
+    permute_columns(h, num_rx, n, order, b.h());
 
-    for (int i = 0; i < n; ++i)
-        for (int j = 0; j <= i; ++j)
+    for (int i = 0; i < n; ++i) {
+        for (int j = 0; j < i; ++j)
             factor.real(i, j) = gram.real(i, j), factor.imag(i, j) = gram.imag(i, j);
-    for (int i = 0; i < n; ++i)
-        factor.real(i, i) += prior;
+        factor.real(i, i) = gram.real(i, i) + prior;
+    }
     cholesky_factor(factor, n);
     for (int p = 0; p < n; ++p) {
         const Lanes diagonal = 1.0f / factor.real(p, p);

@@ -124,23 +124,22 @@ inline void propagate(const ListNetwork &network, const ListBatch &b, const Comp
                 work.real(i, j) = gram.real(i, j), work.imag(i, j) = gram.imag(i, j);
             work.real(i, i) = gram.real(i, i) + site[i];
         }
-        cholesky_factor(work, n);
-        invert_factor(work, n);
-        for (int i = 0; i < n; ++i) {
-            Lanes re{}, im{};
-            for (int k = 0; k <= i; ++k) {
+        Lanes inverse_pivots[max_list_streams];
+        inverse_unit_factor(work, n, inverse_pivots);
+        for (int i = 0; i < n; ++i) { // E X right
+            Lanes re = matched[i].re + site_mean[i].re, im = matched[i].im + site_mean[i].im;
+            for (int k = 0; k < i; ++k) {
                 const Lanes right_re = matched[k].re + site_mean[k].re, right_im = matched[k].im + site_mean[k].im;
                 add_product(re, im, work.real(i, k), work.imag(i, k), right_re, right_im);
             }
-            x[i] = {re, im};
+            x[i] = {re * inverse_pivots[i], im * inverse_pivots[i]};
         }
         for (int i = 0; i < n; ++i) {
-            Lanes re{}, im{}, variance{};
-            for (int k = i; k < n; ++k) {
+            Lanes re = x[i].re, im = x[i].im, variance = inverse_pivots[i];
+            for (int k = i + 1; k < n; ++k) {
                 const Lanes a = work.real(k, i), c = work.imag(k, i);
                 add_conjugate_product(re, im, a, c, x[k].re, x[k].im);
-                variance = plus_product(variance, a, a);
-                variance = plus_product(variance, c, c);
+                variance = plus_product(variance, plus_product(a * a, c, c), inverse_pivots[k]);
             }
             const Lanes inverse = 1.0f / variance;
             precision[i] = maximum(inverse - site[i], all(least_precision));

@@ -63,6 +63,34 @@ template <int K, int Count>
     }
 }
 
+// What the regularization took from a level, 4 a^2 u (L - 1 - u) but for a constant. Registers with room for all levels
+// are tables.
+template <int Bits>
+struct LevelPrior {
+    static constexpr int num_levels = 1 << Bits;
+    Lanes values; // by level, or 4 a^2
+
+    explicit LevelPrior(float half_distance) {
+        const float prior4 = 4.0f * (half_distance * half_distance);
+        for (int u = 0; u < native_lanes; ++u)
+            values[u] =
+                is_table ? prior4 * static_cast<float>((u % num_levels) * (num_levels - 1 - u % num_levels)) : prior4;
+    }
+
+#if defined(__AVX512F__)
+    static constexpr bool is_table = true;
+    Lanes of(const Lanes &, const LanesInt &first, int child) const {
+        return _mm512_permutexvar_ps((__m512i)(first + child), values);
+    }
+#else
+    static constexpr bool is_table = false;
+    Lanes of(const Lanes &first, const LanesInt &, int child) const {
+        const Lanes u = first + static_cast<float>(child);
+        return values * (u * (static_cast<float>(num_levels - 1) - u));
+    }
+#endif
+};
+
 template <int K, int Bits>
 struct Search {
     static constexpr int num_levels = 1 << Bits;
@@ -71,7 +99,7 @@ struct Search {
 
     const ListBatch &b;
     const Lanes *rotated_re, *rotated_im; // L^-1 H'^H y', by place
-    const float prior4;                   // 4 a^2
+    const LevelPrior<Bits> prior;
     Lanes metric[K];
     LanesInt path[max_list_words][K]; // four levels' indices in a word
 
@@ -79,10 +107,10 @@ struct Search {
     template <int P, int Children>
     [[gnu::always_inline]] inline void expand(int level) {
         const ListLayout &layout = b.layout;
-        constexpr float highest = num_levels - 1;
         const int p = layout.n - 1 - level / 2, words = (level + 3) / 4;
-        const Lanes r = b(layout.diagonal, p), gain = b(layout.index_gain, p), r2 = 2.0f * r;
+        const Lanes r2 = 2.0f * b(layout.diagonal, p), gain = b(layout.index_gain, p);
         const Lanes base = (level % 2 ? rotated_im : rotated_re)[p] + b(layout.offset, level);
+        const Lanes centre = b(layout.index_offset, p) - static_cast<float>(Children / 2 - 1);
         const Lanes minus_unit2 = -2.0f * b(layout.unit, p);
         const std::size_t low = layout.low_entries + level * layout.num_words;
         const std::size_t high = layout.high_entries + level * layout.num_words;
@@ -102,20 +130,18 @@ struct Search {
             const Lanes residual = plus_product(base, minus_unit2, to_float(total));
             LanesInt index{};
             if constexpr (Children < num_levels) {
-                const Lanes place = plus_product(all(highest * 0.5f - (Children / 2 - 1)), residual, gain);
+                const Lanes place = plus_product(centre, residual, gain);
                 index = truncated(clip(place, 0, num_levels - Children));
             }
             const Lanes first = to_float(index);
-            Lanes distance = plus_product(residual, all(highest), r);
+            Lanes distance = residual;
             if constexpr (Children < num_levels)
                 distance = minus_product(distance, r2, first);
 #pragma GCC unroll 16
             for (int child = 0; child < Children; ++child) {
                 Lanes of_child = plus_product(metric[i], distance, distance);
-                if constexpr (num_levels > 2) { // the outer levels of QPSK are all there are
-                    const Lanes u = first + static_cast<float>(child);
-                    of_child = plus_product(of_child, all(prior4), u * (highest - u));
-                }
+                if constexpr (num_levels > 2) // the outer levels of QPSK are all there are
+                    of_child = of_child + prior.of(first, index, child);
                 keys[child * P + i] = float_of_bits((bits_of(of_child) & ~low_bits) | (index + (child + (i << Bits))));
                 distance = distance - r2;
             }

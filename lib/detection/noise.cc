@@ -2,7 +2,9 @@
 #include "detection/noise.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "support/assert.h"
@@ -27,7 +29,9 @@ constexpr double max_noise_var = 1e10;
 float power_of_two_gain(double mean_power, int num_rx) {
     if (!(mean_power * num_rx > least_power))
         return 0;
-    return std::ldexp(1.0f, -std::clamp(std::ilogb(std::sqrt(mean_power)), -max_gain_exponent, max_gain_exponent));
+    // the exponent of its root
+    const int exponent = static_cast<int>(std::bit_cast<std::int64_t>(mean_power) >> 52) - 1023;
+    return std::ldexp(1.0f, -std::clamp(exponent >> 1, -max_gain_exponent, max_gain_exponent));
 }
 
 double from_db(double db) { return std::pow(10.0, db / 10); }

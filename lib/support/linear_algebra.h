@@ -158,6 +158,43 @@ inline void invert_cholesky_factor(const Matrix &m, int n) {
     invert_factor(m, n);
 }
 
+// A positive definite matrix L D L^H, the diagonal of L being 1: below the diagonal, its lower triangle becomes L^-1.
+// The entries of D^-1 go to `inverse_pivots`.
+inline void inverse_unit_factor(const Matrix &m, int n, Lanes *inverse_pivots) {
+    for (int j = 0; j < n; ++j) {
+        const Lanes given = m.real(j, j);
+        const Lanes smallest = plus_product(all(least_pivot), all(least_pivot_part), given);
+        for (int i = 0; i < j; ++i) { // row j of L D
+            Lanes re = m.real(j, i), im = m.imag(j, i);
+            for (int k = 0; k < i; ++k) { // minus (L D)_jk conj(L_ik)
+                const Lanes ar = m.real(j, k), ai = m.imag(j, k), br = m.real(i, k), bi = m.imag(i, k);
+                re = minus_product(re, ar, br);
+                im = minus_product(im, ai, br);
+                re = minus_product(re, ai, bi);
+                im = plus_product(im, ar, bi);
+            }
+            m.real(j, i) = re, m.imag(j, i) = im;
+        }
+        Lanes pivot = given;
+        for (int i = 0; i < j; ++i) {
+            const Lanes scaled_re = m.real(j, i), scaled_im = m.imag(j, i);
+            const Lanes re = scaled_re * inverse_pivots[i], im = scaled_im * inverse_pivots[i];
+            pivot = minus_product(pivot, scaled_re, re);
+            pivot = minus_product(pivot, scaled_im, im);
+            m.real(j, i) = re, m.imag(j, i) = im;
+        }
+        inverse_pivots[j] = 1.0f / maximum(pivot, smallest);
+    }
+    // L^-1, row by row: what is right of column j in row i still is the factor's
+    for (int i = 1; i < n; ++i)
+        for (int j = 0; j < i; ++j) {
+            Lanes re = m.real(i, j), im = m.imag(i, j);
+            for (int k = j + 1; k < i; ++k)
+                add_product(re, im, m.real(i, k), m.imag(i, k), m.real(k, j), m.imag(k, j));
+            m.real(i, j) = -re, m.imag(i, j) = -im;
+        }
+}
+
 // out = L^H L for the inverse factor L of a Hermitian matrix: all of the inverse.
 inline void hermitian_product(const Matrix &m, int n, const Matrix &out) {
     gram_matrix(m, n, n, out, true);

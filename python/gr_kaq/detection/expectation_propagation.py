@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .fused_products import clip, exponential, maximum, minimum, minus_product, plus_product
-from .lane_matrices import LaneMatrix, cholesky_factor, invert_factor
+from .lane_matrices import LaneMatrix, inverse_unit_factor
 from .list_model import ListModel
 from .list_preparation import LEAST_PRECISION, ListChannels
 
@@ -63,9 +63,9 @@ def propagate(
         matrix = LaneMatrix(*(np.broadcast_to(part[..., None], (n, n, *lanes)).copy() for part in channels.gram))
         for i in range(n):
             matrix.re[i, i] += site[i]
-        inverse_factor = invert_factor(cholesky_factor(matrix))
+        inverse_factor, inverse_pivots = inverse_unit_factor(matrix)
         right_re, right_im = matched[0] + site_re, matched[1] + site_im
-        solved_re, solved_im, variance = _solved(inverse_factor, right_re, right_im)
+        solved_re, solved_im, variance = _solved(inverse_factor, inverse_pivots, right_re, right_im)
         inverse = np.float32(1) / variance
         precision = maximum(inverse - site, LEAST_PRECISION)
         spread = np.float32(1) / precision
@@ -143,25 +143,30 @@ def _back_substituted(factor: LaneMatrix, rotated: tuple[Float, Float]) -> tuple
     return re, im
 
 
-def _solved(inverse_factor: LaneMatrix, right_re: Float, right_im: Float) -> tuple[Float, Float, Float]:
-    """X^H X right and the diagonal of X^H X, for the inverse factor X."""
+def _solved(
+    inverse_factor: LaneMatrix, inverse_pivots: Float, right_re: Float, right_im: Float
+) -> tuple[Float, Float, Float]:
+    """X^H E X right and the diagonal of X^H E X, for the unit lower triangular X and the diagonal E."""
     n = right_re.shape[0]
     half_re, half_im = np.zeros_like(right_re), np.zeros_like(right_re)
     for i in range(n):
-        for k in range(i + 1):
+        half_re[i], half_im[i] = right_re[i], right_im[i]
+        for k in range(i):
             a, b = inverse_factor.re[i, k], inverse_factor.im[i, k]
             half_re[i] = plus_product(half_re[i], a, right_re[k])
             half_im[i] = plus_product(half_im[i], a, right_im[k])
             half_re[i] = minus_product(half_re[i], b, right_im[k])
             half_im[i] = plus_product(half_im[i], b, right_re[k])
+        half_re[i], half_im[i] = half_re[i] * inverse_pivots[i], half_im[i] * inverse_pivots[i]
     re, im, diagonal = np.zeros_like(right_re), np.zeros_like(right_re), np.zeros_like(right_re)
     for i in range(n):
-        for k in range(i, n):
+        re[i], im[i], diagonal[i] = half_re[i], half_im[i], inverse_pivots[i]
+        for k in range(i + 1, n):
             a, b = inverse_factor.re[k, i], inverse_factor.im[k, i]
             re[i] = plus_product(re[i], a, half_re[k])
             im[i] = plus_product(im[i], a, half_im[k])
             re[i] = plus_product(re[i], b, half_im[k])
             im[i] = minus_product(im[i], b, half_re[k])
-            diagonal[i] = plus_product(diagonal[i], a, a)
-            diagonal[i] = plus_product(diagonal[i], b, b)
+            square = plus_product(a * a, b, b)
+            diagonal[i] = plus_product(diagonal[i], square, inverse_pivots[k])
     return re, im, diagonal

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .fused_products import maximum, minus_product, plus_product
 
-__all__ = ["LaneMatrix", "cholesky_factor", "gram_matrix", "invert_factor", "swap_streams"]
+__all__ = ["LaneMatrix", "cholesky_factor", "gram_matrix", "inverse_unit_factor", "invert_factor", "swap_streams"]
 
 Float = NDArray[np.float32]
 
@@ -88,6 +88,46 @@ def invert_factor(m: LaneMatrix) -> LaneMatrix:
                 imag = plus_product(imag, m.im[i, k], re[k, j])
             re[i, j], im[i, j] = real * -m.re[i, i], imag * -m.re[i, i]
     return LaneMatrix(re, im)
+
+
+def inverse_unit_factor(m: LaneMatrix) -> tuple[LaneMatrix, Float]:
+    """X and E with X^H E X = m^-1: X = L^-1 and E = D^-1, where m = L D L^H and the diagonal of L is 1.
+
+    Returns:
+        X, below the diagonal, and the diagonal of E, (n, ...).
+    """
+    re, im = m.copy()
+    n = re.shape[0]
+    inverse_pivots = np.empty_like(re[0])
+    for j in range(n):
+        # row j of L D, then of L; entries to the right of it are of rows that follow
+        scaled_re, scaled_im = np.empty_like(re[j]), np.empty_like(im[j])
+        for i in range(j):
+            a, b = re[j, i], im[j, i]
+            for k in range(i):  # minus (L D)_jk conj(L_ik)
+                a = minus_product(a, scaled_re[k], re[i, k])
+                b = minus_product(b, scaled_im[k], re[i, k])
+                a = minus_product(a, scaled_im[k], im[i, k])
+                b = plus_product(b, scaled_re[k], im[i, k])
+            scaled_re[i], scaled_im[i] = a, b
+        pivot = re[j, j]
+        smallest = plus_product(LEAST_PIVOT, LEAST_PIVOT_PART, pivot)
+        for i in range(j):
+            re[j, i], im[j, i] = scaled_re[i] * inverse_pivots[i], scaled_im[i] * inverse_pivots[i]
+            pivot = minus_product(pivot, scaled_re[i], re[j, i])
+            pivot = minus_product(pivot, scaled_im[i], im[j, i])
+        inverse_pivots[j] = np.float32(1) / maximum(pivot, smallest)
+    for i in range(1, n):
+        row_re, row_im = re[i, :i].copy(), im[i, :i].copy()
+        for j in range(i):
+            a, b = row_re[j], row_im[j]
+            for k in range(j + 1, i):
+                a = plus_product(a, row_re[k], re[k, j])
+                b = plus_product(b, row_re[k], im[k, j])
+                a = minus_product(a, row_im[k], im[k, j])
+                b = plus_product(b, row_im[k], re[k, j])
+            re[i, j], im[i, j] = -a, -b
+    return LaneMatrix(re, im), inverse_pivots
 
 
 def swap_streams(where: NDArray[np.bool_], a: int, b: int, m: LaneMatrix) -> None:

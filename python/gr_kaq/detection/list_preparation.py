@@ -27,8 +27,6 @@ __all__ = ["ListChannels", "prepare_list"]
 Float = NDArray[np.float32]
 Int = NDArray[np.int32]
 
-NOISE_FLOOR = np.float32(1e-9)
-"""noise_var is taken to be at least this times the mean diagonal of the Gram matrix (90 dB of SNR)."""
 LEAST_GAP = np.float32(1e-3)
 """R_pp^2 - a^2 is taken to be at least this times a^2: it is 0 for a stream that does not arrive."""
 LEAST_PRECISION = np.float32(1e-6)
@@ -49,13 +47,15 @@ class ListChannels:
         factor: (n, n, C), L with 1 / L_pp on the diagonal.
         diagonal: (n, C), R_pp.
         index_gain: (n, C): a residual of R_pp l, times this, is l / 2 on the average.
+        index_offset: (n, C), what then makes an index of it, see `offset`.
         precision, mean_gain: (n, C): what the linear estimate mu knows of a stream beyond the prior is
             l ~ CN(mean_gain mu, 1 / precision).
         entries: (N, N, C): integers, row q of level m times `unit` is what each earlier level adds to its residual;
             None for a full-precision model.
         coefficients: (N, N, C), the same unquantized.
         unit: (n, C), step of the two rows of a place.
-        offset: (N, C), what makes level indices of levels, see `list_search`.
+        offset: (N, C): R_pp (L - 1) and what the interference is with indices in place of levels, so that a residual
+            is about 2 R_pp u for an index u.
     """
 
     known: NDArray[np.bool_]
@@ -67,6 +67,7 @@ class ListChannels:
     factor: LaneMatrix
     diagonal: Float
     index_gain: Float
+    index_offset: Float
     precision: Float
     mean_gain: Float
     entries: Int | None
@@ -80,27 +81,16 @@ def prepare_list(model: ListModel, h: NDArray[np.complex64], gain: Float, noise_
 
     Args:
         h: (C, num_rx, num_tx).
-        gain: (C,), a power of two that takes the entries of h next to 1; 0 where nothing is known of a channel.
-        noise_var: (C,), of h times gain.
+        gain, noise_var: (C,), from `channel_levels`.
     """
     half_distance = np.float32(model.constellation.half_distance)
     prior = half_distance * half_distance
     lanes = np.moveaxis(np.asarray(h, np.complex64), 0, -1)
-    channel = LaneMatrix(lanes.real * gain, lanes.imag * gain)
-    n = lanes.shape[1]
-    gram = gram_matrix(channel)
-
-    known = gain > 0
-    mean_diagonal = np.zeros_like(gain)
-    for i in range(n):
-        mean_diagonal = mean_diagonal + gram.re[i, i]
-    mean_diagonal = mean_diagonal / np.float32(n)
-    noise_var = np.where(known, maximum(noise_var, NOISE_FLOOR * mean_diagonal), np.float32(1))
     scale = np.float32(1) / np.sqrt(noise_var)
     level_scale = half_distance * scale
-    channel = LaneMatrix(channel.re * level_scale, channel.im * level_scale)
-    power_scale = level_scale * level_scale
-    gram = LaneMatrix(gram.re * power_scale, gram.im * power_scale)
+    channel = LaneMatrix((lanes.real * gain) * level_scale, (lanes.imag * gain) * level_scale)
+    n = lanes.shape[1]
+    gram = gram_matrix(channel)
 
     order, variance = _order(gram, prior)
     h_sorted = _permuted(channel, order)
@@ -115,8 +105,13 @@ def prepare_list(model: ListModel, h: NDArray[np.complex64], gain: Float, noise_
     precision = maximum(inverse - prior, LEAST_PRECISION)
     coefficients = _coefficients(factor)
     entries, unit, offset = _quantized(model, factor, coefficients)
+    highest = np.float32(model.constellation.num_levels - 1)
+    outermost = highest * diagonal  # R_pp times the highest level
+    for level in range(2 * n):
+        offset[level] = offset[level] + outermost[n - 1 - level // 2]
+    index_offset = minus_product(highest * np.float32(0.5), outermost, index_gain)
     return ListChannels(
-        known=known,
+        known=gain > 0,
         gain=gain,
         scale=scale,
         order=order,
@@ -125,6 +120,7 @@ def prepare_list(model: ListModel, h: NDArray[np.complex64], gain: Float, noise_
         factor=factor,
         diagonal=diagonal,
         index_gain=index_gain,
+        index_offset=index_offset,
         precision=precision,
         mean_gain=inverse / precision,
         entries=entries,
@@ -149,8 +145,12 @@ def _order(gram: LaneMatrix, prior: np.float32) -> tuple[Int, Float]:
     order = np.empty_like(variance, np.int32)
     order[...] = np.arange(n)[:, None]
     for last in range(n - 1, 0, -1):
+        best, place = covariance.re[last, last], np.full(order.shape[1:], last)
         for i in range(last):
-            better = covariance.re[i, i] < covariance.re[last, last]
+            smaller = covariance.re[i, i] < best
+            best, place = np.where(smaller, covariance.re[i, i], best), np.where(smaller, i, place)
+        for i in range(last):
+            better = place == i
             swap_streams(better, i, last, covariance)
             swap_streams(better, i, last, gram)
             for values in (order, variance):

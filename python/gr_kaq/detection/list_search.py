@@ -54,20 +54,20 @@ def search(model: ListModel, channels: ListChannels, rotated: tuple[Float, Float
         p, q = n - 1 - level // 2, level % 2
         r, gain = channels.diagonal[p][:, None], channels.index_gain[p][:, None]
         base = rotated[q][p] + channels.offset[level][:, None]
-        residual = _residual(channels, level, base, paths)
+        residual = _residual(channels, level, base, paths)  # about 2 R_pp u
         children = num_children(level, num_levels)
-        place = plus_product(highest * np.float32(0.5) - np.float32(children // 2 - 1), residual, gain)
+        place = plus_product(channels.index_offset[p][:, None] - np.float32(children // 2 - 1), residual, gain)
         index = clip(place, 0.0, num_levels - children).astype(np.int32)
         first = index.astype(np.float32)
         r2 = np.float32(2) * r
-        distance = minus_product(plus_product(residual, highest, r), r2, first)
+        distance = minus_product(residual, r2, first)
         parent = np.arange(metric.shape[0], dtype=np.int32)[:, None, None] << level_bits
         keys = []
         for child in range(children):
             u = first + np.float32(child)
             of_child = plus_product(metric, distance, distance)
             if num_levels > 2:  # the outer levels of QPSK are all there are
-                of_child = plus_product(of_child, prior4, u * (highest - u))
+                of_child = of_child + prior4 * (u * (highest - u))
             keys.append((of_child.view(np.int32) & ~low) | parent | (index + child))
             distance = distance - r2
         metric = keep_best(np.concatenate(keys).view(np.float32), survivors)
