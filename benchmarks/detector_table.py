@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gr_kaq
+from gr_kaq.detection.detectors import load_model
 from gr_kaq.detection.model_card import compare_with_lmmse, description, model_card, rate, reference_point
-from gr_kaq.detection.model_file import DetectorModel
+from gr_kaq.detection.model_file import Model
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guide"
 MARKERS = re.compile(r"(<!-- table -->\n).*(<!-- end of table -->)", re.DOTALL)
@@ -27,18 +28,12 @@ What the model files of the shipped detectors say. Written by `python3 benchmark
 """
 
 
-def shipped() -> Iterator[tuple[DetectorModel, DetectorModel | None]]:
+def shipped() -> Iterator[tuple[Model, Model | None]]:
     """Every detector with its full-precision twin, if it has one."""
     names = [name for name in gr_kaq.list_detectors() if name not in ("lmmse", "zf")]
     for name in names:
         if not name.endswith("-fp"):
-            yield load(name), load(f"{name}-fp") if f"{name}-fp" in names else None
-
-
-def load(name: str) -> DetectorModel:
-    detector = gr_kaq.load_detector(name, backend="reference")
-    assert isinstance(detector, gr_kaq.UnfoldedDetector)
-    return detector.model
+            yield load_model(name), load_model(f"{name}-fp") if f"{name}-fp" in names else None
 
 
 def table() -> str:

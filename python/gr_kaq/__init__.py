@@ -13,6 +13,7 @@ from typing import Any
 from .channels.flat import shipped_recording
 from .detection.detector import Detector
 from .detection.detectors import list_detectors, load_detector
+from .detection.list_detector import ListDetector
 from .detection.model_file import ModelFileError
 from .detection.result import Detection
 from .detection.unfolded_detector import UnfoldedDetector
@@ -29,6 +30,7 @@ __all__ = [
     "Detection",
     "Detector",
     "FrameFormat",
+    "ListDetector",
     "ModelFileError",
     "UnfoldedDetector",
     "ber_meter",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gr_kaq.detection.list_model import ListModel, PropagationLayer, Step
 from gr_kaq.detection.model_file import DetectorModel, Law, Layer
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
@@ -78,3 +79,17 @@ def random_link(
     noise_var = num_tx / 10 ** (snr_db / 10)
     y = model.constellation.modulate(bits) @ h.swapaxes(1, 2) + np.sqrt(noise_var) * noise(channels, vectors, num_rx)
     return bits, y.astype(np.complex64), h.astype(np.complex64), noise_var
+
+
+def list_model(constellation: str = "16qam", bits: int | None = 16, name: str = "test-list", **changes) -> ListModel:
+    """A list detector that detects well without training; `bits` None for full precision."""
+    point = CONSTELLATIONS[constellation]
+    keys = {
+        "survivors": 8,
+        "step": Step(0.125, 0.0) if bits else Step(0.0, 0.0),
+        "layers": (PropagationLayer(0.9, 0.02),),
+        "knots": (2.0, 8.0),
+        "list_weights": ((0.2, 0.3),) * point.bits_per_dimension,
+        "propagation_weights": ((0.3, 0.2),) * point.bits_per_dimension,
+    }
+    return ListModel(name, point, matrix_bits=bits, **{**keys, **changes})

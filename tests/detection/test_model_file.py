@@ -112,7 +112,7 @@ def test_what_is_no_model_is_refused(tmp_path, content, message):
     ("path", "value", "message"),
     [
         (("format",), "onnx", "key format"),
-        (("network",), "resnet", 'key network: one of "admm", "pgd" expected, got "resnet"$'),
+        (("network",), "resnet", 'key network: one of "admm", "list", "pgd" expected, got "resnet"$'),
         (("constellation",), "bpsk", "key constellation"),
         (("bits", "activations"), 9, "key bits.activations: at most 8 expected, got 9$"),
         (("bits", "matrix"), 1, "key bits.matrix: at least 2 expected, got 1$"),

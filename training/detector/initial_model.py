@@ -29,7 +29,8 @@ def initial_model(config: Config) -> DetectorModel | None:
         detector = load_detector(str(ROOT / name) if name.endswith(SUFFIX) else name, backend="reference")
     except ValueError as error:  # linear detectors too: they need a constellation
         raise ConfigError(f"key initial_model: {error}") from None
-    assert isinstance(detector, UnfoldedDetector)
+    if not isinstance(detector, UnfoldedDetector):
+        raise ConfigError(f"key initial_model: {name} is no unfolded network")
     model = detector.model
     if model.name in (config.name, f"{config.name}-fp"):
         raise ConfigError(f"key name: {config.name} is the initial model's; another one expected")

@@ -20,7 +20,8 @@ from ..channels.flat import ChannelModel, RayleighChannels, RecordedChannels, sh
 from ..detection.detector import Detector
 from ..detection.detectors import load_detector
 from ..detection.linear_detector import LINEAR_DETECTORS
-from ..detection.model_file import DetectorModel
+from ..detection.list_detector import ListDetector
+from ..detection.model_file import Model
 from ..detection.unfolded_detector import UnfoldedDetector
 from ..links.simulated_link import CsiError, Link, count_bit_errors
 from ..signals.bit_errors import BitErrorRate
@@ -141,7 +142,7 @@ def _run(options: argparse.Namespace) -> int:
         if path and not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: the folder does not exist")
     detectors = _detectors(options.detectors, options.constellation)
-    models = [detector.model for detector in detectors if isinstance(detector, UnfoldedDetector)]
+    models = [detector.model for detector in detectors if isinstance(detector, (UnfoldedDetector, ListDetector))]
     num_rx, num_tx = _size(options.num_rx, options.num_tx, models)
     for detector in detectors:
         detector.check_size(num_rx, num_tx)
@@ -227,7 +228,7 @@ def _detectors(names: Sequence[str], constellation: str | None) -> list[Detector
     return [unfolded.get(name) or load_detector(name, constellation=shared) for name in names]
 
 
-def _size(num_rx: int | None, num_tx: int | None, models: Sequence[DetectorModel]) -> tuple[int, int]:
+def _size(num_rx: int | None, num_tx: int | None, models: Sequence[Model]) -> tuple[int, int]:
     """The antenna counts asked for; what is left open is 16, or the nearest that the detectors take."""
     if num_tx is None:
         num_tx = min([DEFAULT_ANTENNAS, *(model.max_num_tx for model in models)])
@@ -237,7 +238,7 @@ def _size(num_rx: int | None, num_tx: int | None, models: Sequence[DetectorModel
     return num_rx, num_tx
 
 
-def _measured_snrs(models: Sequence[DetectorModel]) -> list[float]:
+def _measured_snrs(models: Sequence[Model]) -> list[float]:
     """SNRs that the first model was measured at, or a few."""
     measured = dict.fromkeys(float(point["snr_db"]) for model in models[:1] for point in model.measured_ber)
     return list(measured or DEFAULT_SNRS_DB)

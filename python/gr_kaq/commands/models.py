@@ -9,8 +9,8 @@ from typing import Any
 
 from ..detection.detectors import list_detectors, load_model
 from ..detection.linear_detector import LINEAR_DETECTORS
-from ..detection.model_card import facts, reference_point, sizes, widths
-from ..detection.model_file import DetectorModel
+from ..detection.model_card import facts, kind, reference_point, sizes, widths
+from ..detection.model_file import Model
 
 __all__ = ["add_parser"]
 
@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _row(model: DetectorModel) -> tuple[str, ...]:
+def _row(model: Model) -> tuple[str, ...]:
     point, measured = reference_point(model), ""
     if point is not None:
         measured = f"{point['bit_errors'] / point['bits']:.1e}"
@@ -53,7 +53,7 @@ def _row(model: DetectorModel) -> tuple[str, ...]:
         measured += f" at {point['num_rx']}x{point['num_tx']}, {point['snr_db']:g} dB"
     return (
         model.name,
-        f"{model.network.upper()}-Net",
+        kind(model),
         str(len(model.layers)),
         model.constellation.name,
         widths(model) if model.quantized else "float",

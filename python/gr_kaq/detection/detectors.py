@@ -14,7 +14,9 @@ from ..signals.constellation import constellation_named
 from . import model_file
 from .detector import Detector
 from .linear_detector import LINEAR_DETECTORS, LinearDetector
-from .model_file import DetectorModel
+from .list_detector import ListDetector
+from .list_model import ListModel
+from .model_file import Model
 from .unfolded_detector import UnfoldedDetector
 
 __all__ = ["list_detectors", "load_detector", "load_model"]
@@ -33,7 +35,7 @@ def load_detector(name: str | Path, *, backend: str = "native", constellation: s
 
     Args:
         name: one of `list_detectors()`, or the path of a model file.
-        backend: ``"native"`` (the integer kernel) or ``"reference"`` (the NumPy integers that specify it). Linear and
+        backend: ``"native"`` (the compiled kernel) or ``"reference"`` (the NumPy code that specifies it). Linear and
             full-precision detectors have one implementation, and ignore it.
         constellation: needed by ``"lmmse"`` and ``"zf"``; for a model it has to be the model's own.
 
@@ -51,11 +53,11 @@ def load_detector(name: str | Path, *, backend: str = "native", constellation: s
     model = load_model(name)
     if constellation is not None and constellation_named(constellation) != model.constellation:
         raise ValueError(f"detector {model.name} is for {model.constellation.name}, not {constellation}")
-    return UnfoldedDetector(model, backend)
+    return ListDetector(model, backend) if isinstance(model, ListModel) else UnfoldedDetector(model, backend)
 
 
-def load_model(name: str | Path) -> DetectorModel:
-    """The model of an unfolded detector, which needs no kernel.
+def load_model(name: str | Path) -> Model:
+    """The model of a trained detector, which needs no kernel.
 
     Args:
         name: of a detector that ships with the package, or the path of a model file.

@@ -54,6 +54,7 @@ class ListModel:
         list_weights, propagation_weights: (bits_per_dimension, knots): the LLR of a bit is the sum over both sources
             and all knots of weight * clip(llr, -knot, knot).
         max_num_rx, max_num_tx, min_rx_per_tx: antenna counts that the detector accepts.
+        snr_range_db: SNR that training covered.
         training: what it was trained on, free form.
         measured_ber: BER when it was exported, see docs/internals/model-format.md.
     """
@@ -70,6 +71,7 @@ class ListModel:
     max_num_rx: int = 64
     max_num_tx: int = 16
     min_rx_per_tx: float = 1.0
+    snr_range_db: tuple[float, float] = (-10.0, 50.0)
     training: dict[str, Any] = field(default_factory=dict)
     measured_ber: tuple[dict[str, Any], ...] = ()
 

@@ -13,10 +13,22 @@ from typing import Any
 import numpy as np
 
 from ..signals.bit_errors import BitErrorRate
+from . import list_model_card
 from .laws import layer_values
-from .model_file import DetectorModel
+from .list_model import ListModel
+from .model_file import DetectorModel, Model
 
-__all__ = ["compare_with_lmmse", "description", "facts", "model_card", "rate", "reference_point", "sizes", "widths"]
+__all__ = [
+    "compare_with_lmmse",
+    "description",
+    "facts",
+    "kind",
+    "model_card",
+    "rate",
+    "reference_point",
+    "sizes",
+    "widths",
+]
 
 REFERENCE_BER = 1e-2
 FEW_ERRORS = 100
@@ -32,51 +44,65 @@ LAW_MEANINGS = {
 }
 
 
-def widths(model: DetectorModel) -> str:
-    """Such as ``W8A8``: bits of matrix and activations."""
+def kind(model: Model) -> str:
+    """Such as ``ADMM-Net``."""
+    return list_model_card.kind(model) if isinstance(model, ListModel) else f"{model.network.upper()}-Net"
+
+
+def widths(model: Model) -> str:
+    """Such as ``W8A8``: bits of matrix and activations; a list detector has no activations."""
+    if isinstance(model, ListModel):
+        return f"W{model.matrix_bits}" if model.quantized else "full precision"
     return f"W{model.matrix_bits}A{model.activation_bits}" if model.quantized else "full precision"
 
 
-def sizes(model: DetectorModel) -> str:
+def sizes(model: Model) -> str:
     """Antenna counts that the detector accepts, receive x transmit."""
     ratio = f", num_rx >= {model.min_rx_per_tx:g} num_tx" if model.min_rx_per_tx > 1 else ""
     return f"up to {model.max_num_rx}x{model.max_num_tx}{ratio}"
 
 
-def description(model: DetectorModel) -> str:
+def description(model: Model) -> str:
     """Network, layers, constellation, widths and sizes in a line."""
-    kind = f"{model.network.upper()}-Net, K={len(model.layers)}"
-    return f"{kind}, {model.constellation.name}, {widths(model)}; {sizes(model)}"
+    return f"{kind(model)}, K={len(model.layers)}, {model.constellation.name}, {widths(model)}; {sizes(model)}"
 
 
-def facts(model: DetectorModel) -> dict[str, Any]:
+def facts(model: Model) -> dict[str, Any]:
     """Everything that the card says, for a program; JSON types only."""
+    own = list_model_card.facts(model) if isinstance(model, ListModel) else _unfolded_facts(model)
     return {
         "name": model.name,
         "network": model.network,
         "layers": len(model.layers),
         "constellation": model.constellation.name,
+        **own,
+        "max_num_rx": model.max_num_rx,
+        "max_num_tx": model.max_num_tx,
+        "min_rx_per_tx": model.min_rx_per_tx,
+        "snr_range_db": list(model.snr_range_db),
+        "training": model.training,
+        "measured_ber": [_point_facts(point) for point in model.measured_ber],
+    }
+
+
+def _unfolded_facts(model: DetectorModel) -> dict[str, Any]:
+    """What only an unfolded network has."""
+    return {
         "activation_bits": model.activation_bits,
         "matrix_bits": model.matrix_bits,
         "matrix_clip": model.matrix_clip,
         "stream_steps": model.stream_steps,
         "output_spread": model.output_spread,
-        "max_num_rx": model.max_num_rx,
-        "max_num_tx": model.max_num_tx,
-        "min_rx_per_tx": model.min_rx_per_tx,
-        "snr_range_db": list(model.snr_range_db),
         "laws": {
             name: [
                 {"alpha": float(alpha), "gamma": float(gamma)} if present else None for alpha, gamma, present in table.T
             ]
             for name, table in model.law_tables.items()
         },
-        "training": model.training,
-        "measured_ber": [_point_facts(point) for point in model.measured_ber],
     }
 
 
-def reference_point(model: DetectorModel) -> Mapping[str, Any] | None:
+def reference_point(model: Model) -> Mapping[str, Any] | None:
     """The measured point that stands for a detector in a list: its first size and channel, BER nearest to 1e-2."""
     if not model.measured_ber:
         return None
@@ -111,7 +137,7 @@ def rate(point: Mapping[str, Any], errors: str = "bit_errors") -> str:
     return f"{count.rate:.2e} ± {(high - low) / 2:.0e} ({count.errors})"
 
 
-def model_card(model: DetectorModel, twin: DetectorModel | None = None, *, level: int = 2) -> str:
+def model_card(model: Model, twin: Model | None = None, *, level: int = 2) -> str:
     """The card of a detector as Markdown.
 
     Args:
@@ -122,18 +148,30 @@ def model_card(model: DetectorModel, twin: DetectorModel | None = None, *, level
     """
     heading = "#" * level
     lines = [f"{heading} {model.name}", "", f"{description(model)}.", "", *_properties(model, twin), ""]
-    lines += [f"{heading}# Laws", "", *_laws(model), ""]
+    if isinstance(model, ListModel):
+        lines += [f"{heading}# Parameters", "", *list_model_card.parameters(model), ""]
+    else:
+        lines += [f"{heading}# Laws", "", *_laws(model), ""]
     lines += [f"{heading}# Training", "", *_training(model), ""]
     lines += [f"{heading}# Measured BER", "", *_measured(model, twin), ""]
     lines += [f"{heading}# Limits", "", *_limits(model), ""]
     return "\n".join(lines)
 
 
-def _properties(model: DetectorModel, twin: DetectorModel | None) -> Iterator[str]:
+def _properties(model: Model, twin: Model | None) -> Iterator[str]:
     """The card's table: network, constellation, widths, sizes."""
     low, high = model.snr_range_db
     yield "| | |"
     yield "|---|---|"
+    yield from list_model_card.properties(model) if isinstance(model, ListModel) else _unfolded_properties(model)
+    ratio = f", at least {model.min_rx_per_tx:g} receive antennas per stream" if model.min_rx_per_tx > 1 else ""
+    yield f"| antennas | 1 to {model.max_num_rx} receive, 1 to {model.max_num_tx} transmit{ratio} |"
+    yield f"| SNR that training covered | {low:g} to {high:g} dB |"
+    if twin is not None:
+        yield f"| full-precision twin | `{twin.name}`, which it was trained from |"
+
+
+def _unfolded_properties(model: DetectorModel) -> Iterator[str]:
     yield f"| network | {model.network.upper()}-Net, {len(model.layers)} layers ({_proximal(model)}) |"
     yield f"| constellation | {model.constellation.name} on every stream |"
     if model.quantized:
@@ -142,11 +180,6 @@ def _properties(model: DetectorModel, twin: DetectorModel | None) -> Iterator[st
         yield f"| widths | activations {model.activation_bits} bits{steps}; matrix {model.matrix_bits} bits{clip} |"
     else:
         yield "| widths | full precision (single precision in NumPy) |"
-    ratio = f", at least {model.min_rx_per_tx:g} receive antennas per stream" if model.min_rx_per_tx > 1 else ""
-    yield f"| antennas | 1 to {model.max_num_rx} receive, 1 to {model.max_num_tx} transmit{ratio} |"
-    yield f"| SNR that training covered | {low:g} to {high:g} dB |"
-    if twin is not None:
-        yield f"| full-precision twin | `{twin.name}`, which it was trained from |"
 
 
 def _proximal(model: DetectorModel) -> str:
@@ -189,7 +222,7 @@ def _sign(alpha: float) -> str:
     return "0" if alpha == 0 else "+" if alpha > 0 else "-"
 
 
-def _training(model: DetectorModel) -> Iterator[str]:
+def _training(model: Model) -> Iterator[str]:
     if not model.training:
         yield "The file does not say what the detector was trained on."
         return
@@ -216,7 +249,7 @@ def _text(value: Any) -> str:
     return str(value).replace("\n", " ").replace("|", "\\|")
 
 
-def _measured(model: DetectorModel, twin: DetectorModel | None) -> Iterator[str]:
+def _measured(model: Model, twin: Model | None) -> Iterator[str]:
     """Bit error rates at the points where the model was measured, beside LMMSE's and its twin's."""
     if not model.measured_ber:
         yield "None in the file."
@@ -243,10 +276,13 @@ def _measured(model: DetectorModel, twin: DetectorModel | None) -> Iterator[str]
         yield f"| {' | '.join(row)} |"
 
 
-def _limits(model: DetectorModel) -> Iterator[str]:
+def _limits(model: Model) -> Iterator[str]:
     """Where the detector is refused, where it was worse than LMMSE, and where few errors were counted."""
     low, high = model.snr_range_db
-    yield f"- Other numbers of antennas are refused. Below {low:g} dB and above {high:g} dB the laws keep their values."
+    beyond = (
+        "." if isinstance(model, ListModel) else f". Below {low:g} dB and above {high:g} dB the laws keep their values."
+    )
+    yield f"- Other numbers of antennas are refused{beyond}"
     compared = [p for p in model.measured_ber if "lmmse_bit_errors" in p]
     if compared:
         better, worse = ([p for p in compared if compare_with_lmmse(p) == sign] for sign in (-1, 1))

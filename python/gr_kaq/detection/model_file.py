@@ -20,8 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..signals.constellation import CONSTELLATIONS, Constellation
 from ..signals.signal_model import from_db
+from . import list_model_file
+from .list_model import ListModel
 
-__all__ = ["SUFFIX", "DetectorModel", "Law", "Layer", "ModelFileError", "load", "save"]
+__all__ = ["SUFFIX", "DetectorModel", "Law", "Layer", "Model", "ModelFileError", "load", "save"]
 
 SUFFIX = ".kaq.json"
 VERSION = 1
@@ -138,7 +140,11 @@ class DetectorModel:
             )
 
 
-def load(path: str | Path) -> DetectorModel:
+Model = DetectorModel | ListModel
+"""What a model file describes."""
+
+
+def load(path: str | Path) -> Model:
     """Read and check a model file.
 
     Raises:
@@ -161,7 +167,7 @@ def load(path: str | Path) -> DetectorModel:
         raise ModelFileError(f"{path}: not valid JSON: {str(error)[:MAX_QUOTED]}") from None
 
 
-def save(model: DetectorModel, directory: str | Path) -> Path:
+def save(model: Model, directory: str | Path) -> Path:
     """Write `model` to directory/NAME.kaq.json and return that path."""
     path = Path(directory) / (model.name + SUFFIX)
     document = _to_document(model)
@@ -213,7 +219,7 @@ def _quoted(*values: Any) -> str:
     return ", ".join(json.dumps(value) for value in values)[:MAX_QUOTED]
 
 
-def _from_document(document: Any, origin: str) -> DetectorModel:
+def _from_document(document: Any, origin: str) -> Model:
     """The model that a parsed file describes, or a `ModelFileError` that names the first key that is wrong."""
     # Said first, as every other complaint about a later version's file would mislead.
     if isinstance(document, dict) and document.get("version", VERSION) != VERSION:
@@ -234,32 +240,62 @@ def _from_document(document: Any, origin: str) -> DetectorModel:
         raise ModelFileError(
             f"{origin}: key snr_range_db: the first value has to be below the second, got {[low, high]}"
         )
-    bits = document["bits"] or {}
     sizes = document["sizes"]
-    return DetectorModel(
-        name=document["name"],
-        network=document["network"],
-        constellation=CONSTELLATIONS[document["constellation"]],
+    common: dict[str, Any] = {
+        "name": document["name"],
+        "constellation": CONSTELLATIONS[document["constellation"]],
         # 8.0 is an integer to JSON Schema
+        "max_num_rx": int(sizes["max_num_rx"]),
+        "max_num_tx": int(sizes["max_num_tx"]),
+        "min_rx_per_tx": float(sizes["min_rx_per_tx"]),
+        "snr_range_db": (float(low), float(high)),
+        "training": document["training"],
+        "measured_ber": tuple(document["measured_ber"]),
+    }
+    if document["network"] == ListModel.network:
+        try:
+            return list_model_file.model(document, common)
+        except ValueError as error:
+            raise ModelFileError(f"{origin}: {error}") from None
+    bits = document["bits"] or {}
+    return DetectorModel(
+        **common,
+        network=document["network"],
         activation_bits=int(bits["activations"]) if bits else None,
         matrix_bits=int(bits["matrix"]) if bits else None,
-        max_num_rx=int(sizes["max_num_rx"]),
-        max_num_tx=int(sizes["max_num_tx"]),
-        min_rx_per_tx=float(sizes["min_rx_per_tx"]),
-        snr_range_db=(float(low), float(high)),
         output_variance=Law(**document["output_variance"]),
         layers=tuple(Layer(**{k: Law(**law) for k, law in layer.items()}) for layer in document["layers"]),
         regularization=Law(**document["regularization"]) if "regularization" in document else None,
         output_spread=float(document.get("output_spread", 0.0)),
         matrix_clip=float(bits.get("matrix_clip", 1.0)),
         stream_steps=bits.get("stream_steps", False),
-        training=document["training"],
-        measured_ber=tuple(document["measured_ber"]),
     )
 
 
-def _to_document(model: DetectorModel) -> dict[str, Any]:
-    """What `_from_document` reads, with every law rounded to six decimals."""
+def _to_document(model: Model) -> dict[str, Any]:
+    """What `_from_document` reads, with numbers rounded to six decimals."""
+    own = list_model_file.keys(model) if isinstance(model, ListModel) else _unfolded_keys(model)
+    return {
+        "format": "gr-kaq detector",
+        "version": VERSION,
+        "name": model.name,
+        "network": model.network,
+        "constellation": model.constellation.name,
+        "bits": own.pop("bits"),
+        "sizes": {
+            "max_num_rx": model.max_num_rx,
+            "max_num_tx": model.max_num_tx,
+            "min_rx_per_tx": model.min_rx_per_tx,
+        },
+        "snr_range_db": list(model.snr_range_db),
+        **own,
+        "training": model.training,
+        "measured_ber": list(model.measured_ber),
+    }
+
+
+def _unfolded_keys(model: DetectorModel) -> dict[str, Any]:
+    """Keys of an unfolded network's document."""
 
     def law(value: Law) -> dict[str, float]:
         return {"alpha": round(float(value.alpha), 6), "gamma": round(float(value.gamma), 6)}
@@ -271,26 +307,13 @@ def _to_document(model: DetectorModel) -> dict[str, Any]:
             bits["matrix_clip"] = round(float(model.matrix_clip), 6)
         if model.stream_steps:
             bits["stream_steps"] = True
-    document: dict[str, Any] = {
-        "format": "gr-kaq detector",
-        "version": VERSION,
-        "name": model.name,
-        "network": model.network,
-        "constellation": model.constellation.name,
+    keys: dict[str, Any] = {
         "bits": bits,
-        "sizes": {
-            "max_num_rx": model.max_num_rx,
-            "max_num_tx": model.max_num_tx,
-            "min_rx_per_tx": model.min_rx_per_tx,
-        },
-        "snr_range_db": list(model.snr_range_db),
         "output_variance": law(model.output_variance),
         "layers": [{k: law(v) for k, v in vars(layer).items() if v is not None} for layer in model.layers],
-        "training": model.training,
-        "measured_ber": list(model.measured_ber),
     }
     if model.regularization is not None:
-        document["regularization"] = law(model.regularization)
+        keys["regularization"] = law(model.regularization)
     if model.output_spread:
-        document["output_spread"] = round(float(model.output_spread), 6)
-    return document
+        keys["output_spread"] = round(float(model.output_spread), 6)
+    return keys
