@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gr_kaq.detection.list_model import ListModel, PropagationLayer, Step
+from gr_kaq.detection.list_model import FusionWeights, ListModel, PropagationLayer, Step
 from gr_kaq.detection.model_file import DetectorModel, Law, Layer
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
@@ -89,7 +89,11 @@ def list_model(constellation: str = "16qam", bits: int | None = 16, name: str = 
         "step": Step(0.125, 0.0) if bits else Step(0.0, 0.0),
         "layers": (PropagationLayer(0.9, 0.02),),
         "knots": (2.0, 8.0),
-        "list_weights": ((0.2, 0.3),) * point.bits_per_dimension,
-        "propagation_weights": ((0.3, 0.2),) * point.bits_per_dimension,
+        "fusion": tuple(
+            FusionWeights(
+                max_num_tx, *(((low, round(0.5 - low, 6)),) * point.bits_per_dimension for low in (0.1, 0.3, 0.4, 0.2))
+            )
+            for max_num_tx in (4, 16)
+        ),
     }
     return ListModel(name, point, matrix_bits=bits, **{**keys, **changes})

@@ -56,9 +56,13 @@ def test_round_trip(tmp_path, constellation, bits):
         (("fusion", "knots"), [], "key fusion.knots: at least 1 entries expected"),
         (("fusion", "knots"), [8, 2], "key fusion.knots: ascending values expected"),
         (("fusion", "knots"), [0, 2], "key fusion.knots.0: at least 0.001 expected, got 0$"),
-        (("fusion", "list"), [[1, 2]], "key fusion.list: 2 rows expected, one per bit of a dimension, got 1$"),
-        (("fusion", "propagation", 1), [1], "key fusion.propagation.1: 2 weights expected, one per knot, got 1$"),
-        (("fusion", "propagation", 1, 0), 1e9, "key fusion.propagation.1.0: at most 1000 expected"),
+        (("fusion", "weights"), [], "key fusion.weights: at least 1 entries expected"),
+        (("fusion", "weights", 1, "max_num_tx"), 4, "key fusion.weights: ascending values of max_num_tx expected$"),
+        (("fusion", "weights", 1, "max_num_tx"), 8, r"weights: up to 16 streams .sizes.max_num_tx. expected, got 8$"),
+        (("fusion", "weights", 0, "list_wide"), [[1, 2]], r"weights.0.list_wide: 2 rows expected, .*, got 1$"),
+        (("fusion", "weights", 0, "list_wide", 1), [1], r"weights.0.list_wide.1: 2 weights expected, .*, got 1$"),
+        (("fusion", "weights", 0, "list_wide", 1, 0), 1e9, "weights.0.list_wide.1.0: at most 1000 expected"),
+        (("fusion", "weights", 0), {"max_num_tx": 4}, 'weights.0: "list_narrow", .* missing$'),
         (("fusion", "extra"), 1, 'key fusion: "extra" unknown$'),
         (("regularization",), {"alpha": 0, "gamma": 1}, "key regularization: not allowed here$"),
         (("output_variance",), {"alpha": 0, "gamma": 1}, "key output_variance: not allowed here$"),
@@ -122,7 +126,7 @@ def test_the_card_and_the_facts():
     card = model_card(model, list_model(bits=None, name="test-list-fp"))
     assert "| network | list of 8 paths, and 1 layer of expectation propagation |" in card
     assert "| widths | matrix up to 16 bits; step 0.125 of the noise's standard deviation |" in card
-    assert "| 0, list | 0.50 | 0.30 |" in card
+    assert "| up to 4 | 0, list | 0.50 -> 0.50 | 0.40 -> 0.20 |" in card
     assert "| widths | full precision" in model_card(list_model(bits=None))
     known = json.loads(json.dumps(facts(model)))
     assert known["network"] == "list" and known["survivors"] == 8 and known["step"] == {"alpha": 0.125, "gamma": 0.0}

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..signals.constellation import Constellation
 
-__all__ = ["ListModel", "PropagationLayer", "Step"]
+__all__ = ["Curves", "FusionWeights", "ListModel", "PropagationLayer", "Step"]
 
 LARGEST_ENTRY = 32639
 """The largest integer of two signed bytes, 127 * 256 + 127: a quantized entry has at most 16 bits."""
@@ -39,6 +39,31 @@ class PropagationLayer:
     least_variance: float
 
 
+Curves = tuple[tuple[float, ...], ...]
+"""(bits_per_dimension, knots): for each bit of a dimension, the weights of an odd curve, see `FusionWeights`."""
+
+
+@dataclass(frozen=True)
+class FusionWeights:
+    """What makes a bit's LLR of those by the list and by the propagation, for some numbers of streams.
+
+    The LLR is the sum over both sources and all knots of weight * clip(llr, -knot, knot). The weights lie between those
+    for a narrow list, whose paths are about as likely as its best one, and those for a wide one; see
+    `list_reference.fuse`.
+
+    Args:
+        max_num_tx: largest number of streams that they are for.
+        list_narrow, list_wide: weights of the LLRs by the list.
+        propagation_narrow, propagation_wide: weights of those by the propagation.
+    """
+
+    max_num_tx: int
+    list_narrow: Curves
+    list_wide: Curves
+    propagation_narrow: Curves
+    propagation_wide: Curves
+
+
 @dataclass(frozen=True)
 class ListModel:
     """A trained list detector.
@@ -51,8 +76,7 @@ class ListModel:
         step: their step.
         layers: of expectation propagation, at most 4.
         knots: where the fusion's curves bend, in LLRs, ascending.
-        list_weights, propagation_weights: (bits_per_dimension, knots): the LLR of a bit is the sum over both sources
-            and all knots of weight * clip(llr, -knot, knot).
+        fusion: weights by the number of streams, ascending; the last ones are for max_num_tx at least.
         max_num_rx, max_num_tx, min_rx_per_tx: antenna counts that the detector accepts.
         snr_range_db: SNR that training covered.
         training: what it was trained on, free form.
@@ -66,8 +90,7 @@ class ListModel:
     step: Step
     layers: tuple[PropagationLayer, ...]
     knots: tuple[float, ...]
-    list_weights: tuple[tuple[float, ...], ...]
-    propagation_weights: tuple[tuple[float, ...], ...]
+    fusion: tuple[FusionWeights, ...]
     max_num_rx: int = 64
     max_num_tx: int = 16
     min_rx_per_tx: float = 1.0
@@ -87,6 +110,10 @@ class ListModel:
         """The largest integer that an entry of the factor becomes."""
         assert self.matrix_bits is not None
         return min(2 ** (self.matrix_bits - 1) - 1, LARGEST_ENTRY)
+
+    def fusion_weights(self, num_tx: int) -> FusionWeights:
+        """Those for a number of streams."""
+        return next(weights for weights in self.fusion if num_tx <= weights.max_num_tx)
 
     def check_size(self, num_rx: int, num_tx: int) -> None:
         """Raise ValueError unless the detector accepts this number of antennas."""

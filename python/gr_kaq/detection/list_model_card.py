@@ -24,8 +24,10 @@ def facts(model: ListModel) -> dict[str, Any]:
         "step": dict(vars(model.step)) if model.quantized else None,
         "propagation": [dict(vars(layer)) for layer in model.layers],
         "knots": list(model.knots),
-        "list_weights": [list(row) for row in model.list_weights],
-        "propagation_weights": [list(row) for row in model.propagation_weights],
+        "fusion": [
+            {key: [list(row) for row in value] if isinstance(value, tuple) else value for key, value in vars(w).items()}
+            for w in model.fusion
+        ],
     }
 
 
@@ -44,15 +46,20 @@ def parameters(model: ListModel) -> Iterator[str]:
     for k, layer in enumerate(model.layers, 1):
         yield f"| {k} | {layer.damping:.3g} | {layer.least_variance:.3g} |"
     yield ""
-    yield "The LLR of a bit is the sum of two odd curves, of its LLR by the list and of that by the propagation."
-    yield "Between two knots, the curve's slope is:"
+    yield "The LLR of a bit is the sum of two odd curves, of its LLR by the list and of that by the propagation. The"
+    yield "slopes between two knots, for lists whose paths are alike -> whose best path stands out:"
     yield ""
-    yield f"| bit, source | {' | '.join(f'to {knot:g}' for knot in model.knots)} |"
-    yield "|---|" + "---|" * len(model.knots)
-    for source, rows in (("list", model.list_weights), ("propagation", model.propagation_weights)):
-        for bit, row in enumerate(rows):
-            slopes = [sum(row[i:]) for i in range(len(row))]
-            yield f"| {bit}, {source} | {' | '.join(f'{slope + 0.0:.2f}' for slope in slopes)} |"
+    yield f"| streams | bit, source | {' | '.join(f'to {knot:g}' for knot in model.knots)} |"
+    yield "|---|---|" + "---|" * len(model.knots)
+    for weights in model.fusion:
+        for source, narrow, wide in (
+            ("list", weights.list_narrow, weights.list_wide),
+            ("propagation", weights.propagation_narrow, weights.propagation_wide),
+        ):
+            for bit, rows in enumerate(zip(narrow, wide, strict=True)):
+                first, second = ([sum(row[i:]) + 0.0 for i in range(len(row))] for row in rows)
+                slopes = " | ".join(f"{a:.2f} -> {b:.2f}" for a, b in zip(first, second, strict=True))
+                yield f"| up to {weights.max_num_tx} | {bit}, {source} | {slopes} |"
 
 
 def _matrix(model: ListModel) -> str:

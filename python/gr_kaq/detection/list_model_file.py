@@ -6,10 +6,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from .list_model import ListModel, PropagationLayer, Step
+from .list_model import Curves, FusionWeights, ListModel, PropagationLayer, Step
 
 __all__ = ["keys", "model"]
 
+CURVES = ("list_narrow", "list_wide", "propagation_narrow", "propagation_wide")
 NO_STEP = Step(0.0, 0.0)
 """Of a full-precision model."""
 
@@ -28,7 +29,15 @@ def model(document: dict[str, Any], common: dict[str, Any]) -> ListModel:
     knots = tuple(float(knot) for knot in fusion["knots"])
     if any(low >= high for low, high in pairwise(knots)):
         raise ValueError(f"key fusion.knots: ascending values expected, got {list(knots)}")
-    per_dimension = common["constellation"].bits_per_dimension
+    shape = common["constellation"].bits_per_dimension, len(knots)
+    weights = tuple(_weights(f"fusion.weights.{i}", found, shape) for i, found in enumerate(fusion["weights"]))
+    if any(first.max_num_tx >= second.max_num_tx for first, second in pairwise(weights)):
+        raise ValueError("key fusion.weights: ascending values of max_num_tx expected")
+    if weights[-1].max_num_tx < common["max_num_tx"]:
+        raise ValueError(
+            f"key fusion.weights: up to {common['max_num_tx']} streams (sizes.max_num_tx) expected, "
+            f"got {weights[-1].max_num_tx}"
+        )
     return ListModel(
         **common,
         survivors=int(document["survivors"]),
@@ -38,8 +47,7 @@ def model(document: dict[str, Any], common: dict[str, Any]) -> ListModel:
             PropagationLayer(float(layer["damping"]), float(layer["least_variance"])) for layer in document["layers"]
         ),
         knots=knots,
-        list_weights=_weights("list", fusion["list"], per_dimension, len(knots)),
-        propagation_weights=_weights("propagation", fusion["propagation"], per_dimension, len(knots)),
+        fusion=weights,
     )
 
 
@@ -52,18 +60,27 @@ def keys(model: ListModel) -> dict[str, Any]:
     own["layers"] = [_rounded(vars(layer)) for layer in model.layers]
     own["fusion"] = {
         "knots": _rounded(model.knots),
-        "list": _rounded(model.list_weights),
-        "propagation": _rounded(model.propagation_weights),
+        "weights": [
+            {"max_num_tx": weights.max_num_tx, **{key: _rounded(getattr(weights, key)) for key in CURVES}}
+            for weights in model.fusion
+        ],
     }
     return own
 
 
-def _weights(name: str, rows: list[list[float]], num_bits: int, num_knots: int) -> tuple[tuple[float, ...], ...]:
+def _weights(key: str, document: dict[str, Any], shape: tuple[int, int]) -> FusionWeights:
+    return FusionWeights(
+        int(document["max_num_tx"]), *(_curves(f"{key}.{name}", document[name], shape) for name in CURVES)
+    )
+
+
+def _curves(key: str, rows: list[list[float]], shape: tuple[int, int]) -> Curves:
+    num_bits, num_knots = shape
     if len(rows) != num_bits:
-        raise ValueError(f"key fusion.{name}: {num_bits} rows expected, one per bit of a dimension, got {len(rows)}")
+        raise ValueError(f"key {key}: {num_bits} rows expected, one per bit of a dimension, got {len(rows)}")
     for i, row in enumerate(rows):
         if len(row) != num_knots:
-            raise ValueError(f"key fusion.{name}.{i}: {num_knots} weights expected, one per knot, got {len(row)}")
+            raise ValueError(f"key {key}.{i}: {num_knots} weights expected, one per knot, got {len(row)}")
     return tuple(tuple(float(weight) for weight in row) for row in rows)
 
 

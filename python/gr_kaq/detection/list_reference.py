@@ -20,6 +20,8 @@ from .result import Detection, PreparedChannels
 
 __all__ = ["ListReferenceChannels", "SoftSources", "fuse"]
 
+WIDE = np.float32(1 / 8)
+"""One over the spread from which on a list is wide, in LLRs."""
 LARGEST_SAMPLE = 1e9
 """Samples over the noise's standard deviation are clipped to this, so that no square overflows."""
 
@@ -32,6 +34,7 @@ class SoftSources:
     Attributes:
         levels: int32 (N, C, T), the level indices of the best path, in the order of the search.
         of_list, of_propagation: float32 (N, bits_per_dimension, C, T), LLRs by either.
+        spread: float32 (C, T), of the list, see `list_search.list_llrs`.
     """
 
     def __init__(self, model: ListModel, channels: ListChannels, y: NDArray[np.complex64]):
@@ -43,7 +46,7 @@ class SoftSources:
             )
         matched = _matched(channels.h, re, im)
         rotated = _rotated(channels.factor, *matched)
-        self.levels, self.of_list = list_llrs(model, *search(model, channels, rotated))
+        self.levels, self.of_list, self.spread = list_llrs(model, *search(model, channels, rotated))
         mean_re, mean_im, precision = propagate(model, channels, matched, rotated)
         n, bits = mean_re.shape[0], model.constellation.bits_per_dimension
         self.of_propagation = np.empty((2 * n, bits, *mean_re.shape[1:]), np.float32)
@@ -51,23 +54,26 @@ class SoftSources:
             self.of_propagation[q::2] = gaussian_llrs(model, mean, precision).swapaxes(0, 1)[::-1]
 
 
-def fuse(model: ListModel, of_list: Float, of_propagation: Float) -> Float:
+def fuse(model: ListModel, of_list: Float, of_propagation: Float, spread: Float) -> Float:
     """The LLR of each bit from those of both sources, (N, bits_per_dimension, C, T).
 
-    Where the list has nothing to compare with (its LLR is 0), the other source stands for it.
+    Each source's weights are those for a narrow list plus `part` of what a wide one's differ by, and `part` grows with
+    the spread from 0 to 1.
     """
-    of_list = np.where(of_list == 0, of_propagation, of_list)
+    part = minimum(spread * WIDE, np.float32(1))
+    weights = model.fusion_weights(of_list.shape[0] // 2)
     out = np.empty_like(of_list)
     for b in range(of_list.shape[1]):
         total = np.zeros_like(of_list[:, b])
-        for source, weights in (
-            (of_list[:, b], model.list_weights[b]),
-            (of_propagation[:, b], model.propagation_weights[b]),
+        for source, narrow, wide in (
+            (of_list[:, b], weights.list_narrow[b], weights.list_wide[b]),
+            (of_propagation[:, b], weights.propagation_narrow[b], weights.propagation_wide[b]),
         ):
             magnitude = np.abs(source)
             curve = np.zeros_like(total)
-            for knot, weight in zip(model.knots, weights, strict=True):
-                curve = plus_product(curve, np.float32(weight), minimum(magnitude, np.float32(knot)))
+            for knot, low, high in zip(model.knots, narrow, wide, strict=True):
+                weight = plus_product(np.float32(low), part, np.float32(high) - np.float32(low))
+                curve = plus_product(curve, weight, minimum(magnitude, np.float32(knot)))
             total = total + np.copysign(np.float32(1), source) * curve
         out[:, b] = total
     return out
@@ -83,7 +89,7 @@ class ListReferenceChannels(PreparedChannels):
         model, channels = self._model, self._channels
         y = np.asarray(y, np.complex64)
         sources = SoftSources(model, channels, y)
-        llrs = fuse(model, sources.of_list, sources.of_propagation)
+        llrs = fuse(model, sources.of_list, sources.of_propagation, sources.spread)
         constellation = model.constellation
         n, num_levels = channels.order.shape[0], constellation.num_levels
         finite = np.isfinite(y).all(axis=-1)

@@ -112,18 +112,21 @@ def _residual(channels: ListChannels, level: int, base: Float, paths: Int) -> Fl
     return plus_product(base, unit[:, None], total)
 
 
-def list_llrs(model: ListModel, metric: Float, paths: Int) -> tuple[Int, Float]:
+def list_llrs(model: ListModel, metric: Float, paths: Int) -> tuple[Int, Float, Float]:
     """The best path, and the LLRs of its bits by the list.
 
     Returns:
-        Level indices (N, C, T), and LLRs (N, bits_per_dimension, C, T): 0 where all paths agree about a bit, and
-        nothing was found to compare with.
+        Level indices (N, C, T); LLRs (N, bits_per_dimension, C, T); and the list's spread (C, T), by how much the worst
+        path's metric is larger than the best one's. Where all paths agree about a bit, nothing was found to compare
+        with, and its LLR is as large as the spread.
     """
-    best = metric[0]
+    best = worst = metric[0]
     winner = np.zeros(best.shape, np.int32)
     for i in range(1, metric.shape[0]):
         better = metric[i] < best
         best, winner = np.where(better, metric[i], best), np.where(better, i, winner)
+        worst = np.where((metric[i] > worst) & (metric[i] < NO_PATH), metric[i], worst)
+    spread = worst - best
     chosen = np.take_along_axis(paths, winner[None, None], axis=1)[:, 0]
     gray, gray_paths = gray_code(chosen), gray_code(paths)
     bits = model.constellation.bits_per_dimension
@@ -131,11 +134,10 @@ def list_llrs(model: ListModel, metric: Float, paths: Int) -> tuple[Int, Float]:
     for b in range(bits):
         differs = ((gray[:, None] ^ gray_paths) >> (bits - 1 - b)) & 1
         other = np.where(differs == 1, metric, NO_PATH).min(axis=1)
-        found = other < NO_PATH
-        magnitude = np.where(found, other - best, np.float32(0))
+        magnitude = np.where(other < NO_PATH, other - best, spread)
         # a bit is the complement of the Gray code's (TS 38.211 section 5.1): the lowest index has ones
         out[:, b] = np.where((gray >> (bits - 1 - b)) & 1, -magnitude, magnitude)
-    return chosen, out
+    return chosen, out, spread
 
 
 def gray_code(u: Int) -> Int:
