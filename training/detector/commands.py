@@ -9,13 +9,14 @@ from pathlib import Path
 
 from gr_kaq.detection import model_file
 
-from ..config import SAVED, ConfigError
+from ..config import SAVED, ConfigError, find, read_document
 from . import compare, evaluate, summary
 from .comparison import load as load_comparison
 from .comparison_table import table
 from .config import Config
 from .export import detector_model
 from .initial_model import initial_model
+from .list_detector import commands as list_detector
 from .train import CHECKPOINT, Run, TrainingInterruptedError
 from .train import train as train_run
 
@@ -34,6 +35,9 @@ def train(source: str, overrides: Sequence[str], directory: Path, *, fresh: bool
         ConfigError: the configuration cannot be used, or the run in the directory is another's.
         KeyboardInterrupt: interrupted, by SIGTERM too; a checkpoint was written.
     """
+    if _is_list(find(source), overrides):
+        list_detector.train(source, overrides, directory)
+        return
     config = Config.load(source, overrides)
     resuming = (directory / CHECKPOINT).exists() and not fresh
     run = Run.resume(directory, config) if resuming else Run.start(config)
@@ -63,6 +67,9 @@ def export(directory: Path, output: Path) -> None:
     Raises:
         ConfigError: the run is not finished.
     """
+    if _is_list(directory / SAVED):
+        list_detector.export(directory, output)
+        return
     if not (directory / summary.SUMMARY).exists():
         raise ConfigError(f"{directory}: no {summary.SUMMARY}, so this is no finished run; train it first")
     config = Config.load(directory / SAVED)
@@ -72,6 +79,11 @@ def export(directory: Path, output: Path) -> None:
     for network in (run.network, run.twin):
         model = evaluate.with_measured_ber(detector_model(config, network), results)
         print(model_file.save(model, output))
+
+
+def _is_list(path: Path, overrides: Sequence[str] = ()) -> bool:
+    """Whether a configuration is that of a list detector."""
+    return read_document(path, overrides).get("network") == "list"
 
 
 def compare_methods(source: Path, overrides: Sequence[str], output: Path, jobs: int, *, fresh: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from gr_kaq import native
 from gr_kaq.channels.flat import ChannelModel, RayleighChannels
 from gr_kaq.detection.detector import Detector
 from gr_kaq.detection.linear_detector import LinearDetector
+from gr_kaq.detection.list_model import ListModel
 from gr_kaq.detection.model_file import DetectorModel
 from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 from gr_kaq.links.simulated_link import Link, count_bit_errors
@@ -30,6 +31,8 @@ __all__ = ["EVALUATION_SEED", "measure", "measure_again", "with_measured_ber"]
 
 EVALUATION_SEED = 1_000_000
 ESTIMATES_PER_DRAW = 500
+
+M = TypeVar("M", DetectorModel, ListModel)
 
 
 class PacketChannels(ChannelModel):
@@ -80,7 +83,7 @@ def measure_again(
     return [r for place in places.values() for r in _count(config, detectors, place, None, place["bits"])]
 
 
-def with_measured_ber(model: DetectorModel, results: list[dict[str, Any]]) -> DetectorModel:
+def with_measured_ber(model: M, results: list[dict[str, Any]]) -> M:
     """The model with its part of `measure`'s results."""
 
     def place(r: dict[str, Any]) -> tuple[Any, ...]:

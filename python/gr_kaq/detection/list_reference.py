@@ -18,7 +18,7 @@ from .list_preparation import ListChannels
 from .list_search import list_llrs, search
 from .result import Detection, PreparedChannels
 
-__all__ = ["ListReferenceChannels", "SoftSources", "fuse"]
+__all__ = ["ListReferenceChannels", "SoftSources", "fuse", "matched_and_rotated"]
 
 WIDE = np.float32(1 / 8)
 """One over the spread from which on a list is wide, in LLRs."""
@@ -38,20 +38,25 @@ class SoftSources:
     """
 
     def __init__(self, model: ListModel, channels: ListChannels, y: NDArray[np.complex64]):
-        gain, scale = channels.gain[:, None], channels.scale[:, None]
-        samples = np.moveaxis(y, -1, 0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            re, im = (
-                clip((part * gain) * scale, -LARGEST_SAMPLE, LARGEST_SAMPLE) for part in (samples.real, samples.imag)
-            )
-        matched = _matched(channels.h, re, im)
-        rotated = _rotated(channels.factor, *matched)
+        matched, rotated = matched_and_rotated(channels, y)
         self.levels, self.of_list, self.spread = list_llrs(model, *search(model, channels, rotated))
         mean_re, mean_im, precision = propagate(model, channels, matched, rotated)
         n, bits = mean_re.shape[0], model.constellation.bits_per_dimension
         self.of_propagation = np.empty((2 * n, bits, *mean_re.shape[1:]), np.float32)
         for q, mean in enumerate((mean_re, mean_im)):  # level 2 s + q is of place n - 1 - s
             self.of_propagation[q::2] = gaussian_llrs(model, mean, precision).swapaxes(0, 1)[::-1]
+
+
+def matched_and_rotated(
+    channels: ListChannels, y: NDArray[np.complex64]
+) -> tuple[tuple[Float, Float], tuple[Float, Float]]:
+    """z = H'^H y' and L^-1 z, real and imaginary part (n, C, T) each; y is (C, T, num_rx)."""
+    gain, scale = channels.gain[:, None], channels.scale[:, None]
+    samples = np.moveaxis(y, -1, 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        re, im = (clip((part * gain) * scale, -LARGEST_SAMPLE, LARGEST_SAMPLE) for part in (samples.real, samples.imag))
+    matched = _matched(channels.h, re, im)
+    return matched, _rotated(channels.factor, *matched)
 
 
 def fuse(model: ListModel, of_list: Float, of_propagation: Float, spread: Float) -> Float:
