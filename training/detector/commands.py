@@ -17,6 +17,7 @@ from .config import Config
 from .export import detector_model
 from .initial_model import initial_model
 from .list_detector import commands as list_detector
+from .list_detector import compare as list_comparison
 from .train import CHECKPOINT, Run, TrainingInterruptedError
 from .train import train as train_run
 
@@ -86,6 +87,14 @@ def _is_list(path: Path, overrides: Sequence[str] = ()) -> bool:
     return read_document(path, overrides).get("network") == "list"
 
 
+def _is_list_comparison(source: Path, overrides: Sequence[str]) -> bool:
+    base = read_document(source, overrides).get("base")
+    if not isinstance(base, dict):
+        return False
+    preset = read_document(find(base["preset"])) if "preset" in base else {}
+    return {**preset, **base}.get("network") == "list"
+
+
 def compare_methods(source: Path, overrides: Sequence[str], output: Path, jobs: int, *, fresh: bool) -> None:
     """Train and measure what is not finished of a comparison, and print a table of all.
 
@@ -99,6 +108,10 @@ def compare_methods(source: Path, overrides: Sequence[str], output: Path, jobs: 
         ConfigError: the comparison cannot be used, or its folder holds another's results.
         KeyboardInterrupt: interrupted, by SIGTERM too; checkpoints were written.
     """
+    if _is_list_comparison(source, overrides):
+        results = list_comparison.compare(source, overrides, output / source.name.removesuffix(".yaml"))
+        print(list_detector.table(results))
+        return
     comparison = load_comparison(source, overrides)
     if jobs < 1:
         raise ConfigError(f"--jobs is {jobs}; at least 1 expected")

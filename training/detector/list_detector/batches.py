@@ -27,6 +27,8 @@ from .config import ListConfig
 __all__ = ["Found", "Received", "draw", "find_paths", "weaken"]
 
 RAYLEIGH = Channel()
+STREAMS = 4
+"""The batch's number of channels is for so many streams. Of more there are fewer, so that all batches have as many bits."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ def draw(config: ListConfig, generator: torch.Generator) -> Received:
     condition = config.conditions[choice(len(config.conditions))]
     kind = choice(3)
     spread = config.power_spreads_db[choice(len(config.power_spreads_db))] if config.power_spreads_db else 0.0
-    count, num_vectors = config.batch
     num_rx, num_tx = condition.size
+    count, num_vectors = max(1, config.batch[0] * STREAMS // num_tx), config.batch[1]
     channel = Channel("kronecker", config.correlation) if kind == 1 else RAYLEIGH
     h = draw_channels(channel, None, count, condition.size, generator)
     low, high = condition.snr_db

@@ -84,7 +84,8 @@ class ListConfig(Configuration):
         groups: largest num_tx of each set of fusion weights.
         step: law of the quantization step.
         mmd: match of the LLRs' distribution to the twin's.
-        batch: channels, and vectors per channel, of a batch.
+        batch: channels of 4 streams, and vectors per channel, of a batch. Of other sizes as many channels as have
+            as many streams.
         seed: of everything random.
     """
 

@@ -142,7 +142,7 @@ def _stage(run: ListRun, number: int, generator: torch.Generator, mmd: MmdLoss |
         pending.append((float(entropy.detach()), float(distance.detach())))
         if len(pending) == HISTORY_ITERATIONS or iteration + 1 == stage.iterations:
             means = [sum(column) / len(pending) for column in zip(*pending, strict=True)]
-            step = {"alpha": float(network.alpha), "gamma": float(network.gamma)} if number else {}
+            step = {"alpha": float(network.alpha.detach()), "gamma": float(network.gamma.detach())} if number else {}
             entry = {"stage": name, "iteration": iteration + 1, "loss": means[0], "mmd": means[1], **step}
             run.history.append(entry)
             pending.clear()
