@@ -28,7 +28,7 @@ __all__ = ["Found", "Received", "draw", "find_paths", "weaken"]
 
 RAYLEIGH = Channel()
 STREAMS = 4
-"""The batch's number of channels is for so many streams. Of more there are fewer, so that all batches have as many bits."""
+"""Of more streams than these a batch has fewer channels, of fewer streams more: all have as many bits."""
 
 
 @dataclass(frozen=True)
