@@ -86,7 +86,7 @@ def list_model(constellation: str = "16qam", bits: int | None = 16, name: str = 
     point = CONSTELLATIONS[constellation]
     keys = {
         "survivors": 8,
-        "step": Step(0.125, 0.0) if bits else Step(0.0, 0.0),
+        "step": Step(0.0625, 0.007874) if bits else Step(0.0, 0.0),
         "layers": (PropagationLayer(0.9, 0.02),),
         "knots": (2.0, 8.0),
         "fusion": tuple(

@@ -48,6 +48,7 @@ def test_round_trip(tmp_path, constellation, bits):
         (("step",), {"alpha": 1}, 'key step: "gamma" missing$'),
         (("step", "alpha"), "1", "key step.alpha"),
         (("step", "gamma"), 2, "key step.gamma: at most 1 expected, got 2$"),
+        (("step", "alpha"), 0, "key step.alpha: at least 1e-06 expected, got 0$"),
         (("layers",), [], "key layers: at least 1 entries expected"),
         (("layers",), [{"damping": 0.5, "least_variance": 0.1}] * 5, "key layers: at most 4 entries expected"),
         (("layers", 0, "damping"), 1.5, "key layers.0.damping: at most 1 expected, got 1.5$"),
@@ -125,8 +126,11 @@ def test_the_card_and_the_facts():
     assert description(model) == "list of 8, K=1, 16qam, W16; up to 64x16"
     card = model_card(model, list_model(bits=None, name="test-list-fp"))
     assert "| network | list of 8 paths, and 1 layer of expectation propagation |" in card
-    assert "| widths | matrix up to 16 bits; step 0.125 of the noise's standard deviation |" in card
+    step = "step 1/127 of its row's largest entry, at most 0.0625 of the noise's standard deviation"
+    assert f"| widths | matrix up to 16 bits; {step} |" in card
     assert "| up to 4 | 0, list | 0.50 -> 0.50 | 0.40 -> 0.20 |" in card
     assert "| widths | full precision" in model_card(list_model(bits=None))
     known = json.loads(json.dumps(facts(model)))
-    assert known["network"] == "list" and known["survivors"] == 8 and known["step"] == {"alpha": 0.125, "gamma": 0.0}
+    assert (
+        known["network"] == "list" and known["survivors"] == 8 and known["step"] == {"alpha": 0.0625, "gamma": 0.007874}
+    )

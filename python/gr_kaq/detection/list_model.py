@@ -16,10 +16,11 @@ LARGEST_ENTRY = 32639
 
 @dataclass(frozen=True)
 class Step:
-    """Quantization step of a row of the factor, by KAQ's law Delta = alpha SNR^(-1/2) + gamma (arXiv 2505.12736).
+    """Quantization step of a row of the factor: the smaller of alpha and gamma * (largest entry of the row).
 
-    The rows are those of H over the noise's standard deviation, so the step is alpha + gamma * (largest entry of the
-    row): `alpha` is the part that follows the noise, and `gamma` the part that follows the channel alone.
+    The rows are those of H over the noise's standard deviation: `alpha` follows the noise, as SNR^(-1/2) does in KAQ's
+    law alpha SNR^(-1/2) + gamma (arXiv 2505.12736), and `gamma` the channel alone. With gamma = 1 / 127, a row has 8
+    bits, and more where alpha of the noise asks for more.
     """
 
     alpha: float

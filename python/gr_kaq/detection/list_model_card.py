@@ -66,7 +66,7 @@ def _matrix(model: ListModel) -> str:
     if not model.quantized:
         return "full precision (single precision in NumPy)"
     alpha, gamma = model.step.alpha, model.step.gamma
-    parts = [f"{alpha:.3g} of the noise's standard deviation"] if alpha else []
-    parts += [f"{gamma:.3g} of its row's largest entry"] if gamma else []
-    step = " + ".join(parts) or "as fine as the width allows"
-    return f"matrix up to {model.matrix_bits} bits; step {step}"
+    return (
+        f"matrix up to {model.matrix_bits} bits; step 1/{1 / gamma:.3g} of its row's largest entry, "
+        f"at most {alpha:.3g} of the noise's standard deviation"
+    )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .fused_products import maximum, minus_product, plus_product, round_to_int
+from .fused_products import maximum, minimum, minus_product, plus_product, round_to_int
 from .lane_matrices import LaneMatrix, cholesky_factor, gram_matrix, invert_factor, swap_streams
 from .list_model import LARGEST_ENTRY, ListModel
 
@@ -208,7 +208,7 @@ def _quantized(model: ListModel, factor: LaneMatrix, coefficients: Float) -> tup
         largest = np.zeros_like(unit[p])
         for j in range(p + 1, n):
             largest = maximum(maximum(np.abs(factor.re[j, p]), np.abs(factor.im[j, p])), largest)
-        unit[p] = maximum(plus_product(alpha, gamma, largest), largest * np.float32(1 / model.largest_entry))
+        unit[p] = maximum(minimum(alpha, gamma * largest), largest * np.float32(1 / model.largest_entry))
         unit[p] = maximum(unit[p], np.float32(1e-30))
         inverse = np.float32(1) / unit[p]
         for m in (row, row + 1):

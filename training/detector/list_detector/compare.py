@@ -79,7 +79,7 @@ def compare(path: Path, overrides: Sequence[str], directory: Path) -> list[dict[
         run.twin.load_state_dict(first.twin.state_dict())
         train(run, twin=False)
         model = list_model(config, run.network)
-        print(f"{config.name}: step {model.step.alpha:g} + {model.step.gamma:g} * largest entry")
+        print(f"{config.name}: step min({model.step.alpha:g}, {model.step.gamma:g} * largest entry)")
         models.append(model)
     results = evaluate.measure(configs[0], models)
     directory.mkdir(parents=True, exist_ok=True)

@@ -30,14 +30,15 @@ class Condition:
 
 @dataclass(frozen=True)
 class StepLaw:
-    """The step of a row of the factor: alpha + gamma * (its largest entry), in units of the noise's deviation.
+    """The step of a row of the factor, see `gr_kaq.detection.list_model.Step`.
 
     Args:
-        alpha, gamma: what training starts from. gamma None: the width's own, 1 / (2^(W-1) - 1).
+        alpha, gamma: what training starts from. gamma None: the width's own, 1 / (2^(W-1) - 1). The default alpha is so
+            large that the step does not follow the noise.
         train: ``"alpha"``, ``"gamma"``, ``"both"`` or ``"none"``: what training moves.
     """
 
-    alpha: float = 0.0
+    alpha: float = 100.0
     gamma: float | None = None
     train: Literal["alpha", "gamma", "both", "none"] = "none"
 

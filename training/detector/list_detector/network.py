@@ -113,7 +113,7 @@ class ListNet(nn.Module):
         """LLRs of what the search found."""
         coefficients = found.coefficients
         if self.quantized:
-            unit = torch.maximum(self.alpha + self.gamma * found.largest, found.largest * self.width_step)
+            unit = torch.maximum(torch.minimum(self.alpha, self.gamma * found.largest), found.largest * self.width_step)
             coefficients = fake_quantized(coefficients, unit.clamp_min(1e-30)[:, None])
         of_list, spread = self._list_llrs(found, self._metrics(found, coefficients))
         of_propagation = self._propagation_llrs(found)

@@ -55,7 +55,7 @@ def test_a_run_that_is_not_finished_is_not_exported(tmp_path, capsys):
 
 
 def test_training_lowers_the_loss_and_is_reproducible():
-    runs = [ListRun.start(small_config(step=StepLaw(0.05, None, "both"))) for _ in range(2)]
+    runs = [ListRun.start(small_config(step=StepLaw(0.05, 0.02, "both"))) for _ in range(2)]
     for run in runs:
         train(run, progress=False)
     twin = [h["loss"] for h in runs[0].history if h["stage"] == "full_precision"]
@@ -76,7 +76,7 @@ def test_a_comparison(tmp_path, capsys):
         "bits": [8, 4],
         "methods": {
             "ptq": {"quantized.iterations": 0},
-            "kaq": {"step": {"alpha": 0.05, "gamma": 0.0, "train": "both"}},
+            "kaq": {"step": {"alpha": 0.05, "gamma": 0.2, "train": "both"}},
         },
     }
     path.write_text(yaml.safe_dump(document))

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.training
 @pytest.mark.parametrize("size", [(1, 1), (4, 3), (8, 8)])
 def test_metrics_propagation_and_fusion_equal_the_reference(constellation, size, quantized):
     config = small_config(
-        constellation=constellation, layers=2, conditions=(Condition(size, (10.0, 20.0)),), step=StepLaw(0.03, 0.005)
+        constellation=constellation, layers=2, conditions=(Condition(size, (10.0, 20.0)),), step=StepLaw(0.03, 0.007874)
     )
     network = ListNet(config, quantized)
     torch.manual_seed(1)
@@ -58,7 +58,7 @@ def test_the_curves_rise():
 
 @pytest.mark.parametrize("part", ["alpha", "gamma"])
 def test_the_step_has_a_gradient(part):
-    config = small_config(step=StepLaw(0.3, 0.05, part))
+    config = small_config(step=StepLaw(0.1, 0.05, part))
     network = ListNet(config, True)
     found = find_paths(list_model(config, network), draw(config, torch.Generator().manual_seed(1)))
     network(found).llrs.square().mean().backward()
