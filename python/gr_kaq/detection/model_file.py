@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import stat
 from dataclasses import dataclass, field
 from importlib import resources
@@ -28,6 +29,8 @@ __all__ = ["SUFFIX", "DetectorModel", "Law", "Layer", "Model", "ModelFileError",
 SUFFIX = ".kaq.json"
 VERSION = 1
 MAX_FILE_BYTES = 1 << 20  # a model is a few kilobytes; anything larger is not one
+NUMBERS = re.compile(r"(?<=\[)\s+[-+.\deE]+(?:,\s+[-+.\deE]+)*\s+(?=\])")
+"""A list of numbers, which `save` writes in one line."""
 MAX_QUOTED = 300  # characters of a file that an error message repeats
 
 
@@ -172,7 +175,8 @@ def save(model: Model, directory: str | Path) -> Path:
     path = Path(directory) / (model.name + SUFFIX)
     document = _to_document(model)
     _from_document(document, str(path))  # never write what `load` would refuse
-    path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    text = NUMBERS.sub(lambda match: " ".join(match[0].split()), json.dumps(document, indent=2))
+    path.write_text(text + "\n", "utf-8")
     return path
 
 

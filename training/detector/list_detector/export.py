@@ -20,12 +20,13 @@ __all__ = ["list_model"]
 def list_model(config: ListConfig, network: ListNet) -> ListModel:
     """The model of a trained network; `measured_ber` is left empty.
 
-    Full-precision twins are called NAME-fp. In the file, numbers have six decimals, which is what is evaluated too.
+    Full-precision twins are called NAME-fp. In the file, numbers have six decimals, and the weights
+    of the fusion four; that is what is evaluated too.
     """
     weights = network.weights.detach()
 
     def curves(rows: torch.Tensor) -> Curves:
-        return tuple(tuple(_rounded(row)) for row in rows)
+        return tuple(tuple(_rounded(row, 4)) for row in rows)
 
     step = Step(*_rounded(torch.stack([network.alpha, network.gamma]))) if network.quantized else Step(0.0, 0.0)
     return ListModel(
@@ -51,8 +52,8 @@ def list_model(config: ListConfig, network: ListNet) -> ListModel:
     )
 
 
-def _rounded(values: torch.Tensor) -> list[float]:
-    return [round(value, 6) for value in values.detach().tolist()]
+def _rounded(values: torch.Tensor, decimals: int = 6) -> list[float]:
+    return [round(value, decimals) for value in values.detach().tolist()]
 
 
 def _training(config: ListConfig, quantized: bool) -> dict[str, Any]:
