@@ -123,7 +123,7 @@ def test_samples_that_are_no_numbers_are_counted(tmp_path):
 
 def test_the_card_and_the_facts():
     model = list_model()
-    assert description(model) == "list of 8, K=1, 16qam, W16; up to 64x16"
+    assert description(model) == "list of 8, EP x1, 16qam, W16; up to 64x16"
     card = model_card(model, list_model(bits=None, name="test-list-fp"))
     assert "| network | list of 8 paths, and 1 layer of expectation propagation |" in card
     step = "step 1/127 of its row's largest entry, at most 0.0625 of the noise's standard deviation"

@@ -64,7 +64,8 @@ def sizes(model: Model) -> str:
 
 def description(model: Model) -> str:
     """Network, layers, constellation, widths and sizes in a line."""
-    return f"{kind(model)}, K={len(model.layers)}, {model.constellation.name}, {widths(model)}; {sizes(model)}"
+    layers = f"EP x{len(model.layers)}" if isinstance(model, ListModel) else f"K={len(model.layers)}"
+    return f"{kind(model)}, {layers}, {model.constellation.name}, {widths(model)}; {sizes(model)}"
 
 
 def facts(model: Model) -> dict[str, Any]:
