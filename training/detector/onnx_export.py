@@ -69,7 +69,8 @@ def _model(name: str) -> DetectorModel:
     if name in LINEAR_DETECTORS:
         raise ConfigError(f"{name} is a formula; a quantized detector expected")
     detector = load_detector(name, backend="reference")
-    assert isinstance(detector, UnfoldedDetector)
+    if not isinstance(detector, UnfoldedDetector):
+        raise ConfigError(f"{name} has no graph; an unfolded network expected")
     return detector.model
 
 

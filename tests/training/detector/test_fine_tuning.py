@@ -87,6 +87,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
         ({"initial_model": "nothing"}, "no detector 'nothing'"),
         ({"initial_model": "nowhere/nothing.kaq.json"}, "nothing.kaq.json: cannot be read"),
         ({"initial_model": "lmmse"}, "needs a constellation"),
+        ({"initial_model": "list8-16qam"}, "list8-16qam is no unfolded network"),
         ({"network": "pgd"}, "admm5-16qam has network admm, and the configuration pgd"),
         ({"layers": 6}, "has layers 5, and the configuration 6"),
         ({"constellation": "qpsk"}, "has constellation 16qam, and the configuration qpsk"),

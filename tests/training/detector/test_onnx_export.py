@@ -164,6 +164,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     ("arguments", "message"),
     [
         (["lmmse", "--snr", "10"], "is a formula"),
+        (["list8-16qam", "--snr", "10"], "list8-16qam has no graph"),
         (["admm5-16qam-fp", "--snr", "10"], "full precision"),
         (["nothing", "--snr", "10"], "no detector 'nothing'"),
         (["admm5-16qam", "--snr", "nan"], "finite"),
