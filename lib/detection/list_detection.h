@@ -18,27 +18,39 @@ constexpr float largest_sample = 1e9f;               // over the noise's standar
 constexpr int max_list_values = max_list_levels * 4; // LLRs of a vector
 
 // Where the samples and results of each lane are.
-struct LanePlaces {
-    std::ptrdiff_t channel[native_lanes];
-    int vector[native_lanes];
-    int count; // lanes that hold a vector; the others repeat the last one
-
-    LanePlaces(const LaneVectors &vectors, int step) : count(0) {
-        const int copies = native_lanes / vectors.num_channels;
+class LanePlaces {
+public:
+    explicit LanePlaces(const LaneVectors &of) : of_(of), copies_(native_lanes / of.num_channels) {
         for (int l = 0; l < native_lanes; ++l) {
-            const int copy = std::min(l / vectors.num_channels, copies - 1);
-            const int v = step * copies + copy;
-            channel[l] = vectors.first_channel + l % vectors.num_channels;
-            vector[l] = vectors.first_vector + std::min(v, vectors.num_vectors - 1);
-            if (l < copies * vectors.num_channels && v < vectors.num_vectors)
-                count = l + 1;
+            channel_[l] = of.first_channel + l % of.num_channels;
+            copy_[l] = std::min(l / of.num_channels, copies_ - 1);
         }
+    }
+
+    int num_steps() const { return (of_.num_vectors + copies_ - 1) / copies_; }
+
+    // The vectors of this step. Lanes that have none repeat the last one.
+    void go_to(int step) {
+        const int left = of_.num_vectors - step * copies_;
+        count = std::min(copies_, left) * of_.num_channels;
+        first_ = of_.first_vector + step * copies_;
+        last_ = std::min(copies_, left) - 1;
     }
 
     template <typename T>
     std::ptrdiff_t of(const PortView<T> &view, int lane) const {
-        return view.offset + channel[lane] * view.channel_stride + vector[lane] * view.vector_stride;
+        const int vector = first_ + std::min(copy_[lane], last_);
+        return view.offset + channel_[lane] * view.channel_stride + vector * view.vector_stride;
     }
+
+    int count = 0; // lanes that hold a vector
+
+private:
+    const LaneVectors &of_;
+    const int copies_;
+    std::ptrdiff_t channel_[native_lanes];
+    int copy_[native_lanes];
+    int first_ = 0, last_ = 0;
 };
 
 // One antenna's sample in each lane.
@@ -95,20 +107,39 @@ inline Lanes rotate(const ListBatch &b, const ReceivedView &received, const std:
     return finite;
 }
 
+// Two odd curves of a bit, one for each source of LLRs.
+struct Curves {
+    Lanes list[max_list_knots], propagation[max_list_knots];
+};
+
+// A list whose worst path is this much less likely than its best one is wide, in LLRs; list_reference.py.
+constexpr float wide_spread = 8;
+
+// The curves of bit `bit` for lists of this spread.
+inline void find_curves(const ListNetwork &network, const ListNetwork::Fusion &weights, int bit, const Lanes &spread,
+                        Curves &to) {
+    const Lanes part = minimum(spread * (1 / wide_spread), all(1));
+    const auto between = [&part](float narrow, float wide) {
+        return plus_product(all(narrow), part, all(wide - narrow));
+    };
+    for (std::size_t k = 0; k < network.knots.size(); ++k) {
+        to.list[k] = between(weights.list_narrow[bit][k], weights.list_wide[bit][k]);
+        to.propagation[k] = between(weights.propagation_narrow[bit][k], weights.propagation_wide[bit][k]);
+    }
+}
+
 // The LLR of a bit from both sources.
-[[gnu::always_inline]] inline Lanes fuse(const ListNetwork &network, const ListNetwork::Fusion &weights,
-                                         const Lanes &of_list, const Lanes &of_propagation) {
-    const Lanes list = of_list == 0.0f ? of_propagation : of_list;
-    const Lanes list_magnitude = magnitude(list), propagation_magnitude = magnitude(of_propagation);
+[[gnu::always_inline]] inline Lanes fuse(const ListNetwork &network, const Curves &curves, const Lanes &of_list,
+                                         const Lanes &of_propagation) {
+    const Lanes list_magnitude = magnitude(of_list), propagation_magnitude = magnitude(of_propagation);
     Lanes from_list{}, from_propagation{};
     for (std::size_t k = 0; k < network.knots.size(); ++k) {
         const Lanes knot = all(network.knots[k]);
-        from_list = plus_product(from_list, all(weights.list[k]), minimum(list_magnitude, knot));
-        from_propagation =
-            plus_product(from_propagation, all(weights.propagation[k]), minimum(propagation_magnitude, knot));
+        from_list = plus_product(from_list, curves.list[k], minimum(list_magnitude, knot));
+        from_propagation = plus_product(from_propagation, curves.propagation[k], minimum(propagation_magnitude, knot));
     }
     constexpr std::int32_t sign = std::numeric_limits<std::int32_t>::min();
-    const Lanes signed_list = float_of_bits(bits_of(from_list) ^ (bits_of(list) & sign));
+    const Lanes signed_list = float_of_bits(bits_of(from_list) ^ (bits_of(of_list) & sign));
     const Lanes signed_propagation = float_of_bits(bits_of(from_propagation) ^ (bits_of(of_propagation) & sign));
     return (0.0f + signed_list) + signed_propagation;
 }
@@ -141,11 +172,11 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
     Lanes rotated_re[max_list_streams], rotated_im[max_list_streams];
     for (int i = 0; i < n; ++i)
         rotated_re[i] = rotated[i].re, rotated_im[i] = rotated[i].im;
-    Search<K, Bits> search{b, rotated_re, rotated_im, LevelPrior<Bits>(network.half_distance), {}, {}};
+    Search<K, Bits> search(b, rotated_re, rotated_im, network.half_distance);
     search.run();
     LanesInt path[max_list_words];
     Lanes of_list[max_list_levels * Bits];
-    search.results(path, of_list);
+    const Lanes spread = search.results(path, of_list);
 
     alignas(64) float rows[native_lanes][max_list_values];
     alignas(64) std::int32_t order[max_list_streams * native_lanes];
@@ -169,6 +200,9 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
     if (!to.llrs.ports.empty()) {
         ComplexLanes mean[max_list_streams];
         Lanes precision[max_list_streams];
+        Curves curves[Bits];
+        for (int bit = 0; bit < Bits; ++bit)
+            find_curves(network, network.fusion_for(n), bit, spread, curves[bit]);
         propagate<Bits, N>(network, b, matched, rotated, work, mean, precision);
         for (int p = 0; p < n; ++p)
             for (int q = 0; q < 2; ++q) {
@@ -176,8 +210,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
                 gaussian_llrs<Bits>(q ? mean[p].im : mean[p].re, precision[p], of_propagation);
                 const int level = 2 * (n - 1 - p) + q;
                 for (int bit = 0; bit < Bits; ++bit) {
-                    const Lanes llr =
-                        fuse(network, network.fusion[bit], of_list[level * Bits + bit], of_propagation[bit]);
+                    const Lanes llr = fuse(network, curves[bit], of_list[level * Bits + bit], of_propagation[bit]);
                     values[(p * Bits + bit) * 2 + q] = valid ? llr : Lanes{};
                 }
             }
@@ -203,10 +236,12 @@ std::size_t list_detect_scratch(const Size &size) {
 template <int K, int Bits, int N>
 std::size_t detect_vectors(const ListNetwork &network, const ListBatch &b, const LaneVectors &vectors,
                            const ReceivedView &received, const DetectedView &to, const Matrix &work) {
-    const int copies = native_lanes / vectors.num_channels;
+    LanePlaces lanes(vectors);
     std::size_t invalid = 0;
-    for (int step = 0; step * copies < vectors.num_vectors; ++step)
-        invalid += detect_step<K, Bits, N>(network, b, LanePlaces(vectors, step), received, to, work);
+    for (int step = 0; step < lanes.num_steps(); ++step) {
+        lanes.go_to(step);
+        invalid += detect_step<K, Bits, N>(network, b, lanes, received, to, work);
+    }
     return invalid;
 }
 

@@ -19,7 +19,7 @@ inline LanesInt truncated(const Lanes &x) { return __builtin_convertvector(x, La
 // low where x is NaN
 inline Lanes clip(const Lanes &x, float low, float high) { return minimum(maximum(x, all(low)), all(high)); }
 
-// e^x for x <= 0
+// e^x for x <= 80
 inline Lanes exponential(const Lanes &x) {
     const Lanes power = maximum(x * 1.44269504f, all(-59.0f));
     const Lanes whole = (power + rounding_magic) - rounding_magic, fraction = power - whole;

@@ -27,11 +27,16 @@ void ListNetwork::check() const {
     }
     expect(!knots.empty() && knots.size() <= max_list_knots, knots.size(), " knots; 1 to ", max_list_knots,
            " expected");
-    expect(fusion.size() == static_cast<std::size_t>(bits_per_dimension), "weights of ", fusion.size(),
-           " kinds of bits; ", bits_per_dimension, " expected");
-    for (const Fusion &of_bit : fusion)
-        expect(of_bit.list.size() == knots.size() && of_bit.propagation.size() == knots.size(),
-               "a weight for each of the ", knots.size(), " knots expected");
+    expect(!fusion.empty(), "no weights of the fusion; at least those for one number of streams expected");
+    const std::size_t bits = bits_per_dimension;
+    for (const Fusion &weights : fusion)
+        for (const std::vector<Curve> *curves :
+             {&weights.list_narrow, &weights.list_wide, &weights.propagation_narrow, &weights.propagation_wide}) {
+            expect(curves->size() == bits, "curves of ", curves->size(), " kinds of bits; ", bits, " expected");
+            for (const Curve &curve : *curves)
+                expect(curve.size() == knots.size(), curve.size(), " weights of a curve; one for each of the ",
+                       knots.size(), " knots expected");
+        }
 }
 
 } // namespace kaq

@@ -3,6 +3,7 @@
 // parameter is.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 namespace kaq {
@@ -17,9 +18,12 @@ struct ListNetwork {
     struct Layer {
         float damping, least_variance;
     };
-    // Of one kind of bit: the LLR is the sum of weight * clip(llr, -knot, knot) over both sources and all knots.
+    using Curve = std::vector<float>; // a weight for each knot
+    // How a bit's LLR follows from those by the list and by the propagation: the sum over both and all knots of
+    // weight * clip(llr, -knot, knot). Weights lie between those for narrow lists and for wide ones.
     struct Fusion {
-        std::vector<float> list, propagation;
+        int max_num_tx; // largest number of streams that they are for
+        std::vector<Curve> list_narrow, list_wide, propagation_narrow, propagation_wide; // by bit of a dimension
     };
 
     int bits_per_dimension = 1;
@@ -29,7 +33,15 @@ struct ListNetwork {
     float step_alpha = 0, step_gamma = 0;
     std::vector<Layer> layers;
     std::vector<float> knots;
-    std::vector<Fusion> fusion; // for each bit of a dimension
+    std::vector<Fusion> fusion; // by the number of streams, ascending
+
+    // The weights for a number of streams, which the last ones have to be for.
+    const Fusion &fusion_for(int num_tx) const {
+        std::size_t i = 0;
+        while (i + 1 < fusion.size() && num_tx > fusion[i].max_num_tx)
+            ++i;
+        return fusion[i];
+    }
 
     // Throws std::invalid_argument, which names the value, if the kernels cannot run it.
     void check() const;

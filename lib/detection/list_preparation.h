@@ -118,7 +118,7 @@ inline void quantize_rows(const ListNetwork &network, const ListBatch &b, int p)
     Lanes largest{};
     for (int j = p + 1; j < n; ++j)
         largest = maximum(maximum(magnitude(factor.real(j, p)), magnitude(factor.imag(j, p))), largest);
-    Lanes unit = maximum(plus_product(all(network.step_alpha), all(network.step_gamma), largest),
+    Lanes unit = maximum(minimum(all(network.step_alpha), network.step_gamma * largest),
                          largest * static_cast<float>(1.0 / network.largest_entry));
     unit = maximum(unit, all(least_unit));
     b(layout.unit, p) = unit;

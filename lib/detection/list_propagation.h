@@ -8,7 +8,8 @@
 namespace kaq {
 namespace {
 
-constexpr float least_weight = 1e-18f; // of a level
+constexpr float least_weight = 1e-18f;    // of a level
+constexpr float largest_exponent = 40.0f; // of a weight; positive only for levels beyond the outermost one
 
 struct ComplexLanes {
     Lanes re, im;
@@ -24,11 +25,9 @@ template <int Bits>
         truncated(clip(plus_product(all(highest * 0.5f + 0.5f), mean, all(0.5f)), 0, num_levels - 1));
     const Lanes centre = 2.0f * to_float(index) - highest, offset = mean - centre, slope = -4.0f * precision;
     // weights of the next level up, and down, over the nearest one's; and what they shrink by from level to level
-    const Lanes up = exponential(minimum(slope * (1.0f - offset), Lanes{}));
-    const Lanes down = exponential(minimum(slope * (1.0f + offset), Lanes{}));
-    Lanes shrink{};
-    if constexpr (num_levels > 2)
-        shrink = exponential(2.0f * slope);
+    const Lanes up = exponential(minimum(slope * (1.0f - offset), all(largest_exponent)));
+    const Lanes down = exponential(minimum(slope * (1.0f + offset), all(largest_exponent)));
+    const Lanes shrink = maximum(up * down, all(least_weight));
     Lanes total = all(1), first{}, second{}, weight_up = up, ratio_up = up, weight_down = down, ratio_down = down;
 #pragma GCC unroll 16
     for (int step = 1; step < num_levels; ++step) {

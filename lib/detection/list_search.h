@@ -68,14 +68,18 @@ template <int K, int Count>
 template <int Bits>
 struct LevelPrior {
     static constexpr int num_levels = 1 << Bits;
+    float by_level[max_lanes];
     Lanes values; // by level, or 4 a^2
 
     explicit LevelPrior(float half_distance) {
         const float prior4 = 4.0f * (half_distance * half_distance);
+        for (int u = 0; u < max_lanes; ++u)
+            by_level[u] = prior4 * static_cast<float>((u % num_levels) * (num_levels - 1 - u % num_levels));
         for (int u = 0; u < native_lanes; ++u)
-            values[u] =
-                is_table ? prior4 * static_cast<float>((u % num_levels) * (num_levels - 1 - u % num_levels)) : prior4;
+            values[u] = is_table ? by_level[u] : prior4;
     }
+
+    Lanes of_level(int u) const { return all(by_level[u]); }
 
 #if defined(__AVX512F__)
     static constexpr bool is_table = true;
@@ -102,39 +106,48 @@ struct Search {
     const LevelPrior<Bits> prior;
     Lanes metric[K];
     LanesInt path[max_list_words][K]; // four levels' indices in a word
+    Lanes last[2][Bits][2];           // the least metric by bit of the last stream's Gray code, and its value
+
+    Search(const ListBatch &batch, const Lanes *re, const Lanes *im, float half_distance)
+        : b(batch), rotated_re(re), rotated_im(im), prior(half_distance) {}
+
+    // About 2 R_pp u for the level's index u, once the interference of path i is taken off.
+    [[gnu::always_inline]] inline Lanes residual(int level, int i) const {
+        const ListLayout &layout = b.layout;
+        const int p = layout.n - 1 - level / 2, words = (level + 3) / 4;
+        const std::size_t low = layout.low_entries + level * layout.num_words;
+        const std::size_t high = layout.high_entries + level * layout.num_words;
+        LanesInt total{};
+        for (int g = 0; g < words; ++g)
+            total = add_byte_products(total, path[g][i], b.integer(low, g));
+        if (b.integer(layout.is_wide, level)[0]) {
+            LanesInt of_high{};
+            for (int g = 0; g < words; ++g)
+                of_high = add_byte_products(of_high, path[g][i], b.integer(high, g));
+            total += of_high << 8;
+        }
+        const Lanes base = (level % 2 ? rotated_im : rotated_re)[p] + b(layout.offset, level);
+        return plus_product(base, -2.0f * b(layout.unit, p), to_float(total));
+    }
 
     // Every one of the P paths is expanded to its nearest `Children` levels, and the K best are kept.
     template <int P, int Children>
     [[gnu::always_inline]] inline void expand(int level) {
         const ListLayout &layout = b.layout;
-        const int p = layout.n - 1 - level / 2, words = (level + 3) / 4;
+        const int p = layout.n - 1 - level / 2;
         const Lanes r2 = 2.0f * b(layout.diagonal, p), gain = b(layout.index_gain, p);
-        const Lanes base = (level % 2 ? rotated_im : rotated_re)[p] + b(layout.offset, level);
         const Lanes centre = b(layout.index_offset, p) - static_cast<float>(Children / 2 - 1);
-        const Lanes minus_unit2 = -2.0f * b(layout.unit, p);
-        const std::size_t low = layout.low_entries + level * layout.num_words;
-        const std::size_t high = layout.high_entries + level * layout.num_words;
-        const bool wide = b.integer(layout.is_wide, level)[0];
         Lanes keys[P * Children];
 #pragma GCC unroll 16
         for (int i = 0; i < P; ++i) {
-            LanesInt total{};
-            for (int g = 0; g < words; ++g)
-                total = add_byte_products(total, path[g][i], b.integer(low, g));
-            if (wide) {
-                LanesInt of_high{};
-                for (int g = 0; g < words; ++g)
-                    of_high = add_byte_products(of_high, path[g][i], b.integer(high, g));
-                total += of_high << 8;
-            }
-            const Lanes residual = plus_product(base, minus_unit2, to_float(total));
+            const Lanes of_path = residual(level, i);
             LanesInt index{};
             if constexpr (Children < num_levels) {
-                const Lanes place = plus_product(centre, residual, gain);
+                const Lanes place = plus_product(centre, of_path, gain);
                 index = truncated(clip(place, 0, num_levels - Children));
             }
             const Lanes first = to_float(index);
-            Lanes distance = residual;
+            Lanes distance = of_path;
             if constexpr (Children < num_levels)
                 distance = minus_product(distance, r2, first);
 #pragma GCC unroll 16
@@ -189,44 +202,90 @@ struct Search {
     // From this level on, with P paths.
     template <int P, int Level>
     [[gnu::always_inline]] inline void run() {
-        const int end = b.layout.num_levels;
+        const int end = b.layout.num_levels - 2;
         if constexpr (P == K && Level >= 2) {
             for (int level = Level; level < end; ++level)
                 expand<K, 2>(level);
+            try_last_stream<K>();
         } else {
-            if (Level >= end) { // fewer than K points in all
-                for (int i = P; i < K; ++i) {
-                    metric[i] = all(no_path);
-                    for (int g = 0; g < b.layout.num_words; ++g)
-                        path[g][i] = LanesInt{};
-                }
-                return;
-            }
+            if (Level >= end)
+                return try_last_stream<P>();
             constexpr int children = Level == 0 ? num_levels : Level == 1 ? std::min(num_levels, 4) : 2;
             expand<P, children>(Level);
             run<std::min(K, P * children), Level + 1>();
         }
     }
 
+    // Every one of the P paths with all levels of the last stream.
+    template <int P>
+    void try_last_stream() {
+        const int level = b.layout.num_levels - 2;
+        const Lanes r2 = 2.0f * b(b.layout.diagonal, 0);
+#pragma GCC unroll 2
+        for (int q = 0; q < 2; ++q)
+            for (int bit = 0; bit < Bits; ++bit)
+                last[q][bit][0] = last[q][bit][1] = all(no_path);
+#pragma GCC unroll 1
+        for (int i = 0; i < P; ++i) {
+            Lanes nearest[2], by_bit[2][Bits][2];
+#pragma GCC unroll 2
+            for (int q = 0; q < 2; ++q) {
+                const Lanes of_path = residual(level + q, i);
+                bool found[Bits][2] = {};
+#pragma GCC unroll 16
+                for (int u = 0; u < num_levels; ++u) {
+                    const Lanes distance = minus_product(of_path, r2, all(static_cast<float>(u)));
+                    const Lanes square = plus_product(prior.of_level(u), distance, distance);
+                    nearest[q] = u ? minimum(square, nearest[q]) : square;
+#pragma GCC unroll 4
+                    for (int bit = 0; bit < Bits; ++bit) {
+                        const int value = (u ^ (u >> 1)) >> (Bits - 1 - bit) & 1;
+                        Lanes &least = by_bit[q][bit][value];
+                        least = found[bit][value] ? minimum(square, least) : square;
+                        found[bit][value] = true;
+                    }
+                }
+            }
+#pragma GCC unroll 2
+            for (int q = 0; q < 2; ++q) {
+                const Lanes others = metric[i] + nearest[1 - q];
+#pragma GCC unroll 4
+                for (int bit = 0; bit < Bits; ++bit)
+#pragma GCC unroll 2
+                    for (int value = 0; value < 2; ++value)
+                        last[q][bit][value] = minimum(others + by_bit[q][bit][value], last[q][bit][value]);
+            }
+            metric[i] = (metric[i] + nearest[0]) + nearest[1];
+        }
+        for (int i = P; i < K; ++i) { // fewer than K points in all
+            metric[i] = all(no_path);
+            for (int g = 0; g < b.layout.num_words; ++g)
+                path[g][i] = LanesInt{};
+        }
+    }
+
     void run() {
         metric[0] = Lanes{};
+        path[0][0] = LanesInt{};
         run<1, 0>();
     }
 
-    // The best path's level indices by level (words of four), and the LLRs by level and bit: 0 where all paths agree
-    // about a bit.
-    void results(LanesInt *best_path, Lanes *llrs) const {
-        Lanes best = metric[0];
-        const int words = b.layout.num_words;
-        for (int g = 0; g < words; ++g)
-            best_path[g] = path[g][0];
+    // The best path's level indices by level (words of four); the LLRs by level and bit; and the list's spread, which
+    // stands for the LLR where all paths agree about a bit.
+    Lanes results(LanesInt *best_path, Lanes *llrs) const {
+        Lanes best = metric[0], worst = metric[0];
+        const int others = b.layout.num_levels - 2, words = (others + 3) / 4;
+        for (int g = 0; g < b.layout.num_words; ++g)
+            best_path[g] = g < words ? path[g][0] : LanesInt{};
 #pragma GCC unroll 16
         for (int i = 1; i < K; ++i) {
             const Choice better = less(metric[i], best);
             best = choose(better, metric[i], best);
+            worst = choose(less(metric[i], all(no_path)), maximum(metric[i], worst), worst);
             for (int g = 0; g < words; ++g)
                 best_path[g] = choose(better, path[g][i], best_path[g]);
         }
+        const Lanes spread = worst - best;
         constexpr std::int32_t inner_bits = 0x01010101 * ((num_levels - 1) >> 1);
         for (int g = 0; g < words; ++g) {
             const LanesInt gray = best_path[g] ^ ((best_path[g] >> 1) & inner_bits);
@@ -234,7 +293,7 @@ struct Search {
 #pragma GCC unroll 16
             for (int i = 0; i < K; ++i)
                 differs[i] = path[g][i] ^ ((path[g][i] >> 1) & inner_bits) ^ gray;
-            const int count = std::min(4, b.layout.num_levels - 4 * g);
+            const int count = std::min(4, others - 4 * g);
             for (int of_word = 0; of_word < count; ++of_word)
 #pragma GCC unroll 4
                 for (int bit = 0; bit < Bits; ++bit) {
@@ -243,11 +302,24 @@ struct Search {
 #pragma GCC unroll 16
                     for (int i = 0; i < K; ++i)
                         other = minimum_where(has_bit(differs[i], place), metric[i], other);
-                    const Lanes distance = choose(less(other, all(no_path)), other - best, Lanes{});
+                    const Lanes distance = choose(less(other, all(no_path)), other - best, spread);
                     // a bit is the complement of the Gray code's
                     llrs[(4 * g + of_word) * Bits + bit] = choose(has_bit(gray, place), -distance, distance);
                 }
         }
+        for (int q = 0; q < 2; ++q) {
+            LanesInt u{}, value{};
+#pragma GCC unroll 4
+            for (int bit = 0; bit < Bits; ++bit) {
+                const Lanes llr = last[q][bit][1] - last[q][bit][0];
+                llrs[(others + q) * Bits + bit] = llr;
+                value ^= choose(less(last[q][bit][1], last[q][bit][0]), LanesInt{} + 1, LanesInt{});
+                u = 2 * u + value; // from the Gray code, the highest bit first
+            }
+            const int level = others + q;
+            best_path[level / 4] |= u << (8 * (level % 4));
+        }
+        return spread;
     }
 };
 

@@ -31,7 +31,8 @@ float power_of_two_gain(double mean_power, int num_rx) {
         return 0;
     // the exponent of its root
     const int exponent = static_cast<int>(std::bit_cast<std::int64_t>(mean_power) >> 52) - 1023;
-    return std::ldexp(1.0f, -std::clamp(exponent >> 1, -max_gain_exponent, max_gain_exponent));
+    const int of_gain = -std::clamp(exponent >> 1, -max_gain_exponent, max_gain_exponent);
+    return std::bit_cast<float>(static_cast<std::uint32_t>(of_gain + 127) << 23);
 }
 
 double from_db(double db) { return std::pow(10.0, db / 10); }

@@ -4,6 +4,8 @@
 
 #include <pybind11/stl.h>
 
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "bound_plan.h"
@@ -18,11 +20,14 @@ struct ListPlan : BoundPlan<kaq::ListPlan> {
     using BoundPlan::BoundPlan;
 };
 
-using Weights = std::vector<std::vector<float>>; // by bit and knot
+using Curves = std::vector<std::vector<float>>; // by bit and knot
+
+// The largest number of streams, and the curves list_narrow, list_wide, propagation_narrow and propagation_wide.
+using Fusion = std::tuple<int, Curves, Curves, Curves, Curves>;
 
 kaq::ListNetwork make_network(int bits_per_dimension, float half_distance, int survivors, int largest_entry,
                               float step_alpha, float step_gamma, const std::vector<std::pair<float, float>> &layers,
-                              const std::vector<float> &knots, const Weights &list, const Weights &propagation) {
+                              const std::vector<float> &knots, const std::vector<Fusion> &fusion) {
     kaq::ListNetwork network;
     network.bits_per_dimension = bits_per_dimension;
     network.half_distance = half_distance;
@@ -33,9 +38,8 @@ kaq::ListNetwork make_network(int bits_per_dimension, float half_distance, int s
     for (const auto &[damping, least_variance] : layers)
         network.layers.push_back({damping, least_variance});
     network.knots = knots;
-    kaq::expect(list.size() == propagation.size(), "weights of as many kinds of bits for both sources expected");
-    for (std::size_t bit = 0; bit < list.size(); ++bit)
-        network.fusion.push_back({list[bit], propagation[bit]});
+    for (const auto &[max_num_tx, list_narrow, list_wide, propagation_narrow, propagation_wide] : fusion)
+        network.fusion.push_back({max_num_tx, list_narrow, list_wide, propagation_narrow, propagation_wide});
     network.check();
     return network;
 }
@@ -50,7 +54,7 @@ void bind_list(py::module_ &module) {
     py::class_<kaq::ListNetwork>(module, "ListNetwork")
         .def(py::init(&make_network), py::kw_only(), py::arg("bits_per_dimension"), py::arg("half_distance"),
              py::arg("survivors"), py::arg("largest_entry"), py::arg("step_alpha"), py::arg("step_gamma"),
-             py::arg("layers"), py::arg("knots"), py::arg("list_weights"), py::arg("propagation_weights"));
+             py::arg("layers"), py::arg("knots"), py::arg("fusion"));
     py::class_<ListPlan>(module, "ListPlan")
         .def(py::init<const kaq::ListNetwork &, const std::string &, int, int, int, int>(), py::arg("network"),
              py::arg("instruction_set"), py::arg("num_channels"), py::arg("num_rx"), py::arg("num_tx"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gr_kaq import native
 from gr_kaq.detection.channel_levels import channel_levels
-from gr_kaq.detection.list_model import ListModel, PropagationLayer, Step
+from gr_kaq.detection.list_model import FusionWeights, ListModel, PropagationLayer, Step
 from gr_kaq.detection.list_native import NativeListPlan
 from gr_kaq.detection.list_preparation import prepare_list
 from gr_kaq.detection.list_reference import ListReferenceChannels
@@ -26,17 +26,19 @@ SIZES = [(1, 1), (2, 1), (2, 2), (3, 2), (4, 4), (5, 3), (8, 8), (16, 4), (16, 1
 def random_model(rng, constellation="16qam", **changes):
     """A model with random weights: bits of the LLRs are then those of what they are made of."""
     of = CONSTELLATIONS[constellation]
-    weights = [tuple(tuple(row) for row in rng.normal(size=(of.bits_per_dimension, 4))) for _ in range(2)]
-    layers = tuple(PropagationLayer(rng.uniform(0.3, 1), 10 ** rng.uniform(-4, -1)) for _ in range(rng.integers(3)))
-    step = Step(rng.choice([0, 1 / 8, 1 / 64]), rng.choice([0, 1 / 127]))
+
+    def curves():
+        return tuple(tuple(float(w) for w in row) for row in rng.normal(size=(of.bits_per_dimension, 4)))
+
     fields = {
         "survivors": 8,
         "matrix_bits": int(rng.choice([4, 8, 16])),
-        "step": step,
-        "layers": layers,
+        "step": Step(rng.choice([1 / 8, 1 / 64]), rng.choice([1 / 31, 1 / 127])),
+        "layers": tuple(
+            PropagationLayer(rng.uniform(0.3, 1), 10 ** rng.uniform(-4, -1)) for _ in range(rng.integers(3))
+        ),
         "knots": (0.5, 2.0, 8.0, 16.0),
-        "list_weights": weights[0],
-        "propagation_weights": weights[1],
+        "fusion": tuple(FusionWeights(n, curves(), curves(), curves(), curves()) for n in (2, 4, 16)),
     }
     return ListModel(**{"name": "random", "constellation": of, **fields, **changes})
 
@@ -139,10 +141,15 @@ def test_plan_is_not_shared_by_threads():
 
 @pytest.mark.parametrize(
     ("changes", "complaint"),
-    [({"survivors": 12}, "survivors is 12"), ({"knots": (), "list_weights": ((), ()), "propagation_weights": ((), ())},
-                                              "0 knots"), ({"step": Step(-1, 0)}, "alpha and gamma are -1"),
-     ({"layers": (PropagationLayer(1.5, 0.1),)}, "damping is 1.5"), ({"list_weights": ((1.0,) * 4,)}, "both sources")],
-)  # fmt: skip
+    [
+        ({"survivors": 12}, "survivors is 12"),
+        ({"knots": ()}, "0 knots"),
+        ({"knots": (1.0, 2.0)}, "4 weights of a curve; one for each of the 2 knots"),
+        ({"step": Step(-1, 0)}, "alpha and gamma are -1"),
+        ({"layers": (PropagationLayer(1.5, 0.1),)}, "damping is 1.5"),
+        ({"fusion": ()}, "no weights"),
+    ],
+)
 def test_says_what_a_network_has_wrong(changes, complaint):
     model = random_model(np.random.default_rng(1), **changes)
     with pytest.raises(ValueError, match=complaint):

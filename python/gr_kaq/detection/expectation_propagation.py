@@ -23,6 +23,8 @@ Float = NDArray[np.float32]
 
 LEAST_WEIGHT = np.float32(1e-18)
 """Weights of levels are at least this, and products of two of them normal numbers."""
+LARGEST_EXPONENT = np.float32(40)
+"""Of a weight. It is positive only for levels that do not exist, beyond the outermost one."""
 
 
 def propagate(
@@ -84,22 +86,26 @@ def posterior(model: ListModel, mean: Float, precision: Float) -> tuple[Float, F
     offset = mean - centre
     slope = np.float32(-4) * precision
     # weights of the next level up, and down, over the nearest one's; and what they shrink by from level to level
-    up = exponential(minimum(slope * (np.float32(1) - offset), np.float32(0)))
-    down = exponential(minimum(slope * (np.float32(1) + offset), np.float32(0)))
-    shrink = exponential(np.float32(2) * slope)
+    up = exponential(minimum(slope * (np.float32(1) - offset), LARGEST_EXPONENT))
+    down = exponential(minimum(slope * (np.float32(1) + offset), LARGEST_EXPONENT))
+    shrink = maximum(up * down, LEAST_WEIGHT)
     total, first, second = np.ones_like(mean), np.zeros_like(mean), np.zeros_like(mean)
     weight_up, ratio_up, weight_down, ratio_down = up, up, down, down
-    for step in range(1, num_levels):
-        if step > 1:
-            ratio_up, ratio_down = maximum(ratio_up * shrink, LEAST_WEIGHT), maximum(ratio_down * shrink, LEAST_WEIGHT)
-            weight_up = maximum(weight_up * ratio_up, LEAST_WEIGHT)
-            weight_down = maximum(weight_down * ratio_down, LEAST_WEIGHT)
-        above = np.where(index <= num_levels - 1 - step, weight_up, np.float32(0))
-        below = np.where(index >= step, weight_down, np.float32(0))
-        both = above + below
-        total = total + both
-        first = plus_product(first, np.float32(2 * step), above - below)
-        second = plus_product(second, np.float32(4 * step * step), both)
+    with np.errstate(over="ignore", invalid="ignore"):  # of levels that do not exist
+        for step in range(1, num_levels):
+            if step > 1:
+                ratio_up, ratio_down = (
+                    maximum(ratio_up * shrink, LEAST_WEIGHT),
+                    maximum(ratio_down * shrink, LEAST_WEIGHT),
+                )
+                weight_up = maximum(weight_up * ratio_up, LEAST_WEIGHT)
+                weight_down = maximum(weight_down * ratio_down, LEAST_WEIGHT)
+            above = np.where(index <= num_levels - 1 - step, weight_up, np.float32(0))
+            below = np.where(index >= step, weight_down, np.float32(0))
+            both = above + below
+            total = total + both
+            first = plus_product(first, np.float32(2 * step), above - below)
+            second = plus_product(second, np.float32(4 * step * step), both)
     inverse = np.float32(1) / total
     shift = first * inverse
     return centre + shift, minus_product(second * inverse, shift, shift)

@@ -65,7 +65,7 @@ def round_to_int(x: Float) -> Int:
 
 
 def exponential(x: Float) -> Float:
-    """e^x for x <= 0: 2^n times a polynomial of degree 4, with a relative error below 5e-5."""
+    """e^x for x <= 80: 2^n times a polynomial of degree 4, with a relative error below 5e-5."""
     power = maximum(x * LOG2_E, LEAST_EXPONENT)
     whole = np.rint(power)
     fraction = power - whole

@@ -86,6 +86,8 @@ def _network(model: ListModel) -> Any:
         step_gamma=model.step.gamma,
         layers=[(layer.damping, layer.least_variance) for layer in model.layers],
         knots=list(model.knots),
-        list_weights=[list(weights) for weights in model.list_weights],
-        propagation_weights=[list(weights) for weights in model.propagation_weights],
+        fusion=[
+            (of.max_num_tx, of.list_narrow, of.list_wide, of.propagation_narrow, of.propagation_wide)
+            for of in model.fusion
+        ],
     )

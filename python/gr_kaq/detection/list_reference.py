@@ -39,7 +39,7 @@ class SoftSources:
 
     def __init__(self, model: ListModel, channels: ListChannels, y: NDArray[np.complex64]):
         matched, rotated = matched_and_rotated(channels, y)
-        self.levels, self.of_list, self.spread = list_llrs(model, *search(model, channels, rotated))
+        self.levels, self.of_list, self.spread = list_llrs(model, search(model, channels, rotated))
         mean_re, mean_im, precision = propagate(model, channels, matched, rotated)
         n, bits = mean_re.shape[0], model.constellation.bits_per_dimension
         self.of_propagation = np.empty((2 * n, bits, *mean_re.shape[1:]), np.float32)

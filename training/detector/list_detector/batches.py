@@ -55,7 +55,7 @@ class Found:
     n = num_tx streams in the order of the factor, N = 2 n levels in the order of the search, K paths.
 
     Attributes:
-        paths: (N, K, C, T), levels l, odd integers.
+        paths: (N - 2, K, C, T), levels l, odd integers; the last stream has all of them.
         missing: bool (K, C, T), where there is no path.
         rotated: (N, C, T).
         diagonal: (N, C), R_pp of each level.
@@ -121,7 +121,7 @@ def find_paths(model: ListModel, received: Received) -> Found:
     gain, noise_var = channel_levels(received.h.numpy(), Noise(noise_var=received.noise_var))
     channels = prepare_list(model, received.h.numpy(), gain, noise_var)
     matched, rotated = matched_and_rotated(channels, received.y.numpy())
-    metric, paths = search(model, channels, rotated)
+    survivors = search(model, channels, rotated)
     n = channels.order.shape[0]
     order = torch.from_numpy(np.array(channels.order, np.int64))
     levels = received.levels.numpy()
@@ -138,8 +138,8 @@ def find_paths(model: ListModel, received: Received) -> Found:
     coefficients = torch.from_numpy(channels.coefficients)
     # both rows of a place have the same entries, but for the sign of one: it needs no maximum over the two
     return Found(
-        paths=torch.from_numpy(2.0 * paths.astype(np.float32) - (model.constellation.num_levels - 1)),
-        missing=torch.from_numpy(metric >= NO_PATH),
+        paths=torch.from_numpy(2.0 * survivors.paths.astype(np.float32) - (model.constellation.num_levels - 1)),
+        missing=torch.from_numpy(survivors.metrics >= NO_PATH),
         rotated=by_level(*rotated),
         diagonal=by_level(channels.diagonal, channels.diagonal),
         coefficients=coefficients,

@@ -115,29 +115,49 @@ class ListNet(nn.Module):
         if self.quantized:
             unit = torch.maximum(torch.minimum(self.alpha, self.gamma * found.largest), found.largest * self.width_step)
             coefficients = fake_quantized(coefficients, unit.clamp_min(1e-30)[:, None])
-        of_list, spread = self._list_llrs(found, self._metrics(found, coefficients))
+        of_list, spread = self._list_llrs(found, *self._metrics(found, coefficients))
         of_propagation = self._propagation_llrs(found)
         return SoftOutput(of_list, of_propagation, self._fused(of_list, of_propagation, spread))
 
-    def _metrics(self, found: Found, coefficients: Tensor) -> Tensor:
-        """(K, C, T): squared distances, but for a constant, with a^2 l^2 of the regularization taken off each level."""
-        interference = torch.einsum("mjc,jkct->mkct", coefficients, found.paths)
-        distance = found.rotated[:, None] - interference - found.diagonal[:, None, :, None] * found.paths
+    def _metrics(self, found: Found, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared distances, but for a constant, with a^2 l^2 of the regularization taken off each level.
+
+        Returns:
+            Of each survivor with its best levels of the last stream, (K, C, T), and LLRs of the last stream's bits,
+            (2, bits, C, T).
+        """
+        others = found.paths.shape[0]
+        interference = torch.einsum("mjc,jkct->mkct", coefficients[:, :others], found.paths)
+        residual = found.rotated[:, None] - interference
+        distance = residual[:others] - found.diagonal[:others, None, :, None] * found.paths
         highest = self.level_values[-1].square()
         metric = (distance.square() + found.prior * (highest - found.paths.square())).sum(0)
-        return metric.masked_fill(found.missing, NO_PATH)
+        metric = metric.masked_fill(found.missing, NO_PATH)
+        levels = self.level_values[:, None, None, None]
+        last = residual[others:, None] - found.diagonal[others:, None, None, :, None] * levels
+        last = last.square() + found.prior * (highest - levels.square())  # (2, L, K, C, T)
+        nearest = last.amin(1)
+        of_last = []
+        for q in (0, 1):
+            rest = metric + nearest[1 - q]
+            for bits in self.level_bits.T:
+                zero, one = ((rest + last[q, select].amin(0)).amin(0) for select in (~bits, bits))
+                of_last.append(zero - one)
+        llrs = torch.stack(of_last).unflatten(0, (2, -1))
+        return metric + nearest.sum(0), llrs
 
-    def _list_llrs(self, found: Found, metric: Tensor) -> tuple[Tensor, Tensor]:
+    def _list_llrs(self, found: Found, metric: Tensor, of_last: Tensor) -> tuple[Tensor, Tensor]:
         """LLRs, and the spread (C, T)."""
         best, winner = metric.min(0)
         worst = metric.masked_fill(found.missing, -NO_PATH).amax(0)
         index = ((found.paths + self.level_values[-1]) / 2).round().long()
-        bits = self.level_bits[index].movedim(-1, 1)  # (N, bits, K, C, T)
+        bits = self.level_bits[index].movedim(-1, 1)  # (N - 2, bits, K, C, T)
         expanded = winner[None, None, None].expand(*bits.shape[:2], 1, *winner.shape)
         decided = bits.gather(2, expanded)
         other = metric.masked_fill(bits == decided, NO_PATH).amin(2)
         magnitude = torch.where(other < NO_PATH, other - best, worst - best)
-        return torch.where(decided[:, :, 0], magnitude, -magnitude), worst - best
+        llrs = torch.where(decided[:, :, 0], magnitude, -magnitude)
+        return torch.cat([llrs, of_last]), worst - best
 
     def _propagation_llrs(self, found: Found) -> Tensor:
         """(N, bits, C, T), by the layers of expectation propagation."""

@@ -12,7 +12,7 @@ from gr_kaq import ListDetector, load_detector
 from gr_kaq.detection.model_file import load
 from tests.training.detector.list_detector.configs import small_config
 from training.__main__ import main
-from training.config import ConfigError, presets
+from training.config import ROOT, ConfigError, presets
 from training.detector.list_detector.compare import configurations
 from training.detector.list_detector.config import ListConfig, StepLaw
 from training.detector.list_detector.train import ListRun, train
@@ -109,6 +109,11 @@ def test_a_comparison(tmp_path, capsys):
 def test_what_is_wrong_in_a_configuration_is_named(tmp_path, changes, said):
     with pytest.raises(ConfigError, match=said):
         ListConfig.load(small_yaml(tmp_path, **changes))
+
+
+def test_the_shipped_comparison_loads():
+    cells = configurations(ROOT / "training" / "detector" / "comparisons" / "list-steps.yaml")
+    assert len({config.name for config in cells}) == len(cells) == 9
 
 
 @pytest.mark.parametrize("name", [name for name in presets()["detector"] if name.startswith("list")])
