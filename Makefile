@@ -65,7 +65,7 @@ demo: build  ## Run the flowgraphs with the shipped detectors: a BER table, and 
 
 test: $(VENV)/.complete build  ## Run all quick tests
 	@cmake -S . -B $(BUILD) -DKAQ_TRAINING_PYTHON=$(abspath $(VENV))/bin/python > $(BUILD).log
-	@cmake --build $(BUILD) -j $(JOBS) --target kaq_speed -- --no-print-directory
+	@cmake --build $(BUILD) -j $(JOBS) --target kaq_speed kaq_exact_ml -- --no-print-directory
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 test-long: $(VENV)/.complete build  ## Run the tests that take minutes: the BER of every shipped detector
@@ -126,10 +126,19 @@ $(VENV)/.sionna: $(VENV)/.complete
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps sionna-no-rt==2.2.0 importlib_resources==7.1.0
 	@touch $@
 
+# IT++'s sphere decoder, too, which is exact
+define build_exact_ml
+@cmake -S . -B $(BUILD) > $(BUILD).log
+@cmake --build $(BUILD) -j $(JOBS) --target kaq_exact_ml -- --no-print-directory
+endef
+
 report: $(VENV)/.sionna build  ## Measure what is missing and write docs/report (some two hours from scratch)
+	$(call apt_install,libitpp-dev)
+	$(build_exact_ml)
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m benchmarks.report --jobs $(JOBS)
 
 report-quick: $(VENV)/.complete build  ## The same with tiny budgets, in minutes: out/report-quick
+	$(build_exact_ml)
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m benchmarks.report --quick --fresh --jobs $(JOBS)
 
 NAME ?= admm5-16qam

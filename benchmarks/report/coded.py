@@ -29,14 +29,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import gr_kaq
 from gr_kaq import BitErrorRate
 from gr_kaq.channels.flat import ChannelModel, RayleighChannels, RecordedChannels
 from gr_kaq.detection.detector import Detector
 from gr_kaq.links.simulated_link import Link, detect
 from gr_kaq.signals.constellation import constellation_named
 
-from .peers import PEERS, PeersUnavailableError, load_peer, sionna_module
+from .peers import PeersUnavailableError, sionna_module
+from .references import load
 
 __all__ = [
     "CODED_LINKS",
@@ -103,13 +103,6 @@ CODED_LINKS = {
         CodedLink("umi", 16, 4, constellation),
     )
 }
-
-
-def load(name: str, constellation: str) -> Detector:
-    """A detector of this package, or one of `peers.PEERS`, for a constellation."""
-    if name in PEERS:
-        return load_peer(name, constellation)
-    return gr_kaq.load_detector(name, constellation=constellation)
 
 
 class LdpcCode:
@@ -290,7 +283,7 @@ def calibration(detector: Detector, link: CodedLink, snr_db: float, *, seed: int
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("link", choices=CODED_LINKS)
-    parser.add_argument("--detectors", nargs="+", required=True, metavar="NAME", help="ours, or sionna-...")
+    parser.add_argument("--detectors", nargs="+", required=True, metavar="NAME", help="ours, sionna-..., or exact-...")
     parser.add_argument("--snr-db", type=float, nargs="+", required=True, metavar="DB")
     parser.add_argument("--llr-factors", type=float, nargs="+", default=[1.0], metavar="F", help="default: 1")
     parser.add_argument("--min-block-errors", type=int, default=100)

@@ -8,9 +8,9 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from .statistics import Interval, Rate
+from .statistics import MIN_RATIO_ERRORS, Interval, Pair, Rate
 
-__all__ = ["decibels", "figure", "joined", "rate", "table", "wrapped"]
+__all__ = ["decibels", "figure", "joined", "rate", "ratio", "table", "wrapped"]
 
 WIDTH = 118
 
@@ -53,6 +53,16 @@ def rate(value: Rate | None) -> str:
         return "-"
     low, high = value.interval()
     return f"{value.value:.2e} [{low:.1e}, {high:.1e}]" if value.errors else f"< {high:.0e}"
+
+
+def ratio(pair: Pair | None) -> str:
+    """First rate over second with its interval; from too few errors, their numbers instead."""
+    if pair is None or not pair.second.trials:
+        return "-"
+    if min(pair.first.errors, pair.second.errors) < MIN_RATIO_ERRORS:
+        return f"({pair.first.errors} : {pair.second.errors} errors)"
+    interval = pair.ratio()
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def decibels(value: Interval | None) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import gr_kaq
 
+from .exact import EXACT_MAP, EXACT_MAX_LOG, EXACT_ML
+
 GENERAL_16QAM = ("admm5-16qam", "admm5-16qam-w2")
 """Detectors for every size: the first that is installed is `ours` in comparisons."""
 GENERAL = {
@@ -22,9 +24,17 @@ MEASURED_16QAM = "measured-3x2-16qam"
 """Trained on the recording that ships."""
 
 LMMSE = "lmmse"
-EP, KBEST = "sionna-ep10", "sionna-kbest64"
-PEERS = {EP: "Sionna EP x10", KBEST: "Sionna K-best 64"}
+EP, PIC, KBEST = "sionna-ep10", "sionna-mmse-pic3", "sionna-kbest64"
+KBEST_REVERSED = "sionna-kbest64-reversed"
+PEERS = {
+    EP: "Sionna EP x10",
+    PIC: "Sionna MMSE-PIC x3",
+    KBEST: "Sionna K-best 64",
+    KBEST_REVERSED: "Sionna K-best 64, strongest first",
+}
 """Sionna's detectors by their names in `peers`, and what they are called here."""
+EXACT = {EXACT_ML: "exact ML", EXACT_MAP: "exact MAP", EXACT_MAX_LOG: "exact max-log MAP"}
+"""The detectors of `exact`, and what they are called here."""
 
 
 def installed(*names: str) -> list[str]:
@@ -37,6 +47,7 @@ def label(name: str) -> str:
     """What a plot or table calls a detector."""
     if name == LMMSE:
         return "LMMSE"
-    if name in PEERS:
-        return PEERS[name]
+    known = PEERS | EXACT
+    if name in known:
+        return known[name]
     return f"{name.removesuffix('-fp')}, full precision" if name.endswith("-fp") else name

@@ -10,7 +10,8 @@ from typing import Any
 
 import matplotlib
 
-from .names import EP, KBEST, LMMSE
+from .exact import EXACT_MAP, EXACT_MAX_LOG, EXACT_ML
+from .names import EP, KBEST, KBEST_REVERSED, LMMSE, PIC
 from .statistics import Rate
 
 matplotlib.use("Agg")
@@ -34,7 +35,12 @@ class Style:
 FIXED = {
     LMMSE: Style("#000000", "x", "--"),
     EP: Style("#666666", "<", ":"),
+    PIC: Style("#666666", "1", "-."),
     KBEST: Style("#999999", ">", ":"),
+    KBEST_REVERSED: Style("#999999", "2", "-."),
+    EXACT_ML: Style("#000000", "", "-"),
+    EXACT_MAP: Style("#000000", "", "-"),
+    EXACT_MAX_LOG: Style("#000000", "", "-."),
 }
 
 

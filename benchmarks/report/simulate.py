@@ -22,8 +22,10 @@ from gr_kaq.detection.detector import Detector
 from gr_kaq.links.simulated_link import CsiError, Link, detect
 from gr_kaq.signals.constellation import constellation_named
 
-from .names import LMMSE, PEERS
-from .peers import PeersUnavailableError, load_peer, sionna_module
+from . import references
+from .names import LMMSE
+from .peers import PeersUnavailableError, sionna_module
+from .references import is_reference
 from .settings import ROOT
 from .statistics import Pair, Rate
 
@@ -82,12 +84,8 @@ def make_channels(document: dict[str, Any], seed: np.random.SeedSequence) -> Cha
 
 @cache
 def load(name: str, constellation: str) -> Detector:
-    """A detector of ours, LMMSE or a peer.
-
-    Raises:
-        PeersUnavailableError: it is Sionna's, which is not installed.
-    """
-    return load_peer(name, constellation) if name in PEERS else gr_kaq.load_detector(name, constellation=constellation)
+    """`references.load`, once for each name and constellation."""
+    return references.load(name, constellation)
 
 
 def missing_peers() -> str | None:
@@ -127,7 +125,7 @@ def bit_errors(job: dict[str, Any]) -> dict[str, Any]:
         seed=link_seed,
     )
     names: list[str] = job["detectors"]
-    limit = {name: job["peer_max_bits"] if name in PEERS else job["max_bits"] for name in names}
+    limit = {name: job["peer_max_bits"] if is_reference(name) else job["max_bits"] for name in names}
     rates = {name: Rate() for name in names}
     pairs = {name: Pair() for name in names[1:]}
     bits_per_estimate = (
@@ -140,7 +138,7 @@ def bit_errors(job: dict[str, Any]) -> dict[str, Any]:
         if not active:
             break
         # a peer's pair needs the first detector's errors on the same vectors, and the others cost next to nothing
-        active = [n for n in names if n in active or n not in PEERS]
+        active = [n for n in names if n in active or not is_reference(n)]
         sent = link.draw(count)
         errors = {}
         for name in active:

@@ -16,10 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Crossing", "Interval", "Pair", "Rate", "crossing", "distance", "paired_distance", "t_interval"]
+__all__ = [
+    "MIN_RATIO_ERRORS",
+    "Crossing",
+    "Interval",
+    "Pair",
+    "Rate",
+    "crossing",
+    "distance",
+    "paired_distance",
+    "t_interval",
+]
 
 Z = 1.959964
 """97.5 % quantile of the normal distribution: every interval is a 95 % interval."""
+
+MIN_RATIO_ERRORS = 100
+"""Errors that each of two rates needs for their ratio to be quoted."""
 
 T_QUANTILES = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 """97.5 % quantiles of Student's t for 1 to 10 degrees of freedom."""

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from benchmarks.report import __main__ as driver
-from benchmarks.report import comparisons, names, points, simulate
+from benchmarks.report import comparisons, markdown, names, points, references, simulate
 from benchmarks.report.peers import PeersUnavailableError
 from benchmarks.report.sections import SECTIONS, claims, coded, detectors, methods, robustness
 from benchmarks.report.settings import Settings
@@ -381,6 +381,22 @@ def test_missing_sionna_is_explained(monkeypatch):
 
     monkeypatch.setattr(simulate, "sionna_module", missing)
     assert simulate.missing_peers() == "pip install sionna"
+
+
+def test_missing_itpp_is_explained(monkeypatch):
+    def missing():
+        raise PeersUnavailableError("apt-get install libitpp-dev")
+
+    monkeypatch.setattr(references, "sphere_decoder", missing)
+    assert references.missing("exact-ml") == "apt-get install libitpp-dev"
+    assert references.present("exact-ml", "exact-map") == ["exact-map"]
+
+
+def test_ratios_of_few_errors_are_not_quoted():
+    few, many = Rate(99, 10**6, 1000, 120), Rate(200, 10**6, 1000, 300)
+    assert markdown.ratio(Pair(few, many, 200)) == "(99 : 200 errors)"
+    assert markdown.ratio(Pair(few + few, many, 200)).startswith("0.99 [")
+    assert markdown.ratio(None) == "-"
 
 
 def test_names_that_are_not_installed_are_left_out():

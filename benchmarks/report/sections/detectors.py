@@ -3,12 +3,25 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from .. import markdown as md
-from .. import plots
-from ..names import EP, GENERAL, GENERAL_16QAM, LMMSE, PEERS, TALL_16QAM, installed, label
+from .. import plots, references
+from ..exact import EXACT_ML
+from ..names import (
+    EP,
+    GENERAL,
+    GENERAL_16QAM,
+    KBEST_REVERSED,
+    LMMSE,
+    PEERS,
+    PIC,
+    TALL_16QAM,
+    installed,
+    label,
+)
 from ..points import run_points
 from ..settings import Settings
 from ..simulate import bit_errors, iid, missing_peers, pair_of, rate_of
@@ -33,17 +46,20 @@ SIZES: tuple[tuple[int, int, tuple[float, float]], ...] = (
 )
 """num_rx, num_tx and two SNRs."""
 INT8_LEVELS = (1e-2, 1e-3)
+EXACT_ML_FROM_DB = {"16x16-16qam": 15, "16x16-64qam": 24}
+"""The lowest SNR of a case at which sphere decoding takes no more than some 2 ms per vector; elsewhere it is faster."""
 
 
 def measure(settings: Settings) -> dict[str, Any]:
     """BER of every case and size."""
     reason = missing_peers()
     peers = [] if reason else list(PEERS)
+    no_exact_ml = references.missing(EXACT_ML)
     budget = {
         "num_vectors": 4,
         "min_errors": settings.pick(5_000, 30),
         "max_bits": settings.pick(8_000_000, 20_000),
-        "peer_max_bits": settings.pick(2_000_000, 10_000),
+        "peer_max_bits": settings.pick(8_000_000, 10_000),
         "seed": settings.seed,
         "csi": {},
     }
@@ -54,13 +70,15 @@ def measure(settings: Settings) -> dict[str, Any]:
             detectors += installed(TALL_16QAM)
         twins = installed(*(f"{d}-fp" for d in detectors))
         for snr_db in settings.pick(snrs, snrs[::2]):
+            feasible = no_exact_ml is None and snr_db >= EXACT_ML_FROM_DB.get(name, -math.inf)
+            exact = [EXACT_ML] if feasible else []
             jobs.append(
                 {
                     "case": name,
                     "channel": iid(num_rx, num_tx),
                     "constellation": constellation,
                     "snr_db": float(snr_db),
-                    "detectors": [*detectors, LMMSE, *twins, *peers],
+                    "detectors": [*detectors, LMMSE, *twins, *peers, *exact],
                     **budget,
                 }
             )
@@ -78,7 +96,7 @@ def measure(settings: Settings) -> dict[str, Any]:
             )
     results = run_points(settings, "detectors", bit_errors, jobs)
     return {
-        "missing": reason,
+        "missing": "; ".join(filter(None, (reason, no_exact_ml))) or None,
         "left_out": [n for names in GENERAL.values() for n in names if n not in installed(n)],
         "points": [{**job, **result} for job, result in zip(jobs, results, strict=True)],
     }
@@ -137,12 +155,11 @@ def markdown(data: dict[str, Any]) -> str:
         points = case(data, name)
         columns = [d for d in points[0]["detectors"] if not d.endswith("-fp")]
         head = ["SNR (dB)", *map(label, columns), f"{label(columns[0])} / LMMSE"]
-        ep = EP in columns
-        head += [f"{label(columns[0])} / EP x10"] if ep else []
+        compared = [name for name in (EP, PIC, KBEST_REVERSED, EXACT_ML) if name in columns]
+        head += [f"{label(columns[0])} / {label(name)}" for name in compared]
         rows = []
         for point in points:
-            ratios = [pair_of(point, other) for other in (LMMSE, *([EP] if ep else []))]
-            cells = ["-" if r is None else f"{(i := r.ratio()).value:.2f} [{i.low:.2f}, {i.high:.2f}]" for r in ratios]
+            cells = [md.ratio(pair_of(point, other)) for other in (LMMSE, *compared)]
             rows.append([f"{point['snr_db']:g}", *(md.rate(rate_of(point, d)) for d in columns), *cells])
         losses = [
             f"{detector} needs {md.decibels(loss)} dB more than in full precision at BER {level:g}"

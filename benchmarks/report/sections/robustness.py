@@ -15,7 +15,7 @@ from ..names import GENERAL_16QAM, LMMSE, MEASURED_16QAM, installed, label
 from ..points import run_points
 from ..settings import ROOT, Settings
 from ..simulate import bit_errors, iid, kronecker, level_snrs, levels_reached, pair_of, rate_of, recorded
-from ..statistics import Crossing, Interval, Pair, Rate, crossing, distance
+from ..statistics import Crossing, Interval, crossing, distance
 
 TITLE = "Robustness"
 
@@ -276,7 +276,7 @@ def markdown(data: dict[str, Any]) -> str:
             own = [d for d in point["detectors"] if d not in detectors and d != LMMSE]
             special = "; ".join(f"{label(d)}: {md.rate(rate_of(point, d))}" for d in own)
             cells = [md.rate(rate_of(point, d)) for d in (*detectors, LMMSE)]
-            ratio = _ratio(pair_of(point, LMMSE))
+            ratio = md.ratio(pair_of(point, LMMSE))
             mark = " **worse**" if point in worse_than_lmmse(data, name) else ""
             rates.append([name, _setting(point), f"{point['snr_db']:g}", *cells, ratio + mark, special or "-"])
     return md.joined(
@@ -308,10 +308,3 @@ def markdown(data: dict[str, Any]) -> str:
             rates,
         ),
     )
-
-
-def _ratio(pair: Pair | None) -> str:
-    if pair is None or pair.second == Rate():
-        return "-"
-    interval = pair.ratio()
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
