@@ -35,6 +35,7 @@ from gr_kaq.detection.detector import Detector
 from gr_kaq.links.simulated_link import Link, detect
 from gr_kaq.signals.constellation import constellation_named
 
+from .exact import MAX_CANDIDATES
 from .peers import PeersUnavailableError, sionna_module
 from .references import load
 
@@ -86,6 +87,11 @@ class CodedLink:
         """Received vectors of a code word per subcarrier."""
         return CODED_BITS // constellation_named(self.constellation).bits_per_symbol // self.num_subcarriers
 
+    @property
+    def enumerable(self) -> bool:
+        """Whether the candidates of a vector are few enough for `exact`'s posteriors."""
+        return constellation_named(self.constellation).bits_per_symbol * self.num_tx <= np.log2(MAX_CANDIDATES)
+
     def channels(self, seed: np.random.SeedSequence) -> ChannelModel:
         """Each draw is what one code word per stream passes through."""
         if self.channel == "iid":
@@ -98,6 +104,8 @@ CODED_LINKS = {
     link.name: link
     for constellation in ("16qam", "64qam")
     for link in (
+        CodedLink("iid", 2, 2, constellation),
+        CodedLink("iid", 4, 4, constellation),
         CodedLink("iid", 16, 16, constellation),
         CodedLink("umi", 64, 16, constellation),
         CodedLink("umi", 16, 4, constellation),

@@ -24,6 +24,12 @@ MEASURED_16QAM = "measured-3x2-16qam"
 """Trained on the recording that ships."""
 
 LMMSE = "lmmse"
+LISTS = {name: (f"list8-{name}", f"list16-{name}") for name in GENERAL}
+"""List detectors with 8 and 16 paths; like all names here, left out where they are not installed."""
+NEAR_ML = {name: (*LISTS[name], f"admm5-{name}", LMMSE) for name in GENERAL}
+"""What the near-ML section compares with exact maximum likelihood, by constellation."""
+ROBUST_16QAM = (*GENERAL_16QAM, *LISTS["16qam"])
+"""What every row of the robustness table has, beside LMMSE."""
 EP, PIC, KBEST = "sionna-ep10", "sionna-mmse-pic3", "sionna-kbest64"
 KBEST_REVERSED = "sionna-kbest64-reversed"
 PEERS = {

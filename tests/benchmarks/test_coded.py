@@ -32,6 +32,21 @@ def test_a_code_word_fills_its_channels(link):
     assert np.mean(np.abs(h) ** 2) == pytest.approx(1, rel=1e-2)
 
 
+def test_exact_posteriors_are_for_few_candidates():
+    assert coded.CODED_LINKS["iid-4x4-16qam"].enumerable and coded.CODED_LINKS["umi-16x4-16qam"].enumerable
+    assert not coded.CODED_LINKS["iid-4x4-64qam"].enumerable
+
+
+def test_exact_posteriors_lose_fewer_blocks(sionna):
+    """2x2 16-QAM: the sum of all likelihoods, then the largest alone, then LMMSE."""
+    detectors = [coded.load(name, "16qam") for name in ("exact-map", "exact-max-log", "lmmse")]
+    rows = coded.measure(
+        detectors, coded.CODED_LINKS["iid-2x2-16qam"], 10.5, min_block_errors=10**6, max_blocks=256, seed=1
+    )
+    errors = [row["block_errors"] for row in rows]
+    assert 0 < errors[0] < errors[1] < errors[2]
+
+
 def test_the_code_corrects_errors(sionna):
     code = coded.LdpcCode(4)
     rng = np.random.default_rng(1)

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import coded, plots
 from .. import markdown as md
+from ..exact import EXACT_MAP, EXACT_MAX_LOG
 from ..names import CODED, EP, LMMSE, label
 from ..names import installed as installed_names
 from ..points import run_points
@@ -18,7 +19,12 @@ from ..statistics import Crossing, Interval, Rate, crossing, distance
 TITLE = "Coded block error rate"
 
 LEVEL = 0.1
+COLUMNS = 3
+"""Of plots."""
 LINKS: dict[str, tuple[float, ...]] = {
+    "iid-2x2-16qam": (10.6, 11.1, 11.8),
+    "iid-2x2-64qam": (16, 16.5, 17),
+    "iid-4x4-16qam": (11.2, 11.8, 12.4, 13.1),
     "iid-16x16-16qam": (12, 12.7, 13.6, 14.1),
     "iid-16x16-64qam": (18.5, 19.5, 21, 21.5),
     "umi-64x16-16qam": (6.5, 7, 7.6, 8.1),
@@ -26,9 +32,10 @@ LINKS: dict[str, tuple[float, ...]] = {
     "umi-16x4-16qam": (3.5, 4.1),
     "umi-16x4-64qam": (8.3, 8.8),
 }
-QUICK_LINKS: dict[str, tuple[float, ...]] = {"iid-16x16-16qam": (11, 14)}
+QUICK_LINKS: dict[str, tuple[float, ...]] = {"iid-2x2-16qam": (10, 12), "iid-16x16-16qam": (11, 14)}
 WITH_PEER = ("iid-16x16-16qam", "iid-16x16-64qam")
-"""The links at which Sionna's EP, which is slow, is measured too."""
+"""The links at which Sionna's EP, which is slow, is measured too; exact LLRs are where they can be enumerated."""
+EXACT_LLRS = (EXACT_MAP, EXACT_MAX_LOG)
 
 
 def block_errors(job: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +55,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         ours = installed_names(*CODED[coded.CODED_LINKS[name].constellation])
         detectors = [*settings.pick(ours, ours[:1]), LMMSE]
         detectors += [EP] if name in WITH_PEER and not settings.quick else []
+        detectors += EXACT_LLRS if coded.CODED_LINKS[name].enumerable else ()
         for snr_db in snrs:
             jobs.append(
                 {
@@ -96,8 +104,11 @@ def plot(data: dict[str, Any], folder: Path) -> list[str]:
     names = links(data)
     if not names:
         return []
-    figure, axes = plots.axes(len(names), width=4.6, height=4.2)
-    for axis, link in zip(axes[0], names, strict=True):
+    rows = -(-len(names) // COLUMNS)
+    figure, axes = plots.axes(min(COLUMNS, len(names)), rows, width=4.6, height=4.2)
+    for axis in axes.flat[len(names) :]:
+        axis.remove()
+    for axis, link in zip(axes.flat, names, strict=False):
         plots.ber_axis(axis, link.replace("-", ", "), "block error rate")
         for detector in detectors(data, link):
             snrs, rates = curve(data, link, detector)
@@ -124,7 +135,10 @@ def markdown(data: dict[str, Any]) -> str:
     return md.joined(
         f"5G LDPC code, rate 1/2, {coded.CODED_BITS} coded bits in a block of one stream, Sionna's encoder and "
         f"belief-propagation decoder ({coded.DECODER_ITERATIONS} iterations), max-log LLRs as the detectors give "
-        f"them. H is independent on each of 24 subcarriers (i.i.d.), or that of one drop at 8 subcarriers (UMi).",
+        f"them. The {label(EXACT_MAP)} sums the likelihoods of all candidates, the {label(EXACT_MAX_LOG)} takes the largest: no "
+        "detector without feedback from the decoder has better LLRs than the former. Both are measured where a vector "
+        "has at most 65536 candidates. "
+        f"H is independent on each of 24 subcarriers (i.i.d.), or that of one drop at 8 subcarriers (UMi).",
         md.figure("coded", "block error rate versus SNR"),
         md.table(["link", "detector", f"SNR (dB) at {LEVEL:g}", "dB better than LMMSE", "SNR: block error rate"], rows),
     )

@@ -107,6 +107,11 @@ def case(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
     return [point for point in data["points"] if point["case"] == name]
 
 
+def measured(points: list[dict[str, Any]]) -> list[str]:
+    """All detectors of some points, in their order: exact ML is not at each."""
+    return list(dict.fromkeys(detector for point in points for detector in point["detectors"]))
+
+
 def plot(data: dict[str, Any], folder: Path) -> list[str]:
     """BER versus SNR: 16-QAM at three sizes; the other constellations."""
     names = []
@@ -117,7 +122,7 @@ def plot(data: dict[str, Any], folder: Path) -> list[str]:
         figure, axes = plots.axes(len(cases), width=5.0, height=4.6)
         for axis, which in zip(axes[0], cases, strict=True):
             points = case(data, which)
-            detectors = points[0]["detectors"]
+            detectors = measured(points)
             plots.ber_axis(axis, f"{which.replace('-', ', ')}, i.i.d. Rayleigh")
             for detector in detectors:
                 rates = [rate_of(point, detector) for point in points]
@@ -153,7 +158,7 @@ def markdown(data: dict[str, Any]) -> str:
     ]
     for name in CASES:
         points = case(data, name)
-        columns = [d for d in points[0]["detectors"] if not d.endswith("-fp")]
+        columns = [d for d in measured(points) if not d.endswith("-fp")]
         head = ["SNR (dB)", *map(label, columns), f"{label(columns[0])} / LMMSE"]
         compared = [name for name in (EP, PIC, KBEST_REVERSED, EXACT_ML) if name in columns]
         head += [f"{label(columns[0])} / {label(name)}" for name in compared]
