@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib")
 from benchmarks.report import __main__ as driver
 from benchmarks.report import comparisons, markdown, names, points, references, simulate
 from benchmarks.report.peers import PeersUnavailableError
-from benchmarks.report.sections import SECTIONS, claims, coded, detectors, methods, robustness
+from benchmarks.report.sections import SECTIONS, claims, coded, detectors, methods, near_ml, robustness
 from benchmarks.report.settings import Settings
 from benchmarks.report.statistics import (
     Interval,
@@ -298,6 +298,7 @@ def small(monkeypatch, settings):
     wanted = {robustness.PERFECT, "SNR +3 dB", "Kronecker 0.9"}
     rows = [row for row in robustness.rows() if row.name in wanted]
     monkeypatch.setattr(robustness, "rows", lambda: rows)
+    monkeypatch.setattr(near_ml, "QUICK_CASES", near_ml.QUICK_CASES[:1])
     monkeypatch.setattr(methods, "run", lambda *_: comparison_cells())
     return settings
 
@@ -323,7 +324,7 @@ def comparison_cells(bits: tuple[int, ...] = (8, 4)) -> list[dict[str, Any]]:
 
 
 def test_report_of_measured_sections(small):
-    chosen = {name: SECTIONS[name] for name in ("detectors", "robustness", "coded", "methods", "claims")}
+    chosen = {name: SECTIONS[name] for name in ("detectors", "near_ml", "robustness", "coded", "methods", "claims")}
     driver.run(small, chosen, list(chosen), fresh=False)
     text = (small.output / "README.md").read_text()
     shown = set(re.findall(r"\(images/([^)]+\.png)\)", text))
@@ -335,6 +336,14 @@ def test_report_of_measured_sections(small):
     assert not list(small.data.glob("*.partial.jsonl"))
     assert "Sionna is missing" in text
     assert "sionna-ep10" not in json.loads((small.data / "detectors.json").read_text())["points"][0]["detectors"]
+
+
+def test_without_itpp_there_are_no_distances(small, monkeypatch):
+    monkeypatch.setattr(near_ml.references, "present", lambda *names: [])
+    driver.run(small, {"near_ml": SECTIONS["near_ml"]}, ["near_ml"], fresh=False)
+    text = (small.output / "README.md").read_text()
+    assert "| 2x2, 16qam | LMMSE |" in text and "exact ML |" not in text.partition("| dB above exact ML |")[2]
+    assert not small.images.exists()
 
 
 def test_claims_follow_from_the_data(small):

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import claims, coded, detectors, methods, paper, robustness, training_settings
+from . import claims, coded, detectors, methods, near_ml, paper, robustness, training_settings
 
 __all__ = ["SECTIONS"]
 
 SECTIONS: dict[str, ModuleType] = {
     "detectors": detectors,
+    "near_ml": near_ml,
     "robustness": robustness,
     "coded": coded,
     "methods": methods,

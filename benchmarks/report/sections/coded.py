@@ -135,9 +135,9 @@ def markdown(data: dict[str, Any]) -> str:
     return md.joined(
         f"5G LDPC code, rate 1/2, {coded.CODED_BITS} coded bits in a block of one stream, Sionna's encoder and "
         f"belief-propagation decoder ({coded.DECODER_ITERATIONS} iterations), max-log LLRs as the detectors give "
-        f"them. The {label(EXACT_MAP)} sums the likelihoods of all candidates, the {label(EXACT_MAX_LOG)} takes the largest: no "
-        "detector without feedback from the decoder has better LLRs than the former. Both are measured where a vector "
-        "has at most 65536 candidates. "
+        f"them. The {label(EXACT_MAP)} sums the likelihoods of all candidates, the {label(EXACT_MAX_LOG)} takes the "
+        "largest: no detector without feedback from the decoder has better LLRs than the former. Both are measured "
+        "where a vector has at most 65536 candidates. "
         f"H is independent on each of 24 subcarriers (i.i.d.), or that of one drop at 8 subcarriers (UMi).",
         md.figure("coded", "block error rate versus SNR"),
         md.table(["link", "detector", f"SNR (dB) at {LEVEL:g}", "dB better than LMMSE", "SNR: block error rate"], rows),

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far the detectors are from exact maximum likelihood, at the sizes of testbeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import markdown as md
+from .. import plots, references
+from ..exact import EXACT_ML
+from ..level_search import GRID_DB, BatchedErrors, error_counts, errors_at_level, gap, level_snr
+from ..names import EP, KBEST_REVERSED, LMMSE, NEAR_ML, installed, label
+from ..points import run_points
+from ..settings import Settings
+from ..simulate import iid, kronecker
+from ..statistics import MIN_RATIO_ERRORS, Interval
+
+TITLE = "Distance to maximum likelihood"
+
+LEVEL = 1e-3
+PEERS = (EP, KBEST_REVERSED)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One channel and constellation.
+
+    Args:
+        size: num_rx, num_tx.
+        constellation: what every stream carries.
+        start_db: where the search for the SNR starts: about where maximum likelihood is at `LEVEL`.
+        correlation: of neighbouring antennas, at both ends; 0: i.i.d. Rayleigh.
+    """
+
+    size: tuple[int, int]
+    constellation: str
+    start_db: float
+    correlation: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As in the table."""
+        suffix = f", Kronecker {self.correlation:g}" if self.correlation else ""
+        return f"{self.size[0]}x{self.size[1]}, {self.constellation}{suffix}"
+
+    @property
+    def channel(self) -> dict[str, Any]:
+        """See `simulate`."""
+        return kronecker(*self.size, self.correlation) if self.correlation else iid(*self.size)
+
+
+CASES = (
+    Case((2, 2), "qpsk", 18),
+    Case((2, 2), "16qam", 26),
+    Case((2, 2), "64qam", 33),
+    Case((3, 2), "qpsk", 13),
+    Case((3, 2), "16qam", 20),
+    Case((3, 2), "64qam", 26),
+    Case((4, 4), "qpsk", 14),
+    Case((4, 4), "16qam", 22),
+    Case((4, 4), "64qam", 29),
+    Case((8, 8), "16qam", 19),
+    Case((8, 8), "64qam", 26),
+    Case((16, 16), "16qam", 18),
+    Case((4, 4), "16qam", 27, 0.7),
+    Case((8, 8), "16qam", 25, 0.7),
+)
+QUICK_CASES = (CASES[1], CASES[7], CASES[12])
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+    """Errors of every detector on both sides of the level; each detector of a case is a point of its own."""
+    peers = settings.pick(references.present(*PEERS), [])
+    exact = references.present(EXACT_ML)
+    jobs = []
+    for case in settings.pick(CASES, QUICK_CASES):
+        for detector in [*exact, *installed(*NEAR_ML[case.constellation]), *peers]:
+            full = 10 if detector in PEERS else 40
+            jobs.append(
+                {
+                    "case": case.name,
+                    "channel": case.channel,
+                    "constellation": case.constellation,
+                    "detector": detector,
+                    "level": LEVEL,
+                    "start_db": float(case.start_db),
+                    "batches": settings.pick(full, 10),
+                    "bits_per_batch": settings.pick(100_000, 4_000),
+                    "seed": settings.seed,
+                }
+            )
+    results = run_points(settings, "near_ml", errors_at_level, jobs)
+    return {
+        "missing": [reason for name in (EXACT_ML, *PEERS[:1]) if (reason := references.missing(name)) is not None],
+        "left_out": [name for names in NEAR_ML.values() for name in names if not installed(name)],
+        "seed": settings.seed,
+        "points": [{**job, **result} for job, result in zip(jobs, results, strict=True)],
+    }
+
+
+def cases(data: dict[str, Any]) -> list[str]:
+    """Cases that were measured."""
+    return list(dict.fromkeys(point["case"] for point in data["points"]))
+
+
+def counts(data: dict[str, Any], case: str) -> dict[str, BatchedErrors | None]:
+    """Of each detector of a case; None where it does not reach the level."""
+    points = [point for point in data["points"] if point["case"] == case]
+    return {p["detector"]: None if p["snr_db"] is None else BatchedErrors.read(p) for p in points}
+
+
+def distance(data: dict[str, Any], case: str, detector: str) -> Interval | None:
+    """dB that a detector needs more than exact maximum likelihood; None where one of them is missing."""
+    found = counts(data, case)
+    own, best = found.get(detector), found.get(EXACT_ML)
+    return None if own is None or best is None else gap(own, best, LEVEL)
+
+
+def _distances(data: dict[str, Any]) -> dict[tuple[str, str], Interval]:
+    """All distances that there are, by case and detector."""
+    pairs = [(case, d) for case in cases(data) for d in counts(data, case) if d != EXACT_ML]
+    found = {pair: distance(data, *pair) for pair in pairs}
+    return {pair: value for pair, value in found.items() if value is not None}
+
+
+def plot(data: dict[str, Any], folder: Path) -> list[str]:
+    """Distance to maximum likelihood, a row for each case."""
+    distances = _distances(data)
+    if not distances:
+        return []
+    names = cases(data)
+    families = list(dict.fromkeys(family(detector) for _, detector in distances))
+    figure, axes = plots.axes(1, width=7.5, height=0.34 * len(names) + 1.6)
+    axis = axes[0][0]
+    for i, kind in enumerate(families):
+        look = plots.style(kind, families)
+        found = [(names.index(case), value) for (case, d), value in distances.items() if family(d) == kind]
+        axis.errorbar(
+            [value.value for _, value in found],
+            [row + 0.08 * (i - (len(families) - 1) / 2) for row, _ in found],
+            xerr=[
+                [max(0.0, value.value - value.low) for _, value in found],
+                [max(0.0, value.high - value.value) for _, value in found],
+            ],
+            color=look.colour,
+            marker=look.marker or "o",
+            linestyle="",
+            markersize=5,
+            capsize=2,
+            label=label(kind),
+        )
+    axis.set_yticks(range(len(names)), names, fontsize="small")
+    axis.invert_yaxis()
+    axis.set_xscale("symlog", linthresh=0.1)
+    axis.set_xlim(left=-0.02)
+    axis.set_xticks([0, 0.05, 0.1, 0.3, 1, 3, 10], labels=["0", "0.05", "0.1", "0.3", "1", "3", "10"])
+    axis.set_xlabel(f"dB more than exact maximum likelihood at BER {LEVEL:g}")
+    plots.grid(axis)
+    plots.legend(axis, loc="best")
+    return [plots.save(figure, folder, "near-ml")]
+
+
+def family(detector: str) -> str:
+    """A detector without its constellation: one colour for `admm5-qpsk` and `admm5-16qam`."""
+    return detector.removesuffix("-qpsk").removesuffix("-16qam").removesuffix("-64qam")
+
+
+def markdown(data: dict[str, Any]) -> str:
+    """A table of SNRs and distances, with the errors behind them."""
+    rows = []
+    for case in cases(data):
+        for detector, found in counts(data, case).items():
+            if found is None:
+                rows.append([case, label(detector), "not reached", "-", "-", "-"])
+                continue
+            where, errors = level_snr(found, LEVEL), error_counts(found)
+            few = " (few)" if min(errors) < MIN_RATIO_ERRORS else ""
+            away = "-" if detector == EXACT_ML else md.decibels(distance(data, case, detector))
+            snrs = " and ".join(f"{snr:g}" for snr in found.snr_db)
+            bits = found.bits_per_batch * found.errors.shape[1]
+            cells = [f"{where.value:.2f} [{where.low:.2f}, {where.high:.2f}]", away]
+            rows.append([case, label(detector), *cells, f"{errors[0]}, {errors[1]}{few} at {snrs} dB", f"{bits:.1e}"])
+    best = label(EXACT_ML)
+    return md.joined(
+        f"The SNR at which each detector has a BER of {LEVEL:g}, uncoded, with perfect estimates, and how many dB that "
+        f"is above {best}, IT++'s sphere decoder. All detectors see the same channels, bits and noise, at every SNR: "
+        "the noise is only scaled. Each vector has a channel of its own. The brackets are 95 % intervals, from a "
+        "bootstrap over the batches, which are the same for both detectors of a distance. The BER is measured "
+        f"{GRID_DB:g} dB apart on both sides of the level, and its logarithm interpolated. Seed {data['seed']}. "
+        f"{label(LMMSE)} and Sionna's detectors are there to compare with.",
+        f"Left out: {'; '.join(data['missing'])}." if data["missing"] else "",
+        f"Not among the installed detectors: {', '.join(data['left_out'])}." if data["left_out"] else "",
+        md.figure("near-ml", f"dB more than {best}; a linear scale up to 0.1 dB, then a logarithmic one")
+        if _distances(data)
+        else "",
+        md.table(["channel", "detector", f"SNR (dB) at {LEVEL:g}", f"dB above {best}", "errors", "bits"], rows),
+    )
