@@ -2,8 +2,8 @@
 """One point of a BER curve: several detectors on the same transmissions. Its job and its result are plain JSON.
 
 A job's `channel` is {kind, num_rx, num_tx} and, for kind "kronecker", `correlation`; for kind "recorded", `file`
-(relative to the repository, or the name of a shipped recording) and `num_subcarriers`. Its `csi` are arguments of
-`gr_kaq.links.simulated_link.CsiError`.
+(relative to the repository, or the name of a shipped recording) and `num_subcarriers`. `channels` has further kinds.
+A job's `csi` are arguments of `gr_kaq.links.simulated_link.CsiError`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from gr_kaq.links.simulated_link import CsiError, Link, detect
 from gr_kaq.signals.constellation import constellation_named
 
 from . import references
+from .channels import AlikeStreams, UnequalPowers
 from .names import LMMSE
 from .peers import PeersUnavailableError, sionna_module
 from .references import is_reference
@@ -78,6 +79,10 @@ def make_channels(document: dict[str, Any], seed: np.random.SeedSequence) -> Cha
     size = document["num_rx"], document["num_tx"]
     if document["kind"] == "recorded":
         return RecordedChannels(channel(document["file"]), *size, document["num_subcarriers"])
+    if document["kind"] == "powers":
+        return UnequalPowers(*size, document["weaker_db"], document["num_weak"], seed)
+    if document["kind"] == "alike":
+        return AlikeStreams(*size, document["difference_db"], seed)
     correlation = document.get("correlation", 0.0)
     return RayleighChannels(*size, rx_correlation=correlation, tx_correlation=correlation, seed=seed)
 
@@ -105,7 +110,8 @@ def bit_errors(job: dict[str, Any]) -> dict[str, Any]:
     something else have their random numbers in common.
 
     Args:
-        job: channel, csi, constellation, snr_db, num_vectors, detectors, min_errors, max_bits, peer_max_bits, seed.
+        job: channel, csi, constellation, snr_db, num_vectors, detectors, min_errors, max_bits, peer_max_bits, seed;
+            and streams, the first and the one after the last whose bits count, where that is not all of them.
 
     Returns:
         `rates`, a `Rate` for each detector, and `pairs`: of a quantized detector and its full-precision twin, and of
@@ -128,9 +134,9 @@ def bit_errors(job: dict[str, Any]) -> dict[str, Any]:
     limit = {name: job["peer_max_bits"] if is_reference(name) else job["max_bits"] for name in names}
     rates = {name: Rate() for name in names}
     pairs = {name: Pair() for name in names[1:]}
-    bits_per_estimate = (
-        job["channel"].get("num_subcarriers", 1) * job["num_vectors"] * size[1] * constellation.bits_per_symbol
-    )
+    first, end = job.get("streams", (0, size[1]))
+    counted = slice(first * constellation.bits_per_symbol, end * constellation.bits_per_symbol)
+    bits_per_estimate = job["channel"].get("num_subcarriers", 1) * job["num_vectors"] * (counted.stop - counted.start)
     smallest = min(limit.values())
     count = max(1, min(ESTIMATES_PER_DRAW, BITS_PER_DRAW // bits_per_estimate, -(-smallest // bits_per_estimate)))
     while True:
@@ -143,10 +149,10 @@ def bit_errors(job: dict[str, Any]) -> dict[str, Any]:
         errors = {}
         for name in active:
             decided = constellation.decide(detect(load(name, constellation.name), sent).symbols)
-            errors[name] = np.count_nonzero(decided != sent.bits, axis=(1, 2, 3))
-            rates[name] += Rate.of(errors[name], sent.bits.size)
+            errors[name] = np.count_nonzero((decided != sent.bits)[..., counted], axis=(1, 2, 3))
+            rates[name] += Rate.of(errors[name], count * bits_per_estimate)
         for name in active[1:]:
-            pairs[name] += Pair.of(errors[_first_of_pair(name, names)], errors[name], sent.bits.size)
+            pairs[name] += Pair.of(errors[_first_of_pair(name, names)], errors[name], count * bits_per_estimate)
     return {
         "rates": {name: asdict(rate) for name, rate in rates.items()},
         "pairs": {name: asdict(pair) for name, pair in pairs.items()},
@@ -174,15 +180,16 @@ def level_snrs(job: dict[str, Any]) -> dict[str, Any]:
     """SNRs, to half a dB, at which LMMSE's BER is about each of some levels; so rows of a table compare.
 
     Args:
-        job: channel, csi, constellation, levels, max_bits, seed.
+        job: channel, csi, constellation, levels, max_bits, seed; and where they differ from `bit_errors`' and
+            `HIGHEST_SNR_DB`, streams and highest_snr_db.
 
     Returns:
-        `snr_db`: {level: SNR}; a level that is not reached up to `HIGHEST_SNR_DB` is left out.
+        `snr_db`: {level: SNR}; a level that is not reached is left out.
     """
     found: dict[str, float] = {}
     previous: tuple[float, float] | None = None
-    for snr_db in range(LOWEST_SNR_DB, HIGHEST_SNR_DB + 1, SNR_STEP_DB):
-        given = {k: job[k] for k in ("channel", "csi", "constellation", "seed")}
+    for snr_db in range(LOWEST_SNR_DB, job.get("highest_snr_db", HIGHEST_SNR_DB) + 1, SNR_STEP_DB):
+        given = {k: job[k] for k in ("channel", "csi", "constellation", "seed", "streams") if k in job}
         point = bit_errors(
             given
             | {"snr_db": float(snr_db), "num_vectors": 2, "detectors": [LMMSE], "peer_max_bits": 0}
