@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import gr_kaq
 from gr_kaq.channels.flat import ChannelModel, RayleighChannels, RecordedChannels
@@ -111,7 +112,8 @@ def bit_errors(job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: channel, csi, constellation, snr_db, num_vectors, detectors, min_errors, max_bits, peer_max_bits, seed;
-            and streams, the first and the one after the last whose bits count, where that is not all of them.
+            and, where they differ from all streams and from "bit", streams, the first and the one after the last that
+            count, and unit: "symbol" counts wrong symbols, "pam" wrong in-phase and quadrature parts, "bit" wrong bits.
 
     Returns:
         `rates`, a `Rate` for each detector, and `pairs`: of a quantized detector and its full-precision twin, and of
@@ -137,10 +139,13 @@ def bit_errors(job: dict[str, Any]) -> dict[str, Any]:
     first, end = job.get("streams", (0, size[1]))
     counted = slice(first * constellation.bits_per_symbol, end * constellation.bits_per_symbol)
     bits_per_estimate = job["channel"].get("num_subcarriers", 1) * job["num_vectors"] * (counted.stop - counted.start)
+    unit = job.get("unit", "bit")
+    bits_of_unit = {"bit": 1, "pam": constellation.bits_per_dimension, "symbol": constellation.bits_per_symbol}[unit]
+    trials_per_estimate = bits_per_estimate // bits_of_unit
     smallest = min(limit.values())
     count = max(1, min(ESTIMATES_PER_DRAW, BITS_PER_DRAW // bits_per_estimate, -(-smallest // bits_per_estimate)))
     while True:
-        active = [n for n in names if rates[n].trials < limit[n] and rates[n].errors < job["min_errors"]]
+        active = [n for n in names if rates[n].trials * bits_of_unit < limit[n] and rates[n].errors < job["min_errors"]]
         if not active:
             break
         # a peer's pair needs the first detector's errors on the same vectors, and the others cost next to nothing
@@ -149,14 +154,23 @@ def bit_errors(job: dict[str, Any]) -> dict[str, Any]:
         errors = {}
         for name in active:
             decided = constellation.decide(detect(load(name, constellation.name), sent).symbols)
-            errors[name] = np.count_nonzero((decided != sent.bits)[..., counted], axis=(1, 2, 3))
-            rates[name] += Rate.of(errors[name], count * bits_per_estimate)
+            wrong = _in_units((decided != sent.bits)[..., counted], unit, constellation.bits_per_symbol)
+            errors[name] = np.count_nonzero(wrong.reshape(count, -1), axis=1)
+            rates[name] += Rate.of(errors[name], count * trials_per_estimate)
         for name in active[1:]:
-            pairs[name] += Pair.of(errors[_first_of_pair(name, names)], errors[name], count * bits_per_estimate)
+            pairs[name] += Pair.of(errors[_first_of_pair(name, names)], errors[name], count * trials_per_estimate)
     return {
         "rates": {name: asdict(rate) for name, rate in rates.items()},
         "pairs": {name: asdict(pair) for name, pair in pairs.items()},
     }
+
+
+def _in_units(wrong: NDArray[np.bool_], unit: str, bits_per_symbol: int) -> NDArray[np.bool_]:
+    """Wrong bits (..., bits) to wrong symbols or PAM parts: even bits are the in-phase part, odd ones the other."""
+    if unit == "bit":
+        return wrong
+    parts = wrong.reshape(*wrong.shape[:-1], -1, bits_per_symbol // 2, 2)  # (..., symbol, bit of a part, part)
+    return parts.any(axis=(-1, -2)) if unit == "symbol" else parts.any(axis=-2)
 
 
 def _first_of_pair(name: str, names: Sequence[str]) -> str:

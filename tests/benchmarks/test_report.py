@@ -17,7 +17,16 @@ pytest.importorskip("matplotlib")
 from benchmarks.report import __main__ as driver
 from benchmarks.report import comparisons, markdown, names, points, references, simulate
 from benchmarks.report.peers import PeersUnavailableError
-from benchmarks.report.sections import SECTIONS, claims, coded, detectors, methods, near_ml, robustness
+from benchmarks.report.sections import (
+    SECTIONS,
+    claims,
+    coded,
+    detectors,
+    methods,
+    near_ml,
+    published_points,
+    robustness,
+)
 from benchmarks.report.settings import Settings
 from benchmarks.report.statistics import (
     Interval,
@@ -344,6 +353,15 @@ def test_without_itpp_there_are_no_distances(small, monkeypatch):
     text = (small.output / "README.md").read_text()
     assert "| 2x2, 16qam | LMMSE |" in text and "exact ML |" not in text.partition("| dB above exact ML |")[2]
     assert not small.images.exists()
+
+
+def test_published_points_stand_beside_ours(small):
+    driver.run(small, {"published_points": SECTIONS["published_points"]}, ["published_points"], fresh=False)
+    text = (small.output / "README.md").read_text()
+    for size in published_points.sizes():
+        assert f"### {size}: " in text
+    row = next(line for line in text.splitlines() if line.startswith("| 15 |"))
+    assert row.endswith("| 3.88e-01 | 2.51e-01 | 2.16e-01 |")
 
 
 def test_claims_follow_from_the_data(small):

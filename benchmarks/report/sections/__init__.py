@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import claims, coded, detectors, methods, near_ml, paper, robustness, training_settings
+from . import claims, coded, detectors, methods, near_ml, paper, published_points, robustness, training_settings
 
 __all__ = ["SECTIONS"]
 
 SECTIONS: dict[str, ModuleType] = {
     "detectors": detectors,
     "near_ml": near_ml,
+    "published_points": published_points,
     "robustness": robustness,
     "coded": coded,
     "methods": methods,
