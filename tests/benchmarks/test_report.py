@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from benchmarks.report import __main__ as driver
-from benchmarks.report import comparisons, markdown, names, points, references, simulate
+from benchmarks.report import comparisons, markdown, names, points, simulate
 from benchmarks.report.peers import PeersUnavailableError
 from benchmarks.report.sections import (
     SECTIONS,
@@ -408,15 +408,6 @@ def test_missing_sionna_is_explained(monkeypatch):
 
     monkeypatch.setattr(simulate, "sionna_module", missing)
     assert simulate.missing_peers() == "pip install sionna"
-
-
-def test_missing_itpp_is_explained(monkeypatch):
-    def missing():
-        raise PeersUnavailableError("apt-get install libitpp-dev")
-
-    monkeypatch.setattr(references, "sphere_decoder", missing)
-    assert references.missing("exact-ml") == "apt-get install libitpp-dev"
-    assert references.present("exact-ml", "exact-map") == ["exact-map"]
 
 
 def test_ratios_of_few_errors_are_not_quoted():
