@@ -37,6 +37,8 @@ MAX_CANDIDATES = 2**16
 """Of an enumeration: 4x4 with 16-QAM, 2x2 with 256-QAM."""
 ENTRIES_AT_ONCE = 2**19
 """Metrics of an enumeration in memory, 4 MB."""
+SMALLEST_DIAGONAL = 1e-6
+"""Of R, relative to its largest: IT++ factorises R^T R, and would never return from a singular one."""
 LARGEST_LLR = 690.0
 """Posteriors below exp(-LARGEST_LLR) are none in double precision."""
 
@@ -133,6 +135,9 @@ class _SphereChannels(PreparedChannels):
         phase = np.exp(1j * np.angle(np.diagonal(r, axis1=1, axis2=2)))
         self._filters = (q * phase[:, None, :]).conj()  # y @ this is (Q^H y)^T
         self._r = r * phase.conj()[:, :, None]
+        diagonal = np.diagonal(self._r, axis1=1, axis2=2).real
+        floor = SMALLEST_DIAGONAL * np.maximum(diagonal.max(axis=1, keepdims=True), 1e-30)
+        self._r += np.maximum(floor - diagonal, 0)[:, :, None] * np.eye(h.shape[2])
         gram = h.conj().swapaxes(1, 2) @ h
         power = noise_var[:, None, None] * constellation.half_distance**2 * np.eye(h.shape[2])
         lower = np.linalg.cholesky(gram + power)

@@ -70,6 +70,38 @@ def test_sphere_decoder_equals_enumeration_at_4x4(itpp):
 
 
 @pytest.mark.parametrize(
+    ("size", "constellation", "snr_db"), [((8, 8), "64qam", 22.0), ((16, 16), "16qam", 17.0), ((16, 16), "qpsk", 8.0)]
+)
+def test_nothing_known_is_nearer(itpp, size, constellation, snr_db):
+    """Sizes that cannot be enumerated: neither what was sent nor what LMMSE decides fits better."""
+    own = constellation_named(constellation)
+    sent = transmission(size, constellation, snr_db, 20)
+    h, y = sent.h[:, 0].astype(np.complex128), sent.y[:, 0].astype(np.complex128)
+
+    def distance(symbols):
+        return np.linalg.norm(y - symbols @ h.swapaxes(1, 2), axis=-1)
+
+    best = distance(detect(exact.load_exact("exact-ml", constellation), sent).symbols[:, 0])
+    lmmse = detect(load_detector("lmmse", constellation=constellation), sent).symbols[:, 0]
+    others = [own.modulate(sent.bits[:, 0]), own.modulate(own.decide(lmmse))]
+    for other in others:
+        assert (best <= distance(other) * (1 + 1e-6)).all()
+    assert (best < distance(others[1]) - 1e-3).any()
+
+
+def test_singular_channels(itpp):
+    """A stream that does not arrive: the others are decided as without it."""
+    sent = transmission((3, 3), "16qam", 20.0, 20)
+    h = sent.h[:, 0].copy()
+    h[..., 1] = 0
+    y = sent.y[:, 0]
+    detector = exact.load_exact("exact-ml", "16qam")
+    whole, part = (detector.prepare(part, noise_var=sent.noise_var).detect(y) for part in (h, h[..., [0, 2]]))
+    np.testing.assert_array_equal(whole.symbols[..., [0, 2]], part.symbols)
+    detector.prepare(0 * h, noise_var=sent.noise_var).detect(y)
+
+
+@pytest.mark.parametrize(
     ("size", "constellation"), [((2, 2), "16qam"), ((3, 3), "qpsk"), ((1, 1), "64qam"), ((4, 2), "qpsk")]
 )
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
