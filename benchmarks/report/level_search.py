@@ -169,7 +169,8 @@ def level_snr(counts: BatchedErrors, level: float) -> Interval:
 def gap(counts: BatchedErrors, reference: BatchedErrors, level: float) -> Interval:
     """dB that a detector needs more than the reference, with a 95 % bootstrap interval.
 
-    A resample takes the same batches of both. Where one of them has fewer batches, these are compared.
+    A resample takes the same batches of both. Where one of them has fewer batches, these are compared; the other's line
+    may then have to be extended by a fraction of a dB, which is good to some hundredths.
     """
     batches = min(counts.errors.shape[1], reference.errors.shape[1])
     weights = _resamples(batches)

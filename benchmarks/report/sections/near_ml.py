@@ -154,7 +154,7 @@ def plot(data: dict[str, Any], folder: Path) -> list[str]:
     axis.set_yticks(range(len(names)), names, fontsize="small")
     axis.invert_yaxis()
     axis.set_xscale("symlog", linthresh=0.1)
-    axis.set_xlim(left=-0.02)
+    axis.set_xlim(left=-0.05)
     axis.set_xticks([0, 0.05, 0.1, 0.3, 1, 3, 10], labels=["0", "0.05", "0.1", "0.3", "1", "3", "10"])
     axis.set_xlabel(f"dB more than exact maximum likelihood at BER {LEVEL:g}")
     plots.grid(axis)
