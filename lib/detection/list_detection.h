@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <complex>
 #include <cstring>
 #include <limits>
@@ -144,15 +145,54 @@ inline void find_curves(const ListNetwork &network, const ListNetwork::Fusion &w
     return (0.0f + signed_list) + signed_propagation;
 }
 
-// `count` values of each lane, one vector per value, become rows of the lanes.
-inline void lanes_to_rows(const Lanes *values, int count, float (*rows)[max_list_values]) {
-    for (int first = 0; first < count; first += native_lanes) {
-        Lanes block[native_lanes];
-        for (int i = 0; i < native_lanes; ++i)
-            block[i] = first + i < count ? values[first + i] : Lanes{};
-        transpose(block);
-        for (int l = 0; l < native_lanes; ++l)
-            *reinterpret_cast<Lanes *>(rows[l] + first) = block[l];
+// `Count` vectors, a power of two, become rows of `Count` values for each lane, one after the other.
+template <int Count>
+[[gnu::always_inline]] inline void interleave(Lanes (&values)[Count]) {
+    // each pass interleaves the first half of all values with the second half
+    for (int pass = 1; pass < Count; pass *= 2) {
+        Lanes next[Count];
+        for (int i = 0; i < Count / 2; ++i) {
+            next[2 * i] = interleave_low(values[i], values[i + Count / 2]);
+            next[2 * i + 1] = interleave_high(values[i], values[i + Count / 2]);
+        }
+        for (int i = 0; i < Count; ++i)
+            values[i] = next[i];
+    }
+}
+
+// Values of the streams to where they belong. They come by place, `Count` vectors for each; `order` says which stream
+// each place has.
+template <int Count, typename T>
+inline void store_streams(const Lanes *values, const ListBatch &b, const LanePlaces &lanes, const PortView<T> &to) {
+    constexpr int padded = std::bit_ceil(static_cast<unsigned>(Count));
+    constexpr std::size_t bytes = Count * sizeof(float);
+    const int n = b.layout.n;
+    std::ptrdiff_t places[native_lanes];
+    bool adjacent = Count == padded && lanes.count == native_lanes;
+    for (int l = 0; l < native_lanes; ++l) {
+        places[l] = lanes.of(to, l);
+        adjacent &=
+            (places[l] - places[0]) * static_cast<std::ptrdiff_t>(sizeof(T)) == l * static_cast<std::ptrdiff_t>(bytes);
+    }
+    for (int stream = 0; stream < n; ++stream) {
+        Lanes of_stream[padded];
+        for (int k = 0; k < padded; ++k)
+            of_stream[k] = k < Count ? values[k] : Lanes{};
+        for (int p = 1; p < n; ++p) {
+            const Choice here = equal(b.integer(b.layout.order, p), stream);
+            for (int k = 0; k < Count; ++k)
+                of_stream[k] = choose(here, values[p * Count + k], of_stream[k]);
+        }
+        interleave<padded>(of_stream);
+        T *const port = to.ports[stream];
+        if (adjacent) {
+            for (int k = 0; k < padded; ++k)
+                reinterpret_cast<LooseLanes *>(port + places[0])[k] = of_stream[k];
+        } else {
+            const float *rows = reinterpret_cast<const float *>(of_stream);
+            for (int l = 0; l < lanes.count; ++l)
+                std::memcpy(static_cast<void *>(port + places[l]), rows + l * padded, bytes);
+        }
     }
 }
 
@@ -178,10 +218,6 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
     Lanes of_list[max_list_levels * Bits];
     const Lanes spread = search.results(path, of_list);
 
-    alignas(64) float rows[native_lanes][max_list_values];
-    alignas(64) std::int32_t order[max_list_streams * native_lanes];
-    for (int p = 0; p < n; ++p)
-        at(order, p) = b.integer(layout.order, p);
     Lanes values[max_list_values];
     for (int p = 0; p < n; ++p)
         for (int q = 0; q < 2; ++q) {
@@ -190,12 +226,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
             const Lanes point = network.half_distance * to_float(2 * u - ((1 << Bits) - 1));
             values[2 * p + q] = valid ? point : Lanes{};
         }
-    lanes_to_rows(values, 2 * n, rows);
-    for (int l = 0; l < lanes.count; ++l) {
-        const std::ptrdiff_t place = lanes.of(to.symbols, l);
-        for (int p = 0; p < n; ++p)
-            to.symbols.ports[order[p * native_lanes + l]][place] = {rows[l][2 * p], rows[l][2 * p + 1]};
-    }
+    store_streams<2>(values, b, lanes, to.symbols);
 
     if (!to.llrs.ports.empty()) {
         ComplexLanes mean[max_list_streams];
@@ -214,13 +245,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
                     values[(p * Bits + bit) * 2 + q] = valid ? llr : Lanes{};
                 }
             }
-        lanes_to_rows(values, 2 * Bits * n, rows);
-        for (int l = 0; l < lanes.count; ++l) {
-            const std::ptrdiff_t place = lanes.of(to.llrs, l);
-            for (int p = 0; p < n; ++p)
-                std::memcpy(to.llrs.ports[order[p * native_lanes + l]] + place, rows[l] + 2 * Bits * p,
-                            2 * Bits * sizeof(float));
-        }
+        store_streams<2 * Bits>(values, b, lanes, to.llrs);
     }
     std::size_t invalid = 0;
     for (int l = 0; l < lanes.count; ++l)

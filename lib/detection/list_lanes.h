@@ -58,6 +58,7 @@ inline LanesInt add_byte_products(const LanesInt &sum, const LanesInt &small, co
 typedef __mmask16 Choice;
 inline Choice less(const Lanes &a, const Lanes &b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 inline Choice equal(const Lanes &a, const Lanes &b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+inline Choice equal(const LanesInt &a, int b) { return _mm512_cmpeq_epi32_mask((__m512i)a, _mm512_set1_epi32(b)); }
 inline bool none(Choice where) { return where == 0; }
 // whether this bit is set
 inline Choice has_bit(const LanesInt &x, int bit) {
@@ -72,6 +73,7 @@ inline Lanes minimum_where(Choice where, const Lanes &a, const Lanes &b) { retur
 typedef LanesInt Choice;
 inline Choice less(const Lanes &a, const Lanes &b) { return (LanesInt)_mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 inline Choice equal(const Lanes &a, const Lanes &b) { return (LanesInt)_mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
+inline Choice equal(const LanesInt &a, int b) { return a == b; }
 inline bool none(const Choice &where) { return _mm256_movemask_ps((Lanes)where) == 0; }
 inline Choice has_bit(const LanesInt &x, int bit) { return x << (31 - bit); }
 inline Lanes choose(const Choice &where, const Lanes &yes, const Lanes &no) {
@@ -87,6 +89,7 @@ inline Lanes minimum_where(const Choice &where, const Lanes &a, const Lanes &b) 
 typedef LanesInt Choice;
 inline Choice less(const Lanes &a, const Lanes &b) { return a < b; }
 inline Choice equal(const Lanes &a, const Lanes &b) { return a == b; }
+inline Choice equal(const LanesInt &a, int b) { return a == b; }
 inline bool none(const Choice &where) {
     std::int32_t bits = 0;
     for (int l = 0; l < native_lanes; ++l)

@@ -111,23 +111,43 @@ struct Search {
     Search(const ListBatch &batch, const Lanes *re, const Lanes *im, float half_distance)
         : b(batch), rotated_re(re), rotated_im(im), prior(half_distance) {}
 
-    // About 2 R_pp u for the level's index u, once the interference of path i is taken off.
-    [[gnu::always_inline]] inline Lanes residual(int level, int i) const {
+    // For each of P paths about 2 R_pp u for the level's index u: what is left without the interference of the path.
+    template <int P>
+    [[gnu::always_inline]] inline void residuals(int level, Lanes *out) const {
         const ListLayout &layout = b.layout;
         const int p = layout.n - 1 - level / 2, words = (level + 3) / 4;
         const std::size_t low = layout.low_entries + level * layout.num_words;
         const std::size_t high = layout.high_entries + level * layout.num_words;
-        LanesInt total{};
-        for (int g = 0; g < words; ++g)
-            total = add_byte_products(total, path[g][i], b.integer(low, g));
+        LanesInt total[P];
+#pragma GCC unroll 16
+        for (int i = 0; i < P; ++i)
+            total[i] = LanesInt{};
+        for (int g = 0; g < words; ++g) {
+            const LanesInt row = b.integer(low, g);
+#pragma GCC unroll 16
+            for (int i = 0; i < P; ++i)
+                total[i] = add_byte_products(total[i], path[g][i], row);
+        }
         if (b.integer(layout.is_wide, level)[0]) {
-            LanesInt of_high{};
-            for (int g = 0; g < words; ++g)
-                of_high = add_byte_products(of_high, path[g][i], b.integer(high, g));
-            total += of_high << 8;
+            LanesInt of_high[P];
+#pragma GCC unroll 16
+            for (int i = 0; i < P; ++i)
+                of_high[i] = LanesInt{};
+            for (int g = 0; g < words; ++g) {
+                const LanesInt row = b.integer(high, g);
+#pragma GCC unroll 16
+                for (int i = 0; i < P; ++i)
+                    of_high[i] = add_byte_products(of_high[i], path[g][i], row);
+            }
+#pragma GCC unroll 16
+            for (int i = 0; i < P; ++i)
+                total[i] += of_high[i] << 8;
         }
         const Lanes base = (level % 2 ? rotated_im : rotated_re)[p] + b(layout.offset, level);
-        return plus_product(base, -2.0f * b(layout.unit, p), to_float(total));
+        const Lanes minus_unit2 = -2.0f * b(layout.unit, p);
+#pragma GCC unroll 16
+        for (int i = 0; i < P; ++i)
+            out[i] = plus_product(base, minus_unit2, to_float(total[i]));
     }
 
     // Every one of the P paths is expanded to its nearest `Children` levels, and the K best are kept.
@@ -137,10 +157,11 @@ struct Search {
         const int p = layout.n - 1 - level / 2;
         const Lanes r2 = 2.0f * b(layout.diagonal, p), gain = b(layout.index_gain, p);
         const Lanes centre = b(layout.index_offset, p) - static_cast<float>(Children / 2 - 1);
-        Lanes keys[P * Children];
+        Lanes keys[P * Children], of_paths[P];
+        residuals<P>(level, of_paths);
 #pragma GCC unroll 16
         for (int i = 0; i < P; ++i) {
-            const Lanes of_path = residual(level, i);
+            const Lanes of_path = of_paths[i];
             LanesInt index{};
             if constexpr (Children < num_levels) {
                 const Lanes place = plus_product(centre, of_path, gain);
@@ -221,6 +242,9 @@ struct Search {
     void try_last_stream() {
         const int level = b.layout.num_levels - 2;
         const Lanes r2 = 2.0f * b(b.layout.diagonal, 0);
+        Lanes of_paths[2][P];
+        residuals<P>(level, of_paths[0]);
+        residuals<P>(level + 1, of_paths[1]);
 #pragma GCC unroll 2
         for (int q = 0; q < 2; ++q)
             for (int bit = 0; bit < Bits; ++bit)
@@ -230,7 +254,7 @@ struct Search {
             Lanes nearest[2], by_bit[2][Bits][2];
 #pragma GCC unroll 2
             for (int q = 0; q < 2; ++q) {
-                const Lanes of_path = residual(level + q, i);
+                const Lanes of_path = of_paths[q][i];
                 bool found[Bits][2] = {};
 #pragma GCC unroll 16
                 for (int u = 0; u < num_levels; ++u) {
