@@ -106,6 +106,7 @@ CODED_LINKS = {
     for link in (
         CodedLink("iid", 2, 2, constellation),
         CodedLink("iid", 4, 4, constellation),
+        CodedLink("iid", 8, 8, constellation),
         CodedLink("iid", 16, 16, constellation),
         CodedLink("umi", 64, 16, constellation),
         CodedLink("umi", 16, 4, constellation),

@@ -24,16 +24,19 @@ COLUMNS = 3
 LINKS: dict[str, tuple[float, ...]] = {
     "iid-2x2-16qam": (10.6, 11.1, 11.8),
     "iid-2x2-64qam": (16, 16.5, 17),
-    "iid-4x4-16qam": (11.2, 11.8, 12.4, 13.1),
-    "iid-16x16-16qam": (12, 12.7, 13.6, 14.1),
-    "iid-16x16-64qam": (18.5, 19.5, 21, 21.5),
+    "iid-4x4-16qam": (11.2, 11.7, 12.2, 13.1),
+    "iid-4x4-64qam": (16.8, 17.3, 17.8, 18.6),
+    "iid-8x8-16qam": (11.6, 12, 12.4, 13.4),
+    "iid-8x8-64qam": (17.4, 17.9, 18.5, 19.5),
+    "iid-16x16-16qam": (12, 12.4, 12.9, 14.1),
+    "iid-16x16-64qam": (18.3, 18.8, 19.5, 21.5),
     "umi-64x16-16qam": (6.5, 7, 7.6, 8.1),
     "umi-64x16-64qam": (12.1, 12.6, 13.1, 13.5),
     "umi-16x4-16qam": (3.5, 4.1),
     "umi-16x4-64qam": (8.3, 8.8),
 }
 QUICK_LINKS: dict[str, tuple[float, ...]] = {"iid-2x2-16qam": (10, 12), "iid-16x16-16qam": (11, 14)}
-WITH_PEER = ("iid-16x16-16qam", "iid-16x16-64qam")
+WITH_PEER = tuple(name for name in LINKS if "64x16" not in name)
 """The links at which Sionna's EP, which is slow, is measured too; exact LLRs are where they can be enumerated."""
 EXACT_LLRS = (EXACT_MAP, EXACT_MAX_LOG)
 
