@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 import gr_kaq
 from benchmarks.report.peers import PEERS, sionna_module
 from gr_kaq.detection import linear
+from gr_kaq.detection.list_detector import ListDetector
+from gr_kaq.detection.list_native import NativeListPlan
 from gr_kaq.detection.model_file import DetectorModel
 from gr_kaq.detection.native_kernel import network
+from gr_kaq.detection.plan import Plan
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
 from .data import CONSTELLATION, Link
@@ -74,13 +77,22 @@ def with_bits(model: DetectorModel, bits: int) -> DetectorModel:
 
 def our_python(model: DetectorModel, link: Link, *, with_llrs: bool = False) -> Variants:
     """The Python API as the block calls it: a plan, then `prepare` and `detect_streams`."""
-    model.check_size(link.num_rx, link.num_tx)
-    detector = gr_kaq.UnfoldedDetector(model, "native")
+    yield from _python(gr_kaq.UnfoldedDetector(model, "native").plan, link, with_llrs)
+
+
+def our_list(name: str, link: Link, instruction_set: str = "") -> Variants:
+    """A list detector by name, as above, with LLRs; the best instruction set where none is given."""
+    detector = gr_kaq.load_detector(name)
+    assert isinstance(detector, ListDetector)
+    yield from _python(partial(NativeListPlan, detector.model, instruction_set=instruction_set), link, True)
+
+
+def _python(make_plan: Callable[[int, int, int], Plan], link: Link, with_llrs: bool) -> Variants:
     antennas = list(link.streams)
     symbols = [np.empty_like(antennas[0]) for _ in range(link.num_tx)]
     width = link.num_channels * BITS
     llrs = [np.empty((link.num_vectors, width), np.float32) for _ in range(link.num_tx)] if with_llrs else []
-    plan = detector.plan(link.num_channels, link.num_rx, link.num_tx)
+    plan = make_plan(link.num_channels, link.num_rx, link.num_tx)
 
     def call() -> None:
         prepared = plan.prepare(link.h, noise_var=link.noise_var, vectors_per_estimate=link.num_vectors)

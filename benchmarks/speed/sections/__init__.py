@@ -3,12 +3,13 @@
 
 from types import ModuleType
 
-from . import growth, instructions, latency, roofline, stages, table
+from . import growth, instructions, latency, near_ml, roofline, stages, table
 
 __all__ = ["SECTIONS"]
 
 SECTIONS: dict[str, ModuleType] = {
     "table": table,
+    "near_ml": near_ml,
     "roofline": roofline,
     "stages": stages,
     "growth": growth,
