@@ -99,6 +99,7 @@ template <int K, int Bits>
 struct Search {
     static constexpr int num_levels = 1 << Bits;
     static constexpr int parent_bits = std::bit_width(static_cast<unsigned>(K)) - 1;
+    static constexpr int last_level_of_four = K == 16 ? 3 : 1; // whose paths have four children
     static constexpr int low_bits = (1 << (Bits + parent_bits)) - 1;
 
     const ListBatch &b;
@@ -224,14 +225,16 @@ struct Search {
     template <int P, int Level>
     [[gnu::always_inline]] inline void run() {
         const int end = b.layout.num_levels - 2;
-        if constexpr (P == K && Level >= 2) {
+        if constexpr (P == K && Level > last_level_of_four) {
             for (int level = Level; level < end; ++level)
                 expand<K, 2>(level);
             try_last_stream<K>();
         } else {
             if (Level >= end)
                 return try_last_stream<P>();
-            constexpr int children = Level == 0 ? num_levels : Level == 1 ? std::min(num_levels, 4) : 2;
+            constexpr int children = Level == 0                    ? num_levels
+                                     : Level <= last_level_of_four ? std::min(num_levels, 4)
+                                                                   : 2;
             expand<P, children>(Level);
             run<std::min(K, P * children), Level + 1>();
         }

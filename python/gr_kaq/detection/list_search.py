@@ -43,9 +43,14 @@ class Survivors:
     last: Float
 
 
-def num_children(level: int, num_levels: int) -> int:
-    """How many of the nearest levels each path is expanded to: all for the first one, two from the third one on."""
-    return num_levels if level == 0 else min(num_levels, 4) if level == 1 else 2
+def num_children(level: int, num_levels: int, survivors: int) -> int:
+    """How many of the nearest levels each path is expanded to: all for the first one, then four, and then two.
+
+    Four are for the second level, and with 16 survivors for the third and the fourth, too: correlated channels need it.
+    """
+    if level == 0:
+        return num_levels
+    return min(num_levels, 4) if level <= (3 if survivors == 16 else 1) else 2
 
 
 def search(model: ListModel, channels: ListChannels, rotated: tuple[Float, Float]) -> Survivors:
@@ -68,7 +73,7 @@ def search(model: ListModel, channels: ListChannels, rotated: tuple[Float, Float
         p = n - 1 - level // 2
         r2, gain = np.float32(2) * channels.diagonal[p][:, None], channels.index_gain[p][:, None]
         residual = _residual(channels, level, rotated, paths)
-        children = num_children(level, num_levels)
+        children = num_children(level, num_levels, survivors)
         place = plus_product(channels.index_offset[p][:, None] - np.float32(children // 2 - 1), residual, gain)
         index = clip(place, 0.0, num_levels - children).astype(np.int32)
         distance = minus_product(residual, r2, index.astype(np.float32))
