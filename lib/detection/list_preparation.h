@@ -14,7 +14,8 @@
 namespace kaq {
 namespace {
 
-constexpr float least_gap = 1e-3f; // R_pp^2 - a^2 is at least this times a^2
+constexpr float loading = 1 + 1e-5f; // of the Gram matrix's diagonal: more than rounding takes from it
+constexpr float least_gap = 1e-3f;   // R_pp^2 - a^2 is at least this times a^2
 constexpr float least_precision = 1e-6f;
 constexpr float least_unit = 1e-30f;
 
@@ -223,6 +224,7 @@ void prepare_list(const ListNetwork &network, const Size &size, std::span<const 
     }
     gram_matrix(h, num_rx, n, gram);
     for (int i = 0; i < n; ++i) {
+        gram.real(i, i) *= loading;
         for (int j = 0; j < i; ++j)
             factor.real(i, j) = gram.real(i, j), factor.imag(i, j) = gram.imag(i, j);
         factor.real(i, i) = gram.real(i, i) + prior;

@@ -27,6 +27,8 @@ __all__ = ["ListChannels", "prepare_list"]
 Float = NDArray[np.float32]
 Int = NDArray[np.int32]
 
+LOADING = np.float32(1 + 1e-5)
+"""The Gram matrix's diagonal is multiplied by this, which is more than what rounding takes from a singular matrix."""
 LEAST_GAP = np.float32(1e-3)
 """R_pp^2 - a^2 is taken to be at least this times a^2: it is 0 for a stream that does not arrive."""
 LEAST_PRECISION = np.float32(1e-6)
@@ -43,7 +45,7 @@ class ListChannels:
         scale: (C,), 1 / sqrt(noise_var) after that.
         order: (n, C), the stream at each place.
         h: (num_rx, n, C), H'.
-        gram: (n, n, C), lower triangle of H'^H H'.
+        gram: (n, n, C), lower triangle of H'^H H', with a loaded diagonal.
         factor: (n, n, C), L with 1 / L_pp on the diagonal.
         diagonal: (n, C), R_pp.
         index_gain: (n, C): a residual of R_pp l, times this, is l / 2 on the average.
@@ -91,6 +93,8 @@ def prepare_list(model: ListModel, h: NDArray[np.complex64], gain: Float, noise_
     channel = LaneMatrix((lanes.real * gain) * level_scale, (lanes.imag * gain) * level_scale)
     n = lanes.shape[1]
     gram = gram_matrix(channel)
+    for i in range(n):
+        gram.re[i, i] *= LOADING
 
     order, variance = _order(gram, prior)
     h_sorted = _permuted(channel, order)
