@@ -15,7 +15,7 @@ from gr_kaq.detection.channel_levels import channel_levels
 from gr_kaq.detection.list_model import FusionWeights, ListModel, PropagationLayer, Step
 from gr_kaq.detection.list_native import NativeListPlan
 from gr_kaq.detection.list_preparation import prepare_list
-from gr_kaq.detection.list_reference import ListReferenceChannels
+from gr_kaq.detection.list_reference import ListReferenceChannels, SoftSources
 from gr_kaq.signals.constellation import CONSTELLATIONS
 from gr_kaq.signals.signal_model import Noise
 
@@ -91,6 +91,19 @@ def test_equals_the_reference(size, constellation, data):
         prepared = NativeListPlan(model, *h.shape, instruction_set=instruction_set).prepare(h, **{known: value})
         assert prepared.instruction_set == instruction_set
         assert_same_bits(prepared.detect(y), expected, instruction_set)
+
+
+@pytest.mark.parametrize("distance", [0, 1e-6, 1e-3])
+@pytest.mark.parametrize("snr_db", [50, 60, 90])
+def test_nearly_singular_channels_give_finite_llrs(distance, snr_db):
+    rng = np.random.default_rng(1)
+    model = random_model(rng)
+    y, h, _ = random_link(rng, model.constellation, 100, 1, 20, 16, snr_db)
+    h = h[:, :, :1] + np.float32(distance) * h  # all streams from about one direction
+    gain, noise_var = channel_levels(h, Noise(snr_db=np.atleast_1d(float(snr_db))))
+    sources = SoftSources(model, prepare_list(model, h, gain, noise_var), y)
+    assert np.isfinite(sources.of_list).all()
+    assert np.isfinite(sources.of_propagation).all()
 
 
 @pytest.mark.parametrize("num_channels", [1, 5, 16, 37])
