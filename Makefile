@@ -101,6 +101,7 @@ test-aarch64: build  ## Build the kernels for 64-bit Arm and run their tests und
 test-x86-64: build  ## Run the kernels' tests on emulated x86-64 processors without AVX-512, and without AVX2
 	$(call apt_install,qemu-user)
 	for cpu in max qemu64; do qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/test_kernels && \
+	    qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/test_list_kernels && \
 	    qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/fuzz_random 50 || exit 1; done
 
 bench: $(VENV)/.sionna build  ## Measure the speed of everything side by side, in some 10 minutes: out/bench

@@ -157,13 +157,35 @@ def test_equals_the_reference(command, kernel, cases, tmp_path):
     assert place == len(content)
 
 
-def test_floating_point_stages_depend_on_neither_processor_nor_compiler():
-    """Two kinds of kernels: those that fuse every sum of products, and the portable one that fuses none."""
-    digests: dict[str, dict[str, str]] = {"portable": {}, "fused": {}}
+@pytest.fixture(scope="module")
+def digests():
+    """By what was run ("plan", "list"), kernel, and where: what each kernel of each build makes of some links."""
+    found: dict[str, dict[str, dict[str, str]]] = {"plan": {}, "list": {}}
     for parameter in kernels():
         command, kernel = parameter.values
         if not parameter.marks:
             run = subprocess.run([*command, kernel], capture_output=True, text=True, check=True, timeout=100)
-            digests[kernel if kernel == "portable" else "fused"][parameter.id] = run.stdout
-    for by_kernel in digests.values():
-        assert len(set(by_kernel.values())) <= 1, by_kernel
+            for line in run.stdout.splitlines():
+                what, digest = line.split()
+                found[what].setdefault(kernel, {})[parameter.id] = digest
+    return found
+
+
+def test_floating_point_stages_depend_on_neither_processor_nor_compiler(digests):
+    """Two kinds of kernels: those that fuse every sum of products, and the portable one that fuses none."""
+    portable = digests["plan"].get("portable", {})
+    assert len(set(portable.values())) <= 1, portable
+    fused = {
+        place: digest
+        for kernel, of_kernel in digests["plan"].items()
+        if kernel != "portable"
+        for place, digest in of_kernel.items()
+    }
+    assert len(set(fused.values())) <= 1, fused
+
+
+def test_list_detectors_are_the_same_on_every_instruction_set_and_compiler(digests):
+    """The portable kernel computes what fused products give."""
+    everywhere = {place: digest for of_kernel in digests["list"].values() for place, digest in of_kernel.items()}
+    print(f"list detector: {everywhere}")
+    assert len(set(everywhere.values())) <= 1, everywhere

@@ -2,64 +2,17 @@
 // Any network, shape, layout and values that a caller may pass: nothing is read or written outside of the views, all
 // kernels give the same integers, and nothing depends on threads, on the other vectors or on what was there before.
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <complex>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <limits>
-#include <random>
-#include <stdexcept>
+#include <type_traits>
 #include <vector>
 
-#include "tests/detection/links.h"
+#include "tests/detection/fuzz_inputs.h"
 
 namespace {
 
 using namespace kaq_test;
-
-// The input's bytes as choices, so that a fuzzer can change one and keep the others; 0 when they are used up.
-class Choices {
-public:
-    Choices(const std::uint8_t *data, std::size_t size) : data_(data), end_(data + size) {}
-
-    int byte() { return data_ != end_ ? *data_++ : 0; }
-    int between(int low, int high) { return low + byte() % (high - low + 1); }
-    bool yes() { return byte() % 2; }
-    bool seldom() { return byte() % 16 == 15; }
-
-private:
-    const std::uint8_t *data_;
-    const std::uint8_t *end_;
-};
-
-// What there are too many of to choose byte by byte.
-class Random {
-public:
-    explicit Random(unsigned seed) : engine_(seed) {}
-
-    float normal() { return normal_(engine_); }
-    double uniform(double low, double high) { return std::uniform_real_distribution<double>(low, high)(engine_); }
-    int between(int low, int high) { return std::uniform_int_distribution<int>(low, high)(engine_); }
-    bool one_in(int n) { return between(1, n) == 1; }
-    float bits() { return std::bit_cast<float>(static_cast<std::uint32_t>(engine_())); }
-    std::mt19937 &engine() { return engine_; }
-
-private:
-    std::mt19937 engine_;
-    std::normal_distribution<float> normal_;
-};
-
-[[noreturn]] void fail(const char *what, const kaq::Plan &plan) {
-    const kaq::Network &net = plan.network();
-    std::fprintf(stderr, "%s: %s, %s, %d bits, %d layers, %d channels of %dx%d\n", what, plan.kernel().name,
-                 net.type == kaq::NetworkType::admm ? "ADMM" : "PGD", net.bits_per_dimension, net.num_layers(),
-                 plan.num_channels(), plan.num_rx(), plan.num_tx());
-    std::abort();
-}
 
 kaq::Law random_law(Choices &choices, Random &random, double low, double high) {
     const double ends[] = {low, high, random.uniform(low, high), std::clamp(0.02, low, high)};
@@ -105,10 +58,6 @@ kaq::Network random_network(Choices &choices, Random &random) {
     return net;
 }
 
-struct Shape {
-    int channels, vectors, num_rx, num_tx;
-};
-
 Shape random_shape(Choices &choices, const kaq::Network &net) {
     Shape shape;
     shape.num_tx = choices.between(1, choices.byte() % 4 ? 12 : 64);
@@ -122,220 +71,6 @@ Shape random_shape(Choices &choices, const kaq::Network &net) {
     shape.vectors =
         std::clamp(static_cast<int>(4e5 / detect / shape.channels), std::min(shape.vectors, 5), shape.vectors);
     return shape;
-}
-
-enum class Values { ordinary, scaled, denormal, large, any_bits, not_finite };
-
-float random_value(Random &random, Values values) {
-    switch (values) {
-    case Values::ordinary:
-        return random.normal();
-    case Values::scaled:
-        return random.normal() * std::ldexp(1.0f, random.between(-20, 20));
-    case Values::denormal:
-        return random.normal() * std::numeric_limits<float>::denorm_min() * 1000;
-    case Values::large:
-        return random.normal() * 1e37f;
-    case Values::any_bits: {
-        const float any = random.bits();
-        return std::isfinite(any) ? any : 0;
-    }
-    case Values::not_finite:
-    default: {
-        const float special[] = {NAN, INFINITY, -INFINITY, random.normal()};
-        return special[random.between(0, 3)];
-    }
-    }
-}
-
-// Channels of one kind each: full rank, of low rank, zero, of any scale.
-std::vector<Complex> random_channels(Choices &choices, Random &random, const Shape &shape, bool finite) {
-    const std::size_t size = static_cast<std::size_t>(shape.num_rx) * shape.num_tx;
-    std::vector<Complex> h(shape.channels * size);
-    const Values values = finite ? static_cast<Values>(choices.between(0, 4)) : Values::not_finite;
-    const int structure = choices.between(0, 7);
-    const float scale = choices.yes() ? std::ldexp(1.0f, choices.between(-70, 70)) : 1.0f;
-    for (int c = 0; c < shape.channels; ++c) {
-        Complex *of = h.data() + c * size;
-        const Values here = random.one_in(3) ? Values::ordinary : values;
-        for (std::size_t i = 0; i < size; ++i)
-            of[i] = {random_value(random, here) * scale, random_value(random, here) * scale};
-        const int kind = random.one_in(2) ? structure : 0;
-        for (int r = 0; r < shape.num_rx; ++r)
-            for (int j = 0; j < shape.num_tx; ++j) {
-                Complex &entry = of[r * shape.num_tx + j];
-                if (kind == 1)
-                    entry = 0;
-                else if (kind == 2) // all streams from one direction
-                    entry = of[r * shape.num_tx];
-                else if (kind == 3 && j) // nearly so
-                    entry = of[r * shape.num_tx] * (1.0f + 1e-6f * static_cast<float>(j));
-                else if (kind == 4) // streams of very different strength
-                    entry *= std::ldexp(1.0f, -j);
-                else if (kind == 5 && j % 2) // streams that do not arrive
-                    entry = 0;
-                else if (kind == 6 && r) // one antenna that works
-                    entry = 0;
-                if (finite && !(std::isfinite(entry.real()) && std::isfinite(entry.imag())))
-                    entry = 1;
-            }
-    }
-    return h;
-}
-
-std::vector<double> random_noise(Choices &choices, Random &random, int channels) {
-    const double kinds[] = {0, 1e-3, 1, std::pow(10, random.uniform(-30, 30)), 5e-324, 1e300};
-    const double value = kinds[choices.between(0, 5)];
-    std::vector<double> noise(choices.yes() ? channels : 1, value);
-    for (double &of_channel : noise)
-        if (random.one_in(2))
-            of_channel *= random.uniform(0, 1);
-    return noise;
-}
-
-// Complex or real numbers of several ports (antennas, streams), each [channels][vectors][width], in one of the layouts
-// that callers use; exactly as much memory as that takes, at any address that the type allows.
-template <typename T>
-class Ports {
-public:
-    static constexpr int floats = sizeof(T) / sizeof(float);
-
-    Ports(Choices &choices, int ports, int channels, int vectors, int width)
-        : width_(width), interleaved_(choices.yes()) {
-        const bool by_channel = choices.yes();
-        const std::ptrdiff_t item = width * (interleaved_ ? ports : 1) + choices.between(0, 3);
-        const std::ptrdiff_t outer = (by_channel ? vectors : channels) * item + choices.between(0, 5);
-        channel_stride = by_channel ? outer : item;
-        vector_stride = by_channel ? item : outer;
-        const std::size_t offset = choices.between(0, 17); // in floats: half a complex number, too
-        const std::ptrdiff_t last = (channels - 1) * channel_stride + (vectors - 1) * vector_stride + width;
-        const std::size_t count = vectors ? last + (interleaved_ ? (ports - 1) * width : 0) : 0;
-        for (int i = 0; i < (interleaved_ ? 1 : ports); ++i)
-            memory_.emplace_back(offset + count * floats, guard());
-        for (int i = 0; i < ports; ++i)
-            pointers_.push_back(reinterpret_cast<T *>(memory_[interleaved_ ? 0 : i].data() + offset) +
-                                (interleaved_ && vectors ? i * width : 0));
-    }
-
-    T *at(int port, int channel, int vector) const {
-        return pointers_[port] + channel * channel_stride + vector * vector_stride;
-    }
-
-    // Some channels and vectors; To: T, or const T.
-    template <typename To = T>
-    kaq::PortView<To> view(int first_channel, int num_channels, int first_vector, int num_vectors) const {
-        return {.ports = pointers_,
-                .num_channels = num_channels,
-                .num_vectors = num_vectors,
-                .channel_stride = channel_stride,
-                .vector_stride = vector_stride,
-                .width = width_,
-                .offset = first_channel * channel_stride + first_vector * vector_stride};
-    }
-
-    // The values of some channels and vectors, in one order whatever the layout is; the guard takes their place.
-    std::vector<T> take(int first_channel, int num_channels, int first_vector, int num_vectors) {
-        std::vector<T> values;
-        for (int c = first_channel; c < first_channel + num_channels; ++c)
-            for (int v = first_vector; v < first_vector + num_vectors; ++v)
-                for (std::size_t port = 0; port < pointers_.size(); ++port)
-                    for (int i = 0; i < width_; ++i) {
-                        T &value = at(static_cast<int>(port), c, v)[i];
-                        values.push_back(value);
-                        std::fill_n(reinterpret_cast<float *>(&value), floats, guard());
-                    }
-        return values;
-    }
-
-    // Whether the guard is everywhere: after `take`, whether nothing else was written.
-    bool untouched() const {
-        for (const std::vector<float> &of : memory_)
-            for (const float value : of)
-                if (std::bit_cast<std::uint32_t>(value) != std::bit_cast<std::uint32_t>(guard()))
-                    return false;
-        return true;
-    }
-
-    std::ptrdiff_t channel_stride, vector_stride;
-
-private:
-    static float guard() { return std::bit_cast<float>(std::uint32_t{0x7fdeadbe}); } // a NaN that no sum gives
-
-    int width_;
-    bool interleaved_;
-    std::vector<std::vector<float>> memory_;
-    std::vector<T *> pointers_;
-};
-
-template <typename T>
-bool same_bits(const std::vector<T> &a, const std::vector<T> &b) {
-    return a.size() == b.size() && (a.empty() || !std::memcmp(a.data(), b.data(), a.size() * sizeof(T)));
-}
-
-bool same_output(const Output &a, const Output &b) {
-    return a.num_invalid == b.num_invalid && same_bits(a.symbols, b.symbols) && same_bits(a.llrs, b.llrs);
-}
-
-struct Buffers {
-    Ports<Complex> received, symbols;
-    Ports<float> llrs;
-    bool with_llrs;
-
-    Buffers(Choices &choices, const Shape &shape, int bits)
-        : received(choices, shape.num_rx, shape.channels, shape.vectors, 1),
-          symbols(choices, shape.num_tx, shape.channels, shape.vectors, 1),
-          llrs(choices, shape.num_tx, shape.channels, shape.vectors, bits), with_llrs(!choices.seldom()) {}
-
-    // Vectors first..first + count of the plan's channels, which are those from `channel` on
-    Output detect(kaq::Plan &plan, int channel, int first, int count) {
-        const int channels = plan.num_channels();
-        Output out;
-        kaq::DetectedView detected{.symbols = symbols.view(channel, channels, first, count)};
-        if (with_llrs)
-            detected.llrs = llrs.view(channel, channels, first, count);
-        out.num_invalid = plan.detect(received.view<const Complex>(channel, channels, first, count), detected);
-        out.symbols = symbols.take(channel, plan.num_channels(), first, count);
-        out.llrs = llrs.take(channel, plan.num_channels(), first, count);
-        if (!symbols.untouched() || !llrs.untouched())
-            fail("written outside of the outputs", plan);
-        return out;
-    }
-};
-
-// Received vectors: of the channel with and without noise, or anything.
-void fill_received(Choices &choices, Random &random, const Shape &shape, const kaq::Network &net,
-                   const std::vector<Complex> &h, Buffers &buffers) {
-    const Values values = static_cast<Values>(choices.between(0, 5));
-    const float noise = choices.yes() ? 0.1f : 0.0f;
-    const bool anything = choices.yes();
-    std::vector<Complex> x(shape.num_tx);
-    for (int c = 0; c < shape.channels; ++c)
-        for (int v = 0; v < shape.vectors; ++v) {
-            const auto level = [&] {
-                return (2 * random.between(0, net.num_levels() - 1) - net.num_levels() + 1) * net.half_distance;
-            };
-            for (Complex &symbol : x)
-                symbol = {level(), level()};
-            const bool here = anything && random.one_in(4);
-            for (int r = 0; r < shape.num_rx; ++r) {
-                Complex y{random.normal() * noise, random.normal() * noise};
-                for (int j = 0; j < shape.num_tx; ++j)
-                    y += h[(static_cast<std::size_t>(c) * shape.num_rx + r) * shape.num_tx + j] * x[j];
-                if (here)
-                    y = {random_value(random, values), random_value(random, values)};
-                *buffers.received.at(r, c, v) = y;
-            }
-        }
-}
-
-// What `detect` gives for one channel and some vectors, out of what it gave for all; but for the number of invalid
-// ones.
-Output part_of(const Output &all, const Shape &shape, int bits, int channel, int first, int count) {
-    const std::size_t place = static_cast<std::size_t>(channel) * shape.vectors + first, width = shape.num_tx;
-    const auto part = [&](const auto &of, std::size_t size) {
-        return std::decay_t<decltype(of)>(of.begin() + place * size, of.begin() + (place + count) * size);
-    };
-    return {part(all.symbols, width), part(all.llrs, width * bits), 0};
 }
 
 // All kernels make the same of the same integers.
@@ -356,75 +91,6 @@ void check_layers(Random &random, const kaq::Plan &plan, const Integers &integer
             expected = out;
         else if (!(out == expected))
             fail("another kernel gives other integers", other);
-    }
-}
-
-void check_detection(Choices &choices, Random &random, const kaq::Network &net, const Shape &shape) {
-    const std::vector<Complex> h = random_channels(choices, random, shape, !choices.seldom());
-    const bool finite = std::all_of(
-        h.begin(), h.end(), [](Complex entry) { return std::isfinite(entry.real()) && std::isfinite(entry.imag()); });
-    const std::vector<double> noise = random_noise(choices, random, shape.channels);
-    const bool per_channel = noise.size() > 1, is_snr_db = choices.yes();
-    const int bits = 2 * net.bits_per_dimension;
-    Buffers buffers(choices, shape, bits);
-    fill_received(choices, random, shape, net, h, buffers);
-    const int threads = choices.between(1, 5), vectors_per_estimate = choices.between(0, 1) * shape.vectors;
-    const int channel = choices.between(0, shape.channels - 1);
-    const int first = shape.vectors ? choices.between(0, shape.vectors - 1) : 0;
-    const int count = choices.between(0, shape.vectors - first);
-    // at any address that the type allows, of exactly the size needed
-    const std::size_t offset = choices.between(0, 5), size = static_cast<std::size_t>(shape.num_rx) * shape.num_tx;
-    std::vector<float> memory(offset + 2 * h.size());
-    Complex *estimate = reinterpret_cast<Complex *>(memory.data() + offset);
-    const auto prepare = [&](kaq::Plan &plan, int from) {
-        const std::size_t num_channels = plan.num_channels();
-        plan.prepare({estimate + from * size, num_channels * size},
-                     {.kind = is_snr_db ? kaq::Noise::Kind::snr_db : kaq::Noise::Kind::variance,
-                      .values = {noise.data() + (per_channel ? from : 0), per_channel ? num_channels : 1}},
-                     vectors_per_estimate);
-    };
-
-    for (const kaq::Kernel *kernel : kernels()) {
-        kaq::Plan plan(net, *kernel, shape.channels, shape.num_rx, shape.num_tx);
-        std::copy(h.begin(), h.end(), estimate);
-        try {
-            prepare(plan, 0);
-        } catch (const std::invalid_argument &) {
-            if (finite)
-                fail("finite channels are refused", plan);
-            continue;
-        }
-        if (!finite)
-            fail("channels that are not finite are taken", plan);
-        const Output expected = buffers.detect(plan, 0, 0, shape.vectors);
-        for (const Complex &symbol : expected.symbols)
-            if (!std::isfinite(symbol.real()) || !std::isfinite(symbol.imag()))
-                fail("a symbol that is not finite", plan);
-        for (const float llr : expected.llrs)
-            if (buffers.with_llrs && !std::isfinite(llr))
-                fail("an LLR that is not finite", plan);
-
-        // neither threads nor what the plan did before change anything
-        kaq::Plan threaded(net, *kernel, shape.channels, shape.num_rx, shape.num_tx, threads);
-        std::fill_n(estimate, h.size(), Complex{1, 2});
-        prepare(threaded, 0);
-        buffers.detect(threaded, 0, first, count);
-        std::copy(h.begin(), h.end(), estimate);
-        prepare(threaded, 0);
-        if (!same_output(buffers.detect(threaded, 0, 0, shape.vectors), expected))
-            fail("threads or an earlier estimate change the outputs", threaded);
-
-        // nor do the other vectors and, where they have an SNR of their own, the other channels
-        if (per_channel || shape.channels == 1) {
-            kaq::Plan single(net, *kernel, 1, shape.num_rx, shape.num_tx);
-            prepare(single, channel);
-            Output part = buffers.detect(single, channel, first, count);
-            part.num_invalid = 0;
-            if (!same_output(part, part_of(expected, shape, bits, channel, first, count)))
-                fail("the other channels and vectors change the outputs", single);
-        }
-        if (kernel == kernels().front())
-            check_layers(random, plan, get_integers(plan));
     }
 }
 
@@ -457,10 +123,18 @@ Integers random_integers(Choices &choices, Random &random, const kaq::Network &n
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
     Choices choices(data, size);
     Random random(choices.byte() | choices.byte() << 8);
+    if (choices.byte() % 2)
+        return fuzz_list(choices, random), 0;
     const kaq::Network net = random_network(choices, random);
     const Shape shape = random_shape(choices, net);
     if (choices.byte() % 4)
-        check_detection(choices, random, net, shape);
+        check_detection<kaq::Plan>(choices, random, net, shape, kernels(),
+                                   [&](const kaq::Plan &plan, const Output &out) {
+                                       if (!all_finite(out))
+                                           fail("an output that is not finite", plan);
+                                       if (&plan.kernel() == kernels().front())
+                                           check_layers(random, plan, get_integers(plan));
+                                   });
     else {
         const kaq::Plan plan(net, *kernels().front(), shape.channels, 1, shape.num_tx);
         check_layers(random, plan, random_integers(choices, random, net, shape.channels, 2 * shape.num_tx));

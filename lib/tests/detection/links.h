@@ -9,9 +9,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <random>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "detection/instruction_sets.h"
+#include "detection/list_plan.h"
 #include "detection/plan.h"
 
 namespace kaq {
@@ -34,6 +37,9 @@ inline std::vector<const kaq::Kernel *> kernels() {
 #endif
     return kernels;
 }
+
+// The same for list detectors, which only run here as they were built.
+inline std::vector<const kaq::Kernel *> list_kernels() { return kaq::available_kernels(); }
 
 using Complex = std::complex<float>;
 
@@ -63,6 +69,41 @@ inline kaq::Network network(kaq::NetworkType type, int bits_per_dimension, int n
     return net;
 }
 
+// A list detector with entries of two bytes where the noise asks for them, and a curve of its own for each bit.
+inline kaq::ListNetwork list_network(int bits_per_dimension, int survivors, int num_layers) {
+    kaq::ListNetwork net;
+    net.bits_per_dimension = bits_per_dimension;
+    net.half_distance = half_distance(bits_per_dimension);
+    net.survivors = survivors;
+    net.step_alpha = 0.0625f;
+    net.step_gamma = 1.0f / 127;
+    net.layers.assign(num_layers, {0.75f, 1e-3f});
+    net.knots = {1, 4, 16};
+    for (const int max_num_tx : {2, kaq::max_list_streams}) {
+        kaq::ListNetwork::Fusion weights{max_num_tx, {}, {}, {}, {}};
+        for (int bit = 0; bit < bits_per_dimension; ++bit) {
+            const float own = 0.03125f * static_cast<float>(bit), of_size = 1 / static_cast<float>(max_num_tx);
+            weights.list_narrow.push_back({0.5f + own, 0.25f, 0.125f});
+            weights.list_wide.push_back({0.75f - own, 0.125f, of_size});
+            weights.propagation_narrow.push_back({0.25f, 0.5f - own, 0.0625f});
+            weights.propagation_wide.push_back({0.125f, of_size, 0.25f});
+        }
+        net.fusion.push_back(weights);
+    }
+    return net;
+}
+
+// What the exception says that call() throws.
+template <typename Call>
+std::string message_of(Call call) {
+    try {
+        call();
+    } catch (const std::invalid_argument &error) {
+        return error.what();
+    }
+    return "nothing was thrown";
+}
+
 struct Output {
     std::vector<Complex> symbols; // [channels][vectors][num_tx]
     std::vector<float> llrs;      // [channels][vectors][num_tx][bits]
@@ -76,7 +117,8 @@ class Link {
 public:
     static constexpr double noise_var = 1e-3;
 
-    Link(const kaq::Network &net, int channels, int vectors, int num_rx, int num_tx, unsigned seed = 1)
+    template <typename AnyNetwork>
+    Link(const AnyNetwork &net, int channels, int vectors, int num_rx, int num_tx, unsigned seed = 1)
         : channels(channels), vectors(vectors), num_rx(num_rx), num_tx(num_tx), bits(2 * net.bits_per_dimension),
           h(static_cast<std::size_t>(channels) * num_rx * num_tx),
           y(static_cast<std::size_t>(channels) * vectors * num_rx),
@@ -85,8 +127,8 @@ public:
         std::mt19937 random(seed);
         const auto uniform = [&] { return static_cast<float>(static_cast<int>(random() >> 8) - (1 << 23)) * 0x1p-23f; };
         const auto level = [&] {
-            return net.half_distance *
-                   static_cast<float>(2 * static_cast<int>(random() % net.num_levels()) - net.num_levels() + 1);
+            const int num_levels = 1 << net.bits_per_dimension;
+            return net.half_distance * static_cast<float>(2 * static_cast<int>(random() % num_levels) - num_levels + 1);
         };
         for (Complex &entry : h)
             entry.real(uniform()), entry.imag(uniform());
@@ -103,9 +145,11 @@ public:
     Output output() const { return {std::vector<Complex>(x.size()), std::vector<float>(x.size() * bits), 0}; }
 
     void prepare(kaq::Plan &plan) const { plan.prepare(h, kaq::Noise::of_variance({&noise_var, 1}), vectors); }
+    void prepare(kaq::ListPlan &plan) const { plan.prepare(h, kaq::Noise::of_variance({&noise_var, 1})); }
 
     // The first `count` vectors of each channel; to allocate nothing is up to the plan.
-    void detect(kaq::Plan &plan, Output &out, int count) const {
+    template <typename AnyPlan>
+    void detect(AnyPlan &plan, Output &out, int count) const {
         const Complex *antennas[128];
         Complex *streams[64];
         float *llr_streams[64];
@@ -135,13 +179,15 @@ public:
                                                 .width = bits}});
     }
 
-    Output detect(kaq::Plan &plan) const {
+    template <typename AnyPlan>
+    Output detect(AnyPlan &plan) const {
         Output out = output();
         detect(plan, out, vectors);
         return out;
     }
 
-    Output run(kaq::Plan &plan) const {
+    template <typename AnyPlan>
+    Output run(AnyPlan &plan) const {
         prepare(plan);
         return detect(plan);
     }

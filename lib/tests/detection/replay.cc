@@ -3,7 +3,8 @@
 // so the reference judges processors too that run no Python here.
 //   replay                       lists the kernels that were built, and whether this processor runs them
 //   replay KERNEL CASES RESULTS
-//   replay KERNEL                a digest of all that some links give, floating-point stages included
+//   replay KERNEL                digests of all that some links give, floating-point stages included: of Plan, and of
+//                                ListPlan
 //
 // CASES: for each case the int32 network type, bits per dimension, activation_max, matrix_max, K, C, T, num_tx; K int32
 // prox; the arrays of Integers in their order; int16 b [C][T][n].
@@ -95,6 +96,27 @@ std::uint64_t digest_of_links(const kaq::Kernel &kernel) {
     return digest.value;
 }
 
+std::uint64_t digest_of_lists(const kaq::Kernel &kernel) {
+    Digest digest;
+    int i = 0;
+    for (const int num_tx : {1, 2, 3, 4, 5, 8, 11, 16})
+        for (const int bits : {1, 2, 3, 4})
+            for (const int survivors : {8, 16}) {
+                ++i;
+                const kaq::ListNetwork net = list_network(bits, survivors, 1 + i % 4);
+                const double snr_db = 3 * (i % 20); // rows of one byte, and of two
+                Link link(net, num_tx > 8 ? 3 : 17, 1 + i % 5, num_tx + i % 4, num_tx, i);
+                link.h[0] *= 1e-3f;
+                link.y.back() *= 1e20f;
+                kaq::ListPlan plan(net, kernel, link.channels, link.num_rx, num_tx);
+                plan.prepare(link.h, kaq::Noise::of_snr_db({&snr_db, 1}));
+                const Output out = link.detect(plan);
+                digest.add(out.symbols);
+                digest.add(out.llrs);
+            }
+    return digest.value;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -114,7 +136,10 @@ int main(int argc, char **argv) {
         if (kernel == available.end())
             throw std::invalid_argument(std::string("no kernel ") + argv[1] + " here");
         if (argc == 2) {
-            std::printf("%016llx\n", static_cast<unsigned long long>(digest_of_links(**kernel)));
+            std::printf("plan %016llx\n", static_cast<unsigned long long>(digest_of_links(**kernel)));
+            const std::vector<const kaq::Kernel *> of_lists = list_kernels();
+            if (std::count(of_lists.begin(), of_lists.end(), *kernel))
+                std::printf("list %016llx\n", static_cast<unsigned long long>(digest_of_lists(**kernel)));
             return 0;
         }
         std::ifstream cases(argv[2], std::ios::binary);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// After the first call, neither an estimate nor a detection allocates memory.
+// After the first call, and with a list detector from the first one on, neither an estimate nor a detection allocates
+// memory.
 #include <boost/test/unit_test.hpp>
 
 #include "detection/instruction_sets.h"
@@ -27,6 +28,26 @@ BOOST_AUTO_TEST_CASE(plans_allocate_nothing_after_the_first_call) {
                         }
                     });
                     BOOST_TEST(allocations == 0, kernel->name << ", " << static_cast<int>(type) << ", " << threads
+                                                              << " threads, " << num_tx << " streams: " << allocations);
+                }
+}
+
+BOOST_AUTO_TEST_CASE(plans_of_list_detectors_allocate_nothing_after_their_construction) {
+    for (const kaq::Kernel *kernel : list_kernels())
+        for (const int survivors : {8, 16})
+            for (const int threads : {1, 3})
+                for (const int num_tx : {2, 4, 7, 16}) {
+                    const kaq::ListNetwork net = list_network(2, survivors, 2);
+                    kaq::ListPlan plan(net, *kernel, 19, 2 * num_tx, num_tx, threads);
+                    const Link link(net, 19, 40, 2 * num_tx, num_tx);
+                    Output output = link.output();
+                    const int allocations = allocations_of([&] {
+                        for (const int vectors : {1, 40, 0, 7}) {
+                            link.prepare(plan);
+                            link.detect(plan, output, vectors);
+                        }
+                    });
+                    BOOST_TEST(allocations == 0, kernel->name << ", " << survivors << " survivors, " << threads
                                                               << " threads, " << num_tx << " streams: " << allocations);
                 }
 }

@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <functional>
-#include <stdexcept>
 #include <string>
 
 #include "tests/detection/links.h"
@@ -18,17 +17,6 @@ struct Refused {
     kaq::NetworkType type;
     std::function<void(kaq::Network &)> spoil;
 };
-
-// What the exception says that call() throws.
-template <typename Call>
-std::string message_of(Call call) {
-    try {
-        call();
-    } catch (const std::invalid_argument &error) {
-        return error.what();
-    }
-    return "nothing was thrown";
-}
 
 std::string message_of_plan(int num_channels, int num_rx, int num_tx, int num_threads) {
     return message_of([&] {

@@ -98,3 +98,53 @@ BOOST_AUTO_TEST_CASE(a_plan_may_end_at_any_time) {
             link.detect(plan);
     }
 }
+
+BOOST_AUTO_TEST_CASE(any_number_of_threads_gives_the_same_list) {
+    const kaq::ListNetwork net = list_network(2, 8, 1);
+    for (const kaq::Kernel *kernel : list_kernels())
+        for (const Shape shape : {Shape{1, 1}, {1, 300}, {3, 7}, {40, 5}, {33, 70}, {2, 0}}) {
+            const Link link(net, shape.channels, shape.vectors, 6, 4);
+            kaq::ListPlan alone(net, *kernel, shape.channels, 6, 4);
+            const Output expected = link.run(alone);
+            for (const int threads : {2, 3, 7}) {
+                kaq::ListPlan plan(net, *kernel, shape.channels, 6, 4, threads);
+                for (int cycle = 0; cycle < 3; ++cycle)
+                    BOOST_TEST((link.run(plan) == expected),
+                               kernel->name << " " << threads << " threads, " << shape.channels << " channels");
+            }
+        }
+}
+
+BOOST_AUTO_TEST_CASE(many_short_cycles_of_a_list) {
+    const kaq::ListNetwork net = list_network(1, 8, 1);
+    const kaq::Kernel &kernel = kaq::select_kernel();
+    const Link links[] = {{net, 17, 3, 2, 2, 1}, {net, 17, 3, 2, 2, 2}};
+    kaq::ListPlan alone(net, kernel, 17, 2, 2), plan(net, kernel, 17, 2, 2, 3);
+    const Output expected[] = {links[0].run(alone), links[1].run(alone)};
+    BOOST_TEST(!(expected[0] == expected[1]));
+    int wrong = 0;
+    for (int cycle = 0; cycle < 1000; ++cycle)
+        wrong += !(links[cycle % 2].run(plan) == expected[cycle % 2]);
+    BOOST_TEST(wrong == 0);
+}
+
+BOOST_AUTO_TEST_CASE(list_plans_of_several_threads_do_not_meet_and_may_end_at_any_time) {
+    const kaq::ListNetwork net = list_network(2, 16, 1);
+    const Link link(net, 18, 6, 4, 4);
+    kaq::ListPlan alone(net, kaq::select_kernel(), 18, 4, 4);
+    const Output expected = link.run(alone);
+    std::vector<int> wrong(3);
+    std::vector<std::thread> users;
+    for (int &count : wrong)
+        users.emplace_back([&] {
+            for (int plans = 0; plans < 10; ++plans) {
+                kaq::ListPlan plan(net, kaq::select_kernel(), 18, 4, 4, 1 + plans % 4);
+                for (int cycle = 0; cycle < plans; ++cycle)
+                    count += !(link.run(plan) == expected);
+            }
+        });
+    for (std::thread &user : users)
+        user.join();
+    for (const int count : wrong)
+        BOOST_TEST(count == 0);
+}
