@@ -16,7 +16,7 @@ constexpr int max_list_threads = 1024;
 constexpr int steps_at_once = 16; // vectors of each lane that a thread takes together
 
 // Noise is at least this times the mean power of a stream at all antennas; channel_levels.py.
-constexpr double least_noise = 1e-5;
+constexpr double least_noise = 1e-9;
 
 // Between these, a sum of squares of single precision is taken.
 constexpr double least_exact = 1e-20, largest_exact = 1e30;

@@ -14,8 +14,8 @@ __all__ = ["channel_levels"]
 LEAST_POWER = 1e-30
 MAX_GAIN_EXPONENT = 120
 MAX_NOISE_VAR = 1e10
-NOISE_FLOOR = 1e-5
-"""noise_var is taken to be at least this times the mean power of a stream at all antennas (50 dB of SNR)."""
+NOISE_FLOOR = 1e-9
+"""noise_var is taken to be at least this times the mean power of a stream at all antennas (90 dB of SNR)."""
 NUM_SUMS = 4
 LEAST_EXACT, LARGEST_EXACT = 1e-20, 1e30
 """Between these, a sum of squares of single precision is taken."""
