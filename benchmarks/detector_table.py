@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gr_kaq
+from gr_kaq.detection.auto_detector import AUTO_DETECTORS
 from gr_kaq.detection.detectors import load_model
+from gr_kaq.detection.linear_detector import LINEAR_DETECTORS
 from gr_kaq.detection.model_card import compare_with_lmmse, description, model_card, rate, reference_point
 from gr_kaq.detection.model_file import Model
 
@@ -30,7 +32,7 @@ What the model files of the shipped detectors say. Written by `python3 benchmark
 
 def shipped() -> Iterator[tuple[Model, Model | None]]:
     """Every detector with its full-precision twin, if it has one."""
-    names = [name for name in gr_kaq.list_detectors() if name not in ("lmmse", "zf")]
+    names = [name for name in gr_kaq.list_detectors() if name not in (*AUTO_DETECTORS, *LINEAR_DETECTORS)]
     for name in names:
         if not name.endswith("-fp"):
             yield load_model(name), load_model(f"{name}-fp") if f"{name}-fp" in names else None

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import gr_kaq
 from gr_kaq.blocks.csi_pmt import channel_to_pmt
 from gr_kaq.detection import model_file
+from gr_kaq.detection.choice import choose
 from gr_kaq.detection.plan import Plan
 from tests.blocks.flowgraphs import Flowgraph, TaggedSource, run, run_to_end, snr_tag, tag
 from tests.blocks.qa_csi_pmt import MALFORMED as MALFORMED_2_3_2
@@ -405,6 +406,28 @@ def test_the_model_can_be_swapped_while_running(model_path, backend):
     assert_equal_to_numpy(flowgraph, expected)
 
 
+def test_a_choice_can_be_swapped_while_running(model_path, backend):
+    """From a model to what `auto` chooses for this size, to another choice, and back."""
+    y, h = samples(40), channels(1)[0]
+    known = {"noise_var": 0.1}
+    detector = gr_kaq.detector(model_path, RX, TX, S, backend=backend)
+    chosen = choose("auto", "16qam", RX, TX).detector
+    with Flowgraph(detector, y, [tag(0, channel_to_pmt(h, **known))]) as flowgraph:
+        assert detector.detector_name() == "test-admm"
+        flowgraph.send(10)
+        detector.set_model("auto")
+        assert (detector.model_name(), detector.detector_name()) == ("auto", chosen)
+        flowgraph.send(10)
+        flowgraph.post("model", pmt.intern("auto-fast"), lambda: detector.model_name() == "auto-fast")
+        flowgraph.send(10)
+        flowgraph.post("model", pmt.intern(str(model_path)), lambda: detector.model_name() == "test-admm")
+    expected = by_numpy(model_path, y, [(0, h, known)], backend=backend)[0]
+    expected[10:20] = by_numpy(chosen, y, [(0, h, known)], backend=backend)[0][10:20]
+    fast = choose("auto-fast", "16qam", RX, TX).detector
+    expected[20:30] = by_numpy(fast, y, [(0, h, known)], backend=backend)[0][20:30]
+    assert_equal_to_numpy(flowgraph, expected)
+
+
 def test_a_model_that_does_not_fit_is_refused(tmp_path, model_path, backend):
     """Another constellation would change the LLR ports; another size has no meaning."""
     qpsk = model_file.save(admm_model("qpsk", name="other"), tmp_path)
@@ -502,7 +525,13 @@ def test_statistics_are_published(model_path, backend):
         flowgraph.send(10)
         flowgraph.wait_until(lambda: messages() and messages()[-1]["items"] == 20)
     expected = {"items": 30, "items_without_csi": 2, "invalid_vectors": 1, "csi_updates": 1, "rejected_csi": 1}
-    expected |= {"model_name": "test-admm", "internal_errors": 0, "rejected_messages": 0, "csi_age": 28}
+    expected |= {
+        "model_name": "test-admm",
+        "detector_name": "test-admm",
+        "internal_errors": 0,
+        "rejected_messages": 0,
+        "csi_age": 28,
+    }
     stats = detector.stats()
     assert stats == stats | expected
     assert all(stats[name] == getattr(detector, name)() for name in stats)
@@ -563,6 +592,7 @@ def test_each_fault_is_logged_once():
         ({"model": 3}, "name or path"),
         ({"backend": "cuda"}, "cuda"),
         ({"constellation": None}, "needs a constellation"),
+        ({"model": "auto", "constellation": None}, "needs a constellation"),
         ({"constellation": "8psk"}, "8psk"),
     ],
 )

@@ -17,8 +17,9 @@ import gr_kaq
 from gr_kaq import BitErrorRate
 from gr_kaq.channels.flat import RayleighChannels
 from gr_kaq.commands import ber
-from gr_kaq.commands.ber import parse_snrs
+from gr_kaq.commands.arguments import parse_snrs
 from gr_kaq.commands.kaq import main
+from gr_kaq.detection.choice import RULES, choose
 from gr_kaq.links.simulated_link import Link, count_bit_errors
 
 SHORT = ["--min-errors", "50", "--max-bits", "2e4"]
@@ -49,6 +50,30 @@ def test_info_prints_the_card(capsys):
     assert shown.startswith("# admm5-16qam\n") and "| full precision |" in shown
 
 
+def test_info_says_what_auto_chooses(capsys):
+    assert main(["info", "auto"]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [row[2] for row in rows[1:-1]] == [rule.detector for rule in RULES["auto"]]
+    assert rows[-1][1:3] == ["elsewhere", "lmmse"]
+    assert main(["info", "auto-fast", "--constellation", "qpsk", "--json"]) == 0
+    known = json.loads(capsys.readouterr().out)
+    assert known["chosen_by"] == "speed first" and known["elsewhere"]["detector"] == "lmmse"
+    assert {rule["constellation"] for rule in known["rules"]} == {"qpsk"} and known["rules"][0]["reason"]
+
+
+def test_info_of_one_size(capsys):
+    choice = choose("auto", "16qam", 8, 4)
+    assert main(["info", "auto", "--size", "8x4", "--constellation", "16qam"]) == 0
+    assert capsys.readouterr().out == f"8x4, 16qam: {choice.detector} ({choice.reason})\n"
+    assert main(["info", "auto", "--size", "8x4", "--json"]) == 0
+    known = json.loads(capsys.readouterr().out)
+    assert (known["num_rx"], known["num_tx"]) == (8, 4)
+    assert [c["constellation"] for c in known["choices"]] == list(gr_kaq.CONSTELLATIONS)
+    assert known["choices"][1]["detector"] == choice.detector
+    assert main(["info", "auto", "--size", "2x3", "--constellation", "64qam"]) == 0
+    assert "64qam: lmmse (trained detectors take num_tx <= num_rx" in capsys.readouterr().out
+
+
 def test_info_of_a_file(capsys, tmp_path):
     name = "pgd8-16qam.kaq.json"
     path = tmp_path / name
@@ -70,6 +95,20 @@ def test_ber_is_that_of_the_link(capsys):
     assert [counts[20.0, d.name] for d in detectors] == [(c.errors, c.bits) for c in expected]
     assert main(arguments) == 0
     assert table(capsys.readouterr().out) == counts
+
+
+def test_ber_of_what_auto_chooses(capsys, tmp_path):
+    """The same errors as the detector chosen, at SNRs that it was measured at; the choice is said."""
+    chosen = choose("auto", "16qam", 4, 4).detector
+    size = ["--num-rx", "4", "--num-tx", "4", "--constellation", "16qam"]
+    assert main(["ber", "auto", chosen, *size, *SHORT, "--json", str(tmp_path / "ber.json")]) == 0
+    shown = capsys.readouterr().out
+    assert f"\nauto: {chosen}\n" in shown
+    counts = table(shown)
+    snrs = [snr for snr, name in counts if name == "auto"]
+    assert snrs == sorted(snrs) and len(snrs) > 1
+    assert all(counts[snr, "auto"] == counts[snr, chosen] for snr in snrs)
+    assert json.loads((tmp_path / "ber.json").read_text())["chosen"] == {"auto": chosen}
 
 
 def test_estimation_errors_cost_something_and_are_said(capsys):
@@ -101,6 +140,7 @@ def test_json_and_picture(capsys, tmp_path):
         (["pgd8-16qam", "--snr", "10"], "32x16, 16qam, i.i.d. Rayleigh"),
         (["measured-3x2-qpsk", "--snr", "6", "--channel", "measured_csi_3x2"], "3x2, qpsk, measured_csi_3x2.npz"),
         (["measured-3x2-qpsk", "--num-rx", "2", "--snr", "6", "--channel", "PATH"], "2x2, qpsk, measured_csi_3x2.npz"),
+        (["auto", "--constellation", "qpsk", "--snr", "6"], "16x16, qpsk, i.i.d. Rayleigh"),
         (["zf", "--constellation", "qpsk", "--snr", "6"], "16x16, qpsk, i.i.d. Rayleigh"),
         (["admm5-qpsk", "--snr", "6", "--channel", "kronecker"], "16x16, qpsk, Kronecker, correlation 0.5"),
         (
@@ -151,6 +191,9 @@ def test_bad_snr_lists(text):
         [],
         ["info"],
         ["ber"],
+        ["info", "auto", "--size", "4"],
+        ["info", "auto", "--size", "4x0"],
+        ["info", "auto", "--constellation", "8psk"],
         ["ber", "lmmse", "--min-errors", "0"],
         ["ber", "lmmse", "--max-bits", "1.5"],
         ["ber", "lmmse", "--seed", "-1"],
@@ -171,6 +214,8 @@ def test_bad_command_lines(arguments):
         (["info", "nothing"], "no detector 'nothing'"),
         (["info", "nothing.kaq.json"], "nothing.kaq.json: cannot be read"),
         (["info", "lmmse"], "no model file"),
+        (["info", "admm5-16qam", "--size", "4x4"], "belong to auto and auto-fast"),
+        (["ber", "auto"], "--constellation"),
         (["ber", "nothing"], "no detector 'nothing'"),
         (["ber", "lmmse"], "--constellation"),
         (["ber", "admm5-16qam", "admm5-qpsk"], "16qam and qpsk"),
@@ -228,7 +273,7 @@ def test_an_interruption_prints_what_was_measured(capsys, monkeypatch, tmp_path)
 
 
 def test_the_table_shows_the_wilson_interval(capsys):
-    ber._print_table("title", ber.CsiError(), [ber.Point("a", 1.5, BitErrorRate(10, 1000), True)])
+    ber._print_table("title", ber.CsiError(), [ber.Point("a", 1.5, BitErrorRate(10, 1000), True)], {})
     assert "1.5 dB  a         1.00e-02  [5.44e-03, 1.83e-02]        10       1000" in capsys.readouterr().out
 
 

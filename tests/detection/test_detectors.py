@@ -199,7 +199,7 @@ def test_a_model_knows_its_constellation(saved):
 
 @pytest.mark.parametrize("name", gr_kaq.list_detectors())
 def test_everything_that_ships_loads_and_detects(name):
-    constellation = "16qam" if name in ("lmmse", "zf") else None
+    constellation = "16qam" if name in ("auto", "auto-fast", "lmmse", "zf") else None
     detector = gr_kaq.load_detector(name, constellation=constellation)
     assert np.mean(np.abs(detector.detect(np.ones((5, 2)), np.eye(2, 1), 30.0).symbols)) > 0.3
 

@@ -74,10 +74,12 @@ class detector(KaqBlock[DetectorCounters]):
     estimate.
 
     Args:
-        model: one of `gr_kaq.list_detectors()`, or the path of a model file.
+        model: one of `gr_kaq.list_detectors()`, or the path of a model file. ``"auto"`` takes the one with the lowest
+            error rate at this size, ``"auto-fast"`` a fast one.
         num_rx, num_tx: antennas and streams.
         num_subcarriers: length of an item; 1 for a flat channel.
-        constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``; needed by ``"lmmse"`` and ``"zf"``.
+        constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``; needed by ``"auto"``, ``"auto-fast"``,
+            ``"lmmse"`` and ``"zf"``.
         output_llrs: whether there are LLR ports.
         max_csi_age: how many items an estimate may be old; 0: any. The item that it arrived at has age 0.
         csi_key, snr_key: names of the two tags.
@@ -252,7 +254,7 @@ class detector(KaqBlock[DetectorCounters]):
         if not isinstance(model, str | Path):
             raise ValueError(f"model is a {type(model).__name__}; a name or path expected")
         loaded = load_detector(model, backend=self._backend, constellation=constellation)
-        loaded.check_size(self._num_rx, self._num_tx)
+        loaded.at_size(self._num_rx, self._num_tx)  # what cannot be loaded is said here, and not by the first estimate
         return loaded
 
     def set_model(self, model: str | Path) -> None:
@@ -296,8 +298,13 @@ class detector(KaqBlock[DetectorCounters]):
 
     @reading("name")
     def model_name(self) -> str:
-        """Name of the model in use."""
+        """Name of the model in use, as it was asked for."""
         return self._detector.name
+
+    @reading("name")
+    def detector_name(self) -> str:
+        """Name of the detector that detects: that of the model, or of the one that `auto` chose."""
+        return self._detector.at_size(self._num_rx, self._num_tx).name
 
     def constellation_name(self) -> str:
         """Name of the constellation that the outputs are for."""

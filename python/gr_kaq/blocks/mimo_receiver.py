@@ -42,7 +42,8 @@ class mimo_receiver(gr.hier_block2):
         num_rx, num_tx: antennas and streams.
         fft_size: 64 or 256, see `gr_kaq.frames.frame_format.FrameFormat`.
         constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``, as the transmitter's.
-        detector: name or path of a detector, as for `gr_kaq.detector`.
+        detector: name or path of a detector, as for `gr_kaq.detector`; ``"auto"`` takes the one with the lowest error
+            rate at this size.
         estimator: method of channel estimation, as for `gr_kaq.channel_estimator`.
         monitor: whether there are ports for displays.
         condition: what is received under, such as the SNR of a slider; see `set_condition`.
@@ -58,7 +59,7 @@ class mimo_receiver(gr.hier_block2):
         fft_size: int = 64,
         constellation: str = "16qam",
         *,
-        detector: str | Path = "admm5-16qam",
+        detector: str | Path = "auto",
         estimator: str = "lmmse",
         monitor: bool = False,
         condition: object = None,

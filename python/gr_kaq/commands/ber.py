@@ -8,7 +8,7 @@ import importlib
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..channels.flat import ChannelModel, RayleighChannels, RecordedChannels, shipped_recording
+from ..detection.auto_detector import AUTO_DETECTORS, AutoDetector
 from ..detection.detector import Detector
 from ..detection.detectors import load_detector
 from ..detection.linear_detector import LINEAR_DETECTORS
@@ -26,14 +27,13 @@ from ..detection.unfolded_detector import UnfoldedDetector
 from ..links.simulated_link import CsiError, Link, count_bit_errors
 from ..signals.bit_errors import BitErrorRate
 from ..signals.constellation import CONSTELLATIONS
+from .arguments import number, parse_seed, parse_snrs, whole_number
 
-__all__ = ["Point", "add_parser", "parse_snrs", "plot"]
+__all__ = ["Point", "add_parser", "plot"]
 
 DEFAULT_ANTENNAS = 16
 DEFAULT_SNRS_DB = (10.0, 15.0, 20.0)  # where the model files tell of no better ones
 KRONECKER_CORRELATION = 0.5
-MOST_SNRS = 200
-SNR_LIMIT_DB = 100.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def add_parser(commands: Any) -> None:
     )
     add = command.add_argument
     add("detectors", nargs="+", metavar="NAME", help="names of detectors, or paths of *.kaq.json files")
-    add("--num-rx", type=_whole, help="receive antennas (default: 16, or what fits the detectors)")
-    add("--num-tx", type=_whole, help="transmitted streams (default: 16, or what fits the detectors)")
+    add("--num-rx", type=whole_number, help="receive antennas (default: 16, or what fits the detectors)")
+    add("--num-tx", type=whole_number, help="transmitted streams (default: 16, or what fits the detectors)")
     add(
         "--snr",
         type=parse_snrs,
@@ -73,46 +73,30 @@ def add_parser(commands: Any) -> None:
     )
     add(
         "--correlation",
-        type=_number(0, 1),
+        type=number(0, 1),
         help=f"of neighbouring antennas at both ends, with --channel kronecker (default {KRONECKER_CORRELATION})",
     )
-    add("--snr-bias-db", type=_number(), default=0.0, help="estimated minus true SNR (default 0)")
-    add("--snr-jitter-db", type=_number(0), default=0.0, help="standard deviation of the SNR estimate (default 0)")
+    add("--snr-bias-db", type=number(), default=0.0, help="estimated minus true SNR (default 0)")
+    add("--snr-jitter-db", type=number(0), default=0.0, help="standard deviation of the SNR estimate (default 0)")
     add(
         "--channel-error",
-        type=_number(0),
+        type=number(0),
         default=0.0,
         help="error variance of the channel estimate, in units of the noise variance over num_tx; 1 is least squares "
         "with num_tx pilots (default 0)",
     )
-    add("--constellation", choices=CONSTELLATIONS, help="needed where only linear detectors are named")
-    add("--min-errors", type=_whole, default=1000, help="bit errors of each detector that end a point (default 1000)")
-    add("--max-bits", type=_whole, default=3_000_000, help="bits after which a point ends anyway (default 3e6)")
-    add("--seed", type=_seed, default=1, help="of bits, channels, noise and estimation errors (default 1)")
+    add("--constellation", choices=CONSTELLATIONS, help="needed where no detector named has one of its own")
+    add(
+        "--min-errors",
+        type=whole_number,
+        default=1000,
+        help="bit errors of each detector that end a point (default 1000)",
+    )
+    add("--max-bits", type=whole_number, default=3_000_000, help="bits after which a point ends anyway (default 3e6)")
+    add("--seed", type=parse_seed, default=1, help="of bits, channels, noise and estimation errors (default 1)")
     add("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add("--plot", type=Path, metavar="FILE", help="write a picture (PNG, PDF, SVG) of the curves there")
     command.set_defaults(run=_run)
-
-
-def parse_snrs(text: str) -> list[float]:
-    """SNRs in dB from ``"10 15 20"`` (spaces or commas) or ``"10:20:5"`` (start, stop included, step)."""
-    try:
-        if ":" in text:
-            start, stop, step = (float(part) for part in text.split(":"))
-            count = math.floor((stop - start) / step + 1e-9) + 1
-            if step <= 0 or not 1 <= count <= MOST_SNRS:
-                raise ValueError
-            snrs = [round(start + i * step, 9) for i in range(count)]
-        else:
-            snrs = [float(part) for part in text.replace(",", " ").split()]
-    except (ValueError, ZeroDivisionError, OverflowError):
-        snrs = []
-    if not 1 <= len(snrs) <= MOST_SNRS or not all(abs(snr) <= SNR_LIMIT_DB for snr in snrs):
-        raise argparse.ArgumentTypeError(
-            f'{text!r}: "10 15 20" or start:stop:step expected, 1 to {MOST_SNRS} SNRs from -{SNR_LIMIT_DB:g} to '
-            f"{SNR_LIMIT_DB:g} dB"
-        )
-    return snrs
 
 
 def plot(points: Sequence[Point], title: str, path: Path) -> None:
@@ -142,13 +126,11 @@ def _run(options: argparse.Namespace) -> int:
         if path and not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: the folder does not exist")
     detectors = _detectors(options.detectors, options.constellation)
-    models = [detector.model for detector in detectors if isinstance(detector, (UnfoldedDetector, ListDetector))]
-    num_rx, num_tx = _size(options.num_rx, options.num_tx, models)
-    for detector in detectors:
-        detector.check_size(num_rx, num_tx)
+    num_rx, num_tx = _size(options.num_rx, options.num_tx, _models(detectors))
+    chosen = [detector.at_size(num_rx, num_tx) for detector in detectors]
     channels, channel_text = _channels(options.channel, options.correlation, num_rx, num_tx)
     channels(0)  # a recording that cannot be read
-    snrs = options.snr or _measured_snrs(models)
+    snrs = options.snr or _measured_snrs(_models(chosen), num_rx, num_tx)
     csi_error = CsiError(options.snr_bias_db, options.snr_jitter_db, options.channel_error)
     title = f"{num_rx}x{num_tx}, {detectors[0].constellation.name}, {channel_text}"
 
@@ -190,7 +172,8 @@ def _run(options: argparse.Namespace) -> int:
             ]
             if interrupted:
                 break
-    _print_table(title, csi_error, points)
+    choices = {d.name: own.name for d, own in zip(detectors, chosen, strict=True) if isinstance(d, AutoDetector)}
+    _print_table(title, csi_error, points, choices)
     if options.json:
         settings = {
             "num_rx": num_rx,
@@ -203,6 +186,7 @@ def _run(options: argparse.Namespace) -> int:
             "min_errors": options.min_errors,
             "max_bits": options.max_bits,
             "seed": options.seed,
+            "chosen": choices,
         }
         options.json.write_text(json.dumps({**settings, "points": _as_json(points)}, indent=2) + "\n", "utf-8")
     if options.plot and points:
@@ -213,19 +197,24 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _models(detectors: Iterable[Detector]) -> list[Model]:
+    return [detector.model for detector in detectors if isinstance(detector, (UnfoldedDetector, ListDetector))]
+
+
 def _detectors(names: Sequence[str], constellation: str | None) -> list[Detector]:
     """The detectors named and LMMSE, all for the same constellation."""
     names = list(dict.fromkeys(names if "lmmse" in names else ["lmmse", *names]))
-    unfolded = {
-        name: load_detector(name, constellation=constellation) for name in names if name not in LINEAR_DETECTORS
+    any_constellation = (*AUTO_DETECTORS, *LINEAR_DETECTORS)
+    trained = {
+        name: load_detector(name, constellation=constellation) for name in names if name not in any_constellation
     }
-    carried = {detector.constellation.name for detector in unfolded.values()}
+    carried = {detector.constellation.name for detector in trained.values()}
     if len(carried) > 1:
         raise ValueError(f"the detectors are for {' and '.join(sorted(carried))}; one constellation for all expected")
     if not carried and constellation is None:
-        raise ValueError(f"linear detectors need --constellation, one of {', '.join(CONSTELLATIONS)}")
+        raise ValueError(f"{', '.join(names)}: --constellation is needed, one of {', '.join(CONSTELLATIONS)}")
     shared = constellation or carried.pop()
-    return [unfolded.get(name) or load_detector(name, constellation=shared) for name in names]
+    return [trained.get(name) or load_detector(name, constellation=shared) for name in names]
 
 
 def _size(num_rx: int | None, num_tx: int | None, models: Sequence[Model]) -> tuple[int, int]:
@@ -238,10 +227,11 @@ def _size(num_rx: int | None, num_tx: int | None, models: Sequence[Model]) -> tu
     return num_rx, num_tx
 
 
-def _measured_snrs(models: Sequence[Model]) -> list[float]:
-    """SNRs that the first model was measured at, or a few."""
-    measured = dict.fromkeys(float(point["snr_db"]) for model in models[:1] for point in model.measured_ber)
-    return list(measured or DEFAULT_SNRS_DB)
+def _measured_snrs(models: Sequence[Model], num_rx: int, num_tx: int) -> list[float]:
+    """SNRs that the first model was measured at, at this size if it was, or a few."""
+    measured = [point for model in models[:1] for point in model.measured_ber]
+    same_size = [point for point in measured if (point["num_rx"], point["num_tx"]) == (num_rx, num_tx)]
+    return sorted({float(point["snr_db"]) for point in same_size or measured}) or list(DEFAULT_SNRS_DB)
 
 
 def _channels(
@@ -279,8 +269,10 @@ class _RandomRecorded(ChannelModel):
         return self._channels[self._rng.integers(len(self._channels), size=count)]
 
 
-def _print_table(title: str, csi_error: CsiError, points: Sequence[Point]) -> None:
+def _print_table(title: str, csi_error: CsiError, points: Sequence[Point], choices: Mapping[str, str]) -> None:
     print(title)
+    for name, detector in choices.items():
+        print(f"{name}: {detector}")
     if csi_error != CsiError():
         print(
             f"estimates: SNR off by {csi_error.snr_bias_db:g} dB ± {csi_error.snr_jitter_db:g} dB, "
@@ -316,35 +308,3 @@ def _import(module: str, user: str, package: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(f"{user} needs Python's {module.split('.', 1)[0]} ({error}); apt install {package}") from None
-
-
-def _whole(text: str) -> int:
-    """A positive whole number; 3e6 is one."""
-    value = _number(1)(text)
-    if value != int(value):
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number expected")
-    return int(value)
-
-
-def _seed(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number, 0 or more, expected")
-    return int(text)
-
-
-def _number(low: float = -math.inf, below: float = math.inf) -> Callable[[str], float]:
-    """A parser of finite numbers, at least `low` and below `below`."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and low <= value < below):
-            bounds = (f", at least {low:g}" if low > -math.inf else "") + (
-                f", below {below:g}" if below < math.inf else ""
-            )
-            raise argparse.ArgumentTypeError(f"{text!r}: a finite number{bounds} expected")
-        return value
-
-    return parse

@@ -7,14 +7,19 @@ import argparse
 import json
 from typing import Any
 
+from ..detection.auto_detector import AUTO_DETECTORS
+from ..detection.choice import PURPOSES
 from ..detection.detectors import list_detectors, load_model
 from ..detection.linear_detector import LINEAR_DETECTORS
 from ..detection.model_card import facts, kind, reference_point, sizes, widths
 from ..detection.model_file import Model
+from .info import auto_facts
 
 __all__ = ["add_parser"]
 
-LINEAR_DESCRIPTIONS = {"lmmse": "LMMSE", "zf": "zero forcing"}
+DESCRIPTIONS = {"lmmse": "LMMSE", "zf": "zero forcing"} | {
+    name: f"by size: {PURPOSES[name]}" for name in AUTO_DETECTORS
+}
 
 
 def add_parser(commands: Any) -> None:
@@ -23,25 +28,31 @@ def add_parser(commands: Any) -> None:
         "models",
         help="list the detectors",
         description="List the detectors that ship with gr-kaq, each with its measured BER at one point: at the first "
-        "size and channel that it was measured on, where the BER is nearest to 1e-2.",
+        "size and channel that it was measured on, where the BER is nearest to 1e-2. kaq info auto says which of them "
+        "auto takes for which size.",
     )
     command.add_argument("--json", action="store_true", help="all that is known of each, as JSON")
     command.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    detectors = {name: None if name in LINEAR_DETECTORS else load_model(name) for name in list_detectors()}
+    without_file = (*AUTO_DETECTORS, *LINEAR_DETECTORS)
+    detectors = {name: None if name in without_file else load_model(name) for name in list_detectors()}
     if options.json:
-        known = [facts(model) if model else {"name": name, "network": "linear"} for name, model in detectors.items()]
+        known = [facts(model) if model else _facts_without_file(name) for name, model in detectors.items()]
         print(json.dumps(known, indent=2))
         return 0
     rows: list[tuple[str, ...]] = [("name", "network", "K", "constellation", "bits", "antennas", "measured BER")]
     for name, model in detectors.items():
-        rows.append(_row(model) if model else (name, LINEAR_DESCRIPTIONS[name], "", "any", "", "any", ""))
+        rows.append(_row(model) if model else (name, DESCRIPTIONS[name], "", "any", "", "any", ""))
     columns = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, columns, strict=True)).rstrip())
     return 0
+
+
+def _facts_without_file(name: str) -> dict[str, Any]:
+    return auto_facts(name) if name in AUTO_DETECTORS else {"name": name, "network": "linear"}
 
 
 def _row(model: Model) -> tuple[str, ...]:

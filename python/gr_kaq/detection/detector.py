@@ -34,6 +34,15 @@ class Detector(ABC):
     def check_size(self, num_rx: int, num_tx: int) -> None:
         """Raise ValueError unless the detector works with this number of antennas."""
 
+    def at_size(self, num_rx: int, num_tx: int) -> Detector:
+        """The detector that detects at this size: this one, except where its name asks to choose (`AutoDetector`).
+
+        Raises:
+            ValueError: the detector does not take this size.
+        """
+        self.check_size(num_rx, num_tx)
+        return self
+
     @abstractmethod
     def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
         """`plan` after its arguments were checked."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detectors by name: those that ship with the package, those of one's own, and the linear baselines.
+"""Detectors by name: those that ship with the package, those of one's own, linear baselines, and what chooses.
 
-det = gr_kaq.load_detector("admm5-16qam")
+det = gr_kaq.load_detector("auto", constellation="16qam")
 out = det.detect(y, h, snr_db=20)
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..signals.constellation import constellation_named
 from . import model_file
+from .auto_detector import AUTO_DETECTORS, AutoDetector
 from .detector import Detector
 from .linear_detector import LINEAR_DETECTORS, LinearDetector
 from .list_detector import ListDetector
@@ -25,9 +26,9 @@ BACKENDS = ("native", "reference")
 
 
 def list_detectors() -> list[str]:
-    """Names of the detectors that ship with the package, and of the linear baselines."""
+    """Names of the detectors that choose by size, of those that ship with the package, and of the linear baselines."""
     names = sorted(p.name.removesuffix(model_file.SUFFIX) for p in _models())
-    return names + list(LINEAR_DETECTORS)
+    return [*AUTO_DETECTORS, *names, *LINEAR_DETECTORS]
 
 
 def load_detector(name: str | Path, *, backend: str = "native", constellation: str | None = None) -> Detector:
@@ -37,19 +38,25 @@ def load_detector(name: str | Path, *, backend: str = "native", constellation: s
         name: one of `list_detectors()`, or the path of a model file.
         backend: ``"native"`` (the compiled kernel) or ``"reference"`` (the NumPy code that specifies it). Linear and
             full-precision detectors have one implementation, and ignore it.
-        constellation: needed by ``"lmmse"`` and ``"zf"``; for a model it has to be the model's own.
+        constellation: needed by ``"auto"``, ``"auto-fast"``, ``"lmmse"`` and ``"zf"``; for a model it has to be the
+            model's own.
 
     Raises:
         ValueError: no such detector, backend or constellation (`ModelFileError`, a ValueError, for a bad file), or
             GR_KAQ_INSTRUCTION_SET names none that is available.
-        ImportError: the native kernel is not built.
+        ImportError: the native kernel is not built. ``"auto"`` says so when it is asked for a size.
     """
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; one of {', '.join(BACKENDS)} expected")
-    if name in LINEAR_DETECTORS:
+    if name in LINEAR_DETECTORS or name in AUTO_DETECTORS:
         if constellation is None:
             raise ValueError(f"detector {name} needs a constellation, for example '16qam'")
-        return LinearDetector(str(name), constellation_named(constellation))
+        carried = constellation_named(constellation)
+        if name in LINEAR_DETECTORS:
+            return LinearDetector(str(name), carried)
+        return AutoDetector(
+            str(name), carried, lambda chosen: load_detector(chosen, backend=backend, constellation=carried.name)
+        )
     model = load_model(name)
     if constellation is not None and constellation_named(constellation) != model.constellation:
         raise ValueError(f"detector {model.name} is for {model.constellation.name}, not {constellation}")
@@ -74,6 +81,8 @@ def _models() -> list[Path]:
 
 def _model_path(name: str | Path) -> Path:
     text = str(name)
+    if text in (*AUTO_DETECTORS, *LINEAR_DETECTORS):
+        raise ValueError(f"detector {text} has no model file; take it with load_detector")
     if text.endswith(model_file.SUFFIX):
         return Path(text)
     for path in _models():

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Parsers of the command's arguments; each raises ArgumentTypeError, and says what was expected."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+
+__all__ = ["number", "parse_seed", "parse_size", "parse_snrs", "whole_number"]
+
+MOST_SNRS = 200
+SNR_LIMIT_DB = 100.0
+
+
+def parse_snrs(text: str) -> list[float]:
+    """SNRs in dB from ``"10 15 20"`` (spaces or commas) or ``"10:20:5"`` (start, stop included, step)."""
+    try:
+        if ":" in text:
+            start, stop, step = (float(part) for part in text.split(":"))
+            count = math.floor((stop - start) / step + 1e-9) + 1
+            if step <= 0 or not 1 <= count <= MOST_SNRS:
+                raise ValueError
+            snrs = [round(start + i * step, 9) for i in range(count)]
+        else:
+            snrs = [float(part) for part in text.replace(",", " ").split()]
+    except (ValueError, ZeroDivisionError, OverflowError):
+        snrs = []
+    if not 1 <= len(snrs) <= MOST_SNRS or not all(abs(snr) <= SNR_LIMIT_DB for snr in snrs):
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: "10 15 20" or start:stop:step expected, 1 to {MOST_SNRS} SNRs from -{SNR_LIMIT_DB:g} to '
+            f"{SNR_LIMIT_DB:g} dB"
+        )
+    return snrs
+
+
+def whole_number(text: str) -> int:
+    """A positive whole number; 3e6 is one."""
+    value = number(1)(text)
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number expected")
+    return int(value)
+
+
+def parse_seed(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number, 0 or more, expected")
+    return int(text)
+
+
+def number(low: float = -math.inf, below: float = math.inf) -> Callable[[str], float]:
+    """A parser of finite numbers, at least `low` and below `below`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and low <= value < below):
+            bounds = (f", at least {low:g}" if low > -math.inf else "") + (
+                f", below {below:g}" if below < math.inf else ""
+            )
+            raise argparse.ArgumentTypeError(f"{text!r}: a finite number{bounds} expected")
+        return value
+
+    return parse
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Antennas and streams from ``"4x2"``."""
+    found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text, re.ASCII)
+    if found is None or 0 in (size := (int(found[1]), int(found[2]))):
+        raise argparse.ArgumentTypeError(f"{text!r}: receive antennas x streams expected, for example 4x2")
+    return size
