@@ -24,7 +24,7 @@ from gnuradio import analog, blocks, digital, fec, gr
 
 import gr_kaq
 from gr_kaq import BitErrorRate
-from gr_kaq.signals.constellation import Constellation
+from gr_kaq.signals.constellation import Constellation, constellation_named
 from link_comparison import save_figure
 
 CODE = "share/gnuradio/fec/ldpc/n_1800_k_0902_gap_28.alist"
@@ -136,10 +136,15 @@ class CodedLink(gr.top_block):
 
 
 def measure(
-    detectors: Sequence[str], num_rx: int, num_tx: int, snr_db: float, frames: int, seed: int
+    detectors: Sequence[str],
+    constellation: Constellation,
+    num_rx: int,
+    num_tx: int,
+    snr_db: float,
+    frames: int,
+    seed: int,
 ) -> list[Measurement]:
-    """Run the flowgraph to its end. The last of `detectors` is a trained one, and says what the constellation is."""
-    constellation = gr_kaq.load_detector(detectors[-1]).constellation
+    """Run the flowgraph to its end; arguments as for `CodedLink`."""
     flowgraph = CodedLink(detectors, constellation, num_rx, num_tx, snr_db, frames, seed)
     flowgraph.run()
     return [Measurement(name, snr_db, count) for name, count in zip(detectors, flowgraph.block_errors(), strict=True)]
@@ -164,7 +169,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--model", default="admm5-16qam", help="name of a trained detector, or path of a model file")
+    parser.add_argument("--model", default="auto", help="name of a detector, or path of a model file")
+    parser.add_argument("--constellation", default="16qam", help="of every stream")
     parser.add_argument("--num-rx", type=int, default=16, help="receive antennas")
     parser.add_argument("--num-tx", type=int, default=16, help="streams")
     parser.add_argument(
@@ -181,9 +187,16 @@ def main() -> int:
     print(f"{title}\n  {'SNR':>7}  {'detector':<20}  block error rate", flush=True)
     measurements: list[Measurement] = []
     try:
+        constellation = constellation_named(options.constellation)
         for snr_db in options.snr_db:
             new = measure(
-                ["lmmse", options.model], options.num_rx, options.num_tx, snr_db, options.frames, options.seed
+                ["lmmse", options.model],
+                constellation,
+                options.num_rx,
+                options.num_tx,
+                snr_db,
+                options.frames,
+                options.seed,
             )
             for m in new:
                 low, high = m.block_errors.confidence_interval()

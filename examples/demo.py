@@ -15,8 +15,8 @@ from link_comparison import Link, as_json, plot_ber, plot_constellation, save_fi
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-MEASURED_DETECTORS = ("lmmse", "measured-3x2-16qam-fp", "measured-3x2-16qam")
-SIMULATED_DETECTORS = ("lmmse", "admm5-16qam-fp", "admm5-16qam")
+MEASURED_DETECTORS = ("lmmse", "measured-3x2-16qam", "auto")
+SIMULATED_DETECTORS = ("lmmse", "admm5-16qam", "auto")
 MEASURED_SNRS_DB = (8, 12, 16, 20, 24)
 SIMULATED_SNRS_DB = (10, 15, 18, 20, 22, 25)
 
@@ -44,7 +44,7 @@ def main() -> int:
     plot_ber(axes[1], measured_title, measured)
     shown = {m.detector: m for m in simulated if m.snr_db == 22}
     plot_constellation(axes[2], shown["lmmse"])
-    plot_constellation(axes[3], shown["admm5-16qam"])
+    plot_constellation(axes[3], shown["auto"])
     figure.tight_layout()
     options.output.mkdir(parents=True, exist_ok=True)
     results = {"measured_channel": as_json(measured), "simulated_channel": as_json(simulated)}

@@ -171,7 +171,7 @@ def add_receiver_arguments(parser: argparse.ArgumentParser) -> None:
     add("--constellation", default="16qam", help="of every stream (default: %(default)s)")
     add(
         "--detector",
-        default="admm5-16qam",
+        default="auto",
         help="one of gr_kaq.list_detectors(), or a model file (default: %(default)s)",
     )
     add("--estimator", default="lmmse", help="of the channel: ls, lmmse, or a learned one (default: %(default)s)")

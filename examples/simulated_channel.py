@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""KAQ INT8, full precision and LMMSE side by side over a simulated channel (the same as simulated_channel.grc)."""
+"""LMMSE, an ADMM-Net in INT8 and auto side by side over a simulated channel (the same as simulated_channel.grc)."""
 
 import sys
 
 from link_comparison import Link, arguments, run
 
-DETECTORS = ("lmmse", "admm5-16qam-fp", "admm5-16qam")
+DETECTORS = ("lmmse", "admm5-16qam", "auto")
 
 
 def main() -> int:

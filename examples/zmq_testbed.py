@@ -120,7 +120,7 @@ def parse_options() -> argparse.Namespace:
     add = parser.add_argument
     add(
         "--detector",
-        default="admm5-16qam",
+        default="auto",
         help="one of gr_kaq.list_detectors(), or a model file (default: %(default)s)",
     )
     add("--num-rx", type=int, default=8, help="receive antennas (default: %(default)s)")

@@ -15,6 +15,7 @@ from gr_kaq.blocks.channel_simulator import channel_simulator
 from gr_kaq.blocks.frame_transmitter import frame_transmitter
 from gr_kaq.blocks.mimo_receiver import mimo_receiver
 from gr_kaq.blocks.pdu import make_pdu, pdu_bytes
+from gr_kaq.detection.choice import choose
 from gr_kaq.frames.frame_format import DATA_SYMBOLS, FrameFormat
 from gr_kaq.frames.payload import max_payload
 from tests.blocks.flowgraphs import TIMEOUT_S, run_to_end
@@ -105,9 +106,10 @@ def wait_until(condition):
     ("num_rx", "num_tx", "fft_size", "constellation", "detector", "estimator", "snr_db"),
     [
         (2, 2, 64, "16qam", "admm5-16qam", "lmmse", 35.0),
-        (4, 3, 64, "qpsk", "admm5-qpsk", "lmmse", 25.0),
+        (4, 3, 64, "qpsk", "auto-fast", "lmmse", 25.0),
+        (3, 2, 64, "256qam", "auto", "lmmse", 45.0),
         (1, 1, 64, "64qam", "lmmse", "ls", 40.0),
-        (4, 4, 256, "16qam", "admm5-16qam", "lmmse-frequency", 40.0),
+        (4, 4, 256, "16qam", "auto", "lmmse-frequency", 40.0),
     ],
 )
 def test_payloads_arrive_intact_and_in_order(num_rx, num_tx, fft_size, constellation, detector, estimator, snr_db):
@@ -134,7 +136,7 @@ def test_model_and_estimator_are_replaced_while_it_runs():
     with Link(idle="zeros", detector="admm5-16qam") as link:
         changes = (
             lambda: link.receiver.set_model("lmmse"),
-            lambda: link.receiver.handle_model(pmt.intern("admm5-16qam")),
+            lambda: link.receiver.handle_model(pmt.intern("auto")),
             lambda: link.receiver.handle_model(pmt.intern("nope")),
             lambda: link.receiver.set_estimator("ls"),
             lambda: link.receiver.handle_estimator(pmt.intern("lmmse-frequency")),
@@ -148,7 +150,7 @@ def test_model_and_estimator_are_replaced_while_it_runs():
             stats = link.receiver.stats()
             used.append((stats["detector"]["model_name"], stats["estimator"]["method"]))
     assert link.received() == sent
-    models = ["lmmse", "admm5-16qam", "admm5-16qam", "admm5-16qam", "admm5-16qam", "admm5-16qam"]
+    models = ["lmmse", "auto", "auto", "auto", "auto", "auto"]
     assert used == list(zip(models, ["lmmse"] * 3 + ["ls"] + ["lmmse-frequency"] * 2, strict=True))
     assert stats["detector"]["rejected_messages"] == stats["estimator"]["rejected_messages"] == 1
 
@@ -160,6 +162,12 @@ def test_a_model_by_message():
     link.tb.msg_connect(control, "strobe", link.receiver, "model")
     with link:
         wait_until(lambda: link.receiver.stats()["detector"]["model_name"] == "lmmse")
+
+
+def test_the_default_takes_the_best_for_the_size():
+    receiver = mimo_receiver(4, 4, constellation="64qam")
+    detector = receiver.stats()["detector"]
+    assert (detector["model_name"], detector["detector_name"]) == ("auto", choose("auto", "64qam", 4, 4).detector)
 
 
 def test_every_part_publishes_its_counters():

@@ -43,7 +43,7 @@ def test_a_decoder_loses_fewer_blocks_with_the_trained_detector(tmp_path):
     rows = dict(re.findall(r"^\s+14 dB\s+(\S+)\s+(\S+)", done.stdout, re.MULTILINE))
     assert done.stdout.count("of 128 blocks") == 2
     assert float(rows["lmmse"]) > 0.3
-    assert float(rows["admm5-16qam"]) < 0.1
+    assert float(rows["auto"]) < 0.1
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -63,7 +63,8 @@ def test_every_block_comes_back_at_high_snr(constellation):
     [
         (("--model", "nope"), "no detector 'nope'"),
         (("--snr-db", "1000"), "snr_db is 1000"),
-        (("--num-tx", "17"), "num_tx=17"),
+        (("--model", "admm5-16qam", "--num-tx", "17"), "num_tx=17"),
+        (("--model", "admm5-16qam", "--constellation", "qpsk"), "is for 16qam"),
         (("--frames", "0"), "at least 1"),
     ],
 )
