@@ -7,16 +7,16 @@ import gr_kaq
 
 from .exact import EXACT_MAP, EXACT_MAX_LOG, EXACT_ML
 
-GENERAL_16QAM = ("admm5-16qam", "admm5-16qam-w2")
+GENERAL_16QAM = ("list16-16qam", "list8-16qam", "admm5-16qam", "admm5-16qam-w2")
 """Detectors for every size: the first that is installed is `ours` in comparisons."""
 GENERAL = {
-    "qpsk": ("admm5-qpsk",),
+    "qpsk": ("list8-qpsk", "admm5-qpsk"),
     "16qam": GENERAL_16QAM,
-    "64qam": ("admm5-64qam",),
+    "64qam": ("list16-64qam", "list8-64qam", "admm5-64qam"),
 }
 CODED = {
-    "16qam": ("admm5-16qam",),
-    "64qam": ("admm5-64qam",),
+    "16qam": ("list16-16qam", "list8-16qam", "admm5-16qam"),
+    "64qam": ("list16-64qam", "list8-64qam", "admm5-64qam"),
 }
 TALL_16QAM = "pgd8-16qam"
 """For twice as many antennas as streams."""
@@ -28,7 +28,7 @@ LISTS = {name: (f"list8-{name}", f"list16-{name}") for name in GENERAL}
 """List detectors with 8 and 16 paths; like all names here, left out where they are not installed."""
 NEAR_ML = {name: (*LISTS[name], f"admm5-{name}", LMMSE) for name in GENERAL}
 """What the near-ML section compares with exact maximum likelihood, by constellation."""
-ROBUST_16QAM = (*GENERAL_16QAM, *LISTS["16qam"])
+ROBUST_16QAM = GENERAL_16QAM
 """What every row of the robustness table has, beside LMMSE."""
 EP, PIC, KBEST = "sionna-ep10", "sionna-mmse-pic3", "sionna-kbest64"
 KBEST_REVERSED = "sionna-kbest64-reversed"

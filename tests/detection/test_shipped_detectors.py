@@ -54,6 +54,30 @@ def test_quantized_is_close_to_full_precision(name, twin, snr_db, margin_db, eff
 
 
 @quick_and_long
+@pytest.mark.parametrize(
+    ("size", "snr_db", "expectation_propagation"),
+    [
+        ((16, 16), 15.0, 7.22e-2),
+        ((16, 16), 18.0, 1.33e-2),
+        ((16, 16), 20.0, 3.08e-3),
+        ((16, 16), 22.0, 9.16e-4),
+        ((16, 16), 25.0, 1.44e-4),
+        ((32, 16), 15.0, 3.5e-4),
+        ((4, 4), 15.0, 6.84e-2),
+        ((4, 4), 20.0, 1.39e-2),
+        ((4, 4), 25.0, 1.94e-3),
+    ],
+)
+def test_auto_is_better_than_expectation_propagation(size, snr_db, expectation_propagation, effort):
+    """Sionna's EP with 10 iterations, as docs/report measures it."""
+    h = RayleighChannels(*size, seed=7).draw(10000 * effort)
+    (rate,) = count_errors([gr_kaq.load_detector("auto", constellation="16qam")], h, 4, snr_db, seed=8)
+    assert (
+        rate.rate < expectation_propagation if effort == 1 else rate.confidence_interval()[1] < expectation_propagation
+    )
+
+
+@quick_and_long
 @pytest.mark.parametrize("constellation", ["qpsk", "16qam"])
 def test_measured_channels_beat_lmmse_wherever_it_matters(constellation, effort):
     """At every SNR where LMMSE's BER lies between 1e-1 and 1e-3, over all packets of the recording."""

@@ -9,7 +9,7 @@ from typing import Any
 from .. import markdown as md
 from .. import plots, references
 from ..exact import EXACT_ML
-from ..names import GENERAL_16QAM, LISTS, LMMSE, TALL_16QAM, installed, label
+from ..names import GENERAL_16QAM, LMMSE, TALL_16QAM, installed, label
 from ..points import run_points
 from ..published import SOURCES, PublishedRate, published
 from ..settings import Settings
@@ -40,7 +40,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         num_rx, num_tx = map(int, size.split("x"))
         points = of_size(size)
         tall = [TALL_16QAM] if num_rx >= 2 * num_tx else []
-        ours = installed(*LISTS["16qam"], *GENERAL_16QAM, *tall)
+        ours = installed(*GENERAL_16QAM, *tall)
         snrs = sorted({point.snr_db for point in points})
         for snr_db in settings.pick(snrs, snrs[:2]):
             for unit in (points[0].unit, "bit"):
