@@ -65,7 +65,7 @@ def ber(output):
 
 
 def test_script():
-    result = run(SCRIPT, "--estimates", 20, "--num-subcarriers", 3, "--timeout", 20)
+    result = run(SCRIPT, "--estimates", 20, "--num-subcarriers", 3, "--snr-db", 18, "--timeout", 20)
     assert result.returncode == 0, result.stderr
     assert 1e-4 < ber(result.stdout) < 4e-2
     assert "vectors/s" in result.stdout
@@ -94,7 +94,7 @@ def test_help():
 
 
 LINK = ["--num-tx", 8, "--vectors", 14, "--seed", 7]
-PRODUCE = ["-m", "gr_kaq.testbed", "produce", "--num-rx", 8, "--snr-db", 25, *LINK]
+PRODUCE = ["-m", "gr_kaq.testbed", "produce", "--num-rx", 8, "--snr-db", 18, *LINK]
 CONSUME = ["-m", "gr_kaq.testbed", "consume", *LINK]
 
 
