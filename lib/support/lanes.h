@@ -61,7 +61,8 @@ inline Lanes minus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { r
 // what one rounding of the exact sum would (Boldo and Melquiond, IEEE Trans. Computers 57(4), 2008).
 typedef double WideLanes __attribute__((vector_size(8 * native_lanes)));
 typedef std::int64_t WideLanesInt __attribute__((vector_size(8 * native_lanes)));
-inline Lanes plus_product(const Lanes &sum, const Lanes &a, const Lanes &b) {
+// Not inlined: it would make the code, and the time to compile it, several times as large.
+[[gnu::noinline]] inline Lanes plus_product(const Lanes &sum, const Lanes &a, const Lanes &b) {
     const WideLanes product = __builtin_convertvector(a, WideLanes) * __builtin_convertvector(b, WideLanes);
     const WideLanes addend = __builtin_convertvector(sum, WideLanes), rounded = product + addend;
     const WideLanes part = rounded - product, error = (product - (rounded - part)) + (addend - part);
