@@ -104,7 +104,7 @@ class ListConfig(Configuration):
     evaluation: ListEvaluation
     correlation: float = 0.7
     power_spreads_db: tuple[float, ...] = (10.0, 20.0)
-    knots: tuple[float, ...] = (1.0, 4.0, 16.0)
+    knots: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0)
     groups: tuple[int, ...] = (2, 4, 8, 16)
     step: StepLaw = StepLaw()
     mmd: Mmd = field(default_factory=Mmd)
