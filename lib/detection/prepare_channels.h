@@ -18,8 +18,9 @@
 namespace kaq {
 namespace {
 
-// noise_var and rho are at least this times the mean diagonal of the Gram matrix (preparation.py)
-constexpr float regularization_floor = 1e-5f;
+// rho of a stream is at least so much of its own diagonal entry of the Gram matrix; noise_var, of their mean
+// (preparation.py)
+constexpr float stream_floor = 1e-6f, common_floor = 1e-10f;
 
 // Stages with matrices are always inlined: where GCC did not, pointers were loaded again after each store, and AVX2
 // took 10 % longer.
@@ -27,9 +28,9 @@ constexpr float regularization_floor = 1e-5f;
 // Each channel in its lane; unused lanes repeat the last one.
 struct LaneValues {
     Lanes gain;
-    LanesInt known; // all bits set where something is known of a channel; where nothing is (H = 0), everything is zero
-    Lanes scale;    // mean diagonal entry of the Gram matrix
-    Lanes noise_var;
+    LanesInt known;  // all bits set where something is known of a channel; where nothing is (H = 0), everything is zero
+    Lanes scale;     // mean diagonal entry of the Gram matrix
+    Lanes noise_var; // of streams above the floor of their own
     Lanes regularization;
 
     LaneValues(const Network &network, std::span<const Estimate> estimates, int n, const Matrix &gram) {
@@ -45,27 +46,56 @@ struct LaneValues {
         mean_diagonal /= static_cast<float>(n);
         known = gain > 0;
         scale = known ? mean_diagonal : all(1);
-        noise_var = maximum(given_noise_var, regularization_floor * scale);
+        noise_var = maximum(given_noise_var, common_floor * scale);
     }
 };
 
-// ADMM-Net's matrix rho (G + rho I)^-1, and the precisions that follow. The Gram matrix is used up.
+inline bool any_above(const Lanes &x, float limit) {
+    bool found = false;
+    for (int l = 0; l < native_lanes; ++l)
+        found |= x[l] > limit;
+    return found;
+}
+
+// out = the n x n matrix with its columns times factors
+inline void scale_columns(const Matrix &matrix, int n, const float *factors, const Matrix &out) {
+    for (int i = 0; i < n; ++i)
+        for (int j = 0; j < n; ++j) {
+            out.real(i, j) = matrix.real(i, j) * at(factors, j);
+            out.imag(i, j) = matrix.imag(i, j) * at(factors, j);
+        }
+}
+
+// ADMM-Net's matrix (G + R)^-1 R, and the precisions that follow. The Gram matrix is used up.
 [[gnu::always_inline]] inline void quantize_inverse(const Network &network, const Size &size, const LaneValues &lanes,
                                                     const Scratch &s) {
     const int n = size.num_tx;
-    const Lanes rho = maximum(lanes.regularization * lanes.noise_var, regularization_floor * lanes.scale);
-    for (int i = 0; i < n; ++i)
-        s.gram.real(i, i) += rho;
+    // `relative` is each stream's rho over that of streams above the floor of their own: 1 in nearly all channels
+    const Lanes rho = lanes.regularization * lanes.noise_var;
+    Lanes largest = all(1);
+    for (int i = 0; i < n; ++i) {
+        Lanes &power = s.gram.real(i, i);
+        at(s.relative, i) = maximum(stream_floor * power / rho, all(1));
+        largest = maximum(largest, at(s.relative, i));
+        power += rho * at(s.relative, i);
+    }
     invert_cholesky_factor(s.gram, n);
     hermitian_product(s.gram, n, s.inverse);
+    for (int i = 0; i < n; ++i) {
+        const Lanes noise_var = lanes.noise_var * at(s.relative, i);
+        at(s.precision, i) = lanes.known ? 1.0f / (0.5f * noise_var * s.inverse.real(i, i)) : Lanes{};
+    }
+    const Matrix *matrix = &s.inverse;
+    if (any_above(largest, 1)) {
+        scale_columns(s.inverse, n, s.relative, s.gram);
+        matrix = &s.gram;
+    }
     if (network.stream_steps) {
-        stream_scales(n, s.inverse, s.stream_scale, s.column_scale);
+        stream_scales(n, *matrix, s.stream_scale, s.column_scale);
         scatter_rows(s.stream_scale, of_stream_scale, size, s.by_channel);
     }
-    quantize_rows(n, s.inverse, lanes.known ? rho : Lanes{}, network.stream_steps ? s.column_scale : nullptr,
+    quantize_rows(n, *matrix, lanes.known ? rho : Lanes{}, network.stream_steps ? s.column_scale : nullptr,
                   network.matrix_clip, network.matrix_max, s.rows);
-    for (int i = 0; i < n; ++i)
-        at(s.precision, i) = lanes.known ? 1.0f / (0.5f * lanes.noise_var * s.inverse.real(i, i)) : Lanes{};
 }
 
 // PGD-Net's matrix, the Gram matrix over its scale, and the precisions of the matched filter. `per_unit` state units
@@ -77,9 +107,10 @@ struct LaneValues {
     quantize_rows(n, s.gram, normalise, nullptr, network.matrix_clip, network.matrix_max, s.rows);
     for (std::size_t l = 0; l < channels.size(); ++l)
         channels[l].filter.scale[0] = normalise[l] * lanes.gain[l] * per_unit;
-    for (int i = 0; i < n; ++i)
-        at(s.precision, i) =
-            lanes.known ? 1.0f / (0.5f * lanes.noise_var / (s.gram.real(i, i) + lanes.noise_var)) : Lanes{};
+    for (int i = 0; i < n; ++i) {
+        const Lanes power = s.gram.real(i, i), noise_var = maximum(lanes.noise_var, stream_floor * power);
+        at(s.precision, i) = lanes.known ? 1.0f / (0.5f * noise_var / (power + noise_var)) : Lanes{};
+    }
 }
 
 // How b is made: H A at once, or H and then, for ADMM-Net, A.

@@ -26,9 +26,9 @@ struct Scratch {
     Matrix h, gram, inverse;
     Matrix direct; // H A, where that is the filter
     QuantizedRows rows;
-    float *precision, *stream_scale, *column_scale;
-    float *by_channel;      // [lane][row_kinds][padded_streams]
-    std::size_t floats = 0; // of all
+    float *precision, *relative, *stream_scale, *column_scale; // [n][lane]
+    float *by_channel;                                         // [lane][row_kinds][padded_streams]
+    std::size_t floats = 0;                                    // of all
 
     // from == nullptr: only `floats` is of use.
     Scratch(const Size &size, float *from);
@@ -59,6 +59,7 @@ inline Scratch::Scratch(const Size &size, float *from) {
         rows.sum[part] = reinterpret_cast<std::int32_t *>(take(n * native_lanes));
     }
     precision = take(n * native_lanes);
+    relative = take(n * native_lanes);
     stream_scale = take(n * native_lanes);
     column_scale = take(n * native_lanes);
     by_channel = take(static_cast<std::size_t>(native_lanes) * row_kinds * padded_streams(size));

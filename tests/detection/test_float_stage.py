@@ -21,7 +21,7 @@ import gr_kaq
 from gr_kaq import native
 from gr_kaq.detection.model_file import DetectorModel, Law
 from gr_kaq.detection.native_kernel import NativePlan
-from gr_kaq.detection.preparation import REGULARIZATION_FLOOR, prepare
+from gr_kaq.detection.preparation import COMMON_FLOOR, STREAM_FLOOR, prepare
 from gr_kaq.detection.quantization import HALF_DISTANCE, INT16_MAX, IntegerChannels, quantize_channels, state_unit
 from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 from gr_kaq.signals.signal_model import noise_var_from_snr
@@ -31,9 +31,9 @@ CONDITIONS = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6]
 SNRS_DB = [0.0, 20.0, 40.0, 60.0]
 
 # Largest errors in units of 2^-24 kappa; see `Errors`
-LIMITS = {"estimate": 30.0, "diagonal": 5.0, "matrix": 5.0, "precision": 24.0}
-LARGEST_NOISE = 0.65
-"""Of `Errors.noise`, with the regularization of the shipped detectors."""
+LIMITS = {"estimate": 48.0, "diagonal": 5.0, "matrix": 5.0, "precision": 24.0}
+LARGEST_NOISE = {0.0: 0.06, 20.0: 0.06, 40.0: 0.06, 60.0: 8.0}
+"""Of `Errors.noise` at each SNR, with the regularization of the shipped detectors."""
 
 
 def shipped(name: str, **changes) -> DetectorModel:
@@ -99,13 +99,15 @@ class Errors:
 
 
 def kappa(model: DetectorModel, h: NDArray[np.complex64], noise_var: float, regularization: float) -> float:
-    """The largest condition number of G + rho I; 1 for a network that inverts nothing."""
+    """The largest condition number of G + R; 1 for a network that inverts nothing."""
     if model.network != "admm":
         return 1.0
-    eigenvalues = np.linalg.svd(h.astype(np.complex128), compute_uv=False) ** 2
-    floor = REGULARIZATION_FLOOR * eigenvalues.mean(axis=-1)
-    rho = np.maximum(regularization * np.maximum(noise_var, floor), floor)
-    return float(np.max((eigenvalues[:, 0] + rho) / (eigenvalues[:, -1] + rho)))
+    wide = h.astype(np.complex128)
+    gram = wide.conj().swapaxes(-1, -2) @ wide
+    powers = np.einsum("cii->ci", gram).real
+    noise_var = np.maximum(noise_var, COMMON_FLOOR * powers.mean(axis=-1, keepdims=True))
+    rho = np.maximum(regularization * noise_var, STREAM_FLOOR * powers)
+    return float(np.linalg.cond(gram + rho[:, :, None] * np.eye(powers.shape[-1])).max())
 
 
 def stage_errors(model: DetectorModel, size: tuple[int, int], condition: float, snr_db: float) -> tuple[Errors, float]:
@@ -168,7 +170,7 @@ def test_errors_follow_the_condition_number(name):
                 worst_kappa = max(worst_kappa, inverted)
             row = " | ".join(f"{value:.1e}" for value in (worst_kappa, *vars(worst).values()))
             print(f"| {snr_db:g} dB | {condition:.0e} | {row} |")
-            assert worst.noise < LARGEST_NOISE
+            assert worst.noise < LARGEST_NOISE[snr_db]
 
 
 @pytest.mark.parametrize("regularization", [0.05, 100.0])
@@ -192,7 +194,7 @@ def test_results_are_finite_with_any_regularization(regularization):
 @pytest.mark.parametrize("snr_db", [20.0, 40.0, 60.0])
 @pytest.mark.parametrize("condition", [1e2, 1e4, 1e6])
 def test_the_same_bit_error_rate_as_with_double_precision(name, size, snr_db, condition):
-    """What single precision changes, it makes right as often as wrong; by 2 % more errors at most."""
+    """What single precision changes, it makes right as often as wrong; by 2 % more errors at most, 20 % at 60 dB."""
     model = shipped(name)
     rng = np.random.default_rng([*size, int(condition), int(snr_db)])
     count = 400 // size[1]
@@ -207,4 +209,4 @@ def test_the_same_bit_error_rate_as_with_double_precision(name, size, snr_db, co
     difference = errors[0] - errors[1]
     print(f"{name} {size} {snr_db:g} dB {condition:.0e}: {errors[0].sum()} and {errors[1].sum()} of {bits.size}")
     chance = np.sqrt(np.sum(difference**2))
-    assert abs(difference.sum()) <= 3 + 3.5 * chance + 0.02 * errors[1].sum()
+    assert abs(difference.sum()) <= 3 + 3.5 * chance + (0.02 if snr_db < 60 else 0.2) * errors[1].sum()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gr_kaq.detection.preparation import REGULARIZATION_FLOOR
+from gr_kaq.detection.preparation import COMMON_FLOOR, STREAM_FLOOR
 from gr_kaq.detection.quantization import STREAM_SCALE_LIMIT
 from gr_kaq.signals.constellation import CONSTELLATIONS, Constellation
 
@@ -165,10 +165,10 @@ class UnfoldedNet(nn.Module):
 
 
 def _gram(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Gram matrices (B, num_tx, num_tx), their mean diagonal (B,) and the noise variance with its floor (B,)."""
+    """Gram matrices (B, num_tx, num_tx), their diagonals (B, num_tx) and the noise variance with its floor (B, 1)."""
     gram = batch.h.mH @ batch.h
-    mean_diagonal = gram.diagonal(dim1=1, dim2=2).real.mean(1)
-    return gram, mean_diagonal, torch.maximum(batch.noise_var, REGULARIZATION_FLOOR * mean_diagonal)
+    powers = gram.diagonal(dim1=1, dim2=2).real
+    return gram, powers, torch.maximum(batch.noise_var[:, None], COMMON_FLOOR * powers.mean(1, keepdim=True))
 
 
 class AdmmNet(UnfoldedNet):
@@ -193,14 +193,15 @@ class AdmmNet(UnfoldedNet):
         """See `UnfoldedNet.forward`."""
         assert self.variance is not None
         root = self._root(batch)
-        gram, mean_diagonal, noise_var = _gram(batch)
-        rho = torch.maximum(self.regularization(root)[:, 0] * noise_var, REGULARIZATION_FLOOR * mean_diagonal)
-        rho = rho[:, None, None]
-        inverse = torch.linalg.inv(gram + rho * torch.eye(gram.shape[-1], device=gram.device))
+        gram, powers, noise_var = _gram(batch)
+        rho = self.regularization(root) * noise_var
+        relative = (STREAM_FLOOR * powers / rho).clamp_min(1)
+        rho, noise_var = rho * relative, noise_var * relative
+        inverse = torch.linalg.inv(gram + torch.diag_embed(rho))
         b = to_real((batch.y @ batch.h.conj()) @ inverse.mT)
-        error = (noise_var[:, None] * inverse.diagonal(dim1=1, dim2=2).real / 2).repeat(1, 2)[:, None, :]
-        product, rest = self._linear_part(rho * inverse)
-        diagonal = (rho[:, 0] * inverse.diagonal(dim1=1, dim2=2).real).repeat(1, 2)[:, None, :]
+        error = (noise_var * inverse.diagonal(dim1=1, dim2=2).real / 2).repeat(1, 2)[:, None, :]
+        product, rest = self._linear_part(inverse * rho[:, None, :])
+        diagonal = (rho * inverse.diagonal(dim1=1, dim2=2).real).repeat(1, 2)[:, None, :]
         variance, dual_step, relaxation = (
             law(root)[:, None, None, :] for law in (self.variance, self.dual_step, self.relaxation)
         )
@@ -240,11 +241,12 @@ class PgdNet(UnfoldedNet):
     def forward(self, batch: Batch) -> NetworkOutput:
         """See `UnfoldedNet.forward`."""
         root = self._root(batch)
-        gram, scale, noise_var = _gram(batch)
-        b = to_real((batch.y @ batch.h.conj()) / scale[:, None, None])
-        diagonal = gram.diagonal(dim1=1, dim2=2).real
-        error = (noise_var[:, None] / (diagonal + noise_var[:, None]) / 2).repeat(1, 2)[:, None, :]
-        product, rest = self._linear_part(gram / scale[:, None, None])
+        gram, powers, noise_var = _gram(batch)
+        scale = powers.mean(1)[:, None, None]
+        b = to_real((batch.y @ batch.h.conj()) / scale)
+        noise_var = torch.maximum(noise_var, STREAM_FLOOR * powers)
+        error = (noise_var / (powers + noise_var) / 2).repeat(1, 2)[:, None, :]
+        product, rest = self._linear_part(gram / scale)
         gradient_step = self.gradient_step(root)[:, None, None, :]
 
         x = torch.zeros_like(b)

@@ -18,8 +18,15 @@ from .model_file import DetectorModel
 
 __all__ = ["Preparation", "output_error", "prepare"]
 
-REGULARIZATION_FLOOR = 1e-5
-"""noise_var and rho are taken to be at least this times the mean diagonal of the Gram matrix (some 50 dB of SNR)."""
+STREAM_FLOOR = 1e-6
+"""rho of a stream is at least this times its own diagonal entry of the Gram matrix; noise_var rises by the same factor.
+
+It bounds the condition number of what is inverted in single precision. Relative to the mean of all entries, it would
+be far above the noise of weak streams beside strong ones.
+"""
+
+COMMON_FLOOR = 1e-10
+"""noise_var is at least this times the mean diagonal entry, so that a stream that does not arrive has a rho, too."""
 
 Float = NDArray[np.float64]
 
@@ -30,12 +37,13 @@ class Preparation:
 
     Attributes:
         filter: (C, num_tx, num_rx) complex. b = filter y is ADMM-Net's regularised linear estimate
-            (G + rho I)^-1 H^H y, or PGD-Net's matched filter output c H^H y.
-        diagonal: (C, n). Diagonal of rho (G + rho I)^-1 (ADMM-Net) or of c G (PGD-Net).
+            (G + R)^-1 H^H y, or PGD-Net's matched filter output c H^H y.
+        diagonal: (C, n). Diagonal of (G + R)^-1 R (ADMM-Net) or of c G (PGD-Net).
         off_diagonal: (C, n, n), the rest of that matrix, zero on the diagonal.
         precision: (C, n). half_distance^2 over the linear estimate's error variance per real dimension.
         values: the laws at these channels' SNR.
 
+    R is diagonal, with rho of each stream: the same for all of them above the floors.
     c = num_tx / trace(G) makes what is not inverted independent of the scale of H. A channel of all zeros gives zeros
     everywhere.
     """
@@ -59,21 +67,24 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
     num_tx = h.shape[-1]
     hermitian = h.conj().swapaxes(-1, -2)
     gram = hermitian @ h
-    mean_diagonal = np.einsum("cii->c", gram).real / num_tx
-    alive = mean_diagonal > 1e-30
-    scale = np.where(alive, mean_diagonal, 1.0)
-    noise_var = np.maximum(noise_var, REGULARIZATION_FLOOR * scale)
+    powers = np.einsum("cii->ci", gram).real
+    mean_power = powers.mean(axis=-1)
+    alive = mean_power > 1e-30
+    scale = np.where(alive, mean_power, 1.0)
+    noise_var = np.maximum(noise_var, COMMON_FLOOR * scale)[:, None]
     values = layer_values(model, snr_db)
 
     if model.network == "admm":
-        rho = np.maximum(values.regularization * noise_var, REGULARIZATION_FLOOR * scale)
-        inverse = np.linalg.inv(gram + rho[:, None, None] * np.eye(num_tx))
+        rho = values.regularization[:, None] * noise_var
+        relative = np.maximum(1.0, STREAM_FLOOR * powers / rho)
+        inverse = np.linalg.inv(gram + (rho * relative)[:, :, None] * np.eye(num_tx))
         front = inverse @ hermitian
-        matrix = rho[:, None, None] * inverse
-        error_variance = noise_var[:, None] * np.einsum("cii->ci", inverse).real / 2
+        matrix = inverse * (rho * relative)[:, None, :]
+        error_variance = noise_var * relative * np.einsum("cii->ci", inverse).real / 2
     else:
         front, matrix = hermitian / scale[:, None, None], gram / scale[:, None, None]
-        error_variance = noise_var[:, None] / (np.einsum("cii->ci", gram).real + noise_var[:, None]) / 2
+        noise_var = np.maximum(noise_var, STREAM_FLOOR * powers)
+        error_variance = noise_var / (powers + noise_var) / 2
     diagonal, off_diagonal = _split(matrix)
     precision = np.tile(model.constellation.half_distance**2 / error_variance, 2)
     dead = ~alive
@@ -87,7 +98,7 @@ def output_error(model: DetectorModel, prepared: Preparation) -> Float:
 
 
 def _split(matrix: NDArray) -> tuple[Float, Float]:
-    """Diagonal (C, n) and the rest (C, n, n) of Hermitian matrices (C, num_tx, num_tx) over the real-valued model."""
+    """Diagonal (C, n) and the rest (C, n, n) of complex matrices (C, num_tx, num_tx) over the real-valued model."""
     real = np.block([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]])
     diagonal = np.tile(np.einsum("cii->ci", matrix).real, 2)
     num_tx, n = matrix.shape[-1], real.shape[-1]
