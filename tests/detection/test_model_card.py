@@ -48,6 +48,8 @@ def test_the_card_tells_of_sizes_bits_laws_and_limits():
     model = load("pgd8-16qam")
     card = model_card(model)
     assert "at least 2 receive antennas per stream" in card
+    assert "needs streams of about equal power" in card
+    assert "power differences up to 30 dB" in model_card(load("admm5-16qam-w2"))
     assert "activations 8 bits; matrix 8 bits" in card
     signs = re.search(r"\| step of the activations.*? \| (.*?) \|", card)[1].split()
     assert signs == ["0" if layer.step.alpha == 0 else "+-"[layer.step.alpha < 0] for layer in model.layers]

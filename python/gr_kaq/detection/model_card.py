@@ -284,6 +284,7 @@ def _limits(model: Model) -> Iterator[str]:
         "." if isinstance(model, ListModel) else f". Below {low:g} dB and above {high:g} dB the laws keep their values."
     )
     yield f"- Other numbers of antennas are refused{beyond}"
+    yield from _hard_channels(model)
     compared = [p for p in model.measured_ber if "lmmse_bit_errors" in p]
     if compared:
         better, worse = ([p for p in compared if compare_with_lmmse(p) == sign] for sign in (-1, 1))
@@ -297,6 +298,23 @@ def _limits(model: Model) -> Iterator[str]:
     if few:
         yield f"- Fewer than {FEW_ERRORS} bit errors were counted at {_places(few)}."
     yield "- Errors of one channel cluster, so the true intervals are wider."
+
+
+def _hard_channels(model: Model) -> Iterator[str]:
+    """What unequal powers and correlation do to a network of this kind."""
+    if model.network == "pgd":
+        yield (
+            "- It inverts nothing, so it needs streams of about equal power and antennas without correlation. In its "
+            "few layers, a weak stream does not get rid of the strong ones: `pgd8-16qam` at 32x16, SNR 16 dB, with 8 "
+            "streams 3, 6 and 10 dB weaker, has a BER of 0.03, 0.15 and 0.34 on these, in full precision, too, where "
+            "LMMSE makes no errors. At correlation 0.5 (Kronecker) it is 0.4."
+        )
+    elif isinstance(model, DetectorModel) and model.matrix_bits == 2:
+        yield (
+            "- With 2 bits, power differences up to 30 dB: `admm5-16qam-w2` at 8x8, with two streams 40 dB weaker and "
+            "noise 34 dB below them, has a BER of 1.0e-3 on these, LMMSE 4.7e-4. Between streams whose channels are "
+            "nearly equal, too, LMMSE is better: 6.1e-2 against 6.7e-2."
+        )
 
 
 def _places(points: Iterable[Mapping[str, Any]]) -> str:
