@@ -114,7 +114,10 @@ struct Curves {
 };
 
 // A list whose worst path is this much less likely than its best one is wide, in LLRs; list_reference.py.
-constexpr float wide_spread = 8;
+constexpr float wide_spread = 16;
+
+// Of a wide list's LLR: what the propagation's may be. The sign is then that of the best path's bit.
+constexpr float largest_part = 0.9f;
 
 // The curves of bit `bit` for lists of this spread.
 inline void find_curves(const ListNetwork &network, const ListNetwork::Fusion &weights, int bit, const Lanes &spread,
@@ -130,8 +133,8 @@ inline void find_curves(const ListNetwork &network, const ListNetwork::Fusion &w
 }
 
 // The LLR of a bit from both sources.
-[[gnu::always_inline]] inline Lanes fuse(const ListNetwork &network, const Curves &curves, const Lanes &of_list,
-                                         const Lanes &of_propagation) {
+[[gnu::always_inline]] inline Lanes fuse(const ListNetwork &network, const Curves &curves, const Choice &certain,
+                                         const Lanes &of_list, const Lanes &of_propagation) {
     const Lanes list_magnitude = magnitude(of_list), propagation_magnitude = magnitude(of_propagation);
     Lanes from_list{}, from_propagation{};
     for (std::size_t k = 0; k < network.knots.size(); ++k) {
@@ -139,6 +142,7 @@ inline void find_curves(const ListNetwork &network, const ListNetwork::Fusion &w
         from_list = plus_product(from_list, curves.list[k], minimum(list_magnitude, knot));
         from_propagation = plus_product(from_propagation, curves.propagation[k], minimum(propagation_magnitude, knot));
     }
+    from_propagation = choose(certain, minimum(from_propagation, largest_part * from_list), from_propagation);
     constexpr std::int32_t sign = std::numeric_limits<std::int32_t>::min();
     const Lanes signed_list = float_of_bits(bits_of(from_list) ^ (bits_of(of_list) & sign));
     const Lanes signed_propagation = float_of_bits(bits_of(from_propagation) ^ (bits_of(of_propagation) & sign));
@@ -231,6 +235,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
     if (!to.llrs.ports.empty()) {
         ComplexLanes mean[max_list_streams];
         Lanes precision[max_list_streams];
+        const Choice certain = less(all(wide_spread), spread);
         Curves curves[Bits];
         for (int bit = 0; bit < Bits; ++bit)
             find_curves(network, network.fusion_for(n), bit, spread, curves[bit]);
@@ -241,7 +246,8 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
                 gaussian_llrs<Bits>(q ? mean[p].im : mean[p].re, precision[p], of_propagation);
                 const int level = 2 * (n - 1 - p) + q;
                 for (int bit = 0; bit < Bits; ++bit) {
-                    const Lanes llr = fuse(network, curves[bit], of_list[level * Bits + bit], of_propagation[bit]);
+                    const Lanes llr =
+                        fuse(network, curves[bit], certain, of_list[level * Bits + bit], of_propagation[bit]);
                     values[(p * Bits + bit) * 2 + q] = valid ? llr : Lanes{};
                 }
             }

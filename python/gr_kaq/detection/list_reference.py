@@ -20,8 +20,10 @@ from .result import Detection, PreparedChannels
 
 __all__ = ["ListReferenceChannels", "SoftSources", "fuse", "matched_and_rotated"]
 
-WIDE = np.float32(1 / 8)
-"""One over the spread from which on a list is wide, in LLRs."""
+WIDE_SPREAD = np.float32(16)
+"""The spread from which on a list is wide, in LLRs."""
+LARGEST_PART = np.float32(0.9)
+"""Of a wide list's LLR: what the propagation's may be. The sign is then that of the best path's bit."""
 LARGEST_SAMPLE = 1e9
 """Samples over the noise's standard deviation are clipped to this, so that no square overflows."""
 
@@ -63,25 +65,37 @@ def fuse(model: ListModel, of_list: Float, of_propagation: Float, spread: Float)
     """The LLR of each bit from those of both sources, (N, bits_per_dimension, C, T).
 
     Each source's weights are those for a narrow list plus `part` of what a wide one's differ by, and `part` grows with
-    the spread from 0 to 1.
+    the spread from 0 to 1. A wide list decides the sign: at high SNR, expectation propagation is wrong more often.
     """
-    part = minimum(spread * WIDE, np.float32(1))
+    part = minimum(spread * (np.float32(1) / WIDE_SPREAD), np.float32(1))
+    certain = spread > WIDE_SPREAD
     weights = model.fusion_weights(of_list.shape[0] // 2)
     out = np.empty_like(of_list)
     for b in range(of_list.shape[1]):
-        total = np.zeros_like(of_list[:, b])
-        for source, narrow, wide in (
-            (of_list[:, b], weights.list_narrow[b], weights.list_wide[b]),
-            (of_propagation[:, b], weights.propagation_narrow[b], weights.propagation_wide[b]),
-        ):
-            magnitude = np.abs(source)
-            curve = np.zeros_like(total)
-            for knot, low, high in zip(model.knots, narrow, wide, strict=True):
-                weight = plus_product(np.float32(low), part, np.float32(high) - np.float32(low))
-                curve = plus_product(curve, weight, minimum(magnitude, np.float32(knot)))
-            total = total + np.copysign(np.float32(1), source) * curve
-        out[:, b] = total
+        from_list = _curve(model, of_list[:, b], part, weights.list_narrow[b], weights.list_wide[b])
+        from_propagation = _curve(
+            model, of_propagation[:, b], part, weights.propagation_narrow[b], weights.propagation_wide[b]
+        )
+        limited = minimum(from_propagation, LARGEST_PART * from_list)
+        from_propagation = np.where(certain, limited, from_propagation)
+        out[:, b] = (np.float32(0) + _signed(from_list, of_list[:, b])) + _signed(
+            from_propagation, of_propagation[:, b]
+        )
     return out
+
+
+def _curve(model: ListModel, llr: Float, part: Float, narrow: tuple[float, ...], wide: tuple[float, ...]) -> Float:
+    """A source's contribution without its sign."""
+    magnitude = np.abs(llr)
+    curve = np.zeros_like(magnitude)
+    for knot, low, high in zip(model.knots, narrow, wide, strict=True):
+        weight = plus_product(np.float32(low), part, np.float32(high) - np.float32(low))
+        curve = plus_product(curve, weight, minimum(magnitude, np.float32(knot)))
+    return curve
+
+
+def _signed(magnitude: Float, sign: Float) -> Float:
+    return np.copysign(np.float32(1), sign) * magnitude
 
 
 class ListReferenceChannels(PreparedChannels):

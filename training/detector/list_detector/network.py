@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gr_kaq.detection.list_model import LARGEST_ENTRY
 from gr_kaq.detection.list_preparation import LEAST_PRECISION
-from gr_kaq.detection.list_reference import WIDE
+from gr_kaq.detection.list_reference import LARGEST_PART, WIDE_SPREAD
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
 from ...quantization.quantizers import largest as largest_integer
@@ -205,15 +205,18 @@ class ListNet(nn.Module):
         num_tx = of_list.shape[0] // 2
         group = next(i for i, largest in enumerate(self.config.groups) if num_tx <= largest)
         narrow, wide = self.weights[group]  # (list or propagation, bits, knots) each
-        part = (spread * float(WIDE)).clamp_max(1.0)
-        total = torch.zeros_like(of_list)
+        part = (spread / float(WIDE_SPREAD)).clamp_max(1.0)
+        sources = []
         for source, low, high in zip((of_list, of_propagation), narrow, wide, strict=True):
-            clipped = torch.minimum(source.abs()[..., None], self.knots) * source.sign()[..., None]
+            clipped = torch.minimum(source.abs()[..., None], self.knots)
             # (bits, 1, 1, knots) weights at either end, blended over (C, T)
             first = (clipped * low[:, None, None]).sum(-1)
             second = (clipped * high[:, None, None]).sum(-1)
-            total = total + first + part * (second - first)
-        return total
+            sources.append(first + part * (second - first))
+        from_list, from_propagation = sources
+        limited = torch.minimum(from_propagation, float(LARGEST_PART) * from_list)
+        from_propagation = torch.where(spread > float(WIDE_SPREAD), limited, from_propagation)
+        return from_list * of_list.sign() + from_propagation * of_propagation.sign()
 
 
 def fake_quantized(x: Tensor, unit: Tensor) -> Tensor:
