@@ -9,12 +9,17 @@ from gr_kaq.detection.detector import Detector
 from .exact import EXACT, EXACT_ML, load_exact, sphere_decoder
 from .peers import PEERS, PeersUnavailableError, load_peer, sionna_module
 
-__all__ = ["is_reference", "load", "missing", "present"]
+__all__ = ["is_reference", "is_slow", "load", "missing", "present"]
 
 
 def is_reference(name: str) -> bool:
     """Whether a detector is one of Sionna's or an exact one: these are slow."""
     return name in PEERS or name in EXACT
+
+
+def is_slow(name: str) -> bool:
+    """Whether a detector is a reference, or a list detector's twin, which runs in NumPy: they get a smaller budget."""
+    return is_reference(name) or (name.startswith("list") and name.endswith("-fp"))
 
 
 def load(name: str, constellation: str) -> Detector:

@@ -27,7 +27,7 @@ from . import references
 from .channels import AlikeStreams, UnequalPowers
 from .names import LMMSE
 from .peers import PeersUnavailableError, sionna_module
-from .references import is_reference
+from .references import is_slow
 from .settings import ROOT
 from .statistics import Pair, Rate
 
@@ -133,7 +133,7 @@ def bit_errors(job: dict[str, Any]) -> dict[str, Any]:
         seed=link_seed,
     )
     names: list[str] = job["detectors"]
-    limit = {name: job["peer_max_bits"] if is_reference(name) else job["max_bits"] for name in names}
+    limit = {name: job["peer_max_bits"] if is_slow(name) else job["max_bits"] for name in names}
     rates = {name: Rate() for name in names}
     pairs = {name: Pair() for name in names[1:]}
     first, end = job.get("streams", (0, size[1]))
@@ -149,7 +149,7 @@ def bit_errors(job: dict[str, Any]) -> dict[str, Any]:
         if not active:
             break
         # a peer's pair needs the first detector's errors on the same vectors, and the others cost next to nothing
-        active = [n for n in names if n in active or not is_reference(n)]
+        active = [n for n in names if n in active or not is_slow(n)]
         sent = link.draw(count)
         errors = {}
         for name in active:

@@ -57,9 +57,9 @@ def measure(settings: Settings) -> dict[str, Any]:
     no_exact_ml = references.missing(EXACT_ML)
     budget = {
         "num_vectors": 4,
-        "min_errors": settings.pick(5_000, 30),
-        "max_bits": settings.pick(8_000_000, 20_000),
-        "peer_max_bits": settings.pick(8_000_000, 10_000),
+        "min_errors": settings.pick(3_000, 30),
+        "max_bits": settings.pick(4_000_000, 20_000),
+        "peer_max_bits": settings.pick(1_000_000, 10_000),
         "seed": settings.seed,
         "csi": {},
     }
