@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 import gr_kaq
+from gr_kaq.detection.auto_detector import AUTO_DETECTORS
+from gr_kaq.detection.linear_detector import LINEAR_DETECTORS
 from gr_kaq.detection.model_card import compare_with_lmmse, facts, model_card, rate, reference_point
 from tests.detection.models import admm_model
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "guide" / "model-cards.md"
-NAMES = [n for n in gr_kaq.list_detectors() if n not in gr_kaq.detection.detectors.LINEAR_DETECTORS]
+NAMES = [name for name in gr_kaq.list_detectors() if name not in (*AUTO_DETECTORS, *LINEAR_DETECTORS)]
 QUANTIZED = [n for n in NAMES if not n.endswith("-fp")]
 
 
