@@ -36,13 +36,13 @@ BOOST_AUTO_TEST_CASE(plans_of_list_detectors_allocate_nothing_after_their_constr
     for (const kaq::Kernel *kernel : list_kernels())
         for (const int survivors : {8, 16})
             for (const int threads : {1, 3})
-                for (const int num_tx : {2, 4, 7, 16}) {
+                for (const int num_tx : {2, 7}) {
                     const kaq::ListNetwork net = list_network(2, survivors, 2);
                     kaq::ListPlan plan(net, *kernel, 19, 2 * num_tx, num_tx, threads);
-                    const Link link(net, 19, 40, 2 * num_tx, num_tx);
+                    const Link link(net, 19, 20, 2 * num_tx, num_tx);
                     Output output = link.output();
                     const int allocations = allocations_of([&] {
-                        for (const int vectors : {1, 40, 0, 7}) {
+                        for (const int vectors : {1, 20, 0, 7}) {
                             link.prepare(plan);
                             link.detect(plan, output, vectors);
                         }
