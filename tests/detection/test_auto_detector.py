@@ -21,7 +21,7 @@ EVERYWHERE = [(name, constellation) for name in AUTO_DETECTORS for constellation
         ("auto", "qpsk", (16, 16), "list8-qpsk"),
         ("auto", "16qam", (2, 2), "list16-16qam"),
         ("auto", "16qam", (3, 2), "list16-16qam"),
-        ("auto", "16qam", (4, 4), "list8-16qam"),
+        ("auto", "16qam", (4, 4), "list16-16qam"),
         ("auto", "16qam", (8, 8), "list16-16qam"),
         ("auto", "16qam", (64, 16), "list8-16qam"),
         ("auto", "64qam", (4, 4), "list16-64qam"),

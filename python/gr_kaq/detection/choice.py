@@ -57,9 +57,7 @@ class Choice:
 
 _NEAREST = "the lowest error rate of those that take this size"
 _EXACT = "up to 2 streams, 16 paths are all that matter: exact maximum likelihood"
-_ENOUGH = "8 paths are as good as 16 at this size, and faster"
 _TALL = "with 4 antennas for each stream, 8 paths are as good as 16, and faster"
-_MANY = "with more streams, 16 paths are better than 8"
 _FAST = "8 paths are fast up to 8 streams, and near maximum likelihood"
 _FASTER = "faster than a list detector with so many streams"
 _ONLY = "the only trained detector for this constellation"
@@ -70,10 +68,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "auto": (
         Rule("qpsk", 1, 16, "list8-qpsk", _NEAREST),
         Rule("16qam", 1, 2, "list16-16qam", _EXACT),
-        Rule("16qam", 3, 3, "list16-16qam", _NEAREST),
-        Rule("16qam", 4, 4, "list8-16qam", _ENOUGH),
-        Rule("16qam", 5, 16, "list8-16qam", _TALL, 4.0),
-        Rule("16qam", 5, 16, "list16-16qam", _MANY),
+        Rule("16qam", 3, 16, "list8-16qam", _TALL, 4.0),
+        Rule("16qam", 3, 16, "list16-16qam", _NEAREST),
         Rule("64qam", 1, 16, "list8-64qam", _TALL, 4.0),
         Rule("64qam", 1, 16, "list16-64qam", _NEAREST),
         Rule("256qam", 1, 16, "list16-256qam", _ONLY),
