@@ -31,10 +31,8 @@ void run_steps(int steps, const Network &network, const Size &size, std::span<co
     for (int i = 0; i < n; ++i)
         mean += s.gram.real(i, i);
     mean /= static_cast<float>(n);
-    const Lanes noise_var = kaq::maximum(kaq::all(estimates[0].noise_var), regularization_floor * mean);
-    const Lanes rho =
-        kaq::maximum(static_cast<float>(network.regularization.at(estimates[0].inverse_root_snr)) * noise_var,
-                     regularization_floor * mean);
+    const Lanes noise_var = kaq::maximum(kaq::all(estimates[0].noise_var), common_floor * mean);
+    const Lanes rho = static_cast<float>(network.regularization.at(estimates[0].inverse_root_snr)) * noise_var;
     if (admm) {
         for (int i = 0; i < n; ++i)
             s.gram.real(i, i) += rho;
