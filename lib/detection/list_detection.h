@@ -248,7 +248,8 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
                 for (int bit = 0; bit < Bits; ++bit) {
                     const Lanes llr =
                         fuse(network, curves[bit], certain, of_list[level * Bits + bit], of_propagation[bit]);
-                    values[(p * Bits + bit) * 2 + q] = valid ? llr : Lanes{};
+                    // what is not finite, on channels beyond single precision, says nothing
+                    values[(p * Bits + bit) * 2 + q] = (valid & (llr - llr == 0.0f)) ? llr : Lanes{};
                 }
             }
         store_streams<2 * Bits>(values, b, lanes, to.llrs);

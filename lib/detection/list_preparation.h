@@ -14,7 +14,7 @@
 namespace kaq {
 namespace {
 
-constexpr float loading = 1 + 1e-6f; // of the Gram matrix's diagonal: more than rounding takes from it
+constexpr float loading = 1 + 1e-5f; // of the Gram matrix's diagonal: more than rounding takes from it
 constexpr float least_gap = 1e-3f;   // R_pp^2 - a^2 is at least this times a^2
 constexpr float least_precision = 1e-6f;
 constexpr float least_unit = 1e-30f;

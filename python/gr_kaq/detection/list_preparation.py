@@ -27,7 +27,7 @@ __all__ = ["ListChannels", "prepare_list"]
 Float = NDArray[np.float32]
 Int = NDArray[np.int32]
 
-LOADING = np.float32(1 + 1e-6)
+LOADING = np.float32(1 + 1e-5)
 """The Gram matrix's diagonal is multiplied by this, which is more than what rounding takes from a singular matrix."""
 LEAST_GAP = np.float32(1e-3)
 """R_pp^2 - a^2 is taken to be at least this times a^2: it is 0 for a stream that does not arrive."""

@@ -109,6 +109,7 @@ class ListReferenceChannels(PreparedChannels):
         y = np.asarray(y, np.complex64)
         sources = SoftSources(model, channels, y)
         llrs = fuse(model, sources.of_list, sources.of_propagation, sources.spread)
+        llrs = np.where(np.isfinite(llrs), llrs, np.float32(0))  # beyond single precision: it says nothing
         constellation = model.constellation
         n, num_levels = channels.order.shape[0], constellation.num_levels
         finite = np.isfinite(y).all(axis=-1)
