@@ -98,7 +98,7 @@ def test_equals_the_reference(size, constellation, data):
 def test_nearly_singular_channels_give_finite_llrs(distance, snr_db):
     rng = np.random.default_rng(1)
     model = random_model(rng)
-    y, h, _ = random_link(rng, model.constellation, 100, 1, 20, 16, snr_db)
+    y, h, _ = random_link(rng, model.constellation, 100, 1, 64, 16, snr_db)
     h = h[:, :, :1] + np.float32(distance) * h  # all streams from about one direction
     gain, noise_var = channel_levels(h, Noise(snr_db=np.atleast_1d(float(snr_db))))
     sources = SoftSources(model, prepare_list(model, h, gain, noise_var), y)
