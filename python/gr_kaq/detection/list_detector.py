@@ -6,41 +6,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..native import selected_instruction_set
 from ..signals.signal_model import Noise
 from .channel_levels import channel_levels
-from .detector import Detector
 from .list_model import ListModel
+from .list_native import NativeListPlan
 from .list_preparation import prepare_list
 from .list_reference import ListReferenceChannels
 from .plan import Plan
 from .result import PreparedChannels
+from .trained_detector import TrainedDetector
 
 __all__ = ["ListDetector"]
 
 
-class ListDetector(Detector):
-    """K-best search and expectation propagation, from a model file.
-
-    Attributes:
-        model: the model.
-        backend: ``"native"``, ``"reference"``, or ``"float"`` for a full-precision model.
-    """
-
-    def __init__(self, model: ListModel, backend: str):
-        self.name, self.constellation = model.name, model.constellation
-        self.model = model
-        self.backend = backend if model.quantized else "float"
-        if self.backend == "native":
-            selected_instruction_set()  # said here, and not when the first estimate arrives
-
-    def check_size(self, num_rx: int, num_tx: int) -> None:
-        self.model.check_size(num_rx, num_tx)
+class ListDetector(TrainedDetector[ListModel]):
+    """K-best search and expectation propagation, from a model file."""
 
     def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
         if self.backend == "native":
-            from .list_native import NativeListPlan  # noqa: PLC0415 -- needs the kernel
-
             return NativeListPlan(self.model, *shape, num_threads=num_threads)
         return _NumPyPlan(self.model, shape)
 

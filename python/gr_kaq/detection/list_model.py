@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..signals.constellation import Constellation
+from .antenna_counts import AntennaCounts
 
 __all__ = ["Curves", "FusionWeights", "ListModel", "PropagationLayer", "Step"]
 
@@ -66,7 +67,7 @@ class FusionWeights:
 
 
 @dataclass(frozen=True)
-class ListModel:
+class ListModel(AntennaCounts):
     """A trained list detector.
 
     Args:
@@ -115,16 +116,3 @@ class ListModel:
     def fusion_weights(self, num_tx: int) -> FusionWeights:
         """Those for a number of streams."""
         return next(weights for weights in self.fusion if num_tx <= weights.max_num_tx)
-
-    def check_size(self, num_rx: int, num_tx: int) -> None:
-        """Raise ValueError unless the detector accepts this number of antennas."""
-        if num_rx < 1 or num_tx < 1 or num_rx > self.max_num_rx or num_tx > self.max_num_tx:
-            raise ValueError(
-                f"detector {self.name} takes 1 to {self.max_num_rx} receive and 1 to {self.max_num_tx} transmit "
-                f"antennas; got num_rx={num_rx}, num_tx={num_tx}"
-            )
-        if num_rx < self.min_rx_per_tx * num_tx:
-            raise ValueError(
-                f"detector {self.name} needs num_rx >= {self.min_rx_per_tx:g} * num_tx; "
-                f"got num_rx={num_rx}, num_tx={num_tx}"
-            )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..native import extension
 from ..signals.signal_model import Noise
+from .kernel_channels import KernelChannels
 from .list_model import ListModel
 from .plan import Plan
-from .result import Detection, PreparedChannels
 
 __all__ = ["NativeListPlan"]
 
@@ -42,37 +41,8 @@ class NativeListPlan(Plan):
         self.model = model
         self.kernel = extension().ListPlan(_network(model), instruction_set, *self.shape, num_threads)
 
-    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> NativeListChannels:
-        return NativeListChannels(self, h, noise)
-
-
-class NativeListChannels(PreparedChannels):
-    """The channels of a plan; see `PreparedChannels`. They hold until the plan prepares others."""
-
-    def __init__(self, plan: NativeListPlan, h: NDArray[np.complex64], noise: Noise):
-        self._kernel, self._num_tx = plan.kernel, plan.shape[-1]
-        self._bits_per_symbol = plan.model.constellation.bits_per_symbol
-        is_snr_db = noise.snr_db is not None
-        self._kernel.prepare(h, noise.snr_db if is_snr_db else noise.noise_var, is_snr_db)
-
-    @property
-    def instruction_set(self) -> str:
-        """The kernel in use."""
-        return str(self._kernel.instruction_set)
-
-    def detect(self, y: NDArray[np.complex64]) -> Detection:
-        y = np.require(y, np.complex64, ["C", "A"])
-        symbols = np.empty((*y.shape[:2], self._num_tx), np.complex64)
-        llrs = np.empty((*symbols.shape, self._bits_per_symbol), np.float32)
-        return Detection(symbols, llrs, self._kernel.detect(y, symbols, llrs))
-
-    def detect_streams(
-        self,
-        received: Sequence[NDArray[np.complex64]],
-        symbols: Sequence[NDArray[np.complex64]],
-        llrs: Sequence[NDArray[np.float32]] = (),
-    ) -> int:
-        return int(self._kernel.detect_streams(received, symbols, llrs))
+    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> KernelChannels:
+        return KernelChannels(self.kernel, self.model.constellation, h, noise)
 
 
 def _network(model: ListModel) -> Any:

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..signals.constellation import CONSTELLATIONS, Constellation
 from ..signals.signal_model import from_db
 from . import list_model_file
+from .antenna_counts import AntennaCounts
 from .list_model import ListModel
 
 __all__ = ["SUFFIX", "DetectorModel", "Law", "Layer", "Model", "ModelFileError", "load", "save"]
@@ -70,7 +71,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class DetectorModel:
+class DetectorModel(AntennaCounts):
     """A trained detector.
 
     Args:
@@ -128,19 +129,6 @@ class DetectorModel:
         """Linear SNR at which the laws are evaluated: clipped to what training covered."""
         low, high = self.snr_range_db
         return from_db(np.maximum(np.minimum(snr_db, high), low))
-
-    def check_size(self, num_rx: int, num_tx: int) -> None:
-        """Raise ValueError unless the detector accepts this number of antennas."""
-        if num_rx < 1 or num_tx < 1 or num_rx > self.max_num_rx or num_tx > self.max_num_tx:
-            raise ValueError(
-                f"detector {self.name} takes 1 to {self.max_num_rx} receive and 1 to {self.max_num_tx} transmit "
-                f"antennas; got num_rx={num_rx}, num_tx={num_tx}"
-            )
-        if num_rx < self.min_rx_per_tx * num_tx:
-            raise ValueError(
-                f"detector {self.name} needs num_rx >= {self.min_rx_per_tx:g} * num_tx; "
-                f"got num_rx={num_rx}, num_tx={num_tx}"
-            )
 
 
 Model = DetectorModel | ListModel

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,11 @@ from numpy.typing import NDArray
 
 from ..native import extension
 from ..signals.signal_model import Noise
+from .kernel_channels import KernelChannels
 from .laws import NO_REGULARIZATION, law_bounds
 from .model_file import DetectorModel, Law
 from .plan import Plan
 from .quantization import IntegerChannels
-from .result import Detection, PreparedChannels
 
 __all__ = ["NativeChannels", "NativePlan", "network", "run_layers"]
 
@@ -45,58 +44,21 @@ class NativePlan(Plan):
         self.kernel = extension().Plan(network(model), instruction_set, *self.shape, num_threads)
 
     def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> NativeChannels:
-        return NativeChannels(self, h, noise, vectors_per_estimate)
+        return NativeChannels(self.kernel, self.model.constellation, h, noise, vectors_per_estimate)
 
 
-class NativeChannels(PreparedChannels):
-    """The channels of a plan; see `PreparedChannels`. They hold until the plan prepares others.
-
-    Args:
-        plan: what they are prepared with.
-        h: complex64 (C, num_rx, num_tx).
-        noise: how strong the noise is.
-        vectors_per_estimate: about how many vectors will be detected for each channel, a matter of speed.
-
-    Raises:
-        ValueError: h holds NaN or Inf, or a shape does not fit the plan.
-        RuntimeError: another thread is using the plan.
-    """
-
-    def __init__(self, plan: NativePlan, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int):
-        self._channels, self._num_tx = plan.kernel, plan.shape[-1]
-        self._bits_per_symbol = plan.model.constellation.bits_per_symbol
-        is_snr_db = noise.snr_db is not None
-        values = noise.snr_db if is_snr_db else noise.noise_var
-        self._channels.prepare(h, values, is_snr_db, vectors_per_estimate)
-
-    @property
-    def instruction_set(self) -> str:
-        """The kernel in use."""
-        return str(self._channels.instruction_set)
+class NativeChannels(KernelChannels):
+    """The channels of a plan, and what the kernel has made of them."""
 
     @property
     def integers(self) -> IntegerChannels:
         """The quantized channels."""
-        return IntegerChannels(**self._channels.integers)
+        return IntegerChannels(**self._kernel.integers)
 
     def filter(self, y: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
         """b and finite, as `quantize_estimates`."""
-        b, finite = self._channels.filter(np.require(y, np.complex64, ["C", "A"]))
+        b, finite = self._kernel.filter(np.require(y, np.complex64, ["C", "A"]))
         return b, finite
-
-    def detect(self, y: NDArray[np.complex64]) -> Detection:
-        symbols = np.empty((*y.shape[:2], self._num_tx), np.complex64)
-        llrs = np.empty((*symbols.shape, self._bits_per_symbol), np.float32)
-        num_invalid = self._channels.detect(np.require(y, np.complex64, ["C", "A"]), symbols, llrs)
-        return Detection(symbols, llrs, num_invalid)
-
-    def detect_streams(
-        self,
-        received: Sequence[NDArray[np.complex64]],
-        symbols: Sequence[NDArray[np.complex64]],
-        llrs: Sequence[NDArray[np.float32]] = (),
-    ) -> int:
-        return int(self._channels.detect_streams(list(received), list(symbols), list(llrs)))
 
 
 def run_layers(

@@ -6,9 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..native import selected_instruction_set
 from ..signals.signal_model import Noise
-from .detector import Detector
 from .full_precision_channels import FullPrecisionChannels
 from .model_file import DetectorModel
 from .native_kernel import NativePlan
@@ -16,27 +14,13 @@ from .plan import Plan
 from .preparation import prepare
 from .reference_channels import ReferenceChannels
 from .result import PreparedChannels
+from .trained_detector import TrainedDetector
 
 __all__ = ["UnfoldedDetector"]
 
 
-class UnfoldedDetector(Detector):
-    """A trained network from a model file.
-
-    Attributes:
-        model: the model.
-        backend: ``"native"``, ``"reference"``, or ``"float"`` for a full-precision model.
-    """
-
-    def __init__(self, model: DetectorModel, backend: str):
-        self.name, self.constellation = model.name, model.constellation
-        self.model = model
-        self.backend = backend if model.quantized else "float"
-        if self.backend == "native":
-            selected_instruction_set()  # said here, and not when the first estimate arrives
-
-    def check_size(self, num_rx: int, num_tx: int) -> None:
-        self.model.check_size(num_rx, num_tx)
+class UnfoldedDetector(TrainedDetector[DetectorModel]):
+    """A trained ADMM-Net or PGD-Net, from a model file."""
 
     def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
         if self.backend == "native":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from gr_kaq.detection.linear_detector import LinearDetector
 from gr_kaq.detection.list_detector import ListDetector
 from gr_kaq.detection.list_model import ListModel
 from gr_kaq.links.simulated_link import Link, detect
+from gr_kaq.native import extension
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
 from ..evaluate import EVALUATION_SEED
@@ -59,7 +59,7 @@ def measure(config: ListConfig, models: Sequence[ListModel], *, progress: bool =
         One dict per detector and point: detector, the keys of `measured_ber` in the model file but for LMMSE's errors,
         and information: mutual information per coded bit, from the LLRs.
     """
-    backend = "native" if _native() else "reference"
+    backend = "native" if _has_kernel() else "reference"
     constellation = CONSTELLATIONS[config.constellation]
     detectors = [LinearDetector("lmmse", constellation), *(ListDetector(model, backend) for model in models)]
     points = [(place, snr_db) for place in config.evaluation.places for snr_db in place.snr_db]
@@ -70,10 +70,9 @@ def measure(config: ListConfig, models: Sequence[ListModel], *, progress: bool =
     return results
 
 
-def _native() -> bool:
+def _has_kernel() -> bool:
     try:
-        importlib.import_module("gr_kaq.detection.list_native")
-        importlib.import_module("gr_kaq._kernel")
+        extension()
     except ImportError:
         return False
     return True
