@@ -132,17 +132,17 @@ inline void find_curves(const ListNetwork &network, const ListNetwork::Fusion &w
     }
 }
 
-// The LLR of a bit from both sources.
+// The LLR of a bit from both sources; NaN where either is, because minima give their second operand then.
 [[gnu::always_inline]] inline Lanes fuse(const ListNetwork &network, const Curves &curves, const Choice &certain,
                                          const Lanes &of_list, const Lanes &of_propagation) {
     const Lanes list_magnitude = magnitude(of_list), propagation_magnitude = magnitude(of_propagation);
     Lanes from_list{}, from_propagation{};
     for (std::size_t k = 0; k < network.knots.size(); ++k) {
         const Lanes knot = all(network.knots[k]);
-        from_list = plus_product(from_list, curves.list[k], minimum(list_magnitude, knot));
-        from_propagation = plus_product(from_propagation, curves.propagation[k], minimum(propagation_magnitude, knot));
+        from_list = plus_product(from_list, curves.list[k], minimum(knot, list_magnitude));
+        from_propagation = plus_product(from_propagation, curves.propagation[k], minimum(knot, propagation_magnitude));
     }
-    from_propagation = choose(certain, minimum(from_propagation, largest_part * from_list), from_propagation);
+    from_propagation = choose(certain, minimum(largest_part * from_list, from_propagation), from_propagation);
     constexpr std::int32_t sign = std::numeric_limits<std::int32_t>::min();
     const Lanes signed_list = float_of_bits(bits_of(from_list) ^ (bits_of(of_list) & sign));
     const Lanes signed_propagation = float_of_bits(bits_of(from_propagation) ^ (bits_of(of_propagation) & sign));
@@ -213,10 +213,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
     const Lanes finite = rotate<N>(b, received, places, matched, rotated);
     const LanesInt valid = (finite == 0.0f) & b.integer(layout.known);
 
-    Lanes rotated_re[max_list_streams], rotated_im[max_list_streams];
-    for (int i = 0; i < n; ++i)
-        rotated_re[i] = rotated[i].re, rotated_im[i] = rotated[i].im;
-    Search<K, Bits> search(b, rotated_re, rotated_im, network.half_distance);
+    Search<K, Bits> search(b, rotated, network.half_distance);
     search.run();
     LanesInt path[max_list_words];
     Lanes of_list[max_list_levels * Bits];
@@ -260,7 +257,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
     return invalid;
 }
 
-// The Cholesky factor of each vector.
+// The factor of each vector's expectation propagation.
 std::size_t list_detect_scratch(const Size &size) {
     return static_cast<std::size_t>(2 * size.num_tx * size.num_tx) * native_lanes;
 }

@@ -10,6 +10,10 @@
 namespace kaq {
 namespace {
 
+struct ComplexLanes {
+    Lanes re, im;
+};
+
 inline LanesInt bits_of(const Lanes &x) { return std::bit_cast<LanesInt>(x); }
 inline Lanes float_of_bits(const LanesInt &x) { return std::bit_cast<Lanes>(x); }
 inline Lanes to_float(const LanesInt &x) { return __builtin_convertvector(x, Lanes); }

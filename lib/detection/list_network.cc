@@ -27,15 +27,21 @@ void ListNetwork::check() const {
     }
     expect(!knots.empty() && knots.size() <= max_list_knots, knots.size(), " knots; 1 to ", max_list_knots,
            " expected");
+    for (std::size_t i = 0; i < knots.size(); ++i)
+        expect(std::isfinite(knots[i]) && knots[i] > (i ? knots[i - 1] : 0), "knot ", i, " is ", knots[i],
+               "; a finite number above ", i ? knots[i - 1] : 0, " expected");
     expect(!fusion.empty(), "no weights of the fusion; at least those for one number of streams expected");
     const std::size_t bits = bits_per_dimension;
     for (const Fusion &weights : fusion)
         for (const std::vector<Curve> *curves :
              {&weights.list_narrow, &weights.list_wide, &weights.propagation_narrow, &weights.propagation_wide}) {
             expect(curves->size() == bits, "curves of ", curves->size(), " kinds of bits; ", bits, " expected");
-            for (const Curve &curve : *curves)
+            for (const Curve &curve : *curves) {
                 expect(curve.size() == knots.size(), curve.size(), " weights of a curve; one for each of the ",
                        knots.size(), " knots expected");
+                for (const float weight : curve)
+                    expect(std::isfinite(weight), "a weight of the fusion is ", weight, "; a finite number expected");
+            }
         }
 }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <utility>
 
+#include "detection/exact_norm.h"
 #include "detection/instruction_sets.h"
 #include "support/assert.h"
 #include "support/expect.h"
@@ -17,9 +18,6 @@ constexpr int steps_at_once = 16; // vectors of each lane that a thread takes to
 
 // Noise is at least this times the mean power of a stream at all antennas; channel_levels.py.
 constexpr double least_noise = 1e-9;
-
-// Between these, a sum of squares of single precision is taken.
-constexpr double least_exact = 1e-20, largest_exact = 1e30;
 
 } // namespace
 
@@ -82,13 +80,8 @@ void ListPlan::load(int batch, std::span<const std::complex<float>> h) {
     list_.load(size_, {lanes, num_lanes}, batches_[batch], {squared_norms, num_lanes});
     for (int l = 0; l < channels_of(batch); ++l) {
         double norm = squared_norms[l];
-        if (!(norm > least_exact && norm < largest_exact)) { // what single precision cannot square
-            norm = 0;
-            for (std::size_t i = 0; i < antennas; ++i) {
-                norm += double{lanes[l][i].real()} * lanes[l][i].real();
-                norm += double{lanes[l][i].imag()} * lanes[l][i].imag();
-            }
-        }
+        if (!(norm > least_exact && norm < largest_exact))
+            norm = exact_squared_norm({lanes[l], antennas});
         levels_[channel_of(batch, l)].power = norm / num_rx();
     }
 }

@@ -247,7 +247,7 @@ void prepare_list(const ListNetwork &network, const Size &size, std::span<const 
     cholesky_factor(factor, n);
     for (int p = 0; p < n; ++p) {
         const Lanes diagonal = 1.0f / factor.real(p, p);
-        const Lanes gap = minus_product(diagonal * diagonal, all(prior), all(1));
+        const Lanes gap = diagonal * diagonal - prior;
         const Lanes inverse = 1.0f / variance[p], precision = maximum(inverse - prior, all(least_precision));
         b(layout.diagonal, p) = diagonal;
         b(layout.index_gain, p) = 0.5f * diagonal / maximum(gap, all(least_gap * prior));

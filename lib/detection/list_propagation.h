@@ -11,10 +11,6 @@ namespace {
 constexpr float least_weight = 1e-18f;    // of a level
 constexpr float largest_exponent = 40.0f; // of a weight; positive only for levels beyond the outermost one
 
-struct ComplexLanes {
-    Lanes re, im;
-};
-
 // Mean and variance of a PAM level, given that mean = level + noise of variance 1 / (2 precision).
 template <int Bits>
 [[gnu::always_inline]] inline void posterior(const Lanes &mean, const Lanes &precision, Lanes &out_mean,
@@ -143,8 +139,8 @@ inline void propagate(const ListNetwork &network, const ListBatch &b, const Comp
             const Lanes inverse = 1.0f / variance;
             precision[i] = maximum(inverse - site[i], all(least_precision));
             const Lanes spread = 1.0f / precision[i];
-            mean[i].re = spread * minus_product(re * inverse, all(1), site_mean[i].re);
-            mean[i].im = spread * minus_product(im * inverse, all(1), site_mean[i].im);
+            mean[i].re = spread * (re * inverse - site_mean[i].re);
+            mean[i].im = spread * (im * inverse - site_mean[i].im);
         }
     }
 }

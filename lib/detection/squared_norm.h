@@ -7,14 +7,11 @@
 #include <limits>
 #include <span>
 
+#include "detection/exact_norm.h"
 #include "support/lanes.h"
 
 namespace kaq {
 namespace {
-
-// Between these, a sum of squares in single precision is taken. Squares below 1e-38, the smallest normal float, are
-// lost: to a sum above 1e-20 they do not matter. A sum below 1e30 is far from the largest float, 3e38.
-constexpr double least_exact = 1e-20, largest_exact = 1e30;
 
 double squared_norm(std::span<const std::complex<float>> h) {
     const std::size_t count = h.size();
@@ -34,9 +31,7 @@ double squared_norm(std::span<const std::complex<float>> h) {
         sum += double{parts[i]} * parts[i];
     if (sum > least_exact && sum < largest_exact)
         return sum;
-    sum = 0; // what single precision cannot square
-    for (i = 0; i < 2 * count; ++i)
-        sum += double{parts[i]} * parts[i];
+    sum = exact_squared_norm(h);
     return sum <= std::numeric_limits<double>::max() ? sum : std::numeric_limits<double>::quiet_NaN();
 }
 

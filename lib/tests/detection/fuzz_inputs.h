@@ -213,15 +213,6 @@ private:
     std::vector<T *> pointers_;
 };
 
-template <typename T>
-bool same_bits(const std::vector<T> &a, const std::vector<T> &b) {
-    return a.size() == b.size() && (a.empty() || !std::memcmp(a.data(), b.data(), a.size() * sizeof(T)));
-}
-
-inline bool same_output(const Output &a, const Output &b) {
-    return a.num_invalid == b.num_invalid && same_bits(a.symbols, b.symbols) && same_bits(a.llrs, b.llrs);
-}
-
 struct Buffers {
     Ports<Complex> received, symbols;
     Ports<float> llrs;
@@ -351,7 +342,7 @@ void check_detection(Choices &choices, Random &random, const AnyNetwork &net, co
         buffers.detect(threaded, 0, first, count);
         std::copy(h.begin(), h.end(), estimate);
         prepare(threaded, 0);
-        if (!same_output(buffers.detect(threaded, 0, 0, shape.vectors), expected))
+        if (!same_bits(buffers.detect(threaded, 0, 0, shape.vectors), expected))
             fail("threads or an earlier estimate change the outputs", threaded);
 
         // where they have an SNR of their own, not even the other channels
@@ -360,7 +351,7 @@ void check_detection(Choices &choices, Random &random, const AnyNetwork &net, co
             prepare(single, channel);
             Output part = buffers.detect(single, channel, first, count);
             part.num_invalid = 0;
-            if (!same_output(part, part_of(expected, shape, bits, channel, first, count)))
+            if (!same_bits(part, part_of(expected, shape, bits, channel, first, count)))
                 fail("the other channels and vectors change the outputs", single);
         }
         Output written = expected;

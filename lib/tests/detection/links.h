@@ -8,6 +8,7 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -111,6 +112,16 @@ struct Output {
 
     bool operator==(const Output &) const = default;
 };
+
+// -0 is not 0 here.
+template <typename T>
+bool same_bits(const std::vector<T> &a, const std::vector<T> &b) {
+    return a.size() == b.size() && (a.empty() || !std::memcmp(a.data(), b.data(), a.size() * sizeof(T)));
+}
+
+inline bool same_bits(const Output &a, const Output &b) {
+    return a.num_invalid == b.num_invalid && same_bits(a.symbols, b.symbols) && same_bits(a.llrs, b.llrs);
+}
 
 // Random channels and what is received over them, contiguous, in buffers of exactly the size needed.
 class Link {

@@ -18,16 +18,6 @@ namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-// -0 is not 0 here
-template <typename T>
-bool same_bits(const std::vector<T> &a, const std::vector<T> &b) {
-    return a.size() == b.size() && !std::memcmp(a.data(), b.data(), a.size() * sizeof(T));
-}
-
-bool same_bits(const Output &a, const Output &b) {
-    return a.num_invalid == b.num_invalid && same_bits(a.symbols, b.symbols) && same_bits(a.llrs, b.llrs);
-}
-
 // Of each port [vectors][channels]: channels are next to each other, as streams of GNU Radio have them.
 Output detect_streams(const Link &link, kaq::ListPlan &plan, bool with_llrs = true) {
     const int channels = link.channels, vectors = link.vectors, bits = link.bits;

@@ -71,8 +71,8 @@ def propagate(
         inverse = np.float32(1) / variance
         precision = maximum(inverse - site, LEAST_PRECISION)
         spread = np.float32(1) / precision
-        mean_re = spread * minus_product(solved_re * inverse, np.float32(1), site_re)
-        mean_im = spread * minus_product(solved_im * inverse, np.float32(1), site_im)
+        mean_re = spread * (solved_re * inverse - site_re)
+        mean_im = spread * (solved_im * inverse - site_im)
     return mean_re, mean_im, precision
 
 

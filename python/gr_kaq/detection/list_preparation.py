@@ -103,8 +103,7 @@ def prepare_list(model: ListModel, h: NDArray[np.complex64], gain: Float, noise_
         regularized.re[i, i] += prior
     factor = cholesky_factor(regularized)
     diagonal = np.stack([np.float32(1) / factor.re[p, p] for p in range(n)])
-    gap = np.stack([minus_product(diagonal[p] * diagonal[p], prior, np.float32(1)) for p in range(n)])
-    index_gain = np.float32(0.5) * diagonal / maximum(gap, LEAST_GAP * prior)
+    index_gain = np.float32(0.5) * diagonal / maximum(diagonal * diagonal - prior, LEAST_GAP * prior)
     inverse = np.float32(1) / variance
     precision = maximum(inverse - prior, LEAST_PRECISION)
     coefficients = _coefficients(factor)

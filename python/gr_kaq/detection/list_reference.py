@@ -76,7 +76,7 @@ def fuse(model: ListModel, of_list: Float, of_propagation: Float, spread: Float)
         from_propagation = _curve(
             model, of_propagation[:, b], part, weights.propagation_narrow[b], weights.propagation_wide[b]
         )
-        limited = minimum(from_propagation, LARGEST_PART * from_list)
+        limited = minimum(LARGEST_PART * from_list, from_propagation)
         from_propagation = np.where(certain, limited, from_propagation)
         out[:, b] = (np.float32(0) + _signed(from_list, of_list[:, b])) + _signed(
             from_propagation, of_propagation[:, b]
@@ -90,7 +90,7 @@ def _curve(model: ListModel, llr: Float, part: Float, narrow: tuple[float, ...],
     curve = np.zeros_like(magnitude)
     for knot, low, high in zip(model.knots, narrow, wide, strict=True):
         weight = plus_product(np.float32(low), part, np.float32(high) - np.float32(low))
-        curve = plus_product(curve, weight, minimum(magnitude, np.float32(knot)))
+        curve = plus_product(curve, weight, minimum(np.float32(knot), magnitude))
     return curve
 
 

@@ -3,7 +3,7 @@
 
 A path holds the index u of each level, l = 2 u - (L - 1). Its metric is the squared distance |y' - H' l|^2 but for a
 constant, with what the regularization added taken off: a^2 |l|^2 for each level (Studer and Boelcskei, IEEE Trans. IT
-57(2), 2011, have the unbiased form). Each level expands every path to its nearest levels and keeps the K best. The two
+56(10), 2010, have the unbiased form). Each level expands every path to its nearest levels and keeps the K best. The two
 levels of the last stream do not depend on each other, and nothing depends on them: each survivor tries all of them.
 """
 
