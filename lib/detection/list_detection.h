@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 
+#include "detection/lane_places.h"
 #include "detection/list_propagation.h"
 #include "detection/list_search.h"
 
@@ -18,74 +19,19 @@ namespace {
 constexpr float largest_sample = 1e9f;               // over the noise's standard deviation
 constexpr int max_list_values = max_list_levels * 4; // LLRs of a vector
 
-// Where the samples and results of each lane are.
-class LanePlaces {
-public:
-    explicit LanePlaces(const LaneVectors &of) : of_(of), copies_(native_lanes / of.num_channels) {
-        for (int l = 0; l < native_lanes; ++l) {
-            channel_[l] = of.first_channel + l % of.num_channels;
-            copy_[l] = std::min(l / of.num_channels, copies_ - 1);
-        }
-    }
-
-    int num_steps() const { return (of_.num_vectors + copies_ - 1) / copies_; }
-
-    // The vectors of this step. Lanes that have none repeat the last one.
-    void go_to(int step) {
-        const int left = of_.num_vectors - step * copies_;
-        count = std::min(copies_, left) * of_.num_channels;
-        first_ = of_.first_vector + step * copies_;
-        last_ = std::min(copies_, left) - 1;
-    }
-
-    template <typename T>
-    std::ptrdiff_t of(const PortView<T> &view, int lane) const {
-        const int vector = first_ + std::min(copy_[lane], last_);
-        return view.offset + channel_[lane] * view.channel_stride + vector * view.vector_stride;
-    }
-
-    int count = 0; // lanes that hold a vector
-
-private:
-    const LaneVectors &of_;
-    const int copies_;
-    std::ptrdiff_t channel_[native_lanes];
-    int copy_[native_lanes];
-    int first_ = 0, last_ = 0;
-};
-
-// One antenna's sample in each lane.
-inline ComplexLanes load_samples(const std::complex<float> *port, const std::ptrdiff_t *places, bool adjacent) {
-    if (adjacent) {
-        const float *from = reinterpret_cast<const float *>(port + places[0]);
-        const Lanes a = *reinterpret_cast<const LooseLanes *>(from);
-        const Lanes b = *reinterpret_cast<const LooseLanes *>(from + native_lanes);
-        return {evens(a, b), odds(a, b)};
-    }
-    alignas(64) float re[native_lanes], im[native_lanes];
-    for (int l = 0; l < native_lanes; ++l) {
-        re[l] = port[places[l]].real();
-        im[l] = port[places[l]].imag();
-    }
-    return {at(re, 0), at(im, 0)};
-}
-
 // z = H'^H y' and L^-1 z. Returns zeros, or NaN in the lanes whose samples are not finite.
 template <int N>
-inline Lanes rotate(const ListBatch &b, const ReceivedView &received, const std::ptrdiff_t *places,
-                    ComplexLanes *matched, ComplexLanes *rotated) {
+inline Lanes rotate(const ListBatch &b, const ReceivedView &received, const Places &places, ComplexLanes *matched,
+                    ComplexLanes *rotated) {
     const ListLayout &layout = b.layout;
     const int n = N ? N : layout.n;
     const Matrix h = b.h(), factor = b.factor();
     const Lanes gain = b(layout.gain), scale = b(layout.scale);
-    bool adjacent = true;
-    for (int l = 1; l < native_lanes; ++l)
-        adjacent &= places[l] == places[0] + l;
     for (int i = 0; i < n; ++i)
         matched[i] = {Lanes{}, Lanes{}};
     Lanes finite{};
     for (int r = 0; r < layout.num_rx; ++r) {
-        const ComplexLanes sample = load_samples(received.ports[r], places, adjacent);
+        const ComplexLanes sample = load_samples(received.ports[r], places);
         finite += sample.re - sample.re;
         finite += sample.im - sample.im;
         const Lanes re = clip(sample.re * gain * scale, -largest_sample, largest_sample);
@@ -149,35 +95,12 @@ inline void find_curves(const ListNetwork &network, const ListNetwork::Fusion &w
     return (0.0f + signed_list) + signed_propagation;
 }
 
-// `Count` vectors, a power of two, become rows of `Count` values for each lane, one after the other.
-template <int Count>
-[[gnu::always_inline]] inline void interleave(Lanes (&values)[Count]) {
-    // each pass interleaves the first half of all values with the second half
-    for (int pass = 1; pass < Count; pass *= 2) {
-        Lanes next[Count];
-        for (int i = 0; i < Count / 2; ++i) {
-            next[2 * i] = interleave_low(values[i], values[i + Count / 2]);
-            next[2 * i + 1] = interleave_high(values[i], values[i + Count / 2]);
-        }
-        for (int i = 0; i < Count; ++i)
-            values[i] = next[i];
-    }
-}
-
 // Values of the streams to where they belong. They come by place, `Count` vectors for each; `order` says which stream
 // each place has.
 template <int Count, typename T>
-inline void store_streams(const Lanes *values, const ListBatch &b, const LanePlaces &lanes, const PortView<T> &to) {
-    constexpr int padded = std::bit_ceil(static_cast<unsigned>(Count));
-    constexpr std::size_t bytes = Count * sizeof(float);
+inline void store_streams(const Lanes *values, const ListBatch &b, const Places &places, const PortView<T> &to) {
+    constexpr int padded = padded_count(Count);
     const int n = b.layout.n;
-    std::ptrdiff_t places[native_lanes];
-    bool adjacent = Count == padded && lanes.count == native_lanes;
-    for (int l = 0; l < native_lanes; ++l) {
-        places[l] = lanes.of(to, l);
-        adjacent &=
-            (places[l] - places[0]) * static_cast<std::ptrdiff_t>(sizeof(T)) == l * static_cast<std::ptrdiff_t>(bytes);
-    }
     for (int stream = 0; stream < n; ++stream) {
         Lanes of_stream[padded];
         for (int k = 0; k < padded; ++k)
@@ -187,30 +110,18 @@ inline void store_streams(const Lanes *values, const ListBatch &b, const LanePla
             for (int k = 0; k < Count; ++k)
                 of_stream[k] = choose(here, values[p * Count + k], of_stream[k]);
         }
-        interleave<padded>(of_stream);
-        T *const port = to.ports[stream];
-        if (adjacent) {
-            for (int k = 0; k < padded; ++k)
-                reinterpret_cast<LooseLanes *>(port + places[0])[k] = of_stream[k];
-        } else {
-            const float *rows = reinterpret_cast<const float *>(of_stream);
-            for (int l = 0; l < lanes.count; ++l)
-                std::memcpy(static_cast<void *>(port + places[l]), rows + l * padded, bytes);
-        }
+        store_values<Count>(of_stream, to.ports[stream], places);
     }
 }
 
 // The vectors of one step, from samples to what `to` wants; `work` has room for a complex matrix.
 template <int K, int Bits, int N>
-std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const LanePlaces &lanes,
+std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const LanePlaces &lanes, int step,
                         const ReceivedView &received, const DetectedView &to, const Matrix &work) {
     const ListLayout &layout = b.layout;
     const int n = N ? N : layout.n;
-    std::ptrdiff_t places[native_lanes];
-    for (int l = 0; l < native_lanes; ++l)
-        places[l] = lanes.of(received, l);
     ComplexLanes matched[max_list_streams], rotated[max_list_streams];
-    const Lanes finite = rotate<N>(b, received, places, matched, rotated);
+    const Lanes finite = rotate<N>(b, received, lanes.at(received, step), matched, rotated);
     const LanesInt valid = (finite == 0.0f) & b.integer(layout.known);
 
     Search<K, Bits> search(b, rotated, network.half_distance);
@@ -227,7 +138,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
             const Lanes point = network.half_distance * to_float(2 * u - ((1 << Bits) - 1));
             values[2 * p + q] = valid ? point : Lanes{};
         }
-    store_streams<2>(values, b, lanes, to.symbols);
+    store_streams<2>(values, b, lanes.at(to.symbols, step), to.symbols);
 
     if (!to.llrs.ports.empty()) {
         ComplexLanes mean[max_list_streams];
@@ -249,10 +160,10 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
                     values[(p * Bits + bit) * 2 + q] = (valid & (llr - llr == 0.0f)) ? llr : Lanes{};
                 }
             }
-        store_streams<2 * Bits>(values, b, lanes, to.llrs);
+        store_streams<2 * Bits>(values, b, lanes.at(to.llrs, step), to.llrs);
     }
     std::size_t invalid = 0;
-    for (int l = 0; l < lanes.count; ++l)
+    for (int l = 0; l < lanes.count(step); ++l)
         invalid += !(finite[l] == 0);
     return invalid;
 }
@@ -265,12 +176,10 @@ std::size_t list_detect_scratch(const Size &size) {
 template <int K, int Bits, int N>
 std::size_t detect_vectors(const ListNetwork &network, const ListBatch &b, const LaneVectors &vectors,
                            const ReceivedView &received, const DetectedView &to, const Matrix &work) {
-    LanePlaces lanes(vectors);
+    const LanePlaces lanes(vectors);
     std::size_t invalid = 0;
-    for (int step = 0; step < lanes.num_steps(); ++step) {
-        lanes.go_to(step);
-        invalid += detect_step<K, Bits, N>(network, b, lanes, received, to, work);
-    }
+    for (int step = 0; step < lanes.num_steps(); ++step)
+        invalid += detect_step<K, Bits, N>(network, b, lanes, step, received, to, work);
     return invalid;
 }
 

@@ -8,18 +8,12 @@
 #include <span>
 
 #include "detection/kernel.h" // max_lanes
+#include "detection/lane_vectors.h"
 #include "detection/list_network.h"
 #include "detection/ports.h"
 #include "detection/size.h"
 
 namespace kaq {
-
-// Vectors of a batch: lane l has channel first_channel + l % num_channels, and vector
-// first_vector + l / num_channels + i * copies in step i, where copies = lanes / num_channels.
-struct LaneVectors {
-    int first_channel, num_channels;
-    int first_vector, num_vectors;
-};
 
 // What is known of a channel before it is prepared; channel_levels.py specifies it.
 struct ListLevel {

@@ -5,14 +5,11 @@
 #include <bit>
 #include <cstdint>
 
+#include "detection/lane_places.h"
 #include "support/lanes.h"
 
 namespace kaq {
 namespace {
-
-struct ComplexLanes {
-    Lanes re, im;
-};
 
 inline LanesInt bits_of(const Lanes &x) { return std::bit_cast<LanesInt>(x); }
 inline Lanes float_of_bits(const LanesInt &x) { return std::bit_cast<Lanes>(x); }

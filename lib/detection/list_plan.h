@@ -5,14 +5,12 @@
 
 #include <complex>
 #include <cstddef>
-#include <memory>
 #include <span>
 #include <vector>
 
+#include "detection/batches.h"
 #include "detection/list_kernel.h"
 #include "detection/noise.h"
-#include "support/aligned.h"
-#include "support/thread_pool.h"
 
 namespace kaq {
 
@@ -30,30 +28,20 @@ public:
 
     const ListNetwork &network() const { return network_; }
     const Kernel &kernel() const { return kernel_; }
-    int num_channels() const { return num_channels_; }
-    int num_threads() const { return threads_->size(); }
+    int num_channels() const { return batches_.num_channels(); }
+    int num_threads() const { return batches_.num_threads(); }
     int num_rx() const { return size_.num_rx; }
     int num_tx() const { return size_.num_tx; }
 
 private:
-    int num_batches() const { return static_cast<int>(batches_.size()); }
-    // The first channel of a batch, and how many it has.
-    int first_channel(int batch) const { return batch * list_.lanes; }
-    int channels_of(int batch) const;
-    int channel_of(int batch, int lane) const { return first_channel(batch) + lane % channels_of(batch); }
-    template <typename Work>
-    void for_each_batch(const Work &work);
     void load(int batch, std::span<const std::complex<float>> h);
 
     ListNetwork network_;
     const Kernel &kernel_;
     const ListKernel &list_;
-    int num_channels_;
     Size size_;
-    std::vector<AlignedVector<float>> batches_;
+    Batches batches_;
     std::vector<ChannelLevels> levels_;
-    std::vector<AlignedVector<float>> scratch_; // per thread
-    std::unique_ptr<ThreadPool> threads_;
 };
 
 } // namespace kaq

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Samples to the lanes of vector registers, and results back, in whatever layout their owner has. Compiled for the
+// instruction set of each kernel.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <complex>
+#include <cstddef>
+#include <cstring>
+
+#include "detection/lane_vectors.h"
+#include "detection/ports.h"
+#include "support/lanes.h"
+
+namespace kaq {
+namespace {
+
+struct ComplexLanes {
+    Lanes re, im;
+};
+
+// Which value of a port each lane has in one step.
+struct Places {
+    std::ptrdiff_t of[native_lanes];
+    int count;     // lanes that hold a vector; the others repeat the last one
+    bool adjacent; // all lanes hold one, and their values are next to each other
+};
+
+// The steps in which the lanes go through the vectors of a batch.
+class LanePlaces {
+public:
+    explicit LanePlaces(const LaneVectors &of) : of_(of), copies_(native_lanes / of.num_channels) {
+        for (int l = 0; l < native_lanes; ++l) {
+            channel_[l] = of.first_channel + l % of.num_channels;
+            copy_[l] = std::min(l / of.num_channels, copies_ - 1);
+        }
+    }
+
+    int num_steps() const { return (of_.num_vectors + copies_ - 1) / copies_; }
+
+    // Lanes that hold a vector in this step.
+    int count(int step) const { return std::min(copies_, of_.num_vectors - step * copies_) * of_.num_channels; }
+
+    template <typename T>
+    Places at(const PortView<T> &view, int step) const {
+        const int last = std::min(copies_, of_.num_vectors - step * copies_) - 1;
+        Places places;
+        places.count = count(step);
+        places.adjacent = places.count == native_lanes;
+        for (int l = 0; l < native_lanes; ++l) {
+            const int vector = of_.first_vector + step * copies_ + std::min(copy_[l], last);
+            places.of[l] = view.offset + channel_[l] * view.channel_stride + vector * view.vector_stride;
+            places.adjacent &= places.of[l] == places.of[0] + l * view.width;
+        }
+        return places;
+    }
+
+private:
+    const LaneVectors &of_;
+    const int copies_;
+    std::ptrdiff_t channel_[native_lanes];
+    int copy_[native_lanes];
+};
+
+// One antenna's sample in each lane.
+inline ComplexLanes load_samples(const std::complex<float> *port, const Places &places) {
+    if (places.adjacent) {
+        const float *from = reinterpret_cast<const float *>(port + places.of[0]);
+        const Lanes a = *reinterpret_cast<const LooseLanes *>(from);
+        const Lanes b = *reinterpret_cast<const LooseLanes *>(from + native_lanes);
+        return {evens(a, b), odds(a, b)};
+    }
+    alignas(64) std::complex<float> samples[native_lanes];
+    for (int l = 0; l < native_lanes; ++l)
+        samples[l] = port[places.of[l]];
+    const float *from = reinterpret_cast<const float *>(samples);
+    return {evens(at(from, 0), at(from, 1)), odds(at(from, 0), at(from, 1))};
+}
+
+// `Count` vectors, a power of two, become rows of `Count` values for each lane, one after the other.
+template <int Count>
+[[gnu::always_inline]] inline void interleave(Lanes (&values)[Count]) {
+    // each pass interleaves the first half of all values with the second half
+    for (int pass = 1; pass < Count; pass *= 2) {
+        Lanes next[Count];
+        for (int i = 0; i < Count / 2; ++i) {
+            next[2 * i] = interleave_low(values[i], values[i + Count / 2]);
+            next[2 * i + 1] = interleave_high(values[i], values[i + Count / 2]);
+        }
+        for (int i = 0; i < Count; ++i)
+            values[i] = next[i];
+    }
+}
+
+// Floats of each lane, padded to a power of two, which `interleave` takes.
+constexpr int padded_count(int count) { return static_cast<int>(std::bit_ceil(static_cast<unsigned>(count))); }
+
+// `Count` floats of each lane to one port: values[k] has number k of each; what is padding is not stored.
+template <int Count, typename T>
+[[gnu::always_inline]] inline void store_values(Lanes (&values)[padded_count(Count)], T *port, const Places &places) {
+    constexpr int padded = padded_count(Count);
+    interleave<padded>(values);
+    if (places.adjacent && Count == padded) {
+        for (int k = 0; k < padded; ++k)
+            reinterpret_cast<LooseLanes *>(port + places.of[0])[k] = values[k];
+        return;
+    }
+    const float *rows = reinterpret_cast<const float *>(values);
+    for (int l = 0; l < places.count; ++l)
+        std::memcpy(static_cast<void *>(port + places.of[l]), rows + l * padded, Count * sizeof(float));
+}
+
+} // namespace
+} // namespace kaq
