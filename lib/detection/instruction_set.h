@@ -2,23 +2,24 @@
 // What an instruction set has to supply to the integer layers (integer_layers.h).
 // kernel_avx512vnni.cc is an example; make_kernel.h makes a Kernel of one.
 //
-// A register holds rows of a vector, or of several vectors (size.h). Below, x and y are registers of int16, s and e are
-// registers of int32. All functions are static members.
+// A register of int16 holds both rows of a stream, for one vector in each lane: four lanes' real parts, the same lanes'
+// imaginary parts, the next four lanes' real parts, and so on. That is the order in which saturating packs leave two
+// registers of int32. Below, x and y are registers of int16, s and e are registers of int32. All functions are static
+// members.
 //
 //   types
 //     I16                      register of int16: the state of a layer
-//     I32                      register of int32, of the same size: accumulators, and words of a packed matrix
-//     Layout                   how a packed matrix is laid out: a PackedLayout (packed_matrix.h)
-//     Activations<V, R>        what the columns of V vectors of R registers are broadcast from; see below
+//     I32                      register of int32, of the same size: accumulators, and words of a matrix
 //
-//   constants, chosen by measuring
-//     registers_at_once        registers of rows whose accumulators are kept at once
-//     interleave(R, several)   how many times R registers are computed together, R registers holding one vector, or
-//                              several of few rows
+//   constants
+//     vectors_at_once          vectors of each lane that are computed together, so that the matrix is loaded once for
+//                              all and their accumulators hide each other's latency: a power of two
+//     streams_per_word         streams whose columns a word of the matrix has: two, of bytes; or one, of int16
+//     matrix_offset            what is added to the bytes of the matrix, so that they are not negative
 //
 //   memory, 64-byte aligned
 //     load(p), store(p, x)     int16
-//     load32(p)                int32
+//     load32(p), store32(p, s)
 //
 //   rows one by one
 //     set(value)               the value in every row
@@ -27,38 +28,30 @@
 //     min, max, bit_and (x, y)
 //     shift_left<n>(x)
 //     multiply_q15(x, y)       (x y + 2^14) >> 15
+//     pack(s, e)               int32 of real and of imaginary parts, saturated, to rows
+//     real(x), imaginary(x)    and back
 //
-//   products; `first` and `second` accumulate the rows of one I16 (packed_matrix.h says which), with a rescale each
-//     dot(s, columns, e)       s + the products of the columns in each word
-//     combine(linear, diagonal, first, second, first_rescale, second_rescale)
-//                              saturate(linear + diagonal + ((accumulators rescale + 2^11) >> 12))
-//
-//   Activations<V, R>, in which register i of all is register i % R of vector i / R
-//     fill(i, x, y, largest)   takes x and y, clamped to +-largest, as registers i and i + 1; i is even
-//     columns(v, block, within)
-//                              the columns of word block + within of vector v, in every row; block is a multiple of 8
-//     segment_columns<S>(i, half, within)
-//                              the same where registers hold several vectors of S rows: word `within` of the vectors
-//                              whose rows accumulator `half` (0 or 1) of register i has
+//   products
+//     activations(x, y, largest)
+//                              clamped to +-largest, the columns of two streams (of x, where a word has one) in a word
+//     set32(value)
+//     dot(s, matrix, columns)  s + the products of the columns in each word
+//     subtract32(s, e)
+//     combine(linear, diagonal, s, e, s_rescale, e_rescale)
+//                              saturate(linear + diagonal + ((accumulators rescale + 2^11) >> 12)); s accumulates the
+//                              real part, e the imaginary part
 #pragma once
 
 #include <cstdint>
 #include <type_traits>
 
-#include "detection/packed_matrix.h"
-#include "detection/size.h"
-
 namespace kaq {
 namespace {
 
-// Rows in a register of state.
-template <typename Isa>
-constexpr int rows_in_register = sizeof(typename Isa::I16) / sizeof(std::int16_t);
-
 // Results are checked by assignment: registers as template arguments would lose their attributes.
 template <typename Isa>
-concept HasState = requires(typename Isa::I16 x, std::int16_t *to, const std::int16_t *from, int value) {
-    requires row_multiple % rows_in_register<Isa> == 0;
+concept HasState = requires(typename Isa::I16 x, typename Isa::I32 s, std::int16_t *to, const std::int16_t *from,
+                            int value) {
     x = Isa::load(from);
     Isa::store(to, x);
     x = Isa::set(value);
@@ -71,42 +64,32 @@ concept HasState = requires(typename Isa::I16 x, std::int16_t *to, const std::in
     x = Isa::bit_and(x, x);
     x = Isa::template shift_left<6>(x);
     x = Isa::multiply_q15(x, x);
+    x = Isa::pack(s, s);
+    s = Isa::real(x);
+    s = Isa::imaginary(x);
 };
 
 template <typename Isa>
-concept HasProducts = requires(typename Isa::I16 x, typename Isa::I32 s, const std::int32_t *words) {
+concept HasProducts = requires(typename Isa::I16 x, typename Isa::I32 s, const std::int32_t *words, std::int32_t *to,
+                               int value) {
     requires sizeof(typename Isa::I32) == sizeof(typename Isa::I16);
     s = Isa::load32(words);
+    Isa::store32(to, s);
+    s = Isa::set32(value);
+    s = Isa::activations(x, x, value);
     s = Isa::dot(s, s, s);
+    s = Isa::subtract32(s, s);
     x = Isa::combine(x, x, s, s, s, s);
 };
 
+// Known when the layers are compiled.
 template <typename Isa>
-concept HasLayout = is_packed_layout<typename Isa::Layout> &&
-                    Isa::Layout::register_lanes == sizeof(typename Isa::I32) / sizeof(std::int32_t);
-
-// Of one vector that fills as many registers as rows are padded to.
-template <typename Isa>
-using FewestActivations = typename Isa::template Activations<1, row_multiple / rows_in_register<Isa>>;
+concept HasConstants = std::integral_constant<bool, (Isa::vectors_at_once >= 1)>::value &&
+    std::integral_constant<bool, (Isa::streams_per_word == 1 || Isa::streams_per_word == 2)>::value &&
+    std::integral_constant<bool, (Isa::matrix_offset >= 0)>::value;
 
 template <typename Isa>
-concept HasActivations = requires(FewestActivations<Isa> activations, typename Isa::I16 x, typename Isa::I32 s, int i) {
-    activations.fill(i, x, x, i);
-    s = activations.columns(i, i, i);
-    s = activations.template segment_columns<4>(i, i, i);
-    s = activations.template segment_columns<8>(i, i, i);
-    s = activations.template segment_columns<16>(i, i, i);
-};
-
-// What is tuned: known when the layers are compiled.
-template <typename Isa>
-concept HasConstants = std::integral_constant<bool, (Isa::registers_at_once >= 1)>::value &&
-    std::integral_constant<bool, (Isa::interleave(1, false) >= 1)>::value &&
-    std::integral_constant<bool, (Isa::interleave(1, true) >= 1)>::value;
-
-template <typename Isa>
-concept InstructionSet =
-    HasState<Isa> && HasProducts<Isa> && HasLayout<Isa> && HasActivations<Isa> && HasConstants<Isa>;
+concept InstructionSet = HasState<Isa> && HasProducts<Isa> && HasConstants<Isa>;
 
 } // namespace
 } // namespace kaq

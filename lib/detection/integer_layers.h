@@ -1,204 +1,213 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The K integer layers over an instruction set (instruction_set.h).
+// The K integer layers over an instruction set (instruction_set.h), one vector in each lane.
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <span>
 
 #include "detection/fixed_point.h"
-#include "detection/integer_product.h"
-#include "detection/kernel.h"
-#include "detection/kernel_arguments.h"
+#include "detection/instruction_set.h"
+#include "detection/unfolded_batch.h"
 
 namespace kaq {
 namespace {
 
-template <InstructionSet Isa, int Registers, int Segment>
-struct IntegerLayers : IntegerProduct<Isa, Registers, Segment> {
-    using Base = IntegerProduct<Isa, Registers, Segment>;
-    using Base::block;
-    using Base::clamp;
-    using Base::lanes;
-    using Base::stride;
-    using Base::vectors_in_registers;
-    using typename Base::I16;
-    using typename Base::I32;
-    using typename Base::Layout;
-    template <int Vectors>
-    using Activations = typename Base::template Activations<Vectors>;
+// Vectors: those of each lane. Arrays of state are [stream][vector], of a register each.
+template <InstructionSet Isa, int Vectors>
+class IntegerLayers {
+    using I16 = typename Isa::I16;
+    using I32 = typename Isa::I32;
+    static constexpr int rows = 2 * native_lanes; // in a register of int16
 
-    static I16 ramp(I16 t, I16 slope, int num_levels) {
+public:
+    // What a run needs beside b, in registers: two sets of activations and the state of each stream.
+    static std::size_t scratch_registers(const UnfoldedLayout &layout) {
+        return static_cast<std::size_t>(Vectors) * (2 * layout.words + 3 * layout.streams);
+    }
+
+    IntegerLayers(const Network &network, const UnfoldedBatch &batch, float *scratch)
+        : network_(network), batch_(batch), layout_(batch.layout) {
+        const auto take = [&scratch](int count) {
+            float *taken = scratch;
+            scratch += static_cast<std::size_t>(count) * Vectors * native_lanes;
+            return taken;
+        };
+        for (std::int32_t *&of : activations_)
+            of = reinterpret_cast<std::int32_t *>(take(layout_.words));
+        for (std::int16_t **of : {&operand_, &z_, &u_})
+            *of = reinterpret_cast<std::int16_t *>(take(layout_.streams));
+    }
+
+    // t from b, in the same place.
+    void run(std::int16_t *b, std::int16_t *t) {
+        if (network_.type == NetworkType::admm)
+            run_layers<true>(b, t);
+        else
+            run_layers<false>(b, t);
+    }
+
+private:
+    static I16 clamp(I16 x, int low, int high) { return Isa::min(Isa::max(x, Isa::set(low)), Isa::set(high)); }
+
+    int outermost_threshold() const { return (network_.num_levels() - 2) * state_half_distance; }
+
+    static I16 ramp(I16 t, I16 slope, int outermost) {
         constexpr int half = state_half_distance;
-        const int outermost = (num_levels - 2) * half;
         const I16 near = clamp(t, -outermost - half + 1, outermost + half - 1);
         const I16 threshold = Isa::bit_and(Isa::add(near, Isa::set(half)), Isa::set(-2 * half));
-        const I16 distance = Isa::max(Isa::subtract(near, threshold), Isa::set(-half + 1));
-        const I16 rise = Isa::multiply_q15(Isa::template shift_left<6>(distance), slope);
+        // shifted, what is left of the threshold is gone, and the distance has its sign: -half to half - 1
+        const I16 distance = Isa::max(Isa::template shift_left<6>(near), Isa::set(64 * (-half + 1)));
+        const I16 rise = Isa::multiply_q15(distance, slope);
         return Isa::add(threshold, clamp(rise, -half, half));
     }
 
     static I16 multiply_q15_plus_1(I16 x, I16 gain) { return Isa::adds(x, Isa::multiply_q15(x, gain)); }
 
-    // What is the same for all vectors of a call.
-    struct Call {
-        const Network &network;
-        const Size &size;
-        const IntegerChannel &channel;
+    // Where value `index` of an array of the batch lies. Pointers are kept in variables: what is stored might change
+    // members, for all that compilers know, which would load them again and again.
+    const std::int16_t *values(std::size_t begin, std::size_t index) const {
+        return reinterpret_cast<const std::int16_t *>(batch_.data) + (begin + index) * rows;
+    }
+    const std::int32_t *words(std::size_t begin, std::size_t index) const {
+        return reinterpret_cast<const std::int32_t *>(batch_.data) + (begin + index) * native_lanes;
+    }
+    static std::int16_t *at(std::int16_t *state, int stream) { return state + stream * Vectors * rows; }
 
-        I16 quantized(int k, int r, I16 x) const {
-            return Isa::multiply_q15(x, Isa::load(channel.inverse_step.data() + k * stride + r * lanes));
-        }
-        // saturate(linear + multiply_q15(operand, diagonal) + rescale accumulators)
-        I16 combined(int k, int r, I16 linear, I16 operand, I32 first, I32 second) const {
-            const std::int32_t *rescale = reinterpret_cast<const std::int32_t *>(channel.packed.data()) +
-                                          Layout::rescale(stride) + static_cast<std::size_t>(k) * stride + r * lanes;
-            const I16 diagonal = Isa::load(channel.diagonal.data() + k * stride + r * lanes);
-            return Isa::combine(linear, Isa::multiply_q15(operand, diagonal), first, second, Isa::load32(rescale),
-                                Isa::load32(rescale + lanes / 2));
-        }
-    };
-
-    // The state of ADMM-Net: x = saturate(b + P v), v being the operand of a layer.
-    template <int Vectors>
-    struct Admm {
-        const std::int16_t *b;
-        I16 x[Vectors][Registers], z[Vectors][Registers], u[Vectors][Registers];
-
-        explicit Admm(const std::int16_t *from) : b(from) {
-            for (int i = 0; i < Vectors; ++i)
-                for (int r = 0; r < Registers; ++r) {
-                    x[i][r] = Isa::load(b + i * stride + r * lanes);
-                    z[i][r] = u[i][r] = Isa::set(0);
+    // From x, the estimate of streams first.. , to the operands of layer k and their activations.
+    template <bool Admm, int Streams>
+    [[gnu::always_inline]] void begin_layer(int k, int first, const I16 (&x)[Streams][Vectors]) {
+        const std::size_t place = static_cast<std::size_t>(k) * layout_.streams + first;
+        const std::int16_t *inverse_step = values(layout_.inverse_step, place), *slope = values(layout_.slope, place),
+                           *dual = values(layout_.dual, place);
+        std::int16_t *of_operand = at(operand_, first), *of_z = at(z_, first), *of_u = at(u_, first);
+        const I16 first_gain = Isa::load(values(layout_.first_gain, k));
+        const int largest = network_.activation_max, outermost = outermost_threshold();
+        I16 quantized[Streams][Vectors];
+        for (int s = 0; s < Streams; ++s)
+            for (int v = 0; v < Vectors; ++v) {
+                const int here = (s * Vectors + v) * rows;
+                I16 operand = x[s][v];
+                if constexpr (Admm) {
+                    I16 z = Isa::set(0), u = Isa::set(0);
+                    if (k)
+                        z = Isa::load(of_z + here), u = Isa::load(of_u + here);
+                    const I16 relaxed = Isa::adds(operand, Isa::multiply_q15(Isa::subs(operand, z), first_gain));
+                    const I16 next_z = ramp(Isa::adds(relaxed, u), Isa::load(slope + s * rows), outermost);
+                    const I16 next_u =
+                        Isa::adds(u, multiply_q15_plus_1(Isa::subs(relaxed, next_z), Isa::load(dual + s * rows)));
+                    Isa::store(of_z + here, next_z);
+                    Isa::store(of_u + here, next_u);
+                    operand = Isa::subs(next_z, next_u);
                 }
-        }
-        I16 linear(const Call &, int, int i, int r) const { return Isa::load(b + i * stride + r * lanes); }
-        I16 operand(const Call &call, int k, int i, int r) {
-            const I16 first_gain = Isa::set(call.channel.first_gain[k]);
-            const I16 slope = Isa::load(call.channel.slope.data() + k * stride + r * lanes);
-            const I16 second_gain = Isa::load(call.channel.second_gain.data() + k * stride + r * lanes);
-            const I16 difference = Isa::subs(x[i][r], z[i][r]);
-            const I16 relaxed = Isa::adds(x[i][r], Isa::multiply_q15(difference, first_gain));
-            z[i][r] = ramp(Isa::adds(relaxed, u[i][r]), slope, call.network.num_levels());
-            u[i][r] = Isa::adds(u[i][r], multiply_q15_plus_1(Isa::subs(relaxed, z[i][r]), second_gain));
-            return Isa::subs(z[i][r], u[i][r]);
-        }
-        void finish(const Call &, int, int i, int r, I16 sum) { x[i][r] = sum; }
-    };
-
-    // The state of PGD-Net: x = prox(saturate(gain b + (1 - step G) x)), x being the operand, too.
-    template <int Vectors>
-    struct Pgd {
-        const std::int16_t *b;
-        I16 x[Vectors][Registers];
-
-        explicit Pgd(const std::int16_t *from) : b(from) {
-            for (int i = 0; i < Vectors; ++i)
-                for (int r = 0; r < Registers; ++r)
-                    x[i][r] = Isa::set(0);
-        }
-        I16 linear(const Call &call, int k, int i, int r) const {
-            return multiply_q15_plus_1(Isa::load(b + i * stride + r * lanes), Isa::set(call.channel.first_gain[k]));
-        }
-        I16 operand(const Call &, int, int i, int r) { return x[i][r]; }
-        void finish(const Call &call, int k, int i, int r, I16 sum) {
-            const Prox prox = call.network.layers[k].prox;
-            const I16 threshold = Isa::set(call.channel.threshold[k]), zero = Isa::set(0);
-            if (prox == Prox::soft_threshold)
-                sum = Isa::add(Isa::max(Isa::subs(sum, threshold), zero), Isa::min(Isa::adds(sum, threshold), zero));
-            else if (prox == Prox::ramp)
-                sum =
-                    ramp(sum, Isa::load(call.channel.slope.data() + k * stride + r * lanes), call.network.num_levels());
-            x[i][r] = sum;
-        }
-    };
-
-    // Some vectors at once: all of a layer's operands, then all products.
-    template <template <int> typename State, int Vectors>
-    static void run(const Call &call, const std::int16_t *b, std::int16_t *t) {
-        State<Vectors> state(b);
-        for (int k = 0; k < call.network.num_layers(); ++k) {
-            I16 operand[Vectors][Registers], quantized[Vectors * Registers];
-            for (int r = 0; r < Registers; ++r)
-                for (int i = 0; i < Vectors; ++i) {
-                    operand[i][r] = state.operand(call, k, i, r);
-                    quantized[i * Registers + r] = call.quantized(k, r, operand[i][r]);
-                }
-            Activations<Vectors> activations;
-            for (int i = 0; i < Vectors * Registers; i += 2)
-                activations.fill(i, quantized[i], quantized[std::min(i + 1, Vectors * Registers - 1)],
-                                 call.network.activation_max);
-#pragma GCC unroll 1
-            for (int first = 0; first < Registers; first += block) {
-                I32 sum[Vectors][2 * block];
-                Base::template multiply<Vectors>(call.channel.packed.data(), call.network.num_layers(),
-                                                 call.size.rows(), first, activations, sum);
-                for (int i = 0; i < Vectors; ++i)
-                    for (int r = first; r < first + block && r < Registers; ++r)
-                        state.finish(call, k, i, r,
-                                     call.combined(k, r, state.linear(call, k, i, r), operand[i][r],
-                                                   sum[i][2 * (r - first)], sum[i][2 * (r - first) + 1]));
+                Isa::store(of_operand + here, operand);
+                quantized[s][v] = Isa::multiply_q15(operand, Isa::load(inverse_step + s * rows));
             }
-        }
-        for (int i = 0; i < Vectors; ++i)
-            for (int r = 0; r < Registers; ++r)
-                Isa::store(t + i * stride + r * lanes, state.x[i][r]);
+        constexpr int per_word = Isa::streams_per_word;
+        std::int32_t *to = activations_[k % 2] + first / per_word * Vectors * native_lanes;
+        for (int s = 0; s < Streams; s += per_word)
+            for (int v = 0; v < Vectors; ++v)
+                Isa::store32(to + (s / per_word * Vectors + v) * native_lanes,
+                             Isa::activations(quantized[s][v], quantized[s + per_word - 1][v], largest));
     }
 
-    template <template <int> typename State>
-    static void layers_of(const Call &call, const std::int16_t *b, std::int16_t *t, int num_vectors) {
-        constexpr int together = Isa::interleave(Registers, Segment != 0);
-        int v = 0;
-        const auto repeat = [&](auto function, int count) {
-            for (; v + count <= num_vectors; v += count)
-                function(call, b + v * stride, t + v * stride);
-        };
-        repeat(run<State, together>, together);
-        if constexpr (together > 4)
-            repeat(run<State, 4>, 4);
-        repeat(run<State, 2>, 2);
-        repeat(run<State, 1>, 1);
-    }
-
-    // The same with registers full of vectors, the last of which may be missing.
-    template <template <int> typename State>
-    static void segments_of(const Call &call, const std::int16_t *b, std::int16_t *t, int num_vectors) {
-        constexpr int together = Isa::interleave(Registers, Segment != 0);
-        alignas(64) std::int16_t rows[together * stride];
-        for (int v = 0; v < num_vectors;) {
-            const bool several = num_vectors - v > vectors_in_registers;
-            const int count = (several ? together : 1) * vectors_in_registers,
-                      present = std::min(count, num_vectors - v);
-            std::memcpy(rows, b + v * Segment, 2 * present * Segment);
-            std::memset(rows + present * Segment, 0, 2 * (count - present) * Segment);
-            const auto function = several ? run<State, together> : run<State, 1>;
-            function(call, rows, rows);
-            std::memcpy(t + v * Segment, rows, 2 * present * Segment);
-            v += present;
+    // The accumulators' start: it takes the offset of the matrix back.
+    [[gnu::always_inline]] void begin_sums(const std::int32_t *activations, I32 (&begin)[Vectors]) const {
+        for (int v = 0; v < Vectors; ++v)
+            begin[v] = Isa::set32(0);
+        if constexpr (Isa::matrix_offset != 0) {
+            const I32 offset = Isa::set32(static_cast<int>(Isa::matrix_offset * 0x01010101u));
+            for (int w = 0; w < layout_.words; ++w)
+                for (int v = 0; v < Vectors; ++v)
+                    begin[v] = Isa::dot(begin[v], offset, Isa::load32(activations + (w * Vectors + v) * native_lanes));
+            for (int v = 0; v < Vectors; ++v)
+                begin[v] = Isa::subtract32(Isa::set32(0), begin[v]);
         }
     }
 
-    static void layers(const Network &network, const Size &size, const IntegerChannel &channel, const std::int16_t *b,
-                       std::int16_t *t, int num_vectors) {
-        const Call call{network, size, channel};
-        const bool admm = network.type == NetworkType::admm;
-        if constexpr (Segment == 0)
-            (admm ? layers_of<Admm> : layers_of<Pgd>)(call, b, t, num_vectors);
-        else
-            (admm ? segments_of<Admm> : segments_of<Pgd>)(call, b, t, num_vectors);
+    // Layer k of streams first.. , and the beginning of the next one.
+    template <bool Admm, int Streams>
+    [[gnu::always_inline]] void finish_layer(int k, int first, const I32 (&begin)[Vectors], std::int16_t *b,
+                                             std::int16_t *t) {
+        I32 sum[Streams][2][Vectors];
+        for (int s = 0; s < Streams; ++s)
+            for (int part = 0; part < 2; ++part)
+                for (int v = 0; v < Vectors; ++v)
+                    sum[s][part][v] = begin[v];
+        const int num_words = layout_.words, row = num_words * native_lanes;
+        const std::int32_t *matrix = words(layout_.matrix, 2 * static_cast<std::size_t>(first) * num_words);
+        const std::int32_t *columns = activations_[k % 2];
+        for (int w = 0; w < num_words; ++w, matrix += native_lanes, columns += Vectors * native_lanes)
+            for (int s = 0; s < Streams; ++s)
+                for (int part = 0; part < 2; ++part) {
+                    const I32 entries = Isa::load32(matrix + (2 * s + part) * row);
+                    for (int v = 0; v < Vectors; ++v)
+                        sum[s][part][v] = Isa::dot(sum[s][part][v], entries, Isa::load32(columns + v * native_lanes));
+                }
+        const std::size_t place = static_cast<std::size_t>(k) * layout_.streams + first;
+        const std::int16_t *diagonal = values(layout_.diagonal, place), *slope = values(layout_.slope, place),
+                           *operand = at(operand_, first), *of_b = at(b, first);
+        const std::int32_t *rescale = words(layout_.rescale, 2 * place);
+        const I16 first_gain = Isa::load(values(layout_.first_gain, k)),
+                  threshold = Isa::load(values(layout_.threshold, k));
+        const Prox prox = network_.layers[k].prox;
+        const int outermost = outermost_threshold();
+        I16 x[Streams][Vectors];
+        for (int s = 0; s < Streams; ++s)
+            for (int v = 0; v < Vectors; ++v) {
+                const int here = (s * Vectors + v) * rows;
+                I16 linear = Isa::load(of_b + here);
+                if constexpr (!Admm)
+                    linear = multiply_q15_plus_1(linear, first_gain);
+                x[s][v] =
+                    Isa::combine(linear, Isa::multiply_q15(Isa::load(operand + here), Isa::load(diagonal + s * rows)),
+                                 sum[s][0][v], sum[s][1][v], Isa::load32(rescale + 2 * s * native_lanes),
+                                 Isa::load32(rescale + (2 * s + 1) * native_lanes));
+                if constexpr (!Admm) {
+                    if (prox == Prox::soft_threshold)
+                        x[s][v] = Isa::add(Isa::max(Isa::subs(x[s][v], threshold), Isa::set(0)),
+                                           Isa::min(Isa::adds(x[s][v], threshold), Isa::set(0)));
+                    else if (prox == Prox::ramp)
+                        x[s][v] = ramp(x[s][v], Isa::load(slope + s * rows), outermost);
+                }
+            }
+        if (k + 1 < network_.num_layers()) {
+            begin_layer<Admm, Streams>(k + 1, first, x);
+            return;
+        }
+        std::int16_t *to = at(t, first);
+        for (int s = 0; s < Streams; ++s)
+            for (int v = 0; v < Vectors; ++v)
+                Isa::store(to + (s * Vectors + v) * rows, x[s][v]);
     }
+
+    template <bool Admm>
+    void run_layers(std::int16_t *b, std::int16_t *t) {
+        // streams whose accumulators are kept in registers at once
+        constexpr int at_once = Vectors * 4 > Isa::vectors_at_once * 2 ? 2 : 4;
+        for (int i = 0; i < layout_.streams; i += 2) {
+            I16 x[2][Vectors];
+            for (int s = 0; s < 2; ++s)
+                for (int v = 0; v < Vectors; ++v)
+                    x[s][v] = Admm ? Isa::load(at(b, i) + (s * Vectors + v) * rows) : Isa::set(0);
+            begin_layer<Admm, 2>(0, i, x);
+        }
+        for (int k = 0; k < network_.num_layers(); ++k) {
+            I32 begin[Vectors];
+            begin_sums(activations_[k % 2], begin);
+            int i = 0;
+            for (; i + at_once <= layout_.streams; i += at_once)
+                finish_layer<Admm, at_once>(k, i, begin, b, t);
+            for (; i < layout_.streams; i += 2)
+                finish_layer<Admm, 2>(k, i, begin, b, t);
+        }
+    }
+
+    const Network &network_;
+    const UnfoldedBatch &batch_;
+    const UnfoldedLayout &layout_;
+    std::int32_t *activations_[2];
+    std::int16_t *operand_, *z_, *u_;
 };
-
-template <InstructionSet Isa>
-void layers(const Network &network, const Size &size, const IntegerChannel &channel, const ConstRows &b,
-            const Rows &t) {
-    assert_layers<typename Isa::Layout>(network, size, channel, b, t);
-    const int num_vectors = static_cast<int>(t.extent(0));
-    with_registers<Isa>(size.stride(), [&](auto of) {
-        IntegerLayers<Isa, of.registers, of.segment>::layers(network, size, channel, b.data(), t.data(), num_vectors);
-    });
-}
 
 } // namespace
 } // namespace kaq

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What an instruction set implements. Every kernel gives the same integers (docs/internals/integer-model.md); to add
-// one, write a kernel_NAME.cc that defines a Kernel, and list it in instruction_sets.cc.
+// What an instruction set implements of the unfolded networks. Every kernel gives the same integers
+// (docs/internals/integer-model.md); to add one, write a kernel_NAME.cc that defines a Kernel, and list it in
+// instruction_sets.cc.
 #pragma once
 
 #include <complex>
@@ -8,66 +9,72 @@
 #include <cstdint>
 #include <span>
 
+#include "detection/integers.h"
+#include "detection/lane_vectors.h"
+#include "detection/law_values.h"
 #include "detection/network.h"
 #include "detection/ports.h"
-#include "detection/prepared_channel.h"
-#include "support/views.h"
+#include "detection/size.h"
 
 namespace kaq {
 
-// Most channels that any kernel prepares at once.
+// Most channels that any kernel has in the lanes of a register.
 inline constexpr int max_lanes = 16;
 
 // A channel estimate to prepare.
 struct Estimate {
-    std::span<const std::complex<float>> h; // [num_rx][num_tx]
-    float gain;                             // H is multiplied by this power of two; 0: nothing is known of the channel
-    float noise_var;                        // of H times gain
-    double inverse_root_snr;                // where the laws are evaluated
+    const std::complex<float> *h; // [num_rx][num_tx]
+    float gain;                   // H is multiplied by this power of two; 0: nothing is known of the channel
+    float noise_var;              // of H times gain
+    double inverse_root_snr;      // where the laws are evaluated
 };
 
-// Rows of the real-valued model: [num_vectors][stride], 64-byte aligned where a vector fills a register (Size::stride).
-using Rows = ArrayView<std::int16_t, 2>;
-using ConstRows = ArrayView<const std::int16_t, 2>;
+// Rows of the real-valued model in plain order, for tests: [num_channels][num_vectors][rows] at `data`.
+struct PlainRows {
+    std::int16_t *data;
+    int num_channels, num_vectors;
+};
 
-// Extents have to fit each other, the network and the size; every kernel asserts it (kernel_arguments.h).
+// What the functions below share: the network and the size, and whether ADMM-Net's filter is one matrix.
+struct Form {
+    const Network &network;
+    Size size;
+    bool direct;
+};
+
+// Arrays are 64-byte aligned.
 struct Kernel {
     const char *name;
 
-    // Channels that `prepare` takes at once, one per lane of a vector register of floats.
+    // Channels in the lanes of a register.
     int lanes;
 
-    // Floats that `prepare` needs as scratch.
-    std::size_t (*scratch_floats)(const Size &);
-
-    // Bytes of a packed matrix.
-    std::size_t (*packed_bytes)(int num_rescales, const Size &);
+    // Floats of a prepared batch, and of the scratch that each thread needs.
+    std::size_t (*batch_floats)(const Network &, const Size &);
+    std::size_t (*scratch_floats)(const Network &, const Size &);
 
     // ||H||_F^2; NaN if it holds NaN or Inf.
     double (*squared_norm)(std::span<const std::complex<float>> h);
 
-    // From estimates (1 to lanes of them) to all of their channels: Gram matrix, regularised inverse, quantization,
-    // packing. `scratch` is 64-byte aligned; what is padding in the channels has to be zero before the first call.
-    void (*prepare)(const Network &, const Size &, std::span<const Estimate>, std::span<const ChannelToPrepare>,
+    // From the estimate of each lane to all that detection needs. `common`: the laws where most of them are evaluated.
+    void (*prepare)(const Form &, std::span<const Estimate> lanes, const LawValues &common, std::span<float> batch,
                     std::span<float> scratch);
 
-    // From plain order to the kernel's, and back.
-    void (*pack)(const PlainMatrix &, std::span<std::byte> packed);
-    void (*unpack)(std::span<const std::byte> packed, const PlainMatrixToFill &);
+    // Symbols and, where wanted, LLRs; returns how many vectors held NaN or Inf.
+    std::size_t (*detect)(const Form &, std::span<const float> batch, const LaneVectors &, const ReceivedView &,
+                          const DetectedView &, std::span<float> scratch);
 
-    // Samples of one channel to b in state units, rounded half to even and saturated. finite[t] says whether vector t
-    // was free of NaN and Inf; b is zero where it was not.
-    void (*filter)(const Size &, const Filter &, const ReceivedView &, const Rows &b, std::span<bool> finite);
-
-    // The K integer layers: t from b.
-    void (*layers)(const Network &, const Size &, const IntegerChannel &, const ConstRows &b, const Rows &t);
-
-    // Integer LLRs of one vector: t [stride], llr [bits_per_dimension][stride].
-    void (*llrs)(const Network &, const Size &, std::span<const std::int16_t> t, const ArrayView<std::int32_t, 2> &llr);
-
-    // Symbols of one channel from t, and LLRs where wanted; zeros where a vector was not finite.
-    void (*output)(const Network &, const Size &, const IntegerChannel &, const ConstRows &t,
-                   std::span<const bool> finite, const DetectedView &);
+    // For tests, of networks in int8: the stages alone, and the integers of the channel in a lane.
+    // Samples to b in state units, rounded half to even and saturated; zero where a vector is not finite.
+    void (*filter)(const Form &, std::span<const float> batch, const LaneVectors &, const ReceivedView &,
+                   const PlainRows &b, std::span<bool> finite, std::span<float> scratch);
+    // The K integer layers: t from b, in place.
+    void (*layers)(const Form &, std::span<const float> batch, const LaneVectors &, const PlainRows &b,
+                   std::span<float> scratch);
+    // Integer LLRs [bits_per_dimension][rows] of one vector t [rows].
+    void (*llrs)(const Network &, std::span<const std::int16_t> t, std::span<std::int32_t> llrs);
+    void (*get_integers)(const Form &, std::span<const float> batch, int lane, const ChannelIntegersToFill &);
+    void (*set_integers)(const Form &, std::span<float> batch, int lane, const ChannelIntegers &);
 };
 
 } // namespace kaq

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What AVX2 and AVX-VNNI have in common: 16 rows of int16 state per register. instruction_set.h says what
-// each of these is.
+// What AVX2 and AVX-VNNI have in common: 256 bits, eight lanes. instruction_set.h says what each of these is.
 #pragma once
 
 #include <immintrin.h>
+
+#include <cstdint>
 
 #include "detection/fixed_point.h"
 
@@ -13,13 +14,14 @@ namespace {
 struct Avx2State {
     using I16 = __m256i;
     using I32 = __m256i;
-    static constexpr int interleave(int, bool) { return 3; }
-    static constexpr int registers_at_once = 2;
+    static constexpr int vectors_at_once = 2;
 
     static I16 load(const std::int16_t *p) { return _mm256_load_si256(reinterpret_cast<const __m256i *>(p)); }
     static I32 load32(const std::int32_t *p) { return _mm256_load_si256(reinterpret_cast<const __m256i *>(p)); }
     static void store(std::int16_t *p, I16 x) { _mm256_store_si256(reinterpret_cast<__m256i *>(p), x); }
+    static void store32(std::int32_t *p, I32 x) { _mm256_store_si256(reinterpret_cast<__m256i *>(p), x); }
     static I16 set(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
+    static I32 set32(int x) { return _mm256_set1_epi32(x); }
     static I16 add(I16 a, I16 b) { return _mm256_add_epi16(a, b); }
     static I16 subtract(I16 a, I16 b) { return _mm256_sub_epi16(a, b); }
     static I16 adds(I16 a, I16 b) { return _mm256_adds_epi16(a, b); }
@@ -33,27 +35,26 @@ struct Avx2State {
     }
     static I16 multiply_q15(I16 a, I16 b) { return _mm256_mulhrs_epi16(a, b); }
 
-    static I32 rescaled(I32 sum, I32 rescale) {
-        const __m256i rounding = _mm256_set1_epi32(1 << (rescale_shift - 1));
-        return _mm256_srai_epi32(_mm256_add_epi32(_mm256_mullo_epi32(sum, rescale), rounding), rescale_shift);
-    }
+    static I16 pack(I32 re, I32 im) { return _mm256_packs_epi32(re, im); }
+    static I32 real(I16 x) { return _mm256_srai_epi32(_mm256_unpacklo_epi16(x, x), 16); }
+    static I32 imaginary(I16 x) { return _mm256_srai_epi32(_mm256_unpackhi_epi16(x, x), 16); }
 
-    static I16 combine(I16 linear, I16 diagonal, I32 first, I32 second, I32 first_rescale, I32 second_rescale) {
+    static I32 subtract32(I32 a, I32 b) { return _mm256_sub_epi32(a, b); }
+
+    static I16 combine(I16 linear, I16 diagonal, I32 re, I32 im, I32 re_rescale, I32 im_rescale) {
         const __m256i ones = set(1); // linear + diagonal, in 32 bits
         const __m256i low = _mm256_madd_epi16(_mm256_unpacklo_epi16(linear, diagonal), ones);
         const __m256i high = _mm256_madd_epi16(_mm256_unpackhi_epi16(linear, diagonal), ones);
-        return _mm256_packs_epi32(_mm256_add_epi32(rescaled(first, first_rescale), low),
-                                  _mm256_add_epi32(rescaled(second, second_rescale), high));
+        return _mm256_packs_epi32(_mm256_add_epi32(rescaled(re, re_rescale), low),
+                                  _mm256_add_epi32(rescaled(im, im_rescale), high));
     }
 
-    // Dword `index` of each 128-bit lane, four times.
-    static __m256i repeat_in_lanes(__m256i x, int index) {
-        return _mm256_shuffle_epi8(
-            x, _mm256_add_epi8(_mm256_set1_epi32(0x03020100), _mm256_set1_epi8(static_cast<char>(4 * index))));
-    }
-    // 128-bit lane `lane`, twice.
-    static __m256i repeat_lane(__m256i x, int lane) {
-        return lane ? _mm256_permute2x128_si256(x, x, 0x11) : _mm256_permute2x128_si256(x, x, 0x00);
+    static I16 clamped(I16 x, int largest) { return min(max(x, set(-largest)), set(largest)); }
+
+private:
+    static I32 rescaled(I32 sum, I32 rescale) {
+        const __m256i rounding = _mm256_set1_epi32(1 << (rescale_shift - 1));
+        return _mm256_srai_epi32(_mm256_add_epi32(_mm256_mullo_epi32(sum, rescale), rounding), rescale_shift);
     }
 };
 

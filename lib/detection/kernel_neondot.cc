@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The kernel for aarch64 with the dot product instructions: eight rows of int16 state per register, bytes signed.
+// The kernel for aarch64 with the dot product instructions: four lanes, bytes signed.
 
 #include <arm_neon.h>
 
@@ -13,14 +13,14 @@ namespace {
 struct NeonDot {
     using I16 = int16x8_t;
     using I32 = int32x4_t;
-    using Layout = PackedLayout<4, 4, 0>;
-    static constexpr int interleave(int, bool) { return 4; }
-    static constexpr int registers_at_once = 2;
+    static constexpr int vectors_at_once = 4, streams_per_word = 2, matrix_offset = 0;
 
     static I16 load(const std::int16_t *p) { return vld1q_s16(p); }
     static I32 load32(const std::int32_t *p) { return vld1q_s32(p); }
     static void store(std::int16_t *p, I16 x) { vst1q_s16(p, x); }
+    static void store32(std::int32_t *p, I32 x) { vst1q_s32(p, x); }
     static I16 set(int x) { return vdupq_n_s16(static_cast<std::int16_t>(x)); }
+    static I32 set32(int x) { return vdupq_n_s32(x); }
     static I16 add(I16 a, I16 b) { return vaddq_s16(a, b); }
     static I16 subtract(I16 a, I16 b) { return vsubq_s16(a, b); }
     static I16 adds(I16 a, I16 b) { return vqaddq_s16(a, b); }
@@ -34,40 +34,30 @@ struct NeonDot {
     }
     static I16 multiply_q15(I16 a, I16 b) { return vqrdmulhq_s16(a, b); }
 
-    template <int Vectors, int Registers>
-    struct Activations {
-        alignas(16) std::int8_t bytes[8 * Vectors * Registers];
+    static I16 pack(I32 re, I32 im) { return vcombine_s16(vqmovn_s32(re), vqmovn_s32(im)); }
+    static I32 real(I16 x) { return vmovl_s16(vget_low_s16(x)); }
+    static I32 imaginary(I16 x) { return vmovl_s16(vget_high_s16(x)); }
 
-        void fill(int i, I16 x, I16 y, int largest) {
-            const int8x8_t low = vmovn_s16(min(max(x, set(-largest)), set(largest)));
-            const int8x8_t high = vmovn_s16(min(max(y, set(-largest)), set(largest)));
-            vst1q_s8(bytes + 8 * i, vcombine_s8(low, high));
-        }
-        I32 columns(int v, int block, int within) const {
-            std::int32_t four;
-            std::memcpy(&four, bytes + 8 * Registers * v + 4 * (block + within), 4);
-            return vdupq_n_s32(four);
-        }
-        template <int Segment>
-        I32 segment_columns(int i, int half, int within) const {
-            std::int32_t four;
-            std::memcpy(&four, bytes + (8 * i + 4 * half) / Segment * Segment + 4 * within, 4);
-            return vdupq_n_s32(four);
-        }
-    };
-
-    static I32 dot(I32 sum, I32 columns, I32 entries) {
-        return vdotq_s32(sum, vreinterpretq_s8_s32(columns), vreinterpretq_s8_s32(entries));
+    static I32 activations(I16 x, I16 y, int largest) {
+        const int8x8_t low = vmovn_s16(min(max(x, set(-largest)), set(largest)));
+        const int8x8_t high = vmovn_s16(min(max(y, set(-largest)), set(largest)));
+        constexpr std::uint8_t by_lane[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+        return vreinterpretq_s32_s8(vqtbl1q_s8(vcombine_s8(low, high), vld1q_u8(by_lane)));
     }
 
-    static I32 rescaled(I32 sum, I32 rescale) { return vrshrq_n_s32(vmulq_s32(sum, rescale), rescale_shift); }
+    static I32 dot(I32 sum, I32 matrix, I32 columns) {
+        return vdotq_s32(sum, vreinterpretq_s8_s32(matrix), vreinterpretq_s8_s32(columns));
+    }
+    static I32 subtract32(I32 a, I32 b) { return vsubq_s32(a, b); }
 
-    static I16 combine(I16 linear, I16 diagonal, I32 first, I32 second, I32 first_rescale, I32 second_rescale) {
+    static I16 combine(I16 linear, I16 diagonal, I32 re, I32 im, I32 re_rescale, I32 im_rescale) {
         const int32x4_t low = vaddl_s16(vget_low_s16(linear), vget_low_s16(diagonal));
         const int32x4_t high = vaddl_s16(vget_high_s16(linear), vget_high_s16(diagonal));
-        return vcombine_s16(vqmovn_s32(vaddq_s32(rescaled(first, first_rescale), low)),
-                            vqmovn_s32(vaddq_s32(rescaled(second, second_rescale), high)));
+        return pack(vaddq_s32(rescaled(re, re_rescale), low), vaddq_s32(rescaled(im, im_rescale), high));
     }
+
+private:
+    static I32 rescaled(I32 sum, I32 rescale) { return vrshrq_n_s32(vmulq_s32(sum, rescale), rescale_shift); }
 };
 
 } // namespace

@@ -8,6 +8,7 @@
 #include <complex>
 #include <cstddef>
 #include <cstring>
+#include <type_traits>
 
 #include "detection/lane_vectors.h"
 #include "detection/ports.h"
@@ -93,6 +94,20 @@ template <int Count>
     }
 }
 
+// And back.
+template <int Count>
+[[gnu::always_inline]] inline void deinterleave(Lanes (&values)[Count]) {
+    for (int pass = 1; pass < Count; pass *= 2) {
+        Lanes next[Count];
+        for (int i = 0; i < Count / 2; ++i) {
+            next[i] = evens(values[2 * i], values[2 * i + 1]);
+            next[i + Count / 2] = odds(values[2 * i], values[2 * i + 1]);
+        }
+        for (int i = 0; i < Count; ++i)
+            values[i] = next[i];
+    }
+}
+
 // Floats of each lane, padded to a power of two, which `interleave` takes.
 constexpr int padded_count(int count) { return static_cast<int>(std::bit_ceil(static_cast<unsigned>(count))); }
 
@@ -109,6 +124,76 @@ template <int Count, typename T>
     const float *rows = reinterpret_cast<const float *>(values);
     for (int l = 0; l < places.count; ++l)
         std::memcpy(static_cast<void *>(port + places.of[l]), rows + l * padded, Count * sizeof(float));
+}
+
+// Whether the values of a vector are next to each other over all ports.
+template <typename T>
+inline bool ports_are_adjacent(const PortView<T> &view) {
+    for (std::size_t i = 1; i < view.ports.size(); ++i)
+        if (view.ports[i] != view.ports[0] + i * view.width)
+            return false;
+    return true;
+}
+
+// call(std::integral_constant<int, Count>, first) for blocks of floats that cover `total`, an even number: as many
+// floats as there are lanes, then fewer.
+template <int Count = native_lanes, typename Call>
+[[gnu::always_inline]] inline void for_each_block(int total, Call call, int first = 0) {
+    for (; first + Count <= total; first += Count)
+        call(std::integral_constant<int, Count>(), first);
+    if constexpr (Count > 2)
+        for_each_block<Count / 2>(total, call, first);
+}
+
+// The samples of `Vectors` vectors of each lane: to[antenna][vector].
+template <int Vectors>
+inline void load_vectors(const ReceivedView &from, const Places (&places)[Vectors], ComplexLanes *to) {
+    const int num_rx = static_cast<int>(from.ports.size());
+    bool by_vector = num_rx > 1 && ports_are_adjacent(from);
+    for (const Places &of : places)
+        by_vector &= !of.adjacent;
+    if (!by_vector) {
+        for (int r = 0; r < num_rx; ++r)
+            for (int v = 0; v < Vectors; ++v)
+                to[r * Vectors + v] = load_samples(from.ports[r], places[v]);
+        return;
+    }
+    for (int v = 0; v < Vectors; ++v)
+        for_each_block(2 * num_rx, [&](auto count, int first) {
+            Lanes block[count];
+            float *rows = reinterpret_cast<float *>(block);
+            for (int l = 0; l < native_lanes; ++l)
+                std::memcpy(rows + l * count, from.ports[first / 2] + places[v].of[l], count * sizeof(float));
+            deinterleave<count>(block);
+            for (int e = 0; e < count / 2; ++e)
+                to[(first / 2 + e) * Vectors + v] = {block[2 * e], block[2 * e + 1]};
+        });
+}
+
+// `Count` floats, an even number, of each stream of each lane: values[stream * Count + k].
+template <int Count, typename T>
+inline void store_streams(const Lanes *values, int num_streams, const PortView<T> &to, const Places &places) {
+    if (num_streams == 1 || places.adjacent || !ports_are_adjacent(to)) {
+        constexpr int padded = padded_count(Count);
+        for (int i = 0; i < num_streams; ++i) {
+            Lanes of_stream[padded];
+            for (int k = 0; k < padded; ++k)
+                of_stream[k] = k < Count ? values[i * Count + k] : Lanes{};
+            store_values<Count>(of_stream, to.ports[i], places);
+        }
+        return;
+    }
+    for_each_block(num_streams * Count, [&](auto count, int first) {
+        Lanes block[count];
+        for (int k = 0; k < count; ++k)
+            block[k] = values[first + k];
+        interleave<count>(block);
+        const float *rows = reinterpret_cast<const float *>(block);
+        for (int l = 0; l < places.count; ++l) {
+            float *vector = reinterpret_cast<float *>(to.ports[0] + places.of[l]);
+            std::memcpy(vector + first, rows + l * count, count * sizeof(float));
+        }
+    });
 }
 
 } // namespace

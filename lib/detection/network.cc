@@ -18,10 +18,11 @@ void expect_positive(const std::string &name, const Law &law) {
     expect(law.low > 0, name, " may be as low as ", law.low, "; a law whose lower bound is above 0 expected");
 }
 
-void check(const Layer &layer, bool admm, std::size_t index) {
+void check(const Layer &layer, bool admm, bool integers, std::size_t index) {
     const std::string name = "layer " + std::to_string(index);
     expect(!admm || layer.prox == Prox::ramp, name, " has no ramp; every layer of an ADMM-Net has one");
-    expect_positive(name + ": step", layer.step);
+    if (integers)
+        expect_positive(name + ": step", layer.step);
     if (layer.prox == Prox::ramp)
         expect_positive(name + ": variance", layer.variance);
 }
@@ -42,7 +43,7 @@ void Network::check() const {
     expect(snr_low_db <= snr_high_db, "snr_low_db is ", snr_low_db, "; at most snr_high_db, ", snr_high_db,
            ", expected");
     for (std::size_t k = 0; k < layers.size(); ++k)
-        kaq::check(layers[k], admm, k);
+        kaq::check(layers[k], admm, precision == Precision::int8, k);
     expect_positive("output_variance", output_variance);
     expect_positive("regularization", regularization);
 }

@@ -17,6 +17,9 @@ enum class NetworkType { admm, pgd };
 // The proximal map at the end of a layer.
 enum class Prox : std::uint8_t { none, soft_threshold, ramp };
 
+// What the layers are computed in.
+enum class Precision : std::uint8_t { int8, fp32 };
+
 // A value that follows the SNR: alpha SNR^(-1/2) + gamma, kept between low and high (preparation.py). The sum is not
 // fused: it is compiled into kernels with and without fused multiply-adds, and the linker keeps any one of them.
 struct Law {
@@ -33,6 +36,7 @@ struct Layer {
 
 struct Network {
     NetworkType type = NetworkType::admm;
+    Precision precision = Precision::int8;
     int bits_per_dimension = 1; // 1 to max_bits_per_dimension
     float half_distance = 0;    // half the distance between PAM levels
     int activation_max = 127;   // largest activation, 2^(A-1) - 1

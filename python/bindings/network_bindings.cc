@@ -60,6 +60,11 @@ kaq::NetworkType type_named(const std::string &name) {
     return name == "admm" ? kaq::NetworkType::admm : kaq::NetworkType::pgd;
 }
 
+kaq::Precision precision_named(const std::string &name) {
+    kaq::expect(name == "int8" || name == "fp32", "precision '", name, "' given; 'int8' or 'fp32' expected");
+    return name == "int8" ? kaq::Precision::int8 : kaq::Precision::fp32;
+}
+
 // One layer: a dict of laws by name. A layer with a threshold, or with a variance, has the proximal map that takes it.
 kaq::Layer make_layer(const py::dict &from) {
     kaq::Layer layer;
@@ -84,6 +89,7 @@ kaq::Network make_network(const py::kwargs &from) {
     Arguments arguments(from);
     kaq::Network network;
     network.type = type_named(arguments.take<std::string>("type"));
+    network.precision = precision_named(arguments.take<std::string>("precision"));
     network.bits_per_dimension = arguments.take<int>("bits_per_dimension");
     network.half_distance = arguments.take<float>("half_distance");
     network.activation_max = arguments.take<int>("activation_max");

@@ -102,7 +102,7 @@ def test_it_loads_as_a_detector_and_detects(tmp_path, bits):
     path = model_file.save(list_model(bits=bits), tmp_path)
     detector = gr_kaq.load_detector(path, backend="reference")
     assert isinstance(detector, ListDetector)
-    assert detector.backend == ("reference" if bits else "float")
+    assert (detector.backend, detector.precision) == ("reference", "int8" if bits else "fp32")
     linear = gr_kaq.load_detector("lmmse", constellation="16qam")
     link = Link(RayleighChannels(4, 4, seed=1), detector.constellation, 20.0, seed=2)
     own, lmmse = count_bit_errors([detector, linear], link, min_errors=100, max_bits=30_000)

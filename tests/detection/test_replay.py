@@ -159,8 +159,8 @@ def test_equals_the_reference(command, kernel, cases, tmp_path):
 
 @pytest.fixture(scope="module")
 def digests():
-    """By what was run ("plan", "list"), kernel, and where: what each kernel of each build makes of some links."""
-    found: dict[str, dict[str, dict[str, str]]] = {"plan": {}, "list": {}}
+    """By what was run ("plan", "fp32", "list"), kernel, and where: what each kernel of each build makes of some links."""
+    found: dict[str, dict[str, dict[str, str]]] = {"plan": {}, "fp32": {}, "list": {}}
     for parameter in kernels():
         command, kernel = parameter.values
         if not parameter.marks:
@@ -171,13 +171,14 @@ def digests():
     return found
 
 
-def test_floating_point_stages_depend_on_neither_processor_nor_compiler(digests):
+@pytest.mark.parametrize("what", ["plan", "fp32"])
+def test_floating_point_stages_depend_on_neither_processor_nor_compiler(digests, what):
     """Two kinds of kernels: those that fuse every sum of products, and the portable one that fuses none."""
-    portable = digests["plan"].get("portable", {})
+    portable = digests[what].get("portable", {})
     assert len(set(portable.values())) <= 1, portable
     fused = {
         place: digest
-        for kernel, of_kernel in digests["plan"].items()
+        for kernel, of_kernel in digests[what].items()
         if kernel != "portable"
         for place, digest in of_kernel.items()
     }

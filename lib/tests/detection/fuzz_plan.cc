@@ -26,6 +26,7 @@ kaq::Law random_law(Choices &choices, Random &random, double low, double high) {
 kaq::Network random_network(Choices &choices, Random &random) {
     kaq::Network net;
     net.type = choices.yes() ? kaq::NetworkType::admm : kaq::NetworkType::pgd;
+    net.precision = choices.byte() % 4 ? kaq::Precision::int8 : kaq::Precision::fp32;
     const bool admm = net.type == kaq::NetworkType::admm;
     net.bits_per_dimension = choices.between(1, 4);
     net.half_distance = half_distance(net.bits_per_dimension);
@@ -74,7 +75,7 @@ Shape random_shape(Choices &choices, const kaq::Network &net) {
 }
 
 // All kernels make the same of the same integers.
-void check_layers(Random &random, const kaq::Plan &plan, const Integers &integers) {
+void check_layers(Random &random, const kaq::Plan &plan, const kaq::Integers &integers) {
     constexpr int vectors = 5;
     std::vector<std::int16_t> b(static_cast<std::size_t>(plan.num_channels()) * vectors * plan.rows());
     const int range = 1 << random.between(8, 16); // from what is usual to what saturates
@@ -83,10 +84,10 @@ void check_layers(Random &random, const kaq::Plan &plan, const Integers &integer
     Layers expected;
     for (const kaq::Kernel *kernel : kernels()) {
         kaq::Plan other(plan.network(), *kernel, plan.num_channels(), plan.num_rx(), plan.num_tx());
-        set_integers(other, integers);
-        if (!(get_integers(other) == integers))
+        other.set_integers(integers);
+        if (!(other.integers() == integers))
             fail("the integers are not those that were set", other);
-        const Layers out = run_layers(other, b, vectors);
+        const Layers out = run_layers(other, b);
         if (kernel == kernels().front())
             expected = out;
         else if (!(out == expected))
@@ -95,14 +96,14 @@ void check_layers(Random &random, const kaq::Plan &plan, const Integers &integer
 }
 
 // Integers anywhere in their ranges, or at their ends: what no channel gives, but the types allow.
-Integers random_integers(Choices &choices, Random &random, const kaq::Network &net, int channels, int rows) {
+kaq::Integers random_integers(Choices &choices, Random &random, const kaq::Network &net, int channels, int rows) {
     const bool extreme = choices.yes();
     const auto draw = [&](auto &values, int low, int high) {
         for (auto &value : values)
             value = static_cast<std::decay_t<decltype(value)>>(extreme ? (random.one_in(2) ? low : high)
                                                                        : random.between(low, high));
     };
-    Integers integers(net, channels, rows);
+    kaq::Integers integers(net, channels, rows);
     draw(integers.matrix, -net.matrix_max, net.matrix_max);
     for (std::size_t i = 0; i < integers.matrix.size(); ++i)
         if (i % (static_cast<std::size_t>(rows) * rows) % (rows + 1) == 0)
@@ -127,13 +128,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
         return fuzz_list(choices, random), 0;
     const kaq::Network net = random_network(choices, random);
     const Shape shape = random_shape(choices, net);
-    if (choices.byte() % 4)
+    const bool integers = net.precision == kaq::Precision::int8;
+    if (choices.byte() % 4 || !integers)
         check_detection<kaq::Plan>(choices, random, net, shape, kernels(),
                                    [&](const kaq::Plan &plan, const Output &out) {
                                        if (!all_finite(out))
                                            fail("an output that is not finite", plan);
-                                       if (&plan.kernel() == kernels().front())
-                                           check_layers(random, plan, get_integers(plan));
+                                       if (integers && &plan.kernel() == kernels().front())
+                                           check_layers(random, plan, plan.integers());
                                    });
     else {
         const kaq::Plan plan(net, *kernels().front(), shape.channels, 1, shape.num_tx);

@@ -209,68 +209,6 @@ public:
     std::vector<Complex> x; // [channels][vectors][num_tx]
 };
 
-// The integers of C channels without padding (docs/internals/integer-model.md); n rows, K layers.
-struct Integers {
-    std::vector<std::int8_t> matrix;                 // [C][n][n]
-    std::vector<std::int16_t> diagonal;              // [C][K][n]
-    std::vector<std::int32_t> rescale;               // [C][K][n]
-    std::vector<std::int16_t> slope, inverse_step;   // [C][K][n]
-    std::vector<std::int16_t> threshold, first_gain; // [C][K]
-    std::vector<std::int16_t> second_gain;           // [C][K][n]
-
-    Integers(const kaq::Network &net, std::size_t channels, std::size_t rows)
-        : matrix(channels * rows * rows), diagonal(channels * net.num_layers() * rows), rescale(diagonal.size()),
-          slope(diagonal.size()), inverse_step(diagonal.size()), threshold(channels * net.num_layers()),
-          first_gain(threshold.size()), second_gain(diagonal.size()) {}
-
-    template <typename Visit>
-    void each(Visit visit) {
-        visit(matrix), visit(diagonal), visit(rescale), visit(slope), visit(inverse_step), visit(threshold);
-        visit(first_gain), visit(second_gain);
-    }
-
-    bool operator==(const Integers &) const = default;
-};
-
-// All rows of `from`, of which `width` entries count.
-template <typename From, typename To>
-void copy_rows(const From &from, std::size_t from_stride, To &to, std::size_t to_stride, std::size_t width) {
-    for (std::size_t i = 0; i < from.size() / from_stride; ++i)
-        std::copy_n(from.begin() + i * from_stride, width, to.begin() + i * to_stride);
-}
-
-inline void set_integers(kaq::Plan &plan, const Integers &from) {
-    const std::size_t n = plan.rows(), s = plan.positions();
-    kaq::IntegerArrays &to = plan.integers();
-    copy_rows(from.diagonal, n, to.diagonal, s, n);
-    copy_rows(from.slope, n, to.slope, s, n);
-    copy_rows(from.inverse_step, n, to.inverse_step, s, n);
-    copy_rows(from.second_gain, n, to.second_gain, s, n);
-    std::copy(from.threshold.begin(), from.threshold.end(), to.threshold.begin());
-    std::copy(from.first_gain.begin(), from.first_gain.end(), to.first_gain.begin());
-    kaq::PlainMatrices matrices = plan.matrices();
-    copy_rows(from.matrix, n, matrices.matrix, s, n);
-    copy_rows(from.rescale, n, matrices.rescale, s, n);
-    plan.set_matrices(matrices);
-    plan.repeat_rows();
-}
-
-inline Integers get_integers(const kaq::Plan &plan) {
-    const std::size_t n = plan.rows(), s = plan.positions();
-    Integers to(plan.network(), plan.num_channels(), n);
-    const kaq::IntegerArrays &from = plan.integers();
-    copy_rows(from.diagonal, s, to.diagonal, n, n);
-    copy_rows(from.slope, s, to.slope, n, n);
-    copy_rows(from.inverse_step, s, to.inverse_step, n, n);
-    copy_rows(from.second_gain, s, to.second_gain, n, n);
-    std::copy(from.threshold.begin(), from.threshold.end(), to.threshold.begin());
-    std::copy(from.first_gain.begin(), from.first_gain.end(), to.first_gain.begin());
-    const kaq::PlainMatrices matrices = plan.matrices();
-    copy_rows(matrices.matrix, s, to.matrix, n, n);
-    copy_rows(matrices.rescale, s, to.rescale, n, n);
-    return to;
-}
-
 struct Layers {
     std::vector<std::int16_t> t;    // [C][T][n]
     std::vector<std::int32_t> llrs; // [C][T][bits per dimension][n]
@@ -279,20 +217,12 @@ struct Layers {
 };
 
 // The integer stages alone, from b [C][T][n].
-inline Layers run_layers(const kaq::Plan &plan, const std::vector<std::int16_t> &b, int vectors) {
-    const std::size_t n = plan.rows(), s = plan.stride(),
-                      count = static_cast<std::size_t>(plan.num_channels()) * vectors;
-    const int bits = plan.network().bits_per_dimension;
-    kaq::AlignedVector<std::int16_t> b_in(count * s), t(count * s);
-    copy_rows(b, n, b_in, s, n);
-    plan.layers(b_in, t);
-    kaq::AlignedVector<std::int32_t> llrs(count * bits * s);
-    for (std::size_t i = 0; i < count; ++i)
-        plan.kernel().llrs(plan.network(), {1, plan.num_tx()}, {t.data() + i * s, s},
-                           kaq::ArrayView(llrs.data() + i * bits * s, bits, s));
-    Layers out{std::vector<std::int16_t>(count * n), std::vector<std::int32_t>(count * bits * n)};
-    copy_rows(t, s, out.t, n, n);
-    copy_rows(llrs, s, out.llrs, n, n);
+inline Layers run_layers(kaq::Plan &plan, const std::vector<std::int16_t> &b) {
+    const std::size_t n = plan.rows(), bits = plan.network().bits_per_dimension;
+    Layers out{std::vector<std::int16_t>(b.size()), std::vector<std::int32_t>(b.size() * bits)};
+    plan.layers(b, out.t);
+    for (std::size_t i = 0; i < b.size() / n; ++i)
+        plan.llrs({out.t.data() + i * n, n}, {out.llrs.data() + i * bits * n, bits * n});
     return out;
 }
 

@@ -3,11 +3,11 @@
 // so the reference judges processors too that run no Python here.
 //   replay                       lists the kernels that were built, and whether this processor runs them
 //   replay KERNEL CASES RESULTS
-//   replay KERNEL                digests of all that some links give, floating-point stages included: of Plan, and of
-//                                ListPlan
+//   replay KERNEL                digests of all that some links give, floating-point stages included: of Plan in int8
+//                                and in fp32, and of ListPlan
 //
 // CASES: for each case the int32 network type, bits per dimension, activation_max, matrix_max, K, C, T, num_tx; K int32
-// prox; the arrays of Integers in their order; int16 b [C][T][n].
+// prox; the arrays of `each_array`; int16 b [C][T][n].
 // RESULTS: for each case int16 t [C][T][n], and int32 LLRs [C][T][bits][n]. All little-endian.
 #include <algorithm>
 #include <cstdio>
@@ -35,6 +35,12 @@ void write(std::ostream &to, const std::vector<T> &values) {
     to.write(reinterpret_cast<const char *>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(T)));
 }
 
+template <typename AnyIntegers, typename Visit>
+void each_array(AnyIntegers &&of, Visit visit) {
+    visit(of.matrix), visit(of.diagonal), visit(of.rescale), visit(of.slope), visit(of.inverse_step);
+    visit(of.threshold), visit(of.first_gain), visit(of.second_gain);
+}
+
 void run_case(const kaq::Kernel &kernel, std::istream &cases, std::ostream &results) {
     std::vector<std::int32_t> header(8);
     read(cases, header);
@@ -48,14 +54,14 @@ void run_case(const kaq::Kernel &kernel, std::istream &cases, std::ostream &resu
         net.layers[k].prox = static_cast<kaq::Prox>(prox[k]);
     const int channels = header[5], vectors = header[6], num_tx = header[7];
 
-    Integers integers(net, channels, 2 * num_tx);
-    integers.each([&](auto &array) { read(cases, array); });
+    kaq::Integers integers(net, channels, 2 * num_tx);
+    each_array(integers, [&](auto &array) { read(cases, array); });
     std::vector<std::int16_t> b(static_cast<std::size_t>(channels) * vectors * 2 * num_tx);
     read(cases, b);
 
     kaq::Plan plan(net, kernel, channels, 1, num_tx);
-    set_integers(plan, integers);
-    const Layers out = run_layers(plan, b, vectors);
+    plan.set_integers(integers);
+    const Layers out = run_layers(plan, b);
     write(results, out.t);
     write(results, out.llrs);
 }
@@ -73,7 +79,7 @@ public:
     std::uint64_t value = 0xcbf29ce484222325;
 };
 
-std::uint64_t digest_of_links(const kaq::Kernel &kernel) {
+std::uint64_t digest_of_links(const kaq::Kernel &kernel, kaq::Precision precision) {
     Digest digest;
     for (const kaq::NetworkType type : {kaq::NetworkType::admm, kaq::NetworkType::pgd})
         for (const int num_tx : {1, 2, 5, 8, 16, 17, 33, 64})
@@ -81,6 +87,7 @@ std::uint64_t digest_of_links(const kaq::Kernel &kernel) {
                 for (const bool stream_steps : {false, true}) {
                     kaq::Network net = network(type, 1 + num_tx % 4, 2);
                     net.stream_steps = stream_steps && type == kaq::NetworkType::admm;
+                    net.precision = precision;
                     for (kaq::Layer &layer : net.layers)
                         layer.step = {0.05, 0.02, 1e-3, 1}, layer.variance = {3, 1, 1e-3, 1e3};
                     net.regularization = {-1, 3, 0.05, 100};
@@ -91,7 +98,8 @@ std::uint64_t digest_of_links(const kaq::Kernel &kernel) {
                     const Output out = link.detect(plan);
                     digest.add(out.symbols);
                     digest.add(out.llrs);
-                    get_integers(plan).each([&](const auto &array) { digest.add(array); });
+                    if (precision == kaq::Precision::int8)
+                        each_array(plan.integers(), [&](const auto &array) { digest.add(array); });
                 }
     return digest.value;
 }
@@ -136,10 +144,14 @@ int main(int argc, char **argv) {
         if (kernel == available.end())
             throw std::invalid_argument(std::string("no kernel ") + argv[1] + " here");
         if (argc == 2) {
-            std::printf("plan %016llx\n", static_cast<unsigned long long>(digest_of_links(**kernel)));
+            const auto print = [](const char *name, std::uint64_t digest) {
+                std::printf("%s %016llx\n", name, static_cast<unsigned long long>(digest));
+            };
+            print("plan", digest_of_links(**kernel, kaq::Precision::int8));
+            print("fp32", digest_of_links(**kernel, kaq::Precision::fp32));
             const std::vector<const kaq::Kernel *> of_lists = list_kernels();
             if (std::count(of_lists.begin(), of_lists.end(), *kernel))
-                std::printf("list %016llx\n", static_cast<unsigned long long>(digest_of_lists(**kernel)));
+                print("list", digest_of_lists(**kernel));
             return 0;
         }
         std::ifstream cases(argv[2], std::ios::binary);

@@ -22,7 +22,9 @@ struct Unfolded {
     using Plan = kaq::Plan;
     static std::vector<const kaq::Kernel *> kernels() { return kaq_test::kernels(); }
     static std::vector<kaq::Network> networks() {
-        return {network(kaq::NetworkType::admm, 2, 3), network(kaq::NetworkType::pgd, 1, 3)};
+        kaq::Network in_fp32 = network(kaq::NetworkType::admm, 2, 3);
+        in_fp32.precision = kaq::Precision::fp32;
+        return {network(kaq::NetworkType::admm, 2, 3), in_fp32, network(kaq::NetworkType::pgd, 1, 3)};
     }
 };
 

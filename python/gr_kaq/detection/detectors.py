@@ -23,6 +23,7 @@ from .unfolded_detector import UnfoldedDetector
 __all__ = ["list_detectors", "load_detector", "load_model"]
 
 BACKENDS = ("native", "reference")
+PRECISIONS = ("auto", "int8", "fp32")
 
 
 def list_detectors() -> list[str]:
@@ -31,24 +32,33 @@ def list_detectors() -> list[str]:
     return [*AUTO_DETECTORS, *names, *LINEAR_DETECTORS]
 
 
-def load_detector(name: str | Path, *, backend: str = "native", constellation: str | None = None) -> Detector:
+def load_detector(
+    name: str | Path, *, backend: str = "native", constellation: str | None = None, precision: str = "auto"
+) -> Detector:
     """Load a detector.
 
     Args:
         name: one of `list_detectors()`, or the path of a model file.
-        backend: ``"native"`` (the compiled kernel) or ``"reference"`` (the NumPy code that specifies it). Linear and
-            full-precision detectors have one implementation, and ignore it.
+        backend: ``"native"`` (the compiled kernel) or ``"reference"`` (the NumPy code that specifies it). Linear
+            detectors and full-precision lists have one implementation, and ignore it.
         constellation: needed by ``"auto"``, ``"auto-fast"``, ``"lmmse"`` and ``"zf"``; for a model it has to be the
             model's own.
+        precision: ``"int8"`` or ``"fp32"``: what the layers of an unfolded network are computed in. ``"auto"`` is
+            int8 for a quantized model, which no machine that was measured runs slower than fp32, and fp32 for the
+            others.
 
     Raises:
-        ValueError: no such detector, backend or constellation (`ModelFileError`, a ValueError, for a bad file), or
+        ValueError: no such detector, backend, precision or constellation (`ModelFileError`, a ValueError, for a bad file), or
             GR_KAQ_INSTRUCTION_SET names none that is available.
         ImportError: the native kernel is not built. ``"auto"`` says so when it is asked for a size.
     """
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; one of {', '.join(BACKENDS)} expected")
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; one of {', '.join(PRECISIONS)} expected")
     if name in LINEAR_DETECTORS or name in AUTO_DETECTORS:
+        if precision != "auto":
+            raise ValueError(f"detector {name} has no choice of precision; precision 'auto' expected")
         if constellation is None:
             raise ValueError(f"detector {name} needs a constellation, for example '16qam'")
         carried = constellation_named(constellation)
@@ -60,7 +70,9 @@ def load_detector(name: str | Path, *, backend: str = "native", constellation: s
     model = load_model(name)
     if constellation is not None and constellation_named(constellation) != model.constellation:
         raise ValueError(f"detector {model.name} is for {model.constellation.name}, not {constellation}")
-    return ListDetector(model, backend) if isinstance(model, ListModel) else UnfoldedDetector(model, backend)
+    if isinstance(model, ListModel):
+        return ListDetector(model, backend, precision)
+    return UnfoldedDetector(model, backend, precision)
 
 
 def load_model(name: str | Path) -> Model:

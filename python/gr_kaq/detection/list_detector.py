@@ -20,7 +20,12 @@ __all__ = ["ListDetector"]
 
 
 class ListDetector(TrainedDetector[ListModel]):
-    """K-best search and expectation propagation, from a model file."""
+    """K-best search and expectation propagation, from a model file. Full-precision models run in NumPy."""
+
+    def __init__(self, model: ListModel, backend: str, precision: str = "auto"):
+        if precision == "fp32" and model.quantized:
+            raise ValueError(f"detector {model.name} runs in its integers only; its twin {model.name}-fp is in fp32")
+        super().__init__(model, backend if model.quantized else "reference", precision)
 
     def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
         if self.backend == "native":

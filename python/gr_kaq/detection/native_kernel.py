@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Channels and layers in the native kernel; equal to `integer_reference` bit for bit."""
+"""Channels and layers in the native kernel: in int8 equal to `integer_reference` bit for bit, in fp32 as near to
+`full_precision` as single precision is."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class NativePlan(Plan):
     """Buffers of the kernel for `model` and channels of one size; nothing is allocated once it exists.
 
     Args:
-        model: a quantized model.
+        model: the model.
+        precision: ``"int8"``, for a quantized model, or ``"fp32"``.
         num_channels, num_rx, num_tx: C, antennas and streams.
         num_threads: threads that share the work; the result has the same bits.
         instruction_set: one of `instruction_sets()`; empty: the best, or the environment's choice.
@@ -36,12 +38,13 @@ class NativePlan(Plan):
         num_rx: int,
         num_tx: int,
         *,
+        precision: str = "int8",
         num_threads: int = 1,
         instruction_set: str = "",
     ):
         super().__init__((num_channels, num_rx, num_tx))
         self.model = model
-        self.kernel = extension().Plan(network(model), instruction_set, *self.shape, num_threads)
+        self.kernel = extension().Plan(network(model, precision), instruction_set, *self.shape, num_threads)
 
     def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> NativeChannels:
         return NativeChannels(self.kernel, self.model.constellation, h, noise, vectors_per_estimate)
@@ -73,9 +76,8 @@ def run_layers(
     return t, np.moveaxis(llrs, 1, -1).reshape(*t.shape, -1)
 
 
-def network(model: DetectorModel) -> Any:
+def network(model: DetectorModel, precision: str = "int8") -> Any:
     """The model as `gr_kaq._kernel` takes it."""
-    assert model.activation_bits is not None and model.matrix_bits is not None
     bounds = law_bounds(model.constellation.half_distance)
 
     def bounded(name: str, law: Law) -> tuple[float, ...]:
@@ -84,10 +86,11 @@ def network(model: DetectorModel) -> Any:
     low, high = model.snr_range_db
     return extension().Network(
         type=model.network,
+        precision=precision,
         bits_per_dimension=model.constellation.bits_per_dimension,
         half_distance=model.constellation.half_distance,
-        activation_max=2 ** (model.activation_bits - 1) - 1,
-        matrix_max=2 ** (model.matrix_bits - 1) - 1,
+        activation_max=_largest(model.activation_bits),
+        matrix_max=_largest(model.matrix_bits),
         matrix_clip=model.matrix_clip,
         stream_steps=model.stream_steps,
         output_spread=model.output_spread,
@@ -97,3 +100,8 @@ def network(model: DetectorModel) -> Any:
         snr_low_db=low,
         snr_high_db=high,
     )
+
+
+def _largest(bits: int | None) -> int:
+    """The largest integer of so many bits; without a width, what the kernel leaves aside."""
+    return 2 ** (bits - 1) - 1 if bits else 1

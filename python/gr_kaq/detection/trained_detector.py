@@ -20,15 +20,19 @@ class TrainedDetector(Detector, Generic[AnyModel]):
 
     Attributes:
         model: the model.
-        backend: ``"native"``, ``"reference"``, or ``"float"`` for a full-precision model.
+        backend: ``"native"`` or ``"reference"``.
+        precision: ``"int8"``, the quantized model's integers, or ``"fp32"``, the same model without quantization.
     """
 
     model: AnyModel
 
-    def __init__(self, model: AnyModel, backend: str):
+    def __init__(self, model: AnyModel, backend: str, precision: str = "auto"):
         self.name, self.constellation = model.name, model.constellation
         self.model = model
-        self.backend = backend if model.quantized else "float"
+        if precision == "int8" and not model.quantized:
+            raise ValueError(f"detector {model.name} is in full precision; precision 'fp32' or 'auto' expected")
+        self.precision = precision if precision != "auto" else "int8" if model.quantized else "fp32"
+        self.backend = backend
         if self.backend == "native":
             selected_instruction_set()  # said here, and not when the first estimate arrives
 

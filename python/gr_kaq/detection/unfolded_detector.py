@@ -24,17 +24,17 @@ class UnfoldedDetector(TrainedDetector[DetectorModel]):
 
     def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
         if self.backend == "native":
-            return NativePlan(self.model, *shape, num_threads=num_threads)
-        return _NumPyPlan(self.model, shape, self.backend)
+            return NativePlan(self.model, *shape, precision=self.precision, num_threads=num_threads)
+        return _NumPyPlan(self.model, shape, self.precision)
 
 
 class _NumPyPlan(Plan):
-    """Channels of one size for the backends in NumPy, which share the preparation."""
+    """Channels of one size in NumPy. Both precisions share the preparation."""
 
-    def __init__(self, model: DetectorModel, shape: tuple[int, int, int], backend: str):
+    def __init__(self, model: DetectorModel, shape: tuple[int, int, int], precision: str):
         super().__init__(shape)
         self._model = model
-        self._channels = ReferenceChannels if backend == "reference" else FullPrecisionChannels
+        self._channels = ReferenceChannels if precision == "int8" else FullPrecisionChannels
 
     def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> PreparedChannels:
         snr_db, noise_var = noise.over(h)

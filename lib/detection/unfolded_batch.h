@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Where the values of a batch of prepared channels lie, one channel in each lane. Compiled for the instruction set of
+// each kernel.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "detection/network.h"
+#include "detection/size.h"
+#include "support/linear_algebra.h"
+
+namespace kaq {
+namespace {
+
+// Offsets are in vectors of lanes. A batch is one array of floats; integers share it. A register of int16 state holds
+// both rows of a stream: its first four lanes' real parts, then their imaginary parts, and so on.
+struct UnfoldedLayout {
+    int num_rx, n;
+    int streams;                                     // n, padded with a stream of zeros to an even number
+    int words;                                       // in which a row of the int8 matrix lies
+    std::size_t first, inverse, scale;               // the filter: m = M^H y, then b = A m, or b = scale m
+    std::size_t matrix;                              // [streams][2][words]; in single precision complex [n][n]
+    std::size_t rescale;                             // [K][streams][2]
+    std::size_t diagonal, slope, inverse_step, dual; // [K][streams]; `dual` is second_gain
+    std::size_t threshold, first_gain;               // [K]
+    std::size_t llr_scale;                           // [streams][2]
+    std::size_t size;
+
+    UnfoldedLayout(const Network &network, const Size &of, int streams_per_word)
+        : num_rx(of.num_rx), n(of.num_tx), streams((n + 1) / 2 * 2), words(streams / streams_per_word) {
+        const bool admm = network.type == NetworkType::admm, integers = network.precision == Precision::int8;
+        const int layers = network.num_layers();
+        std::size_t end = 0;
+        const auto room = [&end](int count) {
+            const std::size_t begin = end;
+            end += static_cast<std::size_t>(count);
+            return begin;
+        };
+        first = room(2 * num_rx * n);
+        inverse = room(admm ? 2 * n * n : 0);
+        scale = room(1);
+        matrix = room(integers ? 2 * streams * words : 2 * n * n);
+        rescale = room(integers ? 2 * layers * streams : 0);
+        diagonal = room(integers ? layers * streams : 0);
+        slope = room(layers * streams);
+        inverse_step = room(integers ? layers * streams : 0);
+        dual = room(layers * streams);
+        threshold = room(layers);
+        first_gain = room(layers);
+        llr_scale = room(2 * streams);
+        size = end;
+    }
+};
+
+// A batch as lanes.
+struct UnfoldedBatch {
+    const UnfoldedLayout &layout;
+    float *data;
+
+    Lanes &operator()(std::size_t begin, int index = 0) const { return at(data, begin + index); }
+    LanesInt &integer(std::size_t begin, int index = 0) const {
+        return reinterpret_cast<LanesInt *>(data)[begin + index];
+    }
+    Matrix filter() const { return complex_matrix(layout.first, layout.num_rx); }
+    Matrix inverse() const { return complex_matrix(layout.inverse, layout.n); }
+    Matrix float_matrix() const { return complex_matrix(layout.matrix, layout.n); }
+
+private:
+    Matrix complex_matrix(std::size_t begin, int rows) const {
+        float *re = data + begin * native_lanes;
+        return {re, re + static_cast<std::size_t>(rows) * layout.n * native_lanes, layout.n};
+    }
+};
+
+} // namespace
+} // namespace kaq

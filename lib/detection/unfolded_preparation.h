@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// From channel estimates to all that the detection of a vector needs, one channel in each lane. Compiled for the
+// instruction set of each kernel.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <span>
+
+#include "detection/fixed_point.h"
+#include "detection/instruction_set.h"
+#include "detection/kernel.h"
+#include "detection/unfolded_batch.h"
+#include "support/assert.h"
+
+namespace kaq {
+namespace {
+
+// rho of a stream is at least so much of its own diagonal entry of the Gram matrix; noise_var, of their mean
+// (preparation.py)
+constexpr float stream_floor = 1e-6f, common_floor = 1e-10f;
+
+constexpr float stream_scale_limit = 8; // as in quantization.py
+
+// Stages with matrices are always inlined: where GCC did not, pointers were loaded again after each store, and AVX2
+// took 10 % longer.
+
+// Values that `prepare` needs no more than once.
+struct PreparationScratch {
+    Matrix h, gram, inverse;                                   // h and inverse where the filter is one matrix, H A
+    float *relative, *precision, *stream_scale, *column_scale; // [n]
+    std::size_t floats = 0;                                    // of all
+
+    // from == nullptr: only `floats` is of use.
+    PreparationScratch(const Size &size, float *from) {
+        const std::size_t n = size.num_tx, square = n * n, tall = size.num_rx * n;
+        const auto take = [&](std::size_t count) {
+            float *taken = from ? from + floats : nullptr;
+            floats += count * native_lanes;
+            return taken;
+        };
+        const auto matrix = [&](std::size_t count) {
+            float *re = take(count), *im = take(count);
+            return Matrix{re, im, static_cast<int>(n)};
+        };
+        h = matrix(tall);
+        gram = matrix(square);
+        inverse = matrix(square);
+        relative = take(n);
+        precision = take(n);
+        stream_scale = take(n);
+        column_scale = take(n);
+    }
+};
+
+// A channel in each lane.
+struct LaneValues {
+    Lanes gain;
+    LanesInt known;  // all bits set where something is known of a channel; where nothing is (H = 0), everything is zero
+    Lanes scale;     // mean diagonal entry of the Gram matrix
+    Lanes noise_var; // of streams above the floor of their own
+
+    LaneValues(std::span<const Estimate> lanes, int n, const Matrix &gram) {
+        Lanes mean_diagonal{}, given_noise_var;
+        for (int l = 0; l < native_lanes; ++l)
+            gain[l] = lanes[l].gain, given_noise_var[l] = lanes[l].noise_var;
+        for (int i = 0; i < n; ++i)
+            mean_diagonal += gram.real(i, i);
+        mean_diagonal /= static_cast<float>(n);
+        known = gain > 0;
+        scale = known ? mean_diagonal : all(1);
+        noise_var = maximum(given_noise_var, common_floor * scale);
+    }
+};
+
+// The laws where each lane's channel is.
+class LaneLaws {
+public:
+    LaneLaws(const Network &network, std::span<const Estimate> lanes, const LawValues &common) : common_(common) {
+        for (int l = 0; l < native_lanes; ++l)
+            if (lanes[l].inverse_root_snr != common.inverse_root_snr)
+                is_common_ = false;
+        if (is_common_)
+            return;
+        const LawValues *before = nullptr;
+        for (int l = 0; l < native_lanes; ++l) {
+            if (!before || lanes[l].inverse_root_snr != before->inverse_root_snr) {
+                own_[l].emplace(network, lanes[l].inverse_root_snr);
+                before = &*own_[l];
+            }
+            of_lane_[l] = before;
+        }
+    }
+
+    // value(laws) of each lane's laws
+    template <typename Value>
+    Lanes operator()(Value value) const {
+        if (is_common_)
+            return all(static_cast<float>(value(common_)));
+        Lanes out;
+        for (int l = 0; l < native_lanes; ++l)
+            out[l] = static_cast<float>(value(*of_lane_[l]));
+        return out;
+    }
+
+private:
+    const LawValues &common_;
+    bool is_common_ = true;
+    std::optional<LawValues> own_[native_lanes];
+    const LawValues *of_lane_[native_lanes];
+};
+
+inline Lanes clipped(const Lanes &x, float low, float high) { return minimum(maximum(x, all(low)), all(high)); }
+
+inline bool any_above(const Lanes &x, float limit) {
+    bool found = false;
+    for (int l = 0; l < native_lanes; ++l)
+        found |= x[l] > limit;
+    return found;
+}
+
+// Channels' matrices [rows][n], times their gain, to lanes.
+inline void load_channels(std::span<const Estimate> lanes, int num_rows, int n, const Matrix &to) {
+    Lanes gain;
+    for (int l = 0; l < native_lanes; ++l)
+        gain[l] = lanes[l].gain;
+    constexpr int per_vector = native_lanes / 2; // complex numbers
+    const std::size_t total = static_cast<std::size_t>(num_rows) * n;
+    std::size_t i = 0;
+    for (; i + per_vector <= total; i += per_vector) {
+        Lanes block[native_lanes];
+        for (int l = 0; l < native_lanes; ++l)
+            block[l] = *reinterpret_cast<const LooseLanes *>(lanes[l].h + i);
+        transpose(block);
+        for (int e = 0; e < per_vector; ++e)
+            at(to.re, i + e) = block[2 * e] * gain, at(to.im, i + e) = block[2 * e + 1] * gain;
+    }
+    for (; i < total; ++i)
+        for (int l = 0; l < native_lanes; ++l) {
+            to.re[i * native_lanes + l] = lanes[l].h[i].real() * gain[l];
+            to.im[i * native_lanes + l] = lanes[l].h[i].imag() * gain[l];
+        }
+}
+
+// out = the n x n matrix with its columns times factors
+inline void scale_columns(const Matrix &matrix, int n, const float *factors, const Matrix &out) {
+    for (int i = 0; i < n; ++i)
+        for (int j = 0; j < n; ++j) {
+            out.real(i, j) = matrix.real(i, j) * at(factors, j);
+            out.imag(i, j) = matrix.imag(i, j) * at(factors, j);
+        }
+}
+
+inline void scale_matrix(const Matrix &matrix, int num_rows, const Lanes &factor) {
+    for (int i = 0; i < num_rows * matrix.columns; ++i)
+        at(matrix.re, i) = at(matrix.re, i) * factor, at(matrix.im, i) = at(matrix.im, i) * factor;
+}
+
+// What a stream's activation step is divided by: sqrt of its diagonal entry over their mean. And its inverse.
+inline void stream_scales(int n, const Matrix &matrix, float *scale, float *inverse) {
+    Lanes mean{};
+    for (int i = 0; i < n; ++i)
+        mean += matrix.real(i, i);
+    mean /= static_cast<float>(n);
+    for (int i = 0; i < n; ++i) {
+        const Lanes relative = matrix.real(i, i) / (mean > 0 ? mean : all(1));
+        at(scale, i) = maximum(minimum(square_root(relative), all(stream_scale_limit)), all(1 / stream_scale_limit));
+        at(inverse, i) = 1.0f / at(scale, i);
+    }
+}
+
+// A word of a row of the packed matrix: the entries of the real-valued model in columns re and im of one stream, and of
+// the next one where a word has both.
+template <typename Isa>
+inline LanesInt packed_word(const LanesInt &re, const LanesInt &im, const LanesInt &next_re, const LanesInt &next_im) {
+    if constexpr (Isa::streams_per_word == 1)
+        return (re & 0xffff) | (im << 16);
+    const LanesInt word = (re & 255) | ((im & 255) << 8) | ((next_re & 255) << 16) | (next_im << 24);
+    return word ^ static_cast<std::int32_t>(Isa::matrix_offset * 0x01010101u);
+}
+
+// Row i of scale * matrix, without its diagonal, in steps of clip times its largest entry over matrix_max. Column j is
+// multiplied by column_scale[j] first; nullptr: by 1. Returns the step.
+template <typename Isa>
+[[gnu::always_inline]] inline Lanes quantize_row(const Network &network, const UnfoldedBatch &b, int i,
+                                                 const Matrix &matrix, const Lanes &scale, const float *column_scale) {
+    const UnfoldedLayout &layout = b.layout;
+    const int n = layout.n;
+    const float largest = static_cast<float>(network.matrix_max);
+    Lanes peak{};
+    for (int j = 0; j < n; ++j) {
+        if (j == i)
+            continue;
+        Lanes entry = maximum(magnitude(matrix.real(i, j)), magnitude(matrix.imag(i, j)));
+        if (column_scale)
+            entry *= at(column_scale, j);
+        peak = maximum(peak, entry);
+    }
+    peak *= network.matrix_clip;
+    const Lanes per_step = largest / (peak > 0 ? peak : all(1));
+    const auto rounded = [&](const Lanes &of, int j) {
+        Lanes entry = of;
+        if (column_scale)
+            entry *= at(column_scale, j);
+        entry = maximum(minimum(entry * per_step, all(largest)), all(-largest));
+        return round_to_int(entry);
+    };
+    constexpr int per_word = Isa::streams_per_word;
+    const std::size_t re_row = layout.matrix + 2 * static_cast<std::size_t>(i) * layout.words,
+                      im_row = re_row + layout.words;
+    for (int w = 0; w < layout.words; ++w) {
+        LanesInt re[2]{}, im[2]{};
+        for (int s = 0; s < per_word; ++s) {
+            const int j = w * per_word + s;
+            if (j == i || j >= n)
+                continue;
+            re[s] = rounded(matrix.real(i, j), j);
+            im[s] = rounded(matrix.imag(i, j), j);
+        }
+        b.integer(re_row, w) = packed_word<Isa>(re[0], -im[0], re[1], -im[1]);
+        b.integer(im_row, w) = packed_word<Isa>(im[0], re[0], im[1], re[1]);
+    }
+    return scale * peak / largest;
+}
+
+// With this, no accumulator times its rescale leaves int32.
+inline std::int32_t rescale_max(const Network &network, int rows) {
+    return (std::numeric_limits<std::int32_t>::max() - rescale_one / 2) /
+           (network.activation_max * network.matrix_max * std::max(1, rows - 1));
+}
+
+constexpr float largest_int = 2147483520.0f;    // the float below 2^31
+constexpr std::int32_t rounded_below = 1 << 22; // what rounding_magic rounds
+
+// Rounds half to even below 2^22; what is larger is off by a half at most.
+inline LanesInt to_rescale(const Lanes &x, std::int32_t limit) {
+    // a limit above 2^24 may be rounded up: to below 2^31 here, and back to the limit when it is an integer
+    const float nearest = std::min(static_cast<float>(limit), largest_int);
+    const Lanes near = clipped(x, -nearest, nearest);
+    if (limit < rounded_below) // every width but the smallest
+        return round_to_int(near);
+    const Lanes rounded = (near + rounding_magic) - rounding_magic;
+    LanesInt out =
+        __builtin_convertvector(magnitude(near) < static_cast<float>(rounded_below) ? rounded : near, LanesInt);
+    out = out < limit ? out : limit - LanesInt{};
+    return out > -limit ? out : -limit - LanesInt{};
+}
+
+// The integers of the layers that belong to stream i.
+template <typename Isa>
+[[gnu::always_inline]] inline void quantize_stream(const Network &network, const LaneLaws &laws, const UnfoldedBatch &b,
+                                                   int i, const Lanes &step, const Lanes &diagonal,
+                                                   const Lanes &precision, const Lanes *stream_scale) {
+    const UnfoldedLayout &layout = b.layout;
+    const bool admm = network.type == NetworkType::admm;
+    const std::int32_t limit = rescale_max(network, 2 * layout.n);
+    // both rows of a stream have the same
+    const auto store = [&](std::size_t begin, int place, const Lanes &value) {
+        const LanesInt rounded = round_to_int(value);
+        const typename Isa::I32 both = (typename Isa::I32)rounded;
+        Isa::store(reinterpret_cast<std::int16_t *>(b.data) + (begin + place) * 2 * native_lanes,
+                   Isa::pack(both, both));
+    };
+    for (int k = 0; k < network.num_layers(); ++k) {
+        const int place = k * layout.streams + i;
+        const auto of_layer = [&](auto member) {
+            return laws([&](const LawValues &of) { return of.layers[k].*member; });
+        };
+        const LanesInt rescale = to_rescale(of_layer(&LayerValues::to_state) * step, limit);
+        b.integer(layout.rescale, 2 * place) = b.integer(layout.rescale, 2 * place + 1) = rescale;
+        const Lanes inverse_step = of_layer(&LayerValues::inverse_step);
+        store(layout.inverse_step, place,
+              stream_scale ? clipped(inverse_step * *stream_scale, 1, int16_max) : inverse_step);
+        const Lanes factor = admm ? diagonal : minus_product(all(1), of_layer(&LayerValues::gradient_step), diagonal);
+        store(layout.diagonal, place, clipped(q15_one * factor, -int16_max, int16_max));
+        if (admm) {
+            const Lanes gain = minimum(of_layer(&LayerValues::dual_step) * diagonal, all(2)) - 1;
+            store(layout.dual, place, clipped(q15_one * gain, -int16_max, int16_max));
+        }
+        if (network.layers[k].prox == Prox::ramp)
+            store(layout.slope, place, clipped(of_layer(&LayerValues::to_slope) * precision, q9_one, int16_max));
+        if (i == 0) {
+            store(layout.first_gain, k, of_layer(&LayerValues::first_gain));
+            store(layout.threshold, k, of_layer(&LayerValues::threshold));
+        }
+    }
+}
+
+// The same in single precision.
+inline void set_stream(const Network &network, const LaneLaws &laws, const UnfoldedBatch &b, int i,
+                       const Lanes &diagonal, const Lanes &precision) {
+    const UnfoldedLayout &layout = b.layout;
+    const bool admm = network.type == NetworkType::admm;
+    for (int k = 0; k < network.num_layers(); ++k) {
+        const int place = k * layout.streams + i;
+        const auto of_layer = [&](auto member) {
+            return laws([&](const LawValues &of) { return of.layers[k].*member; });
+        };
+        b(layout.dual, place) = minimum(of_layer(&LayerValues::dual_step) * diagonal, all(2));
+        b(layout.slope, place) = maximum(of_layer(&LayerValues::to_slope) * (1.0f / q9_one) * precision, all(1));
+        if (i == 0) {
+            b(layout.first_gain, k) = of_layer(admm ? &LayerValues::relaxation : &LayerValues::gradient_step);
+            b(layout.threshold, k) = of_layer(&LayerValues::soft_threshold);
+        }
+    }
+}
+
+// ADMM-Net's (G + R)^-1 to `inverse`, from the Gram matrix, which is used up; returns the network's matrix
+// (G + R)^-1 R over rho.
+[[gnu::always_inline]] inline const Matrix &invert_gram(int n, const LaneValues &lanes, const Lanes &rho,
+                                                        const PreparationScratch &s, const Matrix &inverse) {
+    // `relative` is each stream's rho over that of streams above the floor of their own: 1 in nearly all channels
+    Lanes largest = all(1);
+    for (int i = 0; i < n; ++i) {
+        Lanes &power = s.gram.real(i, i);
+        at(s.relative, i) = maximum(stream_floor * power / rho, all(1));
+        largest = maximum(largest, at(s.relative, i));
+        power += rho * at(s.relative, i);
+    }
+    invert_cholesky_factor(s.gram, n);
+    hermitian_product(s.gram, n, inverse);
+    for (int i = 0; i < n; ++i) {
+        const Lanes noise_var = lanes.noise_var * at(s.relative, i);
+        at(s.precision, i) = lanes.known ? 1.0f / (0.5f * noise_var * inverse.real(i, i)) : Lanes{};
+    }
+    if (!any_above(largest, 1))
+        return inverse;
+    scale_columns(inverse, n, s.relative, s.gram);
+    return s.gram;
+}
+
+// Everything that follows from the network's matrix times `scale`, and from the precisions.
+template <typename Isa>
+[[gnu::always_inline]] inline void set_layers(const Network &network, const LaneLaws &laws, const UnfoldedBatch &b,
+                                              const Matrix &matrix, const Lanes &scale, const PreparationScratch &s) {
+    const UnfoldedLayout &layout = b.layout;
+    const int n = layout.n;
+    const bool integers = network.precision == Precision::int8;
+    const double distance = double{network.half_distance} * network.half_distance;
+    const Lanes to_llr = laws(
+        [&](const LawValues &of) { return static_cast<float>(distance / (integer_llr_scale * of.output_variance)); });
+    const bool stream_steps = integers && network.stream_steps;
+    if (stream_steps)
+        stream_scales(n, matrix, s.stream_scale, s.column_scale);
+    for (int i = 0; i < n; ++i) {
+        const Lanes diagonal = scale * matrix.real(i, i), precision = at(s.precision, i);
+        if (integers) {
+            const Lanes step = quantize_row<Isa>(network, b, i, matrix, scale, stream_steps ? s.column_scale : nullptr);
+            quantize_stream<Isa>(network, laws, b, i, step, diagonal, precision,
+                                 stream_steps ? &at(s.stream_scale, i) : nullptr);
+        } else {
+            const Matrix to = b.float_matrix();
+            const Lanes factor = network.type == NetworkType::admm ? scale : -scale;
+            for (int j = 0; j < n; ++j)
+                to.real(i, j) = factor * matrix.real(i, j), to.imag(i, j) = factor * matrix.imag(i, j);
+            set_stream(network, laws, b, i, diagonal, precision);
+        }
+        b(layout.llr_scale, 2 * i) = b(layout.llr_scale, 2 * i + 1) =
+            to_llr * precision / plus_product(all(1), network.output_spread * diagonal, diagonal);
+    }
+}
+
+template <typename Isa>
+void prepare_batch(const Form &form, std::span<const Estimate> lanes_of, const LawValues &common,
+                   std::span<float> batch, std::span<float> scratch) {
+    const Network &network = form.network;
+    const Size &size = form.size;
+    const UnfoldedLayout layout(network, size, Isa::streams_per_word);
+    KAQ_ASSERT(lanes_of.size() == native_lanes && batch.size() == layout.size * native_lanes);
+    const UnfoldedBatch b{layout, batch.data()};
+    const PreparationScratch s(size, scratch.data());
+    KAQ_ASSERT(scratch.size() >= s.floats);
+    const int n = size.num_tx, num_rx = size.num_rx;
+    const bool admm = network.type == NetworkType::admm;
+    const LaneLaws laws(network, lanes_of, common);
+    const float per_unit = static_cast<float>(state_half_distance) / network.half_distance;
+
+    const Matrix h = form.direct ? s.h : b.filter();
+    load_channels(lanes_of, num_rx, n, h);
+    gram_matrix(h, num_rx, n, s.gram);
+    const LaneValues lanes(lanes_of, n, s.gram);
+    const Lanes factor = per_unit * lanes.gain;
+    if (!admm) {
+        const Lanes normalise = lanes.known ? 1.0f / lanes.scale : Lanes{};
+        mirror(s.gram, n);
+        for (int i = 0; i < n; ++i) {
+            const Lanes power = s.gram.real(i, i), noise_var = maximum(lanes.noise_var, stream_floor * power);
+            at(s.precision, i) = lanes.known ? 1.0f / (0.5f * noise_var / (power + noise_var)) : Lanes{};
+        }
+        b(layout.scale) = normalise * lanes.gain * per_unit;
+        set_layers<Isa>(network, laws, b, s.gram, normalise, s);
+        return;
+    }
+    const Lanes rho = laws([](const LawValues &of) { return of.regularization; }) * lanes.noise_var;
+    const Matrix inverse = form.direct ? s.inverse : b.inverse();
+    const Matrix &matrix = invert_gram(n, lanes, rho, s, inverse);
+    set_layers<Isa>(network, laws, b, matrix, lanes.known ? rho : Lanes{}, s);
+    if (form.direct) {
+        product(h, inverse, num_rx, n, b.filter());
+        scale_matrix(b.filter(), num_rx, factor);
+    } else {
+        scale_matrix(inverse, n, factor);
+    }
+}
+
+} // namespace
+} // namespace kaq
