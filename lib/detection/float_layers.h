@@ -85,14 +85,19 @@ private:
             for (int v = 0; v < Vectors; ++v)
                 sum[s][v] = b[(first + s) * Vectors + v];
         if (Admm || k)
-            for (int j = 0; j < layout_.n; ++j)
+            for (int j = 0; j < layout_.n; ++j) {
+                ComplexLanes entries[Streams];
                 for (int s = 0; s < Streams; ++s) {
-                    const Lanes re = matrix_.real(first + s, j), im = matrix_.imag(first + s, j);
-                    for (int v = 0; v < Vectors; ++v) {
-                        const ComplexLanes &x = from[j * Vectors + v];
-                        add_product(sum[s][v].re, sum[s][v].im, re, im, x.re, x.im);
-                    }
+                    entries[s] = {matrix_.real(first + s, j), matrix_.imag(first + s, j)};
+                    keep(entries[s].re), keep(entries[s].im);
                 }
+                for (int v = 0; v < Vectors; ++v) {
+                    ComplexLanes x = from[j * Vectors + v];
+                    keep(x.re), keep(x.im);
+                    for (int s = 0; s < Streams; ++s)
+                        add_product(sum[s][v].re, sum[s][v].im, entries[s].re, entries[s].im, x.re, x.im);
+                }
+            }
         if constexpr (!Admm) // the matrix is minus the Gram matrix: the sum is the gradient
             for (int s = 0; s < Streams; ++s)
                 for (int v = 0; v < Vectors; ++v) {

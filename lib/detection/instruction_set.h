@@ -13,7 +13,7 @@
 //
 //   constants
 //     vectors_at_once          vectors of each lane that are computed together, so that the matrix is loaded once for
-//                              all and their accumulators hide each other's latency: a power of two
+//                              all and their accumulators hide each other's latency: 1 to 4
 //     streams_per_word         streams whose columns a word of the matrix has: two, of bytes; or one, of int16
 //     matrix_offset            what is added to the bytes of the matrix, so that they are not negative
 //
@@ -32,8 +32,9 @@
 //     real(x), imaginary(x)    and back
 //
 //   products
-//     activations(x, y, largest)
-//                              clamped to +-largest, the columns of two streams (of x, where a word has one) in a word
+//     columns(x, y)            the columns of two streams (of x, where a word has one) in a word, saturated
+//     clamp_columns(s, largest)
+//                              clamped to +-largest
 //     set32(value)
 //     dot(s, matrix, columns)  s + the products of the columns in each word
 //     subtract32(s, e)
@@ -76,7 +77,8 @@ concept HasProducts = requires(typename Isa::I16 x, typename Isa::I32 s, const s
     s = Isa::load32(words);
     Isa::store32(to, s);
     s = Isa::set32(value);
-    s = Isa::activations(x, x, value);
+    s = Isa::columns(x, x);
+    s = Isa::clamp_columns(s, value);
     s = Isa::dot(s, s, s);
     s = Isa::subtract32(s, s);
     x = Isa::combine(x, x, s, s, s, s);
@@ -84,7 +86,7 @@ concept HasProducts = requires(typename Isa::I16 x, typename Isa::I32 s, const s
 
 // Known when the layers are compiled.
 template <typename Isa>
-concept HasConstants = std::integral_constant<bool, (Isa::vectors_at_once >= 1)>::value &&
+concept HasConstants = std::integral_constant<bool, (Isa::vectors_at_once >= 1 && Isa::vectors_at_once <= 4)>::value &&
     std::integral_constant<bool, (Isa::streams_per_word == 1 || Isa::streams_per_word == 2)>::value &&
     std::integral_constant<bool, (Isa::matrix_offset >= 0)>::value;
 

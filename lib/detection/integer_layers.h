@@ -106,8 +106,9 @@ private:
         std::int32_t *to = activations_[k % 2] + first / per_word * Vectors * native_lanes;
         for (int s = 0; s < Streams; s += per_word)
             for (int v = 0; v < Vectors; ++v)
-                Isa::store32(to + (s / per_word * Vectors + v) * native_lanes,
-                             Isa::activations(quantized[s][v], quantized[s + per_word - 1][v], largest));
+                Isa::store32(
+                    to + (s / per_word * Vectors + v) * native_lanes,
+                    Isa::clamp_columns(Isa::columns(quantized[s][v], quantized[s + per_word - 1][v]), largest));
     }
 
     // The accumulators' start: it takes the offset of the matrix back.

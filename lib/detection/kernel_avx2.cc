@@ -13,11 +13,12 @@ namespace {
 struct Avx2 : Avx2State {
     static constexpr int streams_per_word = 1, matrix_offset = 0;
 
-    static I32 activations(I16 x, I16, int largest) {
+    static I32 columns(I16 x, I16) {
         const __m256i by_lane = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, //
                                                  0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
-        return _mm256_shuffle_epi8(clamped(x, largest), by_lane);
+        return _mm256_shuffle_epi8(x, by_lane);
     }
+    static I32 clamp_columns(I32 x, int largest) { return min(max(x, set(-largest)), set(largest)); }
 
     static I32 dot(I32 sum, I32 matrix, I32 columns) {
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(matrix, columns));

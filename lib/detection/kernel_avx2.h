@@ -49,8 +49,6 @@ struct Avx2State {
                                   _mm256_add_epi32(rescaled(im, im_rescale), high));
     }
 
-    static I16 clamped(I16 x, int largest) { return min(max(x, set(-largest)), set(largest)); }
-
 private:
     static I32 rescaled(I32 sum, I32 rescale) {
         const __m256i rounding = _mm256_set1_epi32(1 << (rescale_shift - 1));

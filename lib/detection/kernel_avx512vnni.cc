@@ -41,13 +41,14 @@ struct Avx512Vnni {
     static I32 real(I16 x) { return _mm512_srai_epi32(_mm512_unpacklo_epi16(x, x), 16); }
     static I32 imaginary(I16 x) { return _mm512_srai_epi32(_mm512_unpackhi_epi16(x, x), 16); }
 
-    static I32 activations(I16 x, I16 y, int largest) {
-        const __m512i clamped =
-            _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(x, y), _mm512_set1_epi8(static_cast<char>(-largest))),
-                            _mm512_set1_epi8(static_cast<char>(largest)));
+    static I32 columns(I16 x, I16 y) {
         const __m512i by_lane =
             _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-        return _mm512_shuffle_epi8(clamped, by_lane);
+        return _mm512_shuffle_epi8(_mm512_packs_epi16(x, y), by_lane);
+    }
+    static I32 clamp_columns(I32 x, int largest) {
+        return _mm512_min_epi8(_mm512_max_epi8(x, _mm512_set1_epi8(static_cast<char>(-largest))),
+                               _mm512_set1_epi8(static_cast<char>(largest)));
     }
 
     static I32 dot(I32 sum, I32 matrix, I32 columns) {

@@ -38,11 +38,13 @@ struct NeonDot {
     static I32 real(I16 x) { return vmovl_s16(vget_low_s16(x)); }
     static I32 imaginary(I16 x) { return vmovl_s16(vget_high_s16(x)); }
 
-    static I32 activations(I16 x, I16 y, int largest) {
-        const int8x8_t low = vmovn_s16(min(max(x, set(-largest)), set(largest)));
-        const int8x8_t high = vmovn_s16(min(max(y, set(-largest)), set(largest)));
+    static I32 columns(I16 x, I16 y) {
         constexpr std::uint8_t by_lane[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
-        return vreinterpretq_s32_s8(vqtbl1q_s8(vcombine_s8(low, high), vld1q_u8(by_lane)));
+        return vreinterpretq_s32_s8(vqtbl1q_s8(vcombine_s8(vqmovn_s16(x), vqmovn_s16(y)), vld1q_u8(by_lane)));
+    }
+    static I32 clamp_columns(I32 x, int largest) {
+        const int8x16_t limit = vdupq_n_s8(static_cast<std::int8_t>(largest));
+        return vreinterpretq_s32_s8(vminq_s8(vmaxq_s8(vreinterpretq_s8_s32(x), vnegq_s8(limit)), limit));
     }
 
     static I32 dot(I32 sum, I32 matrix, I32 columns) {

@@ -51,10 +51,8 @@ struct Portable {
     static I32 imaginary(I16 x) { return I32{x[4], x[5], x[6], x[7]}; }
 
     // Real parts in the lower half of each word.
-    static I32 activations(I16 x, I16, int largest) {
-        x = min(max(x, set(-largest)), set(largest));
-        return (real(x) & 0xffff) | (imaginary(x) << 16);
-    }
+    static I32 columns(I16 x, I16) { return (real(x) & 0xffff) | (imaginary(x) << 16); }
+    static I32 clamp_columns(I32 x, int largest) { return (I32)min(max((I16)x, set(-largest)), set(largest)); }
     static I32 dot(I32 sum, I32 matrix, I32 columns) {
         return sum + ((matrix << 16) >> 16) * ((columns << 16) >> 16) + (matrix >> 16) * (columns >> 16);
     }

@@ -30,8 +30,10 @@ inline Lanes rotate(const ListBatch &b, const ReceivedView &received, const Plac
     for (int i = 0; i < n; ++i)
         matched[i] = {Lanes{}, Lanes{}};
     Lanes finite{};
+    ComplexLanes samples[max_list_rx];
+    load_vectors<1>(received, {places}, samples);
     for (int r = 0; r < layout.num_rx; ++r) {
-        const ComplexLanes sample = load_samples(received.ports[r], places);
+        const ComplexLanes &sample = samples[r];
         finite += sample.re - sample.re;
         finite += sample.im - sample.im;
         const Lanes re = clip(sample.re * gain * scale, -largest_sample, largest_sample);
@@ -98,20 +100,19 @@ inline void find_curves(const ListNetwork &network, const ListNetwork::Fusion &w
 // Values of the streams to where they belong. They come by place, `Count` vectors for each; `order` says which stream
 // each place has.
 template <int Count, typename T>
-inline void store_streams(const Lanes *values, const ListBatch &b, const Places &places, const PortView<T> &to) {
-    constexpr int padded = padded_count(Count);
+inline void store_in_order(const Lanes *values, const ListBatch &b, const Places &places, const PortView<T> &to) {
     const int n = b.layout.n;
+    Lanes by_stream[max_list_values];
     for (int stream = 0; stream < n; ++stream) {
-        Lanes of_stream[padded];
-        for (int k = 0; k < padded; ++k)
-            of_stream[k] = k < Count ? values[k] : Lanes{};
+        Lanes *of_stream = by_stream + stream * Count;
+        std::copy_n(values, Count, of_stream);
         for (int p = 1; p < n; ++p) {
             const Choice here = equal(b.integer(b.layout.order, p), stream);
             for (int k = 0; k < Count; ++k)
                 of_stream[k] = choose(here, values[p * Count + k], of_stream[k]);
         }
-        store_values<Count>(of_stream, to.ports[stream], places);
     }
+    store_streams<Count>(by_stream, n, to, places);
 }
 
 // The vectors of one step, from samples to what `to` wants; `work` has room for a complex matrix.
@@ -138,7 +139,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
             const Lanes point = network.half_distance * to_float(2 * u - ((1 << Bits) - 1));
             values[2 * p + q] = valid ? point : Lanes{};
         }
-    store_streams<2>(values, b, lanes.at(to.symbols, step), to.symbols);
+    store_in_order<2>(values, b, lanes.at(to.symbols, step), to.symbols);
 
     if (!to.llrs.ports.empty()) {
         ComplexLanes mean[max_list_streams];
@@ -160,7 +161,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
                     values[(p * Bits + bit) * 2 + q] = (valid & (llr - llr == 0.0f)) ? llr : Lanes{};
                 }
             }
-        store_streams<2 * Bits>(values, b, lanes.at(to.llrs, step), to.llrs);
+        store_in_order<2 * Bits>(values, b, lanes.at(to.llrs, step), to.llrs);
     }
     std::size_t invalid = 0;
     for (int l = 0; l < lanes.count(step); ++l)

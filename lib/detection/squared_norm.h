@@ -24,9 +24,14 @@ double squared_norm(std::span<const std::complex<float>> h) {
             const Lanes x = *reinterpret_cast<const LooseLanes *>(parts + i + r * native_lanes);
             at(sums, r) = plus_product(at(sums, r), x, x);
         }
-    double sum = 0; // products of two floats are exact in it: there is nothing to fuse
-    for (const float part : sums)
-        sum += part;
+    // pairwise, as registers of doubles do it; products of two floats are exact in double: there is nothing to fuse
+    double halves[num_sums / 2];
+    for (int j = 0; j < num_sums / 2; ++j)
+        halves[j] = double{sums[j]} + double{sums[j + num_sums / 2]};
+    for (int width = num_sums / 4; width; width /= 2)
+        for (int j = 0; j < width; ++j)
+            halves[j] += halves[j + width];
+    double sum = halves[0];
     for (; i < 2 * count; ++i)
         sum += double{parts[i]} * parts[i];
     if (sum > least_exact && sum < largest_exact)

@@ -32,7 +32,8 @@ template <int Streams, int Vectors>
         for (int s = 0; s < Streams; ++s) {
             const Lanes re = m.real(k, first + s), im = m.imag(k, first + s);
             for (int v = 0; v < Vectors; ++v) {
-                const ComplexLanes &input = x[k * Vectors + v];
+                ComplexLanes input = x[k * Vectors + v];
+                keep(input.re), keep(input.im);
                 by_re[s][v].re = plus_product(by_re[s][v].re, re, input.re);
                 by_re[s][v].im = plus_product(by_re[s][v].im, re, input.im);
                 by_im[s][v].re = plus_product(by_im[s][v].re, im, input.re);
@@ -305,22 +306,34 @@ private:
     Lanes finite_[Vectors];
 };
 
-// work(Steps) for all steps, several at once.
+// work(Steps) for all steps, several at once, in parts of about the same number.
 template <InstructionSet Isa, typename Work>
 inline void for_each_step(const Network &network, const UnfoldedBatch &batch, const LanePlaces &lanes, float *scratch,
                           Work work) {
-    int step = 0;
-    const auto repeat = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
-        for (; step + Vectors <= lanes.num_steps(); step += Vectors) {
-            Steps<Isa, Vectors> steps(network, batch, lanes, step, scratch);
-            work(steps, std::integral_constant<int, Vectors>());
+    constexpr int most = Isa::vectors_at_once;
+    for (int step = 0, left; (left = lanes.num_steps() - step) > 0;) {
+        const int parts = (left + most - 1) / most, count = (left + parts - 1) / parts;
+        const auto run = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
+            if constexpr (Vectors <= most) {
+                Steps<Isa, Vectors> steps(network, batch, lanes, step, scratch);
+                work(steps);
+            }
+        };
+        switch (count) {
+        case 1:
+            run(std::integral_constant<int, 1>());
+            break;
+        case 2:
+            run(std::integral_constant<int, 2>());
+            break;
+        case 3:
+            run(std::integral_constant<int, 3>());
+            break;
+        default:
+            run(std::integral_constant<int, 4>());
         }
-    };
-    if constexpr (Isa::vectors_at_once >= 4)
-        repeat(std::integral_constant<int, 4>());
-    if constexpr (Isa::vectors_at_once >= 2)
-        repeat(std::integral_constant<int, 2>());
-    repeat(std::integral_constant<int, 1>());
+        step += count;
+    }
 }
 
 template <InstructionSet Isa>
@@ -338,9 +351,8 @@ std::size_t detect_batch(const Form &form, std::span<const float> batch, const L
     const LanePlaces lanes(vectors);
     return with_bits(form.network, [&](auto bits) {
         std::size_t invalid = 0;
-        for_each_step<Isa>(form.network, b, lanes, scratch.data(), [&](auto &steps, auto) {
-            invalid += steps.template detect<bits>(received, to, form.direct);
-        });
+        for_each_step<Isa>(form.network, b, lanes, scratch.data(),
+                           [&](auto &steps) { invalid += steps.template detect<bits>(received, to, form.direct); });
         return invalid;
     });
 }
@@ -350,7 +362,7 @@ void filter_batch(const Form &form, std::span<const float> batch, const LaneVect
                   const ReceivedView &received, const PlainRows &b, std::span<bool> finite, std::span<float> scratch) {
     const UnfoldedLayout layout(form.network, form.size, Isa::streams_per_word);
     const UnfoldedBatch prepared{layout, const_cast<float *>(batch.data())};
-    for_each_step<Isa>(form.network, prepared, LanePlaces(vectors), scratch.data(), [&](auto &steps, auto) {
+    for_each_step<Isa>(form.network, prepared, LanePlaces(vectors), scratch.data(), [&](auto &steps) {
         steps.filter(received, form.direct);
         steps.quantize();
         steps.write_state(b);
@@ -365,7 +377,7 @@ void run_layers(const Form &form, std::span<const float> batch, const LaneVector
                 std::span<float> scratch) {
     const UnfoldedLayout layout(form.network, form.size, Isa::streams_per_word);
     const UnfoldedBatch prepared{layout, const_cast<float *>(batch.data())};
-    for_each_step<Isa>(form.network, prepared, LanePlaces(vectors), scratch.data(), [&](auto &steps, auto) {
+    for_each_step<Isa>(form.network, prepared, LanePlaces(vectors), scratch.data(), [&](auto &steps) {
         steps.read_state(b);
         steps.run_integer_layers();
         steps.write_state(b);

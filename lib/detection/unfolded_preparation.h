@@ -29,9 +29,9 @@ constexpr float stream_scale_limit = 8; // as in quantization.py
 
 // Values that `prepare` needs no more than once.
 struct PreparationScratch {
-    Matrix h, gram, inverse;                                   // h and inverse where the filter is one matrix, H A
-    float *relative, *precision, *stream_scale, *column_scale; // [n]
-    std::size_t floats = 0;                                    // of all
+    Matrix h, gram, inverse; // h and inverse where the filter is one matrix, H A
+    float *relative, *precision, *diagonal, *step, *stream_scale, *column_scale; // [n]
+    std::size_t floats = 0;                                                      // of all
 
     // from == nullptr: only `floats` is of use.
     PreparationScratch(const Size &size, float *from) {
@@ -50,6 +50,8 @@ struct PreparationScratch {
         inverse = matrix(square);
         relative = take(n);
         precision = take(n);
+        diagonal = take(n);
+        step = take(n);
         stream_scale = take(n);
         column_scale = take(n);
     }
@@ -171,16 +173,6 @@ inline void stream_scales(int n, const Matrix &matrix, float *scale, float *inve
     }
 }
 
-// A word of a row of the packed matrix: the entries of the real-valued model in columns re and im of one stream, and of
-// the next one where a word has both.
-template <typename Isa>
-inline LanesInt packed_word(const LanesInt &re, const LanesInt &im, const LanesInt &next_re, const LanesInt &next_im) {
-    if constexpr (Isa::streams_per_word == 1)
-        return (re & 0xffff) | (im << 16);
-    const LanesInt word = (re & 255) | ((im & 255) << 8) | ((next_re & 255) << 16) | (next_im << 24);
-    return word ^ static_cast<std::int32_t>(Isa::matrix_offset * 0x01010101u);
-}
-
 // Row i of scale * matrix, without its diagonal, in steps of clip times its largest entry over matrix_max. Column j is
 // multiplied by column_scale[j] first; nullptr: by 1. Returns the step.
 template <typename Isa>
@@ -207,20 +199,28 @@ template <typename Isa>
         entry = maximum(minimum(entry * per_step, all(largest)), all(-largest));
         return round_to_int(entry);
     };
+    using I16 = typename Isa::I16;
+    using I32 = typename Isa::I32;
+    const I32 offset = Isa::set32(static_cast<int>(Isa::matrix_offset * 0x01010101u));
     constexpr int per_word = Isa::streams_per_word;
-    const std::size_t re_row = layout.matrix + 2 * static_cast<std::size_t>(i) * layout.words,
-                      im_row = re_row + layout.words;
+    std::int32_t *re_row = reinterpret_cast<std::int32_t *>(b.data) +
+                           (layout.matrix + 2 * static_cast<std::size_t>(i) * layout.words) * native_lanes;
+    std::int32_t *im_row = re_row + layout.words * native_lanes;
     for (int w = 0; w < layout.words; ++w) {
-        LanesInt re[2]{}, im[2]{};
+        I16 re_columns[2] = {Isa::set(0), Isa::set(0)}, im_columns[2] = {Isa::set(0), Isa::set(0)};
         for (int s = 0; s < per_word; ++s) {
             const int j = w * per_word + s;
             if (j == i || j >= n)
                 continue;
-            re[s] = rounded(matrix.real(i, j), j);
-            im[s] = rounded(matrix.imag(i, j), j);
+            const LanesInt re = rounded(matrix.real(i, j), j), im = rounded(matrix.imag(i, j), j);
+            re_columns[s] = Isa::pack((I32)re, (I32)-im);
+            im_columns[s] = Isa::pack((I32)im, (I32)re);
         }
-        b.integer(re_row, w) = packed_word<Isa>(re[0], -im[0], re[1], -im[1]);
-        b.integer(im_row, w) = packed_word<Isa>(im[0], re[0], im[1], re[1]);
+        const auto store = [&](std::int32_t *row, const I16(&columns)[2]) {
+            at(row, w) = (LanesInt)Isa::columns(columns[0], columns[1]) ^ (LanesInt)offset;
+        };
+        store(re_row, re_columns);
+        store(im_row, im_columns);
     }
     return scale * peak / largest;
 }
@@ -248,61 +248,67 @@ inline LanesInt to_rescale(const Lanes &x, std::int32_t limit) {
     return out > -limit ? out : -limit - LanesInt{};
 }
 
-// The integers of the layers that belong to stream i.
+// The integers of all layers, from each stream's step of quantization, diagonal entry and precision.
 template <typename Isa>
-[[gnu::always_inline]] inline void quantize_stream(const Network &network, const LaneLaws &laws, const UnfoldedBatch &b,
-                                                   int i, const Lanes &step, const Lanes &diagonal,
-                                                   const Lanes &precision, const Lanes *stream_scale) {
+[[gnu::always_inline]] inline void quantize_layers(const Network &network, const LaneLaws &laws, const UnfoldedBatch &b,
+                                                   const PreparationScratch &s) {
     const UnfoldedLayout &layout = b.layout;
+    const int n = layout.n, streams = layout.streams;
     const bool admm = network.type == NetworkType::admm;
-    const std::int32_t limit = rescale_max(network, 2 * layout.n);
+    const std::int32_t limit = rescale_max(network, 2 * n);
     // both rows of a stream have the same
-    const auto store = [&](std::size_t begin, int place, const Lanes &value) {
-        const LanesInt rounded = round_to_int(value);
-        const typename Isa::I32 both = (typename Isa::I32)rounded;
-        Isa::store(reinterpret_cast<std::int16_t *>(b.data) + (begin + place) * 2 * native_lanes,
-                   Isa::pack(both, both));
+    const auto rows_of = [](const Lanes &value, float low, float high) {
+        const typename Isa::I32 rounded = (typename Isa::I32)round_to_int(clipped(value, low, high));
+        return Isa::pack(rounded, rounded);
+    };
+    const auto store = [&](std::size_t begin, int place, typename Isa::I16 values) {
+        Isa::store(reinterpret_cast<std::int16_t *>(b.data) + (begin + place) * 2 * native_lanes, values);
     };
     for (int k = 0; k < network.num_layers(); ++k) {
-        const int place = k * layout.streams + i;
         const auto of_layer = [&](auto member) {
             return laws([&](const LawValues &of) { return of.layers[k].*member; });
         };
-        const LanesInt rescale = to_rescale(of_layer(&LayerValues::to_state) * step, limit);
-        b.integer(layout.rescale, 2 * place) = b.integer(layout.rescale, 2 * place + 1) = rescale;
-        const Lanes inverse_step = of_layer(&LayerValues::inverse_step);
-        store(layout.inverse_step, place,
-              stream_scale ? clipped(inverse_step * *stream_scale, 1, int16_max) : inverse_step);
-        const Lanes factor = admm ? diagonal : minus_product(all(1), of_layer(&LayerValues::gradient_step), diagonal);
-        store(layout.diagonal, place, clipped(q15_one * factor, -int16_max, int16_max));
-        if (admm) {
-            const Lanes gain = minimum(of_layer(&LayerValues::dual_step) * diagonal, all(2)) - 1;
-            store(layout.dual, place, clipped(q15_one * gain, -int16_max, int16_max));
-        }
-        if (network.layers[k].prox == Prox::ramp)
-            store(layout.slope, place, clipped(of_layer(&LayerValues::to_slope) * precision, q9_one, int16_max));
-        if (i == 0) {
-            store(layout.first_gain, k, of_layer(&LayerValues::first_gain));
-            store(layout.threshold, k, of_layer(&LayerValues::threshold));
+        const Lanes to_state = of_layer(&LayerValues::to_state), inverse_step = of_layer(&LayerValues::inverse_step),
+                    gradient_step = of_layer(&LayerValues::gradient_step),
+                    dual_step = of_layer(&LayerValues::dual_step), to_slope = of_layer(&LayerValues::to_slope);
+        const bool has_ramp = network.layers[k].prox == Prox::ramp;
+        store(layout.first_gain, k, rows_of(of_layer(&LayerValues::first_gain), -int16_max, int16_max));
+        store(layout.threshold, k, rows_of(of_layer(&LayerValues::threshold), 0, int16_max));
+        for (int i = 0; i < n; ++i) {
+            const int place = k * streams + i;
+            const Lanes diagonal = at(s.diagonal, i);
+            b.integer(layout.rescale, 2 * place) = b.integer(layout.rescale, 2 * place + 1) =
+                to_rescale(to_state * at(s.step, i), limit);
+            store(layout.inverse_step, place,
+                  rows_of(network.stream_steps ? inverse_step * at(s.stream_scale, i) : inverse_step, 1, int16_max));
+            const Lanes factor = admm ? diagonal : minus_product(all(1), gradient_step, diagonal);
+            store(layout.diagonal, place, rows_of(q15_one * factor, -int16_max, int16_max));
+            if (admm)
+                store(layout.dual, place,
+                      rows_of(q15_one * (minimum(dual_step * diagonal, all(2)) - 1), -int16_max, int16_max));
+            if (has_ramp)
+                store(layout.slope, place, rows_of(to_slope * at(s.precision, i), q9_one, int16_max));
         }
     }
 }
 
 // The same in single precision.
-inline void set_stream(const Network &network, const LaneLaws &laws, const UnfoldedBatch &b, int i,
-                       const Lanes &diagonal, const Lanes &precision) {
+inline void set_layers_in_fp32(const Network &network, const LaneLaws &laws, const UnfoldedBatch &b,
+                               const PreparationScratch &s) {
     const UnfoldedLayout &layout = b.layout;
     const bool admm = network.type == NetworkType::admm;
     for (int k = 0; k < network.num_layers(); ++k) {
-        const int place = k * layout.streams + i;
         const auto of_layer = [&](auto member) {
             return laws([&](const LawValues &of) { return of.layers[k].*member; });
         };
-        b(layout.dual, place) = minimum(of_layer(&LayerValues::dual_step) * diagonal, all(2));
-        b(layout.slope, place) = maximum(of_layer(&LayerValues::to_slope) * (1.0f / q9_one) * precision, all(1));
-        if (i == 0) {
-            b(layout.first_gain, k) = of_layer(admm ? &LayerValues::relaxation : &LayerValues::gradient_step);
-            b(layout.threshold, k) = of_layer(&LayerValues::soft_threshold);
+        const Lanes dual_step = of_layer(&LayerValues::dual_step),
+                    to_slope = of_layer(&LayerValues::to_slope) * (1.0f / q9_one);
+        b(layout.first_gain, k) = of_layer(admm ? &LayerValues::relaxation : &LayerValues::gradient_step);
+        b(layout.threshold, k) = of_layer(&LayerValues::soft_threshold);
+        for (int i = 0; i < layout.n; ++i) {
+            const int place = k * layout.streams + i;
+            b(layout.dual, place) = minimum(dual_step * at(s.diagonal, i), all(2));
+            b(layout.slope, place) = maximum(to_slope * at(s.precision, i), all(1));
         }
     }
 }
@@ -345,21 +351,21 @@ template <typename Isa>
     if (stream_steps)
         stream_scales(n, matrix, s.stream_scale, s.column_scale);
     for (int i = 0; i < n; ++i) {
-        const Lanes diagonal = scale * matrix.real(i, i), precision = at(s.precision, i);
-        if (integers) {
-            const Lanes step = quantize_row<Isa>(network, b, i, matrix, scale, stream_steps ? s.column_scale : nullptr);
-            quantize_stream<Isa>(network, laws, b, i, step, diagonal, precision,
-                                 stream_steps ? &at(s.stream_scale, i) : nullptr);
-        } else {
-            const Matrix to = b.float_matrix();
-            const Lanes factor = network.type == NetworkType::admm ? scale : -scale;
-            for (int j = 0; j < n; ++j)
-                to.real(i, j) = factor * matrix.real(i, j), to.imag(i, j) = factor * matrix.imag(i, j);
-            set_stream(network, laws, b, i, diagonal, precision);
-        }
+        const Lanes diagonal = at(s.diagonal, i) = scale * matrix.real(i, i);
         b(layout.llr_scale, 2 * i) = b(layout.llr_scale, 2 * i + 1) =
-            to_llr * precision / plus_product(all(1), network.output_spread * diagonal, diagonal);
+            to_llr * at(s.precision, i) / plus_product(all(1), network.output_spread * diagonal, diagonal);
     }
+    if (integers) {
+        for (int i = 0; i < n; ++i)
+            at(s.step, i) = quantize_row<Isa>(network, b, i, matrix, scale, stream_steps ? s.column_scale : nullptr);
+        quantize_layers<Isa>(network, laws, b, s);
+        return;
+    }
+    const Matrix to = b.float_matrix();
+    const Lanes factor = network.type == NetworkType::admm ? scale : -scale;
+    for (int i = 0; i < n * n; ++i)
+        at(to.re, i) = factor * at(matrix.re, i), at(to.im, i) = factor * at(matrix.im, i);
+    set_layers_in_fp32(network, laws, b, s);
 }
 
 template <typename Isa>

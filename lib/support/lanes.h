@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 // Kernels that run on processors without fused multiply-adds define one of these: KAQ_SEPARATE_PRODUCTS to round
 // products before they are summed, or KAQ_EMULATED_PRODUCTS to compute the bits of fused ones in double precision.
@@ -85,6 +86,17 @@ inline Lanes plus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { re
 inline Lanes minus_product(const Lanes &sum, const Lanes &a, const Lanes &b) { return vfmsq_f32(sum, a, b); }
 #endif
 
+// Keeps a value that was loaded in its register: for a second use, GCC would load it again.
+inline void keep([[maybe_unused]] Lanes &x) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(x));
+#elif defined(__AVX__)
+    asm("" : "+x"(x));
+#elif defined(__aarch64__)
+    asm("" : "+w"(x));
+#endif
+}
+
 // a > b ? a : b, and a < b ? a : b: b where either is NaN. Intrinsics, because GCC makes two instructions of many.
 #if defined(__AVX512F__)
 inline Lanes maximum(const Lanes &a, const Lanes &b) { return _mm512_max_ps(a, b); }
@@ -96,7 +108,9 @@ inline Lanes minimum(const Lanes &a, const Lanes &b) { return _mm256_min_ps(a, b
 inline Lanes maximum(const Lanes &a, const Lanes &b) { return a > b ? a : b; }
 inline Lanes minimum(const Lanes &a, const Lanes &b) { return a < b ? a : b; }
 #endif
-inline Lanes magnitude(const Lanes &a) { return maximum(a, -a); }
+inline Lanes magnitude(const Lanes &a) {
+    return std::bit_cast<Lanes>(std::bit_cast<LanesInt>(a) & std::numeric_limits<std::int32_t>::max());
+}
 inline Lanes square_root(const Lanes &x) {
     Lanes root;
     for (int l = 0; l < native_lanes; ++l)
@@ -104,11 +118,17 @@ inline Lanes square_root(const Lanes &x) {
     return root;
 }
 
-// Round half to even for |x| < 2^22: adding 1.5 * 2^23 leaves no bits for a fraction.
+// Round half to even, for |x| < 2^22. Adding 1.5 * 2^23 leaves no bits for a fraction.
 constexpr float rounding_magic = 12582912.0f;
+#if defined(__AVX512F__)
+inline LanesInt round_to_int(const Lanes &x) { return (LanesInt)_mm512_cvtps_epi32(x); }
+#elif defined(__AVX__)
+inline LanesInt round_to_int(const Lanes &x) { return (LanesInt)_mm256_cvtps_epi32(x); }
+#else
 inline LanesInt round_to_int(const Lanes &x) {
     return __builtin_convertvector((x + rounding_magic) - rounding_magic, LanesInt);
 }
+#endif
 
 // a[0], b[0], a[1], b[1], ...: the first half of it, and the second; and of a and then b the even and the odd entries.
 #if defined(__AVX512F__)
@@ -140,6 +160,37 @@ KAQ_SHUFFLES(KAQ_SHUFFLE)
 #undef KAQ_SHUFFLES
 
 // Columns become rows: native_lanes vectors of that many 32-bit words.
+#if defined(__AVX512F__)
+template <typename Vector>
+inline void transpose(Vector (&m)[native_lanes]) {
+    // within 128 bits first, which takes half as long as across them
+    __m512 t[16], u[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps((__m512)m[i], (__m512)m[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps((__m512)m[i], (__m512)m[i + 1]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 4)
+        for (int b = 0; b < 2; ++b) {
+            const __m512d even = _mm512_castps_pd(t[i + b]), odd = _mm512_castps_pd(t[i + b + 2]);
+            u[i + 2 * b] = _mm512_castpd_ps(_mm512_unpacklo_pd(even, odd));
+            u[i + 2 * b + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(even, odd));
+        }
+        // the 128-bit part p of u[4 a + b] has column 4 p + b of rows 4 a to 4 a + 3
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) {
+        const __m512 even = _mm512_shuffle_f32x4(u[b], u[4 + b], 0x88),
+                     odd = _mm512_shuffle_f32x4(u[b], u[4 + b], 0xdd),
+                     last_even = _mm512_shuffle_f32x4(u[8 + b], u[12 + b], 0x88),
+                     last_odd = _mm512_shuffle_f32x4(u[8 + b], u[12 + b], 0xdd);
+        m[b] = (Vector)_mm512_shuffle_f32x4(even, last_even, 0x88);
+        m[8 + b] = (Vector)_mm512_shuffle_f32x4(even, last_even, 0xdd);
+        m[4 + b] = (Vector)_mm512_shuffle_f32x4(odd, last_odd, 0x88);
+        m[12 + b] = (Vector)_mm512_shuffle_f32x4(odd, last_odd, 0xdd);
+    }
+}
+#else
 template <typename Vector>
 inline void transpose(Vector (&m)[native_lanes]) {
     // each pass interleaves the first half of the vectors with the second half
@@ -156,6 +207,7 @@ inline void transpose(Vector (&m)[native_lanes]) {
             m[i] = next[i];
     }
 }
+#endif
 
 } // namespace
 } // namespace kaq

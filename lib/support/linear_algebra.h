@@ -3,6 +3,10 @@
 // in the triangular solves) keep the multipliers busy: every vector that is loaded is used twice or more.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <type_traits>
+
 #include "support/lanes.h"
 
 namespace kaq {
@@ -35,11 +39,16 @@ inline void add_product(Lanes &re, Lanes &im, const Lanes &ar, const Lanes &ai, 
     im = plus_product(im, ai, br);
 }
 
-// Rows i.. and columns j.. of A^H A from the rows of A that begin with `first`.
+// Rows i.. and columns j.. of A^H A from the rows first..last of A; `add`: to what earlier rows gave.
 template <int Rows, int Columns>
-inline void gram_block(const Matrix &a, int first, int num_rows, int i, int j, const Matrix &out) {
+[[gnu::always_inline]] inline void gram_block(const Matrix &a, int first, int last, bool add, int i, int j,
+                                              const Matrix &out) {
     Lanes re[Rows][Columns] = {}, im[Rows][Columns] = {};
-    for (int r = first; r < num_rows; ++r) {
+    if (add)
+        for (int p = 0; p < Rows; ++p)
+            for (int q = 0; q < Columns; ++q)
+                re[p][q] = out.real(i + p, j + q), im[p][q] = out.imag(i + p, j + q);
+    for (int r = first; r < last; ++r) {
         Lanes br[Columns], bi[Columns];
         for (int q = 0; q < Columns; ++q)
             br[q] = a.real(r, j + q), bi[q] = a.imag(r, j + q);
@@ -56,17 +65,30 @@ inline void gram_block(const Matrix &a, int first, int num_rows, int i, int j, c
 
 // The lower triangle of A^H A. Triangular: A is lower triangular, with zeros right of the diagonal.
 inline void gram_matrix(const Matrix &a, int num_rows, int n, const Matrix &out, bool triangular = false) {
-    int i = 0;
-    for (; i + 2 <= n; i += 2)
-        for (int j = 0; j <= i; j += 2)
-            gram_block<2, 2>(a, triangular ? i : 0, num_rows, i, j, out);
-    if (i < n) {
-        int j = 0;
-        for (; j + 2 <= n; j += 2)
-            gram_block<1, 2>(a, triangular ? i : 0, num_rows, i, j, out);
-        gram_block<1, 1>(a, triangular ? i : 0, num_rows, i, i, out);
+    // so many entries of A stay in the first-level cache, for all blocks
+    constexpr int entries_at_once = 4096 / native_lanes;
+    const int at_once = std::max(4, entries_at_once / n);
+    for (int begin = 0; begin < num_rows; begin += at_once) {
+        const int end = std::min(begin + at_once, num_rows);
+        const auto block = [&](auto rows, auto columns, int i, int j) __attribute__((always_inline)) {
+            const int top = triangular ? i : 0;
+            if (top < end)
+                gram_block<rows, columns>(a, std::max(begin, top), end, begin > top, i, j, out);
+        };
+        constexpr std::integral_constant<int, 1> one;
+        constexpr std::integral_constant<int, 2> two;
+        int i = 0;
+        for (; i + 2 <= n; i += 2)
+            for (int j = 0; j <= i; j += 2)
+                block(two, two, i, j);
+        if (i < n) {
+            int j = 0;
+            for (; j + 2 <= n; j += 2)
+                block(one, two, i, j);
+            block(one, one, i, i);
+        }
     }
-    for (i = 0; i < n; ++i)
+    for (int i = 0; i < n; ++i)
         out.imag(i, i) = Lanes{};
 }
 
