@@ -41,24 +41,38 @@ kaq::PortView<T> contiguous(const std::vector<T *> &ports, int num_channels, int
             .width = width};
 }
 
-// Pointers to the data of arrays (T, width), which have to be contiguous.
+// Pointers to the data of arrays (T, width) whose rows are contiguous. Returns how many values lie from the beginning
+// of one row to that of the next: the same for all, and more than `width` where the rows are parts of wider ones.
 template <typename T, typename Pointer>
-void stream_pointers(const char *name, const pybind11::sequence &arrays, std::vector<Pointer> &pointers,
-                     pybind11::ssize_t num_vectors, pybind11::ssize_t width, bool written) {
+std::ptrdiff_t stream_pointers(const char *name, const pybind11::sequence &arrays, std::vector<Pointer> &pointers,
+                               pybind11::ssize_t num_vectors, pybind11::ssize_t width, bool written) {
     kaq::expect(arrays.size() == pointers.size(), name, ": ", pointers.size(), " streams expected; ", arrays.size(),
                 " given");
+    constexpr pybind11::ssize_t size = sizeof(T);
+    pybind11::ssize_t row = width * size; // in bytes, as NumPy counts
     for (std::size_t i = 0; i < pointers.size(); ++i) {
         const pybind11::object item = arrays[i];
-        kaq::expect(Array<T>::check_(item), name, ": stream ", i,
-                    " is no contiguous array of the right type: complex64, or float32 for LLRs");
+        kaq::expect(pybind11::array_t<T, 0>::check_(item), name, ": stream ", i,
+                    " is no array of the right type: complex64, or float32 for LLRs");
         const auto array = pybind11::reinterpret_borrow<pybind11::array>(item);
         kaq::expect(array.ndim() == 2 && array.shape(0) == num_vectors && array.shape(1) == width, name, ": stream ", i,
                     " of shape (", num_vectors, ", ", width, ") expected; shape ", Shape{array}, " given");
         kaq::expect(!written || array.writeable(), name, ": stream ", i, " is read-only");
         kaq::expect(array.flags() & pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_, name, ": stream ", i,
                     " is not aligned for its type");
+        // a stride that nothing is read by may be any number
+        kaq::expect(num_vectors == 0 || width == 1 || array.strides(1) == size, name, ": stream ", i,
+                    " has rows that are not contiguous");
+        if (num_vectors > 1) {
+            const pybind11::ssize_t stride = array.strides(0);
+            kaq::expect(stride >= width * size && stride % size == 0 && (i == 0 || stride == row), name, ": stream ", i,
+                        " has rows ", stride, " bytes apart; ", i == 0 ? width * size : row,
+                        i == 0 ? " or more expected" : " expected, as in the others");
+            row = stride;
+        }
         pointers[i] = static_cast<Pointer>(const_cast<void *>(array.data()));
     }
+    return row / size;
 }
 
 // A plan, and pointers to its streams, so that a call does not allocate.
@@ -135,24 +149,25 @@ struct BoundPlan {
         constexpr int most = std::numeric_limits<int>::max();
         kaq::expect(first.shape(0) <= most, most, " vectors in one call at most; ", first.shape(0), " given");
         const int num_vectors = static_cast<int>(first.shape(0));
-        const auto lock = use();
-        stream_pointers<Complex>("received", received, antennas, num_vectors, num_channels, false);
-        stream_pointers<Complex>("symbols", symbols, streams, num_vectors, num_channels, true);
-        const bool with_llrs = llrs.size() > 0;
-        if (with_llrs)
-            stream_pointers<float>("llrs", llrs, llr_streams, num_vectors, num_channels * bits, true);
         // channels are next to each other
-        const auto view = [&](const auto &ports, int width) {
+        const auto view = [&](const auto &ports, int width, std::ptrdiff_t vector_stride) {
             using T = std::remove_pointer_t<typename std::decay_t<decltype(ports)>::value_type>;
             return kaq::PortView<T>{.ports = ports,
                                     .num_channels = num_channels,
                                     .num_vectors = num_vectors,
                                     .channel_stride = width,
-                                    .vector_stride = static_cast<std::ptrdiff_t>(num_channels) * width,
+                                    .vector_stride = vector_stride,
                                     .width = width};
         };
+        const auto lock = use();
+        const auto from = view(
+            antennas, 1, stream_pointers<Complex>("received", received, antennas, num_vectors, num_channels, false));
+        kaq::DetectedView to{
+            view(streams, 1, stream_pointers<Complex>("symbols", symbols, streams, num_vectors, num_channels, true))};
+        if (llrs.size() > 0)
+            to.llrs = view(llr_streams, bits,
+                           stream_pointers<float>("llrs", llrs, llr_streams, num_vectors, num_channels * bits, true));
         pybind11::gil_scoped_release release;
-        return plan.detect(view(antennas, 1), {.symbols = view(streams, 1),
-                                               .llrs = with_llrs ? view(llr_streams, bits) : kaq::PortView<float>{}});
+        return plan.detect(from, to);
     }
 };

@@ -242,3 +242,61 @@ def test_streams_of_any_layout_or_refused(detector, layout, what, vectors):
         np.testing.assert_array_equal(buffers["symbols"][j], expected.symbols[:, :, j].T)
         llrs = np.asarray(buffers["llrs"][j]).reshape(vectors, channels, 4)
         np.testing.assert_array_equal(llrs, expected.llrs[:, :, j].swapaxes(0, 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    channels=st.integers(1, 20),
+    vectors=st.integers(0, 40),
+    size=st.sampled_from([(1, 1), (3, 2), (4, 4)]),
+    before=st.integers(0, 3),
+    after=st.integers(0, 3),
+)
+@pytest.mark.parametrize("name", [*DETECTORS, "list"])
+def test_streams_that_share_rows(name, seed, channels, vectors, size, before, after):
+    """In one array, or parts of its rows: the same bits as in arrays of their own, and nothing else written."""
+    detector = gr_kaq.load_detector("list8-16qam") if name == "list" else DETECTORS[name]()
+    num_rx, num_tx = size
+    y, h, noise_var = link(detector, seed, channels, vectors, num_rx, num_tx)
+    prepared = detector.prepare(h, noise_var=noise_var)
+    apart = [
+        [np.ascontiguousarray(y[:, :, r].T) for r in range(num_rx)],
+        streams(num_tx, vectors, channels, np.complex64),
+        streams(num_tx, vectors, channels * 4, np.float32),
+    ]
+    wide, shared = [], []
+    for of in apart:
+        width = of[0].shape[1]
+        wide.append(np.full((vectors, before + len(of) * width + after), np.nan, of[0].dtype))
+        within = wide[-1][:, before : before + len(of) * width]
+        shared.append(within.reshape(vectors, len(of), width).swapaxes(0, 1))
+        assert np.shares_memory(shared[-1], wide[-1]) or vectors == 0
+    shared[0][:] = apart[0]
+    assert prepared.detect_streams(*shared) == prepared.detect_streams(*apart) == 0
+    for together, alone, buffer in zip(shared, apart, wide, strict=True):
+        np.testing.assert_array_equal(together, np.stack(alone))
+        assert np.isnan(buffer).sum() == vectors * (before + after)
+    if vectors:
+        np.testing.assert_array_equal(shared[1], prepared.detect(y).symbols.transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda rows: rows[0], r"streams of shape \(T, 6\) expected; shape \(6,\)"),
+        (lambda rows: rows[:, :, :4], r"stream 0 of shape \(5, 6\) expected; shape \(5, 4\)"),
+        (lambda rows: rows[:2], "3 streams expected; 2 given"),
+        (lambda rows: [rows[0], rows[1], rows[2].copy()], "stream 2 has rows 48 bytes apart; 144 expected"),
+        (lambda rows: rows[:, ::-1], "stream 0 has rows -144 bytes apart; 48 or more"),
+        (lambda rows: rows[:, :, ::-1], "stream 0 has rows that are not contiguous"),
+        (lambda rows: np.lib.stride_tricks.as_strided(rows, rows.shape, (48, 8, 8)), "rows 8 bytes apart"),
+    ],
+)
+def test_streams_that_share_rows_wrongly(spoil, message):
+    prepared = unfolded("native").prepare(np.ones((6, 3, 2), np.complex64), noise_var=0.1)
+    rows = np.zeros((5, 3, 6), np.complex64).swapaxes(0, 1)
+    symbols = streams(2, 5, 6, np.complex64)
+    assert prepared.detect_streams(rows, symbols) == 0
+    with pytest.raises(ValueError, match=message):
+        prepared.detect_streams(spoil(rows), symbols)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..signals.constellation import Constellation
 from ..signals.signal_model import Noise
-from .result import Detection, PreparedChannels
+from .result import Detection, PreparedChannels, Streams
 
 __all__ = ["KernelChannels"]
 
@@ -48,10 +47,5 @@ class KernelChannels(PreparedChannels):
         num_invalid = self._kernel.detect(np.require(y, np.complex64, ["C", "A"]), symbols, llrs)
         return Detection(symbols, llrs, num_invalid)
 
-    def detect_streams(
-        self,
-        received: Sequence[NDArray[np.complex64]],
-        symbols: Sequence[NDArray[np.complex64]],
-        llrs: Sequence[NDArray[np.float32]] = (),
-    ) -> int:
+    def detect_streams(self, received: Streams, symbols: Streams, llrs: Streams = ()) -> int:
         return int(self._kernel.detect_streams(list(received), list(symbols), list(llrs)))

@@ -6,11 +6,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Detection", "PreparedChannels"]
+__all__ = ["Detection", "PreparedChannels", "Streams"]
+
+Streams = Sequence[NDArray[Any]] | NDArray[Any]
+"""An array (T, width) for each antenna or stream, or all of them as one array (streams, T, width)."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +39,22 @@ class PreparedChannels(ABC):
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         """Detect y (C, T, num_rx): T vectors for each channel."""
 
-    def detect_streams(
-        self,
-        received: Sequence[NDArray[np.complex64]],
-        symbols: Sequence[NDArray[np.complex64]],
-        llrs: Sequence[NDArray[np.float32]] = (),
-    ) -> int:
+    def detect_streams(self, received: Streams, symbols: Streams, llrs: Streams = ()) -> int:
         """Detect vectors that lie in one buffer per antenna and write the result into one buffer per stream.
 
+        The rows of all buffers of an argument may be parts of wider ones, as where antennas share a port.
+
         Args:
-            received: num_rx arrays (T, C).
-            symbols: num_tx arrays (T, C), written.
-            llrs: num_tx arrays (T, C * bits_per_symbol), written; none to leave the LLRs out.
+            received: num_rx arrays (T, C), complex64.
+            symbols: num_tx arrays (T, C), complex64, written.
+            llrs: num_tx arrays (T, C * bits_per_symbol), float32, written; none to leave the LLRs out.
 
         Returns:
             How many vectors held NaN or Inf.
+
+        Raises:
+            ValueError: (native) the number, type or shape of buffers is another, or they lie in memory otherwise.
+            RuntimeError: another thread is using the plan.
         """
         detection = self.detect(np.stack([samples.T for samples in received], axis=-1))
         for stream, symbol_buffer in enumerate(symbols):
