@@ -175,6 +175,108 @@ def test_the_newest_of_snr_and_noise_var_wins():
     assert_equal_to_numpy(flowgraph, lmmse_by_numpy(y, estimates))
 
 
+# Vector ports
+
+
+def in_one(y):
+    """(items, width, ports) as one vector port has it: (items, ports * width, 1), [port][width] in an item."""
+    return y.swapaxes(1, 2).reshape(len(y), -1, 1)
+
+
+def by_port(items, ports):
+    """What a vector port gave, as separate ones would have it: (items, width, ports)."""
+    return items[:, :, 0].reshape(len(items), ports, -1).swapaxes(1, 2)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(
+    model=st.sampled_from(["admm5-16qam", "list8-16qam", "lmmse", "auto"]),
+    shape=st.sampled_from([(1, 1, 1), (1, 3, 2), (2, 3, 1), (5, 4, 4), (16, 2, 2)]),
+    items=st.lists(st.integers(0, 29), max_size=5, unique=True),
+    output_llrs=st.booleans(),
+    max_csi_age=st.sampled_from([0, 4]),
+    chunk=st.sampled_from([None, 1, 7]),
+)
+def test_vector_ports_carry_the_same(model, shape, items, output_llrs, max_csi_age, chunk):
+    """Every bit of symbols and LLRs, tags, and what is counted, wherever estimates arrive."""
+    y, h, num_tx = samples(30, shape), channels(5, shape), shape[2]
+    y[12, 0, 0] = np.nan
+    tags = [tag(item, channel_to_pmt(h[k], noise_var=0.1 + k)) for k, item in enumerate(items)]
+    tags.append(tag(17, pmt.from_long(1), "rx_time"))
+    options = {"output_llrs": output_llrs, "max_csi_age": max_csi_age}
+    separate, together = (
+        run(gr_kaq.detector(model, *shape[1:], shape[0], "16qam", vector_ports=vector, **options), of, tags, chunk)
+        for vector, of in ((False, y), (True, in_one(y)))
+    )
+    assert len(together.sinks) == 1 + output_llrs
+    for port in range(1 + output_llrs):
+        expected = separate.output(range(port * num_tx, (port + 1) * num_tx))
+        if model == "lmmse":  # BLAS sums in another order where a work call has other items
+            np.testing.assert_allclose(by_port(together.output([port]), num_tx), expected, rtol=1e-3, atol=2e-3)
+        else:
+            np.testing.assert_array_equal(by_port(together.output([port]), num_tx), expected)
+        assert sorted(together.tags(port)) == sorted(separate.tags(port * num_tx))
+    counted = separate.block.stats()
+    del counted["time_per_vector_ns"]
+    np.testing.assert_equal({name: together.block.stats()[name] for name in counted}, counted)
+
+
+def test_vector_ports_join_and_split_as_blocks_of_gnuradio_do():
+    """streams_to_vector in front, vector_to_streams behind: the same flowgraph."""
+    y, h = samples(40), channels(2)
+    source = TaggedSource(y, [tag(0, channel_to_pmt(h[0], noise_var=0.1)), tag(33, channel_to_pmt(h[1], snr_db=20))])
+    join, split = blocks.streams_to_vector(8 * S, RX), blocks.vector_to_streams(8 * S, TX)
+    split_llrs = blocks.vector_to_streams(4 * S * 4, TX)
+    detector = lmmse(output_llrs=True, vector_ports=True)
+    symbols = [blocks.vector_sink_c(S) for _ in range(TX)]
+    llrs = [blocks.vector_sink_f(S * 4) for _ in range(TX)]
+    tb = gr.top_block()
+    for i in range(RX):
+        tb.connect((source, i), (join, i))
+    tb.connect(join, detector, split)
+    tb.connect((detector, 1), split_llrs)
+    for i in range(TX):
+        tb.connect((split, i), symbols[i])
+        tb.connect((split_llrs, i), llrs[i])
+    source.limit = len(y)
+    run_to_end(tb)
+    estimates = [(0, h[0], {"noise_var": 0.1}), (33, h[1], {"snr_db": 20})]
+    expected_symbols, expected_llrs = by_numpy("lmmse", y, estimates, constellation="16qam")
+    for sinks, expected in ((symbols, expected_symbols), (llrs, expected_llrs)):
+        found = np.stack([np.reshape(sink.data(), (len(y), -1)) for sink in sinks], axis=-1)
+        np.testing.assert_allclose(found, expected, rtol=2e-2, atol=2e-3)
+    assert [str(t.key) for t in llrs[0].tags()] == ["mimo_channel"] * 2
+
+
+def test_vector_ports_while_models_change(model_path, backend):
+    """Messages and setters are those of the block, whatever its ports are."""
+    y, h = samples(50), channels(2)
+    known = {"noise_var": 0.1}
+    detector = lmmse(backend=backend, vector_ports=True)
+    with Flowgraph(detector, in_one(y), [tag(2, channel_to_pmt(h[0], **known))]) as flowgraph:
+        flowgraph.send(10)
+        detector.set_model(model_path)
+        flowgraph.send(10)
+        flowgraph.post("csi", channel_to_pmt(h[1], **known), lambda: detector.csi_updates() == 2)
+        flowgraph.send(10)
+        flowgraph.post("model", pmt.intern("zf"), lambda: detector.model_name() == "zf")
+        flowgraph.send(10)
+        detector.set_max_csi_age(1)
+    estimates = [(2, h[0], known), (20, h[1], known), (40, None, {})]
+    expected = lmmse_by_numpy(y, estimates)
+    expected[10:30] = by_numpy(model_path, y, estimates, backend=backend)[0][10:30]
+    expected[30:40] = by_numpy("zf", y, estimates, constellation="16qam")[0][30:40]
+    np.testing.assert_allclose(by_port(flowgraph.output(), TX), expected, rtol=1e-3, atol=2e-3)
+    assert (detector.items_without_csi(), detector.csi_age(), detector.internal_errors()) == (12, 30, 0)
+
+
+@pytest.mark.parametrize("width", [S, S * TX, S * RX + 1])
+def test_vector_ports_of_another_length_cannot_be_connected(width):
+    """One antenna's items, those of the streams, and one sample too many."""
+    with pytest.raises(ValueError, match="itemsize mismatch"):
+        gr.top_block().connect(blocks.null_source(8 * width), lmmse(vector_ports=True))
+
+
 # Nothing known
 
 

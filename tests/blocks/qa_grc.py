@@ -107,6 +107,36 @@ def test_compiles_and_runs(tmp_path):
     assert "model rejected" in ran.stdout
 
 
+def test_vector_ports_compile_and_run(tmp_path):
+    """Each of the three ports has the length that the blocks around it have, from the same variables."""
+    document = flowgraph()
+    next(of for of in document["blocks"] if of["name"] == "detector")["parameters"]["vector_ports"] = "True"
+    document["blocks"] += [
+        block("join", "blocks_streams_to_vector", num_streams=3, vlen="subcarriers"),
+        block("split", "blocks_vector_to_streams", num_streams="streams", vlen="subcarriers"),
+        block("split_llrs", "blocks_vector_to_streams", num_streams="streams", vlen="2 * subcarriers", type="float"),
+    ]
+    connect = [("source", i, "channel", i) for i in range(2)] + [("channel", i, "join", i) for i in range(3)]
+    connect += [("join", 0, "detector", 0), ("detector", 0, "split", 0), ("detector", 1, "split_llrs", 0)]
+    connect += [(of, i, to, i) for of, to in (("split", "hard"), ("split_llrs", "soft")) for i in range(2)]
+    document["connections"] = [[a, str(i), b, str(j)] for a, i, b, j in connect] + [["hard", "ber", "store", "store"]]
+    compiled, environment = compile_grc(tmp_path, document)
+    assert compiled.returncode == 0, compiled.stdout + compiled.stderr
+    code = (
+        "import small; tb = small.small(); tb.run(); print(tb.hard.ber() < 0.01, tb.soft.bits(), tb.soft.ber() < 0.01)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.stdout.endswith("True 16000 True\n"), ran.stdout + ran.stderr
+
+
 @pytest.mark.parametrize("wrong", [{"streams": 0}, {"mapping": "'8psk'"}, {"snr": 1000}, {"age": -1}])
 def test_wrong_parameters_do_not_compile(tmp_path, wrong):
     """GRC shows the assert at the block; without one the error would come when the flowgraph runs."""

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from ..detection.detector import Detector
 from ..detection.detectors import load_detector
 from ..detection.plan import Plan
-from ..detection.result import PreparedChannels
+from ..detection.result import PreparedChannels, Streams
 from ..signals.csi import ChannelEstimate, CsiState, InvalidCsi
-from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
+from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports
 from .counters import Counters, counter, reading
 from .csi_pmt import CSI_KEY, SNR_KEY, check_keys, parse_channel, parse_snr
 
@@ -57,6 +57,11 @@ class detector(KaqBlock[DetectorCounters]):
     decision. Then, with output_llrs, num_tx float ports; an item is a vector of num_subcarriers * bits_per_symbol
     LLRs, the bits of a symbol next to each other.
 
+    With vector_ports, one port in place of each num_rx or num_tx: an item has what the items of these ports would have,
+    one after the other, so [rx][subcarrier], [tx][subcarrier] and [tx][subcarrier][bit] in C order. That is what
+    `blocks.streams_to_vector` joins and `blocks.vector_to_streams` splits. Many antennas cost fewer threads and less
+    time so.
+
     Tags, read on input 0 only (docs/guide/csi-contract.md): `mimo_channel`, a channel estimate, and `snr`, in dB. Each
     holds from its item on until the next of its kind. All tags of input 0 are passed on to output 0, each once, and to
     the first LLR port, where a decoder may look for them.
@@ -81,6 +86,7 @@ class detector(KaqBlock[DetectorCounters]):
         constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``; needed by ``"auto"``, ``"auto-fast"``,
             ``"lmmse"`` and ``"zf"``.
         output_llrs: whether there are LLR ports.
+        vector_ports: whether all antennas share a port, all streams' symbols one, and all streams' LLRs one.
         max_csi_age: how many items an estimate may be old; 0: any. The item that it arrived at has age 0.
         csi_key, snr_key: names of the two tags.
         backend: ``"native"`` or ``"reference"``, see `gr_kaq.load_detector`.
@@ -99,6 +105,7 @@ class detector(KaqBlock[DetectorCounters]):
         constellation: str | None = None,
         *,
         output_llrs: bool = False,
+        vector_ports: bool = False,
         max_csi_age: int = 0,
         csi_key: str = CSI_KEY,
         snr_key: str = SNR_KEY,
@@ -111,15 +118,17 @@ class detector(KaqBlock[DetectorCounters]):
         self._max_csi_age = _check_age(max_csi_age)
         check_keys(csi_key, snr_key)
         self._backend = backend
-        self._tag_outputs = (0, self._num_tx) if output_llrs else (0,)
         self._detector = self._load(model, constellation or None)
         bits_per_symbol = self._detector.constellation.bits_per_symbol
 
-        symbol_ports = ports(np.complex64, self._num_subcarriers, self._num_tx)
-        llr_ports = ports(np.float32, self._num_subcarriers * bits_per_symbol, self._num_tx)
+        self._vector_ports = vector_ports
+        symbol_ports = self._ports(np.complex64, self._num_subcarriers, self._num_tx)
+        llr_ports = self._ports(np.float32, self._num_subcarriers * bits_per_symbol, self._num_tx)
+        self._num_symbol_ports = len(symbol_ports)
+        self._tag_outputs = (0, self._num_symbol_ports) if output_llrs else (0,)
         super().__init__(
             "KAQ MIMO detector",
-            ports(np.complex64, self._num_subcarriers, self._num_rx),
+            self._ports(np.complex64, self._num_subcarriers, self._num_rx),
             symbol_ports + (llr_ports if output_llrs else []),
         )
         self.enlarge_buffers()
@@ -156,20 +165,40 @@ class detector(KaqBlock[DetectorCounters]):
                 if tag.key is not None and (pmt.eq(tag.key, self._csi_key) or pmt.eq(tag.key, self._snr_key)):
                     arrivals.setdefault(tag.offset - first, []).append(tag)
 
-            received = rows(input_items, num_items, self._num_subcarriers)
-            outputs = [items.reshape(num_items, -1) for items in output_items]
+            streams = (
+                self._streams(input_items, self._num_rx),
+                self._streams(output_items[: self._num_symbol_ports], self._num_tx),
+                self._streams(output_items[self._num_symbol_ports :], self._num_tx),
+            )
             start = 0
             for item in sorted(arrivals):
-                self._detect(received, outputs, first, start, item)
+                self._detect(streams, output_items, first, start, item)
                 self._take_tags(arrivals[item], first + item)
                 start = item
-            self._detect(received, outputs, first, start, num_items)
+            self._detect(streams, output_items, first, start, num_items)
             self.counters.items += num_items
         self.publish_stats()
         return num_items
 
-    def _detect(self, received: list[NDArray], outputs: list[NDArray], first: int, start: int, stop: int) -> None:
-        """Detect items start to stop, or as far as the estimate goes, and fill the rest with zeros."""
+    def _ports(self, dtype: type, length: int, count: int) -> list[Any]:
+        """Signature of the ports of `count` antennas or streams."""
+        return ports(dtype, length * count, 1) if self._vector_ports else ports(dtype, length, count)
+
+    def _streams(self, items: list[NDArray], count: int) -> Streams:
+        """The buffers of ports by antenna or stream; without ports, none."""
+        if self._vector_ports and items:
+            return items[0].reshape(len(items[0]), count, -1).swapaxes(0, 1)
+        return [port.reshape(len(port), -1) for port in items]
+
+    def _detect(self, streams: tuple[Streams, ...], outputs: list[NDArray], first: int, start: int, stop: int) -> None:
+        """Detect items start to stop, or as far as the estimate goes, and fill the rest with zeros.
+
+        Args:
+            streams: antennas, symbols and LLRs.
+            outputs: the same symbols and LLRs by port.
+            first: number of item 0 in the stream.
+            start, stop: items of the buffers.
+        """
         if start >= stop:
             return
         known = stop if self._csi.valid else start
@@ -180,11 +209,8 @@ class detector(KaqBlock[DetectorCounters]):
             try:
                 if self._prepared is None:
                     self._prepared = self._prepare()
-                self.counters.invalid_vectors += self._prepared.detect_streams(
-                    [items[start:known] for items in received],
-                    [items[start:known] for items in outputs[: self._num_tx]],
-                    [items[start:known] for items in outputs[self._num_tx :]],
-                )
+                received, symbols, llrs = (_part(of, start, known) for of in streams)
+                self.counters.invalid_vectors += self._prepared.detect_streams(received, symbols, llrs)
             except Exception as error:
                 self.failed(error)
                 for items in outputs:
@@ -314,6 +340,13 @@ class detector(KaqBlock[DetectorCounters]):
     def snr_db(self) -> float:
         """SNR of the estimate in force; NaN while unknown."""
         return self._csi.snr_db
+
+
+def _part(streams: Streams, start: int, stop: int) -> Streams:
+    """Some items of every stream."""
+    if isinstance(streams, np.ndarray):
+        return streams[:, start:stop]
+    return [stream[start:stop] for stream in streams]
 
 
 def _check_age(max_csi_age: int) -> int:
