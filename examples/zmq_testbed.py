@@ -14,13 +14,13 @@ import argparse
 import subprocess
 import sys
 
-from gnuradio import blocks, gr, zeromq
+from gnuradio import gr, zeromq
 
 import gr_kaq
 
 
 class zmq_testbed(gr.top_block):
-    """ZMQ PULL -> one stream per antenna -> detector -> one stream of all symbols -> ZMQ PUSH.
+    """ZMQ PULL -> detector -> ZMQ PUSH. An item holds the samples of all antennas, or the symbols of all streams.
 
     Args:
         source_address: where the producer is bound.
@@ -40,19 +40,11 @@ class zmq_testbed(gr.top_block):
         sink_address: str = "tcp://127.0.0.1:*",
     ):
         super().__init__("KAQ ZMQ testbed")
-        size, vector = gr.sizeof_gr_complex, gr.sizeof_gr_complex * num_subcarriers
+        size = gr.sizeof_gr_complex
         source = zeromq.pull_source(size, num_rx * num_subcarriers, source_address, 100, True)
-        split = blocks.vector_to_streams(vector, num_rx)
-        self.detector = gr_kaq.detector(detector, num_rx, num_tx, num_subcarriers, constellation)
-        join = blocks.streams_to_vector(vector, num_tx)
+        self.detector = gr_kaq.detector(detector, num_rx, num_tx, num_subcarriers, constellation, vector_ports=True)
         self.sink = zeromq.push_sink(size, num_tx * num_subcarriers, sink_address, 100, True)
-
-        self.connect(source, split)
-        for antenna in range(num_rx):
-            self.connect((split, antenna), (self.detector, antenna))
-        for stream in range(num_tx):
-            self.connect((self.detector, stream), (join, stream))
-        self.connect(join, self.sink)
+        self.connect(source, self.detector, self.sink)
 
 
 def main() -> int:

@@ -6,8 +6,9 @@
         symbols = consumer.receive().items          # <- zeromq.push_sink(..., pass_tags=True)
 
 Samples of all antennas travel through one socket, since sockets are not aligned with each other. An item is one
-channel use of one OFDM symbol: (num_rx, num_subcarriers) in C order, which `blocks.vector_to_streams` cuts into one
-vector of num_subcarriers per antenna. docs/guide/zmq-testbed.md has the wire format and both flowgraphs.
+channel use of one OFDM symbol: (num_rx, num_subcarriers) in C order, as a `gr_kaq.detector` with vector_ports takes it.
+`blocks.vector_to_streams` cuts it into one vector of num_subcarriers per antenna. docs/guide/zmq-testbed.md has the
+wire format and both flowgraphs.
 
 `python -m gr_kaq.testbed produce` and `... consume` are a simulated testbed: see their `--help`.
 """
