@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // gr_kaq._gnuradio: what blocks in Python would do slowly, or cannot do. PMT vectors and the buffers of ports as NumPy
-// arrays, without a copy, PMT dicts in one call; threads and message ports without their price in memory. Needs the
-// distribution's pybind11, whose GNU Radio bindings know pmt_t.
+// arrays, without a copy, PMT dicts and the tags of a port in one call; threads and message ports without their price
+// in memory. Needs the distribution's pybind11, whose GNU Radio bindings know pmt_t.
 
+#include <gnuradio/block.h>
 #include <gnuradio/hier_block2.h>
+#include <gnuradio/tags.h>
 #include <pmt/pmt.h>
 #include <pybind11/complex.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <complex>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -21,13 +25,11 @@ namespace {
 
 // The array does not own its memory: it keeps the vector alive, and is read-only, as others may hold the vector too.
 py::array c32vector_to_numpy(const pmt::pmt_t &vector) {
-    if (!vector || !pmt::is_c32vector(vector))
-        throw std::invalid_argument("a c32vector expected");
     std::size_t length = 0;
     const std::complex<float> *elements = pmt::c32vector_elements(vector, length);
     const py::capsule owner(new pmt::pmt_t(vector), [](void *held) { delete static_cast<pmt::pmt_t *>(held); });
     py::array_t<std::complex<float>> array(static_cast<py::ssize_t>(length), elements, owner);
-    array.attr("setflags")(false);
+    py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
     return std::move(array);
 }
 
@@ -37,8 +39,38 @@ numpy_to_c32vector(const py::array_t<std::complex<float>, py::array::c_style | p
     return pmt::init_c32vector(static_cast<std::size_t>(array.size()), array.data());
 }
 
-// The first `limit` entries of a PMT dict under their symbol keys; of equal keys the first counts, as for
-// pmt::dict_ref. Null pointers, which crash the functions of pmt, become None.
+// What a PMT says, if that is a number, a c32vector, or a tuple of up to `max_length` integers; otherwise the PMT
+// itself. Null pointers, which crash the functions of pmt, become None.
+py::object plain(const pmt::pmt_t &value) {
+    constexpr std::size_t max_length = 4;
+    if (!value)
+        return py::none();
+    if (pmt::is_integer(value))
+        return py::int_(pmt::to_long(value));
+    if (pmt::is_uint64(value))
+        return py::int_(pmt::to_uint64(value));
+    if (pmt::is_real(value))
+        return py::float_(pmt::to_double(value));
+    if (pmt::is_c32vector(value))
+        return c32vector_to_numpy(value);
+    if (pmt::is_tuple(value) && pmt::length(value) <= max_length) {
+        py::tuple integers(pmt::length(value));
+        for (std::size_t i = 0; i < integers.size(); ++i) {
+            const pmt::pmt_t element = pmt::tuple_ref(value, i);
+            if (!element || !pmt::is_integer(element))
+                return py::cast(value);
+            integers[i] = py::int_(pmt::to_long(element));
+        }
+        return std::move(integers);
+    }
+    return py::cast(value);
+}
+
+py::object itself(const pmt::pmt_t &value) { return py::cast(value); }
+
+// The first `limit` entries of a PMT dict under their symbol keys, each as `Value` makes it; of equal keys the first
+// counts, as for pmt::dict_ref.
+template <py::object (*Value)(const pmt::pmt_t &)>
 py::dict dict_entries(pmt::pmt_t dict, int limit) {
     py::dict entries;
     for (; limit > 0 && dict && pmt::is_pair(dict); --limit, dict = pmt::cdr(dict)) {
@@ -50,24 +82,44 @@ py::dict dict_entries(pmt::pmt_t dict, int limit) {
             continue;
         const py::str name(pmt::symbol_to_string(key));
         if (!entries.contains(name))
-            entries[name] = pmt::cdr(entry);
+            entries[name] = Value(pmt::cdr(entry));
     }
     return entries;
 }
 
-// The integers of a PMT tuple of up to `limit`; None if it is anything else.
-py::object tuple_to_integers(const pmt::pmt_t &value, std::size_t limit) {
-    if (!value || !pmt::is_tuple(value) || pmt::length(value) > limit)
-        return py::none();
-    const std::size_t length = pmt::length(value);
-    py::tuple integers(length);
-    for (std::size_t i = 0; i < length; ++i) {
-        const pmt::pmt_t element = pmt::tuple_ref(value, i);
-        if (!element || !pmt::is_integer(element))
-            return py::none();
-        integers[i] = py::int_(pmt::to_long(element));
+// What gr::block lets only blocks do.
+struct Tags : gr::block {
+    // Those at the next `count` items of input 0.
+    static std::vector<gr::tag_t> read(gr::block &block, std::uint64_t count) {
+        using Read = void (gr::block::*)(std::vector<gr::tag_t> &, unsigned, std::uint64_t, std::uint64_t);
+        std::vector<gr::tag_t> tags;
+        (block.*static_cast<Read>(&Tags::get_tags_in_window))(tags, 0, 0, count);
+        return tags;
     }
-    return std::move(integers);
+
+    static void add(gr::block &block, unsigned output, const gr::tag_t &tag) {
+        using Add = void (gr::block::*)(unsigned, const gr::tag_t &);
+        (block.*static_cast<Add>(&Tags::add_item_tag))(output, tag);
+    }
+};
+
+// Puts the tags at the next `count` items of input 0 on outputs, and gives those with one of `keys`: the item, counted
+// from the next one on, the number of the key, and the value.
+py::list pass_tags(gr::block &block, std::uint64_t count, const std::vector<unsigned> &outputs,
+                   const std::vector<pmt::pmt_t> &keys) {
+    const std::uint64_t next = block.nitems_read(0);
+    py::list found;
+    for (gr::tag_t &tag : Tags::read(block, count)) {
+        for (std::size_t i = 0; i < keys.size(); ++i)
+            if (tag.key && pmt::eq(tag.key, keys[i]))
+                found.append(py::make_tuple(tag.offset - next, i, tag.value));
+        for (pmt::pmt_t *part : {&tag.key, &tag.value, &tag.srcid})
+            if (!*part)
+                *part = pmt::PMT_NIL; // a null pointer crashes who reads it
+        for (const unsigned output : outputs)
+            Tags::add(block, output, tag);
+    }
+    return found;
 }
 
 // `count` items of each port, whose capsule holds the address, as an array; the items of type dtypes[i], a vector for
@@ -118,8 +170,7 @@ PYBIND11_MODULE(_gnuradio, module) {
     module.doc() = "PMT vectors and port buffers as NumPy arrays, and PMT dicts.";
     py::module_::import("pmt");         // registers pmt_t
     py::module_::import("gnuradio.gr"); // and the blocks
-    module.def("tuple_to_integers", &tuple_to_integers,
-               "Integers of a PMT tuple of up to `limit`; None if it is none.");
+    module.def("plain", &plain, "A PMT number, c32vector or short tuple of integers as such; any other PMT itself.");
     module.def("keep_thread_state", &keep_thread_state,
                "Keep Python's state of this thread between calls; returns whether it is to be dropped again.");
     module.def(
@@ -129,8 +180,10 @@ PYBIND11_MODULE(_gnuradio, module) {
     module.def("connect_own_message_port", &connect_own_message_port,
                "Connect a message port of a hierarchical block with one of a part of it; they can be freed afterwards.",
                py::arg("block"), py::arg("port"), py::arg("part"), py::arg("port_of_part"), py::arg("is_input"));
-    module.def("dict_entries", &dict_entries, "Entries of a PMT dict, at most `limit`, by the name of their symbol.");
+    module.def("dict_entries", &dict_entries<itself>,
+               "Entries of a PMT dict, at most `limit`, by the name of their symbol.");
+    module.def("plain_entries", &dict_entries<plain>, "The same, each entry as `plain` makes it.");
+    module.def("pass_tags", &pass_tags,
+               "Put the tags of input 0 on outputs; those with one of the keys: item, number of the key, value.");
     module.def("numpy_to_c32vector", &numpy_to_c32vector, "A c32vector of all elements of an array, in C order.");
-    module.def("c32vector_to_numpy", &c32vector_to_numpy,
-               "A c32vector as a read-only complex64 array, without a copy.");
 }

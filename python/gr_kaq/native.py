@@ -7,6 +7,7 @@ GR_KAQ_INSTRUCTION_SET names another of `instruction_sets()`.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["extension", "instruction_sets", "known_instruction_sets", "selected_instruction_set", "squared_norm"]
 
 
+@functools.cache
 def extension() -> Any:
     """`gr_kaq._kernel`, imported when first used: the linear and the reference detectors do without it.
 

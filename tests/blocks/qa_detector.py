@@ -270,6 +270,13 @@ def test_vector_ports_while_models_change(model_path, backend):
     assert (detector.items_without_csi(), detector.csi_age(), detector.internal_errors()) == (12, 30, 0)
 
 
+@pytest.mark.parametrize("vector_ports", [False, True])
+def test_a_work_call_may_have_many_items(vector_ports):
+    """A vector port has room for as many items as separate ones: a call costs as much as detecting some."""
+    detector = gr_kaq.detector("lmmse", 16, 16, 64, "16qam", vector_ports=vector_ports)
+    assert detector.min_output_buffer(0) == 256
+
+
 @pytest.mark.parametrize("width", [S, S * TX, S * RX + 1])
 def test_vector_ports_of_another_length_cannot_be_connected(width):
     """One antenna's items, those of the streams, and one sample too many."""

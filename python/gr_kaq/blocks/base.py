@@ -110,12 +110,16 @@ class _Common(Generic[CountersT]):
 
         def __getattr__(self, name: str) -> Any: ...  # of GNU Radio's class
 
-    def enlarge_buffers(self) -> None:
-        """Have outputs hold 256 items, if that is not too much: a call of `work` costs as much as detecting some."""
+    def enlarge_buffers(self, streams: int = 1) -> None:
+        """Have outputs hold 256 items, if that is not too much: a call of `work` costs as much as detecting some.
+
+        Args:
+            streams: how many streams a port carries; each may take as much room as if it had a port of its own.
+        """
         level = self.log_level()
         self.set_log_level("warn")  # it would be logged for each port
         for port, dtype in enumerate(self._out_types):
-            items = min(BUFFER_ITEMS, BUFFER_BYTES // dtype.itemsize)
+            items = min(BUFFER_ITEMS, streams * BUFFER_BYTES // dtype.itemsize)
             if items:
                 self.set_min_output_buffer(port, items)
         self.set_log_level(level)
@@ -151,6 +155,15 @@ class _Common(Generic[CountersT]):
         # None is a null pointer, which crashes who reads it
         key, value, source = (pmt.PMT_NIL if part is None else part for part in (tag.key, tag.value, tag.srcid))
         self.add_item_tag(output, tag.offset if item is None else item, key, value, source)
+
+    def pass_tags(self, count: int, outputs: Sequence[int], keys: Sequence[Any]) -> list[tuple[int, int, Any]]:
+        """Put the tags at the next `count` items of input 0 on outputs, and read some of them, in one call.
+
+        Returns:
+            Of each tag with one of `keys`, by item: its item, counted from the next one on; the number of the key; and
+            the value, which may be None.
+        """
+        return _gnuradio.pass_tags(self.gateway, count, outputs, keys)
 
     def publish(self, port: str, values: Mapping[str, Any]) -> None:
         """Send a dict on a message port."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..signals.csi import ChannelEstimate, InvalidCsi, check_snr
 from . import _gnuradio
 
-__all__ = ["CSI_KEY", "SNR_KEY", "c32vector_to_numpy", "channel_to_pmt", "check_keys", "parse_channel", "parse_snr"]
+__all__ = ["CSI_KEY", "SNR_KEY", "channel_to_pmt", "check_keys", "parse_channel", "parse_snr"]
 
 CSI_KEY, SNR_KEY = "mimo_channel", "snr"
 
@@ -32,11 +32,6 @@ def check_keys(csi_key: str, snr_key: str) -> None:
     """Raise ValueError unless these can be the names of the two tags."""
     if not csi_key or not snr_key or csi_key == snr_key:
         raise ValueError(f"csi_key and snr_key are {csi_key!r} and {snr_key!r}; two different names expected")
-
-
-def c32vector_to_numpy(value: Any) -> NDArray[np.complex64]:
-    """The elements of a PMT c32vector, read-only and not copied."""
-    return _gnuradio.c32vector_to_numpy(value)
 
 
 def channel_to_pmt(
@@ -94,21 +89,22 @@ def parse_snr(value: Any) -> float:
     Raises:
         InvalidCsi: it is no number, or out of range.
     """
-    return check_snr(_number(value, "snr"))
+    return check_snr(_number(_gnuradio.plain(value), "snr"))
 
 
 def _parse_channel(value: Any, shape: tuple[int, int, int]) -> ChannelEstimate:
     if value is None:
         raise InvalidCsi("type", "the estimate is None")
-    if pmt.is_c32vector(value):
-        return ChannelEstimate(_channel(value, shape))
     if not pmt.is_dict(value):
-        raise InvalidCsi("type", "neither a dict nor a c32vector")
+        h = _gnuradio.plain(value)
+        if not isinstance(h, np.ndarray):
+            raise InvalidCsi("type", "neither a dict nor a c32vector")
+        return ChannelEstimate(_channel(h, shape))
     entries = _entries(value)
     for key in ("h", "shape"):
         if entries.get(key) is None:
             raise InvalidCsi(f"no {key}", f"the estimate has no `{key}`")
-    if not pmt.is_c32vector(entries["h"]):
+    if not isinstance(entries["h"], np.ndarray):
         raise InvalidCsi("h type", "`h` is no c32vector")
     stated = _integers(entries["shape"])
     if stated != shape:
@@ -121,17 +117,16 @@ def _parse_channel(value: Any, shape: tuple[int, int, int]) -> ChannelEstimate:
     )
 
 
-def _channel(value: Any, shape: tuple[int, int, int]) -> NDArray[np.complex64]:
-    length = pmt.length(value)
-    if length != shape[0] * shape[1] * shape[2]:
-        raise InvalidCsi("length", f"h has {length} elements; {shape[0] * shape[1] * shape[2]} expected")
-    return c32vector_to_numpy(value).reshape(shape)
+def _channel(h: NDArray[np.complex64], shape: tuple[int, int, int]) -> NDArray[np.complex64]:
+    if h.size != shape[0] * shape[1] * shape[2]:
+        raise InvalidCsi("length", f"h has {h.size} elements; {shape[0] * shape[1] * shape[2]} expected")
+    return h.reshape(shape)
 
 
 def _entries(value: Any) -> dict[str, Any]:
-    """The dict's entries under symbol keys: pmt.dict_ref would read what has not been checked."""
+    """The dict's entries under symbol keys, plain where they can be: pmt.dict_ref would read what is not checked."""
     try:
-        return _gnuradio.dict_entries(value, MAX_ENTRIES)
+        return _gnuradio.plain_entries(value, MAX_ENTRIES)
     except ValueError as error:
         raise InvalidCsi("type", str(error)) from None
 
@@ -146,17 +141,15 @@ def _elements(value: Any, limit: int) -> list[Any]:
 
 
 def _number(value: Any, key: str) -> float:
-    if value is not None and pmt.is_real(value):
-        return pmt.to_double(value)
-    return float(_integer(value, key))
+    if not isinstance(value, float | int):
+        raise InvalidCsi(f"{key} type", f"`{key}` has the wrong type")
+    return float(value)
 
 
 def _integer(value: Any, key: str) -> int:
-    if value is not None and pmt.is_integer(value):
-        return pmt.to_long(value)
-    if value is not None and pmt.is_uint64(value):
-        return pmt.to_uint64(value)
-    raise InvalidCsi(f"{key} type", f"`{key}` has the wrong type")
+    if not isinstance(value, int):
+        raise InvalidCsi(f"{key} type", f"`{key}` has the wrong type")
+    return value
 
 
 def _sequence_number(value: Any) -> int:
@@ -167,9 +160,11 @@ def _sequence_number(value: Any) -> int:
 
 
 def _integers(value: Any) -> tuple[int, ...]:
-    """Up to four integers of a PMT tuple, vector, uniform vector or list."""
-    if (integers := _gnuradio.tuple_to_integers(value, 4)) is not None:  # as a rule
-        return integers
+    """Up to four integers of a plain tuple (as a rule), or of a PMT tuple, vector, uniform vector or list."""
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, float | int | np.ndarray):
+        raise InvalidCsi("shape type", "`shape` has the wrong type")
     if pmt.is_tuple(value):
         items = [pmt.tuple_ref(value, i) for i in range(min(4, pmt.length(value)))]
     elif pmt.is_vector(value):
@@ -181,4 +176,4 @@ def _integers(value: Any) -> tuple[int, ...]:
             if is_type(value):
                 return tuple(elements(value)) if pmt.length(value) <= 4 else ()
         raise InvalidCsi("shape type", "`shape` has the wrong type")
-    return tuple(_integer(item, "shape") for item in items)
+    return tuple(_integer(_gnuradio.plain(item), "shape") for item in items)

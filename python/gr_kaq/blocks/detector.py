@@ -131,7 +131,7 @@ class detector(KaqBlock[DetectorCounters]):
             self._ports(np.complex64, self._num_subcarriers, self._num_rx),
             symbol_ports + (llr_ports if output_llrs else []),
         )
-        self.enlarge_buffers()
+        self.enlarge_buffers(self._num_tx if vector_ports else 1)
         self._lock = threading.Lock()  # setters are called from other threads
         self._shape = (self._num_subcarriers, self._num_rx, self._num_tx)
         self._csi = CsiState(self._shape)
@@ -140,7 +140,7 @@ class detector(KaqBlock[DetectorCounters]):
         self._plan: Plan | None = None  # of the model in use, made when it is needed
         self._prepared: PreparedChannels | None = None
 
-        self._csi_key, self._snr_key = pmt.intern(csi_key), pmt.intern(snr_key)
+        self._tag_keys = [pmt.intern(csi_key), pmt.intern(snr_key)]
         self._detected_vectors = self._detection_ns = 0
 
         for port, handler in (("csi", self.handle_csi), ("model", self.handle_model)):
@@ -158,12 +158,9 @@ class detector(KaqBlock[DetectorCounters]):
             if self.started_again(first, num_items):
                 self._csi, self._prepared = CsiState(self._shape), None
                 self._csi_item = 0
-            arrivals: dict[int, list[Any]] = {}
-            for tag in self.get_tags_in_window(0, 0, num_items):
-                for output in self._tag_outputs:
-                    self.forward(tag, output=output)
-                if tag.key is not None and (pmt.eq(tag.key, self._csi_key) or pmt.eq(tag.key, self._snr_key)):
-                    arrivals.setdefault(tag.offset - first, []).append(tag)
+            arrivals: dict[int, list[tuple[int, Any]]] = {}
+            for item, kind, value in self.pass_tags(num_items, self._tag_outputs, self._tag_keys):
+                arrivals.setdefault(item, []).append((kind, value))
 
             streams = (
                 self._streams(input_items, self._num_rx),
@@ -171,9 +168,9 @@ class detector(KaqBlock[DetectorCounters]):
                 self._streams(output_items[self._num_symbol_ports :], self._num_tx),
             )
             start = 0
-            for item in sorted(arrivals):
+            for item, tags in arrivals.items():
                 self._detect(streams, output_items, first, start, item)
-                self._take_tags(arrivals[item], first + item)
+                self._take_tags(tags, first + item)
                 start = item
             self._detect(streams, output_items, first, start, num_items)
             self.counters.items += num_items
@@ -209,8 +206,10 @@ class detector(KaqBlock[DetectorCounters]):
             try:
                 if self._prepared is None:
                     self._prepared = self._prepare()
-                received, symbols, llrs = (_part(of, start, known) for of in streams)
-                self.counters.invalid_vectors += self._prepared.detect_streams(received, symbols, llrs)
+                received, symbols, llrs = streams
+                self.counters.invalid_vectors += self._prepared.detect_streams(
+                    _part(received, start, known), _part(symbols, start, known), _part(llrs, start, known)
+                )
             except Exception as error:
                 self.failed(error)
                 for items in outputs:
@@ -236,15 +235,15 @@ class detector(KaqBlock[DetectorCounters]):
 
     # Estimates
 
-    def _take_tags(self, tags: list[Any], item: int) -> None:
+    def _take_tags(self, tags: list[tuple[int, Any]], item: int) -> None:
         """Take what arrived at one item as one update. Of two with one key, the last that is valid counts."""
         estimate, snr_db = None, None
-        for tag in tags:
+        for kind, value in tags:
             try:
-                if pmt.eq(tag.key, self._csi_key):
-                    estimate = parse_channel(tag.value, self._shape)
+                if kind == 0:
+                    estimate = parse_channel(value, self._shape)
                 else:
-                    snr_db = parse_snr(tag.value)
+                    snr_db = parse_snr(value)
             except InvalidCsi as error:
                 self._reject_csi(error)
         self._update(estimate, snr_db, item)
