@@ -245,7 +245,7 @@ def test_latency(small, tmp_path, monkeypatch):
     monkeypatch.setattr(latency, "ITEMS_PER_ESTIMATE", 3)
     data, _ = run_section(latency, small, tmp_path)
     assert set(data["rates"][latency.DETECTORS[0]]) == {
-        f"{who}, {k}" for who in ("kernel", "flowgraph") for k in (latency.SYMBOLS, latency.LLRS)
+        f"{who}, {k}" for who in (latency.KERNEL, *latency.FLOWGRAPHS) for k in (latency.SYMBOLS, latency.LLRS)
     }
     for found in data["latencies_us"].values():
         assert all(sorted(values) == values and values[0] > 0 for values in found.values())

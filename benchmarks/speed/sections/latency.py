@@ -2,9 +2,10 @@
 """The detector in a flowgraph: throughput beside the bare kernel, and how long an OFDM symbol takes through it.
 
 Every estimate covers 64 subcarriers and 14 items (OFDM symbols). For the throughput, vector sources with tags feed the
-detector block through buffers of 512 items, and null sinks take what it gives; the bare kernel is called as the block
-calls it. Rounds alternate, so that both see the same machine. For the latency, a source lets one OFDM symbol out when
-the one before has arrived at the sink, both written in Python.
+detector block through buffers of 512 items, and null sinks take what it gives: one for each antenna, stream and
+stream's LLRs, or with vector ports one for all of them. The bare kernel is called as the block calls it without vector
+ports. Rounds alternate, so that all see the same machine. For the latency, a source lets one OFDM symbol out when the
+one before has arrived at the sink, both written in Python.
 """
 
 from __future__ import annotations
@@ -34,11 +35,16 @@ from ..timing import Spread, number, ratio, spread
 TITLE = "In the flowgraph"
 
 NUM_SUBCARRIERS, ITEMS_PER_ESTIMATE, NUM_ESTIMATES = 64, 14, 20
-NUM_RX = NUM_TX = 16
+SIZE, OTHER_SIZE = (16, 16), (4, 4)
+"""The first is the one that latencies are measured at."""
 SOURCE_ITEMS = 512
 """What the buffers of the sources hold in the measurement of throughput; GNU Radio's default is 128 of these items."""
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 SYMBOLS, LLRS = "symbols", "symbols and LLRs"
+KERNEL, SEPARATE, VECTOR = "kernel", "flowgraph", "vector ports"
+FLOWGRAPHS = {SEPARATE: "separate", VECTOR: "vector"}
+"""The ports of each, for the tables."""
+COLUMNS = ("detector", "size", "output", "ports", "bare kernel", "flowgraph", "ns per vector", "flowgraph / kernel")
 DETECTORS = (c.ADMM,)
 """The first is the one that latencies are measured for."""
 
@@ -57,6 +63,12 @@ class Signals:
         y += np.float32(np.sqrt(self.noise_var)) * complex_normal(rng, y.shape)
         by_antenna = y.transpose(3, 0, 2, 1).reshape(num_rx, -1, NUM_SUBCARRIERS)
         self.received = [np.ascontiguousarray(antenna, np.complex64) for antenna in by_antenna]
+        self.together = np.concatenate(self.received, axis=1)
+        """Items as a vector port has them."""
+
+    def ports(self, vector_ports: bool) -> list[NDArray[np.complex64]]:
+        """The samples (items, length of an item) of each input of the block."""
+        return [self.together] if vector_ports else self.received
 
     def items_of(self, estimate: int) -> slice:
         """Where the items of an estimate lie, estimates coming round again and again."""
@@ -85,7 +97,7 @@ class BareKernel:
     def prepare(self, estimate: int) -> Any:
         """What an estimate needs once."""
         h = self._signals.h[estimate % NUM_ESTIMATES]
-        return self._plan.prepare(h, noise_var=self._signals.noise_var)
+        return self._plan.prepare(h, noise_var=self._signals.noise_var, vectors_per_estimate=ITEMS_PER_ESTIMATE)
 
     def detect(self, prepared: Any, part: slice) -> None:
         """The items in `part`."""
@@ -116,12 +128,20 @@ class BareKernel:
         return found
 
 
-def flowgraph_rate(name: str, signals: Signals, with_llrs: bool, seconds: float) -> float:
+def detector_block(name: str, signals: Signals, with_llrs: bool, vector_ports: bool) -> Any:
+    """The detector block for the signals."""
+    num_rx = len(signals.received)
+    return gr_kaq.detector(
+        name, num_rx, signals.num_tx, NUM_SUBCARRIERS, output_llrs=with_llrs, vector_ports=vector_ports
+    )
+
+
+def flowgraph_rate(name: str, signals: Signals, with_llrs: bool, vector_ports: bool, seconds: float) -> float:
     """Vectors per second of the detector block between sources and sinks that cost next to nothing."""
     import pmt  # noqa: PLC0415
     from gnuradio import blocks, gr  # noqa: PLC0415
 
-    block = gr_kaq.detector(name, len(signals.received), signals.num_tx, NUM_SUBCARRIERS, output_llrs=with_llrs)
+    block = detector_block(name, signals, with_llrs, vector_ports)
     tags = []
     for estimate in range(NUM_ESTIMATES):
         tag = gr.tag_t()
@@ -132,11 +152,11 @@ def flowgraph_rate(name: str, signals: Signals, with_llrs: bool, seconds: float)
         )
         tags.append(tag)
     top = gr.top_block("throughput", catch_exceptions=False)
-    for antenna, samples in enumerate(signals.received):
-        source = blocks.vector_source_c(samples.ravel(), True, NUM_SUBCARRIERS, tags if antenna == 0 else [])
+    for port, samples in enumerate(signals.ports(vector_ports)):
+        source = blocks.vector_source_c(samples.ravel(), True, samples.shape[1], tags if port == 0 else [])
         source.set_log_level("warn")  # the next line would be logged
         source.set_min_output_buffer(SOURCE_ITEMS)
-        top.connect(source, (block, antenna))
+        top.connect(source, (block, port))
     for port in range(block.output_signature().min_streams()):
         top.connect((block, port), blocks.null_sink(block.output_signature().sizeof_stream_item(port)))
     top.start()
@@ -151,7 +171,9 @@ def flowgraph_rate(name: str, signals: Signals, with_llrs: bool, seconds: float)
     return float(rate)
 
 
-def flowgraph_latencies(name: str, signals: Signals, with_llrs: bool, count: int) -> dict[str, list[float]]:
+def flowgraph_latencies(
+    name: str, signals: Signals, with_llrs: bool, vector_ports: bool, count: int
+) -> dict[str, list[float]]:
     """Microseconds from the source's to the sink's work, of symbols with an estimate and of the others."""
     import pmt  # noqa: PLC0415
     from gnuradio import gr  # noqa: PLC0415
@@ -159,13 +181,13 @@ def flowgraph_latencies(name: str, signals: Signals, with_llrs: bool, count: int
     num_items = count * ITEMS_PER_ESTIMATE
     released, arrived = np.zeros(num_items, np.int64), np.zeros(num_items, np.int64)
     turn = threading.Semaphore(1)
-    shape = (np.complex64, NUM_SUBCARRIERS)
+    received = signals.ports(vector_ports)
 
     class Source(gr.sync_block):
         """One item a turn, with the estimate on the first of each."""
 
         def __init__(self) -> None:
-            super().__init__("source", [], [shape] * len(signals.received))
+            super().__init__("source", [], [(np.complex64, samples.shape[1]) for samples in received])
             self._next = 0
 
         def work(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
@@ -173,7 +195,7 @@ def flowgraph_latencies(name: str, signals: Signals, with_llrs: bool, count: int
                 return -1
             estimate, item = divmod(self._next, ITEMS_PER_ESTIMATE)
             place = signals.items_of(estimate).start + item
-            for output, samples in zip(output_items, signals.received, strict=True):
+            for output, samples in zip(output_items, received, strict=True):
                 output[0] = samples[place]
             if item == 0:
                 self.add_item_tag(0, self.nitems_written(0), pmt.intern("mimo_channel"), signals.tag(estimate))
@@ -184,8 +206,8 @@ def flowgraph_latencies(name: str, signals: Signals, with_llrs: bool, count: int
     class Sink(gr.sync_block):
         """Notes when an item has arrived, and gives the source its turn."""
 
-        def __init__(self, ports: list[Any]) -> None:
-            super().__init__("sink", ports, [])
+        def __init__(self) -> None:
+            super().__init__("sink", outputs, [])
             self._next = 0
 
         def work(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
@@ -196,16 +218,13 @@ def flowgraph_latencies(name: str, signals: Signals, with_llrs: bool, count: int
                 turn.release()
             return taken
 
-    block = gr_kaq.detector(name, len(signals.received), signals.num_tx, NUM_SUBCARRIERS, output_llrs=with_llrs)
-    bits = gr_kaq.CONSTELLATIONS[CONSTELLATION].bits_per_symbol
-    ports: list[Any] = [shape] * signals.num_tx
-    if with_llrs:
-        ports += [(np.float32, NUM_SUBCARRIERS * bits)] * signals.num_tx
+    block = detector_block(name, signals, with_llrs, vector_ports)
+    outputs = list(block.out_sig())
     top = gr.top_block("latency", catch_exceptions=False)
-    source, sink = Source(), Sink(ports)
-    for antenna in range(len(signals.received)):
-        top.connect((source, antenna), (block, antenna))
-    for port in range(len(ports)):
+    source, sink = Source(), Sink()
+    for port in range(len(received)):
+        top.connect((source, port), (block, port))
+    for port in range(len(outputs)):
         top.connect((block, port), (sink, port))
     top.run()
     if not arrived.all():
@@ -215,38 +234,48 @@ def flowgraph_latencies(name: str, signals: Signals, with_llrs: bool, count: int
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Rates in alternating rounds, then latencies."""
-    size = settings.pick((NUM_RX, NUM_TX), (4, 4))
+    """Rates of both sizes, then latencies of the first."""
+    size = settings.pick(SIZE, OTHER_SIZE)
     signals = Signals(*size, settings.seed)
-    seconds = settings.pick(0.6, 0.1)
-    rng = np.random.default_rng(settings.seed)
-    detectors = settings.pick(DETECTORS, DETECTORS[:1])
-    runs: dict[tuple[str, str], Callable[[], float]] = {}
-    for detector, kind in itertools.product(detectors, (SYMBOLS, LLRS)):
-        bare = BareKernel(detector, signals, kind == LLRS)
-        runs[detector, f"kernel, {kind}"] = partial(bare.rate, seconds)
-        runs[detector, f"flowgraph, {kind}"] = partial(flowgraph_rate, detector, signals, kind == LLRS, seconds)
-    rates: dict[str, dict[str, list[float]]] = {detector: {} for detector in detectors}
-    for _ in tqdm(range(settings.num_rounds(7)), unit="round", desc="flowgraph"):
-        for index in rng.permutation(len(runs)):
-            detector, which = list(runs)[index]
-            rates[detector].setdefault(which, []).append(runs[detector, which]())
+    rates = measured_rates(signals, settings)
+    others = [] if size == OTHER_SIZE else [measured_rates(Signals(*OTHER_SIZE, settings.seed), settings)]
     count = settings.pick(1000, 20)
     latencies: dict[str, dict[str, list[float]]] = {}
     for kind in (SYMBOLS, LLRS):
         bare = BareKernel(c.ADMM, signals, kind == LLRS)
         bare.latencies(max(2, count // 20))
         latencies |= {f"bare kernel, {kind}": percentiles(bare.latencies(count))}
-        latencies |= {f"flowgraph, {kind}": percentiles(flowgraph_latencies(c.ADMM, signals, kind == LLRS, count))}
+        for which, ports in FLOWGRAPHS.items():
+            found = flowgraph_latencies(c.ADMM, signals, kind == LLRS, which == VECTOR, count)
+            latencies |= {f"flowgraph, {ports} ports, {kind}": percentiles(found)}
     return {
-        "detector": detectors[0],
-        "num_rx": size[0],
-        "num_tx": size[1],
-        "rates": rates,
+        "detector": DETECTORS[0],
+        **rates,
+        "other_sizes": others,
         "percentiles": list(PERCENTILES),
         "latencies_us": latencies,
         "num_estimates": count,
     }
+
+
+def measured_rates(signals: Signals, settings: Settings) -> dict[str, Any]:
+    """Vectors per second of the bare kernel and of flowgraphs, in alternating rounds."""
+    seconds = settings.pick(0.6, 0.1)
+    rng = np.random.default_rng(settings.seed)
+    detectors = settings.pick(DETECTORS, DETECTORS[:1])
+    runs: dict[tuple[str, str], Callable[[], float]] = {}
+    for detector, kind in itertools.product(detectors, (SYMBOLS, LLRS)):
+        bare = BareKernel(detector, signals, kind == LLRS)
+        runs[detector, f"{KERNEL}, {kind}"] = partial(bare.rate, seconds)
+        for which in FLOWGRAPHS:
+            arguments = detector, signals, kind == LLRS, which == VECTOR, seconds
+            runs[detector, f"{which}, {kind}"] = partial(flowgraph_rate, *arguments)
+    rates: dict[str, dict[str, list[float]]] = {detector: {} for detector in detectors}
+    for _ in tqdm(range(settings.num_rounds(7)), unit="round", desc="flowgraph"):
+        for index in rng.permutation(len(runs)):
+            detector, which = list(runs)[index]
+            rates[detector].setdefault(which, []).append(runs[detector, which]())
+    return {"num_rx": len(signals.received), "num_tx": signals.num_tx, "rates": rates}
 
 
 def percentiles(found: dict[str, list[float]]) -> dict[str, list[float]]:
@@ -254,21 +283,31 @@ def percentiles(found: dict[str, list[float]]) -> dict[str, list[float]]:
     return {name: [float(np.percentile(values, p)) for p in PERCENTILES] for name, values in found.items()}
 
 
-def share(data: dict[str, Any], kind: str, detector: str = DETECTORS[0]) -> Spread:
-    """Throughput of the flowgraph over the bare kernel's, round by round."""
-    rates = data["rates"][detector]
-    return ratio(rates[f"flowgraph, {kind}"], rates[f"kernel, {kind}"])
+def sizes(data: dict[str, Any]) -> dict[tuple[int, int], dict[str, dict[str, list[float]]]]:
+    """(num_rx, num_tx) -> detector -> what was measured -> rates, one per round."""
+    return {(size["num_rx"], size["num_tx"]): size["rates"] for size in (data, *data.get("other_sizes", ()))}
+
+
+def share(rates: dict[str, list[float]], which: str, kind: str) -> Spread | None:
+    """Throughput of a flowgraph over the bare kernel's, round by round; None where it was not measured."""
+    found = rates.get(f"{which}, {kind}")
+    return None if found is None else ratio(found, rates[f"{KERNEL}, {kind}"])
 
 
 def markdown(data: dict[str, Any]) -> str:
     """Rates and their ratio, then percentiles."""
     rows = []
-    for detector, kind in itertools.product(data["rates"], (SYMBOLS, LLRS)):
-        rates = data["rates"][detector]
-        kernel, flow = (spread([rate / 1e6 for rate in rates[f"{who}, {kind}"]]) for who in ("kernel", "flowgraph"))
-        part = share(data, kind, detector)
-        shown = f"{100 * part.median:.0f} % [{100 * part.low:.0f}, {100 * part.high:.0f}]"
-        rows.append([detector, kind, kernel.text(), flow.text(), f"{1e3 / flow.median:.0f}", shown])
+    for (num_rx, num_tx), detectors in sizes(data).items():
+        for detector, kind in itertools.product(detectors, (SYMBOLS, LLRS)):
+            rates = detectors[detector]
+            kernel = spread([rate / 1e6 for rate in rates[f"{KERNEL}, {kind}"]]).text()
+            for which, ports in FLOWGRAPHS.items():
+                if (part := share(rates, which, kind)) is None:
+                    continue
+                flow = spread([rate / 1e6 for rate in rates[f"{which}, {kind}"]])
+                shown = f"{100 * part.median:.0f} % [{100 * part.low:.0f}, {100 * part.high:.0f}]"
+                size = f"{num_rx}x{num_tx}"
+                rows.append([detector, size, kind, ports, kernel, flow.text(), f"{1e3 / flow.median:.0f}", shown])
     names = [f"{p:g} %" if p < 100 else "largest" for p in data["percentiles"]]
     waits = [
         [where, what, *(number(v) for v in values)]
@@ -276,21 +315,25 @@ def markdown(data: dict[str, Any]) -> str:
         for what, values in found.items()
     ]
     return md.joined(
-        f"{data['num_rx']}x{data['num_tx']}, {NUM_SUBCARRIERS} subcarriers x {ITEMS_PER_ESTIMATE} OFDM symbols per "
-        "estimate; 10^6 vectors per second:",
-        md.table(("detector", "output", "bare kernel", "flowgraph", "ns per vector", "flowgraph / kernel"), rows),
-        f"Latency of {data['detector']} in microseconds over {data['num_estimates']} estimates, one OFDM "
-        "symbol (64 vectors) at a time:",
+        f"{NUM_SUBCARRIERS} subcarriers x {ITEMS_PER_ESTIMATE} OFDM symbols per estimate; 10^6 vectors per second:",
+        md.table(COLUMNS, rows),
+        f"Latency of {data['detector']} at {data['num_rx']}x{data['num_tx']} in microseconds over "
+        f"{data['num_estimates']} estimates, one OFDM symbol (64 vectors) at a time:",
         md.table(("where", "what", *names), waits),
-        md.figure("latency", "Latency percentiles in microseconds"),
+        md.figure("latency", "Latency percentiles in microseconds, symbols only"),
     )
 
 
 def plot(data: dict[str, Any], folder: Path) -> list[str]:
-    """Percentiles as bars."""
+    """Percentiles as bars, without those of LLRs."""
     figure, axes = plots.axes(1, width=7.2, height=3.6)
     axis = axes[0][0]
-    series = [(f"{where}: {what}", v) for where, found in data["latencies_us"].items() for what, v in found.items()]
+    series = [
+        (f"{where.removesuffix(f', {SYMBOLS}')}: {what}", values)
+        for where, found in data["latencies_us"].items()
+        if where.endswith(f", {SYMBOLS}")
+        for what, values in found.items()
+    ]
     width = 0.8 / len(series)
     for index, (name, values) in enumerate(series):
         places = np.arange(len(values)) + index * width
