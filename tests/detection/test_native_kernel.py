@@ -200,6 +200,7 @@ def test_a_network_takes_its_arguments_by_name():
     """Each exactly once, of the right type; what the values are is checked in lib."""
     good = {
         "type": "pgd",
+        "precision": "int8",
         "bits_per_dimension": 2,
         "half_distance": 0.3,
         "activation_max": 127,
@@ -218,7 +219,7 @@ def test_a_network_takes_its_arguments_by_name():
     for name in good:
         with pytest.raises(TypeError, match=f"Network: {name} is missing"):
             make(**{key: value for key, value in good.items() if key != name})
-    with pytest.raises(TypeError, match="takes 13 arguments; 14 given"):
+    with pytest.raises(TypeError, match="takes 14 arguments; 15 given"):
         make(**good, colour="blue")
     with pytest.raises(TypeError, match="activation_max is 'three'; another type expected"):
         make(**good | {"activation_max": "three"})

@@ -159,7 +159,7 @@ def test_equals_the_reference(command, kernel, cases, tmp_path):
 
 @pytest.fixture(scope="module")
 def digests():
-    """By what was run ("plan", "fp32", "list"), kernel, and where: what each kernel of each build makes of some links."""
+    """By what was run ("plan", "fp32", "list"), kernel, and where: what each kernel of each build makes of links."""
     found: dict[str, dict[str, dict[str, str]]] = {"plan": {}, "fp32": {}, "list": {}}
     for parameter in kernels():
         command, kernel = parameter.values

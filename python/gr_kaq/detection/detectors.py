@@ -48,8 +48,8 @@ def load_detector(
             others.
 
     Raises:
-        ValueError: no such detector, backend, precision or constellation (`ModelFileError`, a ValueError, for a bad file), or
-            GR_KAQ_INSTRUCTION_SET names none that is available.
+        ValueError: no such detector, backend, precision or constellation (`ModelFileError`, a ValueError, for a bad
+            file), or GR_KAQ_INSTRUCTION_SET names none that is available.
         ImportError: the native kernel is not built. ``"auto"`` says so when it is asked for a size.
     """
     if backend not in BACKENDS:
