@@ -23,6 +23,7 @@ public:
     Batches(int num_channels, int lanes, std::size_t batch_floats, std::size_t scratch_floats, int num_threads);
 
     int num_channels() const { return num_channels_; }
+    int lanes() const { return lanes_; }
     int num_threads() const { return threads_->size(); }
     int size() const { return static_cast<int>(batches_.size()); }
     // The first channel of a batch, and how many it has.

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "detection/exact_norm.h"
 #include "detection/instruction_sets.h"
+#include "detection/load_batches.h"
 #include "support/assert.h"
 #include "support/expect.h"
 
@@ -37,7 +37,9 @@ ListPlan::ListPlan(ListNetwork network, const Kernel &kernel, int num_channels, 
 void ListPlan::prepare(std::span<const std::complex<float>> h, const Noise &noise) {
     const std::size_t antennas = static_cast<std::size_t>(num_rx()) * num_tx();
     KAQ_ASSERT(h.size() == num_channels() * antennas);
-    batches_.prepare([&](int batch, int) { load(batch, h); });
+    load_batches(batches_, h, num_rx(), levels_, [&](int batch, const auto &lanes, const auto &squared_norms) {
+        list_.load(size_, lanes, batches_[batch], squared_norms);
+    });
     constexpr double any_snr_db = 1e3; // no parameter follows the SNR but through the noise
     find_levels(noise, num_rx(), num_tx(), {-any_snr_db, any_snr_db}, levels_);
     batches_.prepare([&](int batch, int thread) {
@@ -50,22 +52,6 @@ void ListPlan::prepare(std::span<const std::complex<float>> h, const Noise &nois
         list_.prepare(network_, size_, {lanes, static_cast<std::size_t>(list_.lanes)}, batches_[batch],
                       batches_.scratch(thread));
     });
-}
-
-void ListPlan::load(int batch, std::span<const std::complex<float>> h) {
-    const std::size_t antennas = static_cast<std::size_t>(num_rx()) * num_tx();
-    const std::complex<float> *lanes[max_lanes];
-    float squared_norms[max_lanes];
-    const std::size_t num_lanes = list_.lanes;
-    for (int l = 0; l < list_.lanes; ++l)
-        lanes[l] = h.data() + batches_.channel_of(batch, l) * antennas;
-    list_.load(size_, {lanes, num_lanes}, batches_[batch], {squared_norms, num_lanes});
-    for (int l = 0; l < batches_.channels_of(batch); ++l) {
-        double norm = squared_norms[l];
-        if (!(norm > least_exact && norm < largest_exact))
-            norm = exact_squared_norm({lanes[l], antennas});
-        levels_[batches_.channel_of(batch, l)].power = norm / num_rx();
-    }
 }
 
 std::size_t ListPlan::detect(const ReceivedView &received, const DetectedView &detected) {

@@ -34,8 +34,6 @@ public:
     int num_tx() const { return size_.num_tx; }
 
 private:
-    void load(int batch, std::span<const std::complex<float>> h);
-
     ListNetwork network_;
     const Kernel &kernel_;
     const ListKernel &list_;

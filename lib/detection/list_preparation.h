@@ -9,6 +9,7 @@
 #include "detection/list_batch.h"
 #include "detection/list_kernel.h"
 #include "detection/list_lanes.h"
+#include "detection/load_channels.h"
 #include "support/linear_algebra.h"
 
 namespace kaq {
@@ -160,40 +161,11 @@ std::size_t list_prepare_scratch(const Size &size) {
     return static_cast<std::size_t>(2 * size.num_rx * size.num_tx + 2 * size.num_tx * size.num_tx) * native_lanes;
 }
 
-// Squares are summed as channel_levels.py says.
-constexpr int num_norm_sums = 4;
-
 void load_list(const Size &size, std::span<const std::complex<float> *const> h, std::span<float> batch,
                std::span<float> squared_norms) {
-    KAQ_ASSERT(h.size() == native_lanes && squared_norms.size() == native_lanes);
     KAQ_ASSERT(batch.size() == list_batch_floats(size));
     const ListLayout layout(size);
-    const Matrix to = ListBatch{layout, batch.data()}.h();
-    const int total = size.num_rx * size.num_tx;
-    constexpr int per_vector = native_lanes / 2; // complex numbers
-    Lanes sums[num_norm_sums] = {};
-    const auto store = [&](int i, const Lanes &re, const Lanes &im) {
-        at(to.re, i) = re, at(to.im, i) = im;
-        Lanes &sum = sums[i % num_norm_sums];
-        sum = plus_product(sum, re, re);
-        sum = plus_product(sum, im, im);
-    };
-    int i = 0;
-    for (; i + per_vector <= total; i += per_vector) {
-        Lanes block[native_lanes];
-        for (int l = 0; l < native_lanes; ++l)
-            block[l] = *reinterpret_cast<const LooseLanes *>(h[l] + i);
-        transpose(block);
-        for (int e = 0; e < per_vector; ++e)
-            store(i + e, block[2 * e], block[2 * e + 1]);
-    }
-    for (; i < total; ++i) {
-        Lanes re, im;
-        for (int l = 0; l < native_lanes; ++l)
-            re[l] = h[l][i].real(), im[l] = h[l][i].imag();
-        store(i, re, im);
-    }
-    *reinterpret_cast<LooseLanes *>(squared_norms.data()) = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    load_channels(h, size.num_rx, ListBatch{layout, batch.data()}.h(), squared_norms);
 }
 
 void prepare_list(const ListNetwork &network, const Size &size, std::span<const ListLevel> lanes,
