@@ -103,6 +103,7 @@ test-x86-64: build  ## Run the kernels' tests on emulated x86-64 processors with
 	$(call apt_install,qemu-user)
 	for cpu in max qemu64; do qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/test_kernels && \
 	    qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/test_list_kernels && \
+	    qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/test_linear_kernels && \
 	    qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/fuzz_random 50 || exit 1; done
 
 bench: $(VENV)/.sionna build  ## Measure the speed of everything side by side, in some 10 minutes: out/bench

@@ -20,6 +20,7 @@ namespace {
 struct BuiltKernel {
     const Kernel *kernel;
     const ListKernel *list;
+    const LinearKernel *linear;
     bool available;
 };
 
@@ -39,22 +40,29 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_support
 std::vector<BuiltKernel> built_kernels() {
     return {
 #ifdef KAQ_HAVE_AVX512VNNI
-        {&avx512vnni_kernel, &avx512vnni_list_kernel,
+        {&avx512vnni_kernel, &avx512vnni_list_kernel, &avx512vnni_linear_kernel,
          __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma")},
 #endif
 #ifdef KAQ_HAVE_AVXVNNI
-        {&avxvnni_kernel, &avxvnni_list_kernel, has_avx2() && has_avx_vnni()},
+        {&avxvnni_kernel, &avxvnni_list_kernel, &avxvnni_linear_kernel, has_avx2() && has_avx_vnni()},
 #endif
 #ifdef KAQ_HAVE_AVX2
-        {&avx2_kernel, &avx2_list_kernel, has_avx2()},
+        {&avx2_kernel, &avx2_list_kernel, &avx2_linear_kernel, has_avx2()},
 #endif
 #ifdef KAQ_HAVE_NEONDOT
-        {&neondot_kernel, &neondot_list_kernel, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
+        {&neondot_kernel, &neondot_list_kernel, &neondot_linear_kernel, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
 #endif
-        {&portable_kernel, &portable_list_kernel, true},
+        {&portable_kernel, &portable_list_kernel, &portable_linear_kernel, true},
     };
+}
+
+BuiltKernel built_as(const Kernel &kernel) {
+    for (const BuiltKernel &built : built_kernels())
+        if (built.kernel == &kernel)
+            return built;
+    throw std::invalid_argument("a kernel that is not of this build");
 }
 
 } // namespace
@@ -89,11 +97,8 @@ const Kernel &select_kernel() {
     return name && *name ? kernel_named(name) : *available_kernels().front();
 }
 
-const ListKernel &list_kernel_of(const Kernel &kernel) {
-    for (const BuiltKernel &built : built_kernels())
-        if (built.kernel == &kernel)
-            return *built.list;
-    throw std::invalid_argument("a kernel that is not of this build");
-}
+const ListKernel &list_kernel_of(const Kernel &kernel) { return *built_as(kernel).list; }
+
+const LinearKernel &linear_kernel_of(const Kernel &kernel) { return *built_as(kernel).linear; }
 
 } // namespace kaq

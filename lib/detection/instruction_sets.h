@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "detection/kernel.h"
+#include "detection/linear_kernel.h"
 #include "detection/list_kernel.h"
 
 namespace kaq {
@@ -25,5 +26,8 @@ const Kernel &kernel_named(const std::string &name);
 
 // The list detector for the same instruction set.
 const ListKernel &list_kernel_of(const Kernel &kernel);
+
+// The linear detectors for the same instruction set.
+const LinearKernel &linear_kernel_of(const Kernel &kernel);
 
 } // namespace kaq

@@ -159,8 +159,8 @@ def test_equals_the_reference(command, kernel, cases, tmp_path):
 
 @pytest.fixture(scope="module")
 def digests():
-    """By what was run ("plan", "fp32", "list"), kernel, and where: what each kernel of each build makes of links."""
-    found: dict[str, dict[str, dict[str, str]]] = {"plan": {}, "fp32": {}, "list": {}}
+    """By what was run, kernel, and where: what each kernel of each build makes of some links."""
+    found: dict[str, dict[str, dict[str, str]]] = {"plan": {}, "fp32": {}, "list": {}, "linear": {}}
     for parameter in kernels():
         command, kernel = parameter.values
         if not parameter.marks:
@@ -171,7 +171,7 @@ def digests():
     return found
 
 
-@pytest.mark.parametrize("what", ["plan", "fp32"])
+@pytest.mark.parametrize("what", ["plan", "fp32", "linear"])
 def test_floating_point_stages_depend_on_neither_processor_nor_compiler(digests, what):
     """Two kinds of kernels: those that fuse every sum of products, and the portable one that fuses none."""
     portable = digests[what].get("portable", {})

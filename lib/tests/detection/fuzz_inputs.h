@@ -15,6 +15,7 @@
 #include <random>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -54,15 +55,22 @@ private:
     std::normal_distribution<float> normal_;
 };
 
-inline const char *name_of(const kaq::Network &net) { return net.type == kaq::NetworkType::admm ? "ADMM" : "PGD"; }
-inline const char *name_of(const kaq::ListNetwork &net) { return net.survivors == 8 ? "list of 8" : "list of 16"; }
+inline std::string name_of(const kaq::Network &net) {
+    const std::string type = net.type == kaq::NetworkType::admm ? "ADMM" : "PGD";
+    return type + " of " + std::to_string(net.layers.size()) + " layers";
+}
+inline std::string name_of(const kaq::ListNetwork &net) {
+    return "list of " + std::to_string(net.survivors) + " with " + std::to_string(net.layers.size()) + " layers";
+}
+inline std::string name_of(const kaq::LinearNetwork &net) {
+    return net.type == kaq::LinearNetwork::Type::lmmse ? "LMMSE" : "zero forcing";
+}
 
 template <typename AnyPlan>
 [[noreturn]] void fail(const char *what, const AnyPlan &plan) {
     const auto &net = plan.network();
-    std::fprintf(stderr, "%s: %s, %s, %d bits, %d layers, %d channels of %dx%d\n", what, plan.kernel().name,
-                 name_of(net), net.bits_per_dimension, static_cast<int>(net.layers.size()), plan.num_channels(),
-                 plan.num_rx(), plan.num_tx());
+    std::fprintf(stderr, "%s: %s, %s, %d bits, %d channels of %dx%d\n", what, plan.kernel().name, name_of(net).c_str(),
+                 net.bits_per_dimension, plan.num_channels(), plan.num_rx(), plan.num_tx());
     std::abort();
 }
 
@@ -282,15 +290,12 @@ inline void prepare_plan(kaq::Plan &plan, std::span<const Complex> h, const kaq:
                          int vectors_per_estimate) {
     plan.prepare(h, noise, vectors_per_estimate);
 }
+inline void prepare_plan(kaq::LinearPlan &plan, std::span<const Complex> h, const kaq::Noise &noise,
+                         int vectors_per_estimate) {
+    plan.prepare(h, noise, vectors_per_estimate);
+}
 inline void prepare_plan(kaq::ListPlan &plan, std::span<const Complex> h, const kaq::Noise &noise, int) {
     plan.prepare(h, noise);
-}
-
-inline bool all_finite(const Output &out) {
-    const auto finite = [](float x) { return std::isfinite(x); };
-    return std::all_of(out.symbols.begin(), out.symbols.end(),
-                       [&](Complex x) { return finite(x.real()) && finite(x.imag()); }) &&
-           std::all_of(out.llrs.begin(), out.llrs.end(), finite);
 }
 
 // Any channels and samples: on every kernel, neither threads, nor an earlier estimate, nor the other vectors and
@@ -361,7 +366,8 @@ void check_detection(Choices &choices, Random &random, const AnyNetwork &net, co
     }
 }
 
-// fuzz_list.cc: any list detector.
+// fuzz_list.cc: any list detector. fuzz_linear.cc: LMMSE and zero forcing.
 void fuzz_list(Choices &choices, Random &random);
+void fuzz_linear(Choices &choices, Random &random);
 
 } // namespace kaq_test

@@ -124,7 +124,10 @@ kaq::Integers random_integers(Choices &choices, Random &random, const kaq::Netwo
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
     Choices choices(data, size);
     Random random(choices.byte() | choices.byte() << 8);
-    if (choices.byte() % 2)
+    const int kind = choices.byte() % 4;
+    if (kind == 3)
+        return fuzz_linear(choices, random), 0;
+    if (kind == 1)
         return fuzz_list(choices, random), 0;
     const kaq::Network net = random_network(choices, random);
     const Shape shape = random_shape(choices, net);

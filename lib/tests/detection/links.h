@@ -12,9 +12,11 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "detection/instruction_sets.h"
+#include "detection/linear_plan.h"
 #include "detection/list_plan.h"
 #include "detection/plan.h"
 
@@ -39,8 +41,12 @@ inline std::vector<const kaq::Kernel *> kernels() {
     return kernels;
 }
 
-// The same for list detectors, which only run here as they were built.
+// The same for list detectors and linear ones, which only run here as they were built.
 inline std::vector<const kaq::Kernel *> list_kernels() { return kaq::available_kernels(); }
+inline std::vector<const kaq::Kernel *> linear_kernels() { return kaq::available_kernels(); }
+
+// Whether a kernel fuses products and sums, and so has the bits of all that do; for networks and linear detectors.
+inline bool has_fused_products(const kaq::Kernel &kernel) { return std::string(kernel.name) != "portable"; }
 
 using Complex = std::complex<float>;
 
@@ -92,6 +98,10 @@ inline kaq::ListNetwork list_network(int bits_per_dimension, int survivors, int 
         net.fusion.push_back(weights);
     }
     return net;
+}
+
+inline kaq::LinearNetwork linear_network(kaq::LinearNetwork::Type type, int bits_per_dimension) {
+    return {type, bits_per_dimension, half_distance(bits_per_dimension)};
 }
 
 // What the exception says that call() throws.
@@ -157,6 +167,7 @@ public:
 
     void prepare(kaq::Plan &plan) const { plan.prepare(h, kaq::Noise::of_variance({&noise_var, 1}), vectors); }
     void prepare(kaq::ListPlan &plan) const { plan.prepare(h, kaq::Noise::of_variance({&noise_var, 1})); }
+    void prepare(kaq::LinearPlan &plan) const { plan.prepare(h, kaq::Noise::of_variance({&noise_var, 1}), vectors); }
 
     // The first `count` vectors of each channel; to allocate nothing is up to the plan.
     template <typename AnyPlan>
@@ -208,6 +219,55 @@ public:
     std::vector<Complex> y; // [channels][vectors][num_rx]
     std::vector<Complex> x; // [channels][vectors][num_tx]
 };
+
+// Of each port [vectors][channels]: channels are next to each other, as streams of GNU Radio have them.
+template <typename AnyPlan>
+Output detect_streams(const Link &link, AnyPlan &plan, bool with_llrs = true) {
+    const int channels = link.channels, vectors = link.vectors, bits = link.bits;
+    const std::size_t count = static_cast<std::size_t>(channels) * vectors;
+    std::vector<std::vector<Complex>> received(link.num_rx, std::vector<Complex>(count));
+    std::vector<std::vector<Complex>> symbols(link.num_tx, std::vector<Complex>(count));
+    std::vector<std::vector<float>> llrs(link.num_tx, std::vector<float>(count * bits));
+    std::vector<const Complex *> antennas;
+    std::vector<Complex *> streams;
+    std::vector<float *> llr_streams;
+    for (int r = 0; r < link.num_rx; ++r) {
+        antennas.push_back(received[r].data());
+        for (int c = 0; c < channels; ++c)
+            for (int v = 0; v < vectors; ++v)
+                received[r][v * channels + c] = link.y[(c * vectors + v) * link.num_rx + r];
+    }
+    for (int j = 0; j < link.num_tx; ++j)
+        streams.push_back(symbols[j].data()), llr_streams.push_back(llrs[j].data());
+    const auto view = [&](const auto &ports, int width) {
+        using T = std::remove_pointer_t<typename std::decay_t<decltype(ports)>::value_type>;
+        return kaq::PortView<T>{.ports = ports,
+                                .num_channels = channels,
+                                .num_vectors = vectors,
+                                .channel_stride = width,
+                                .vector_stride = static_cast<std::ptrdiff_t>(channels) * width,
+                                .width = width};
+    };
+    Output out = link.output();
+    out.num_invalid =
+        plan.detect(view(antennas, 1), {.symbols = view(streams, 1),
+                                        .llrs = with_llrs ? view(llr_streams, bits) : kaq::PortView<float>{}});
+    for (int c = 0; c < channels; ++c)
+        for (int v = 0; v < vectors; ++v)
+            for (int j = 0; j < link.num_tx; ++j) {
+                const std::size_t to = (static_cast<std::size_t>(c) * vectors + v) * link.num_tx + j;
+                out.symbols[to] = symbols[j][v * channels + c];
+                std::copy_n(llrs[j].begin() + static_cast<std::ptrdiff_t>(v * channels + c) * bits, bits,
+                            out.llrs.begin() + static_cast<std::ptrdiff_t>(to) * bits);
+            }
+    return out;
+}
+
+inline bool all_finite(const Output &out) {
+    return std::all_of(out.symbols.begin(), out.symbols.end(),
+                       [](Complex x) { return std::isfinite(x.real()) && std::isfinite(x.imag()); }) &&
+           std::all_of(out.llrs.begin(), out.llrs.end(), [](float x) { return std::isfinite(x); });
+}
 
 struct Layers {
     std::vector<std::int16_t> t;    // [C][T][n]

@@ -4,7 +4,7 @@
 //   replay                       lists the kernels that were built, and whether this processor runs them
 //   replay KERNEL CASES RESULTS
 //   replay KERNEL                digests of all that some links give, floating-point stages included: of Plan in int8
-//                                and in fp32, and of ListPlan
+//                                and in fp32, of ListPlan, and of LinearPlan
 //
 // CASES: for each case the int32 network type, bits per dimension, activation_max, matrix_max, K, C, T, num_tx; K int32
 // prox; the arrays of `each_array`; int16 b [C][T][n].
@@ -125,6 +125,29 @@ std::uint64_t digest_of_lists(const kaq::Kernel &kernel) {
     return digest.value;
 }
 
+std::uint64_t digest_of_linear(const kaq::Kernel &kernel) {
+    using Type = kaq::LinearNetwork::Type;
+    Digest digest;
+    int i = 0;
+    for (const int num_tx : {1, 2, 3, 4, 7, 16})
+        for (const Type type : {Type::lmmse, Type::zero_forcing})
+            for (const int vectors : {1, 2 * num_tx + 5}) {
+                ++i;
+                const kaq::LinearNetwork net = linear_network(type, 1 + i % 4);
+                const double snr_db = 5 * (i % 16);
+                Link link(net, num_tx > 8 ? 3 : 17, vectors, num_tx + i % 4, num_tx, i);
+                for (int r = 0; r < link.num_rx; ++r) // one channel that needs more than single precision
+                    link.h[r * num_tx] = link.h[r * num_tx + num_tx - 1] * (1.0f + 1e-4f * static_cast<float>(r));
+                link.y.back() *= 1e20f;
+                kaq::LinearPlan plan(net, kernel, link.channels, link.num_rx, num_tx);
+                plan.prepare(link.h, kaq::Noise::of_snr_db({&snr_db, 1}), vectors);
+                const Output out = link.detect(plan);
+                digest.add(out.symbols);
+                digest.add(out.llrs);
+            }
+    return digest.value;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -150,8 +173,10 @@ int main(int argc, char **argv) {
             print("plan", digest_of_links(**kernel, kaq::Precision::int8));
             print("fp32", digest_of_links(**kernel, kaq::Precision::fp32));
             const std::vector<const kaq::Kernel *> of_lists = list_kernels();
-            if (std::count(of_lists.begin(), of_lists.end(), *kernel))
+            if (std::count(of_lists.begin(), of_lists.end(), *kernel)) {
                 print("list", digest_of_lists(**kernel));
+                print("linear", digest_of_linear(**kernel));
+            }
             return 0;
         }
         std::ifstream cases(argv[2], std::ios::binary);

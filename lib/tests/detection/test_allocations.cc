@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// After the first call, and with a list detector from the first one on, neither an estimate nor a detection allocates
-// memory.
+// After the first call, and with list detectors and linear ones from the first one on, neither an estimate nor a
+// detection allocates memory.
 #include <boost/test/unit_test.hpp>
 
 #include "detection/instruction_sets.h"
@@ -49,5 +49,27 @@ BOOST_AUTO_TEST_CASE(plans_of_list_detectors_allocate_nothing_after_their_constr
                     });
                     BOOST_TEST(allocations == 0, kernel->name << ", " << survivors << " survivors, " << threads
                                                               << " threads, " << num_tx << " streams: " << allocations);
+                }
+}
+
+BOOST_AUTO_TEST_CASE(plans_of_linear_detectors_allocate_nothing_after_their_construction) {
+    using Type = kaq::LinearNetwork::Type;
+    for (const kaq::Kernel *kernel : linear_kernels())
+        for (const Type type : {Type::lmmse, Type::zero_forcing})
+            for (const int threads : {1, 3})
+                for (const int num_tx : {2, 7}) {
+                    kaq::LinearPlan plan(linear_network(type, 2), *kernel, 19, 2 * num_tx, num_tx, threads);
+                    Link link(plan.network(), 19, 20, 2 * num_tx, num_tx);
+                    for (int r = 0; r < link.num_rx; ++r) // needs more than single precision
+                        link.h[r * num_tx] = link.h[r * num_tx + 1];
+                    Output output = link.output();
+                    const int allocations = allocations_of([&] {
+                        for (const int vectors : {1, 20, 0, 7}) {
+                            link.prepare(plan);
+                            link.detect(plan, output, vectors);
+                        }
+                    });
+                    BOOST_TEST(allocations == 0, kernel->name << ", " << threads << " threads, " << num_tx
+                                                              << " streams: " << allocations);
                 }
 }

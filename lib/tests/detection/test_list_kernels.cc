@@ -18,54 +18,6 @@ namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-// Of each port [vectors][channels]: channels are next to each other, as streams of GNU Radio have them.
-Output detect_streams(const Link &link, kaq::ListPlan &plan, bool with_llrs = true) {
-    const int channels = link.channels, vectors = link.vectors, bits = link.bits;
-    const std::size_t count = static_cast<std::size_t>(channels) * vectors;
-    std::vector<std::vector<Complex>> received(link.num_rx, std::vector<Complex>(count));
-    std::vector<std::vector<Complex>> symbols(link.num_tx, std::vector<Complex>(count));
-    std::vector<std::vector<float>> llrs(link.num_tx, std::vector<float>(count * bits));
-    std::vector<const Complex *> antennas;
-    std::vector<Complex *> streams;
-    std::vector<float *> llr_streams;
-    for (int r = 0; r < link.num_rx; ++r) {
-        antennas.push_back(received[r].data());
-        for (int c = 0; c < channels; ++c)
-            for (int v = 0; v < vectors; ++v)
-                received[r][v * channels + c] = link.y[(c * vectors + v) * link.num_rx + r];
-    }
-    for (int j = 0; j < link.num_tx; ++j)
-        streams.push_back(symbols[j].data()), llr_streams.push_back(llrs[j].data());
-    const auto view = [&](const auto &ports, int width) {
-        using T = std::remove_pointer_t<typename std::decay_t<decltype(ports)>::value_type>;
-        return kaq::PortView<T>{.ports = ports,
-                                .num_channels = channels,
-                                .num_vectors = vectors,
-                                .channel_stride = width,
-                                .vector_stride = static_cast<std::ptrdiff_t>(channels) * width,
-                                .width = width};
-    };
-    Output out = link.output();
-    out.num_invalid =
-        plan.detect(view(antennas, 1), {.symbols = view(streams, 1),
-                                        .llrs = with_llrs ? view(llr_streams, bits) : kaq::PortView<float>{}});
-    for (int c = 0; c < channels; ++c)
-        for (int v = 0; v < vectors; ++v)
-            for (int j = 0; j < link.num_tx; ++j) {
-                const std::size_t to = (static_cast<std::size_t>(c) * vectors + v) * link.num_tx + j;
-                out.symbols[to] = symbols[j][v * channels + c];
-                std::copy_n(llrs[j].begin() + static_cast<std::ptrdiff_t>(v * channels + c) * bits, bits,
-                            out.llrs.begin() + static_cast<std::ptrdiff_t>(to) * bits);
-            }
-    return out;
-}
-
-bool all_finite(const Output &out) {
-    return std::all_of(out.symbols.begin(), out.symbols.end(),
-                       [](Complex x) { return std::isfinite(x.real()) && std::isfinite(x.imag()); }) &&
-           std::all_of(out.llrs.begin(), out.llrs.end(), [](float x) { return std::isfinite(x); });
-}
-
 // Every kernel and both layouts give this, if they agree.
 Output agreed(const kaq::ListNetwork &net, const Link &link, const kaq::Noise &noise) {
     Output expected;

@@ -34,7 +34,16 @@ struct List {
     static std::vector<kaq::ListNetwork> networks() { return {list_network(2, 8, 1), list_network(1, 16, 1)}; }
 };
 
-using Detectors = std::tuple<Unfolded, List>;
+struct Linear {
+    using Plan = kaq::LinearPlan;
+    using Type = kaq::LinearNetwork::Type;
+    static std::vector<const kaq::Kernel *> kernels() { return linear_kernels(); }
+    static std::vector<kaq::LinearNetwork> networks() {
+        return {linear_network(Type::lmmse, 2), linear_network(Type::zero_forcing, 1)};
+    }
+};
+
+using Detectors = std::tuple<Unfolded, List, Linear>;
 
 } // namespace
 
