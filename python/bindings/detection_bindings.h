@@ -7,3 +7,4 @@
 void bind_network(pybind11::module_ &module);
 void bind_plan(pybind11::module_ &module);
 void bind_list(pybind11::module_ &module);
+void bind_linear(pybind11::module_ &module);

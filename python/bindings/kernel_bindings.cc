@@ -35,6 +35,7 @@ PYBIND11_MODULE(_kernel, module) {
     bind_network(module);
     bind_plan(module);
     bind_list(module);
+    bind_linear(module);
     module.def("squared_norm", &squared_norm, py::arg("h"));
     module.def("selected_instruction_set", [] { return kaq::select_kernel().name; });
     module.def("known_instruction_sets", [] { return names_of(kaq::known_kernels()); });

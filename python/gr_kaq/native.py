@@ -19,7 +19,7 @@ __all__ = ["extension", "instruction_sets", "known_instruction_sets", "selected_
 
 @functools.cache
 def extension() -> Any:
-    """`gr_kaq._kernel`, imported when first used: the linear and the reference detectors do without it.
+    """`gr_kaq._kernel`, imported when first used: the reference detectors do without it.
 
     Raises:
         ImportError: it is not built.

@@ -49,9 +49,10 @@ def test_unfolded_beats_lmmse(saved, constellation, backend):
 
 @pytest.mark.parametrize("constellation", CONSTELLATIONS)
 @pytest.mark.parametrize("name", ["lmmse", "zf"])
-def test_linear_detectors(constellation, name):
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_linear_detectors(constellation, name, backend):
     """On a well-conditioned channel nearly nothing goes wrong, for every constellation."""
-    detector = gr_kaq.load_detector(name, constellation=constellation)
+    detector = gr_kaq.load_detector(name, constellation=constellation, backend=backend)
     assert bit_error_rate(detector, 35.0, size=(16, 2)) < 1e-4
 
 
@@ -93,14 +94,18 @@ def test_leading_axes(saved):
     assert detector.detect(y[:, :0], h, 20.0).symbols.shape == (12, 0, 3)
 
 
-@pytest.mark.parametrize("name", ["native", "reference", "stream steps", "full precision", "lmmse", "zf"])
+@pytest.mark.parametrize(
+    "name",
+    ["native", "reference", "stream steps", "full precision", "lmmse", "zf", "lmmse, reference", "zf, reference"],
+)
 class TestOddInput:
     """What a testbed delivers on a bad day, for every kind of detector."""
 
     @pytest.fixture
     def detector(self, name, saved):
-        if name in ("lmmse", "zf"):
-            return gr_kaq.load_detector(name, constellation="16qam")
+        linear, _, backend = name.partition(", ")
+        if linear in ("lmmse", "zf"):
+            return gr_kaq.load_detector(linear, constellation="16qam", backend=backend or "native")
         if name == "full precision":
             return gr_kaq.load_detector(saved(bits=None))
         if name == "stream steps":

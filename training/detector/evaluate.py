@@ -65,7 +65,7 @@ def measure(
     seed = EVALUATION_SEED + config.seed if seed is None else seed
     sizes = dict.fromkeys(config.sizes)
     places = [(c, size, snr) for c in _channel_names(config) for size in sizes for snr in config.evaluation.snr_db]
-    detectors = [LinearDetector("lmmse", CONSTELLATIONS[config.constellation]), *_detectors(models)]
+    detectors = [LinearDetector("lmmse", CONSTELLATIONS[config.constellation], "reference"), *_detectors(models)]
     results = []
     bar = tqdm(places, desc=f"{config.name} BER", mininterval=0.5, disable=not progress)
     for number, (channel, (num_rx, num_tx), snr_db) in enumerate(bar):

@@ -39,8 +39,8 @@ def load_detector(
 
     Args:
         name: one of `list_detectors()`, or the path of a model file.
-        backend: ``"native"`` (the compiled kernel) or ``"reference"`` (the NumPy code that specifies it). Linear
-            detectors and full-precision lists have one implementation, and ignore it.
+        backend: ``"native"`` (the compiled kernel) or ``"reference"`` (the NumPy code that specifies it).
+            Full-precision lists have one implementation, and ignore it.
         constellation: needed by ``"auto"``, ``"auto-fast"``, ``"lmmse"`` and ``"zf"``; for a model it has to be the
             model's own.
         precision: ``"int8"`` or ``"fp32"``: what the layers of an unfolded network are computed in. ``"auto"`` is
@@ -63,7 +63,7 @@ def load_detector(
             raise ValueError(f"detector {name} needs a constellation, for example '16qam'")
         carried = constellation_named(constellation)
         if name in LINEAR_DETECTORS:
-            return LinearDetector(str(name), carried)
+            return LinearDetector(str(name), carried, backend)
         return AutoDetector(
             str(name), carried, lambda chosen: load_detector(chosen, backend=backend, constellation=carried.name)
         )

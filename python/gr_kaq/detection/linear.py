@@ -22,8 +22,9 @@ def lmmse(h: NDArray, noise_var: NDArray) -> tuple[NDArray[np.complex64], NDArra
     h = np.asarray(h, np.complex128)
     hermitian = h.conj().swapaxes(-1, -2)
     gram = hermitian @ h
-    # a floor keeps the inverse of a rank-deficient channel finite
-    noise_var = np.maximum(noise_var, 1e-10 * np.maximum(np.trace(gram, axis1=-2, axis2=-1).real, 1e-20))
+    # a floor keeps the inverse of a rank-deficient channel finite, and of one that is zero
+    power = np.trace(gram, axis1=-2, axis2=-1).real
+    noise_var = np.maximum(noise_var, 1e-10 * np.where(power > 0, power, 1.0))
     filters = np.linalg.inv(gram + noise_var[:, None, None] * np.eye(h.shape[-1])) @ hermitian
     gain = np.clip(np.einsum("cij,cji->ci", filters, h).real, 1e-12, 1 - 1e-12)
     return _finish(filters / gain[..., None], (1 - gain) / gain / 2)
@@ -32,6 +33,7 @@ def lmmse(h: NDArray, noise_var: NDArray) -> tuple[NDArray[np.complex64], NDArra
 def zero_forcing(h: NDArray, noise_var: NDArray) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
     """Zero-forcing filters: the pseudoinverse of H. Arguments and result as for `lmmse`."""
     filters = np.linalg.pinv(np.asarray(h, np.complex128), rcond=1e-6)
+    filters[~np.any(h != 0, axis=-2)] = 0  # of streams that do not arrive; LAPACK leaves rounding errors there
     variance = noise_var[:, None] * np.sum(np.abs(filters) ** 2, axis=-1) / 2
     return _finish(filters, variance)
 

@@ -6,11 +6,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..native import selected_instruction_set
 from ..signals.constellation import Constellation
 from ..signals.signal_model import Noise
 from . import linear
 from .detector import Detector
 from .float_channels import FloatChannels
+from .linear_native import NativeLinearPlan
 from .plan import Plan
 from .result import PreparedChannels
 
@@ -21,10 +23,17 @@ LINEAR_DETECTORS = {"lmmse": linear.lmmse, "zf": linear.zero_forcing}
 
 
 class LinearDetector(Detector):
-    """LMMSE (``"lmmse"``) or zero forcing (``"zf"``)."""
+    """LMMSE (``"lmmse"``) or zero forcing (``"zf"``).
 
-    def __init__(self, name: str, constellation: Constellation):
-        self.name, self.constellation = name, constellation
+    Attributes:
+        backend: ``"native"`` (the compiled kernel, in single precision), or ``"reference"`` (NumPy, with filters in
+            double precision).
+    """
+
+    def __init__(self, name: str, constellation: Constellation, backend: str = "native"):
+        self.name, self.constellation, self.backend = name, constellation, backend
+        if backend == "native":
+            selected_instruction_set()  # said here, and not when the first estimate arrives
 
     def check_size(self, num_rx: int, num_tx: int) -> None:
         if num_rx < 1 or num_tx < 1 or (self.name == "zf" and num_rx < num_tx):
@@ -32,10 +41,12 @@ class LinearDetector(Detector):
             raise ValueError(f"detector {self.name} needs {need}; got num_rx={num_rx}, num_tx={num_tx}")
 
     def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
-        return _LinearPlan(self, shape)
+        if self.backend == "native":
+            return NativeLinearPlan(self.name, self.constellation, *shape, num_threads=num_threads)
+        return _NumPyPlan(self, shape)
 
 
-class _LinearPlan(Plan):
+class _NumPyPlan(Plan):
     def __init__(self, detector: LinearDetector, shape: tuple[int, int, int]):
         super().__init__(shape)
         self._constellation, self._filters = detector.constellation, LINEAR_DETECTORS[detector.name]

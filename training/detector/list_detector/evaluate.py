@@ -61,7 +61,7 @@ def measure(config: ListConfig, models: Sequence[ListModel], *, progress: bool =
     """
     backend = "native" if _has_kernel() else "reference"
     constellation = CONSTELLATIONS[config.constellation]
-    detectors = [LinearDetector("lmmse", constellation), *(ListDetector(model, backend) for model in models)]
+    detectors = [LinearDetector("lmmse", constellation, backend), *(ListDetector(model, backend) for model in models)]
     points = [(place, snr_db) for place in config.evaluation.places for snr_db in place.snr_db]
     results = []
     bar = tqdm(points, desc=f"{config.name} BER", mininterval=0.5, disable=not progress)
