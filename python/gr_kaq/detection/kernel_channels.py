@@ -44,7 +44,9 @@ class KernelChannels(PreparedChannels):
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         symbols = np.empty((*y.shape[:2], self._num_tx), np.complex64)
         llrs = np.empty((*symbols.shape, self._bits_per_symbol), np.float32)
-        num_invalid = self._kernel.detect(np.require(y, np.complex64, ["C", "A"]), symbols, llrs)
+        if y.dtype != np.complex64 or not y.flags.carray:
+            y = np.require(y, np.complex64, ["C", "A"])
+        num_invalid = self._kernel.detect(y, symbols, llrs)
         return Detection(symbols, llrs, num_invalid)
 
     def detect_streams(self, received: Streams, symbols: Streams, llrs: Streams = ()) -> int:

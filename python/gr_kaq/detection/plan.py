@@ -56,7 +56,8 @@ class Plan(ABC):
         if not (isinstance(h, np.ndarray) and h.dtype == np.complex64):
             with np.errstate(over="ignore"):  # what does not fit single precision becomes Inf, and is refused as such
                 h = np.asarray(h).astype(np.complex64)
-        h = np.require(h, requirements=["C", "A"])
+        if not h.flags.carray:
+            h = np.require(h, requirements=["C", "A"])
         if h.shape != self.shape:
             raise ValueError(f"h has shape {h.shape}; {self.shape} (channels, num_rx, num_tx) expected")
         if (snr_db is None) == (noise_var is None):
