@@ -43,6 +43,7 @@ __all__ = [
     "numpy_double",
     "numpy_lmmse",
     "our_kernel",
+    "our_lmmse",
     "our_python",
     "sionna_detector",
     "sionna_lmmse",
@@ -85,6 +86,16 @@ def our_list(name: str, link: Link, instruction_set: str = "") -> Variants:
     detector = gr_kaq.load_detector(name)
     assert isinstance(detector, ListDetector)
     yield from _python(partial(NativeListPlan, detector.model, instruction_set=instruction_set), link, True)
+
+
+def our_lmmse(link: Link) -> Variants:
+    """LMMSE of the package with LLRs, through the NumPy API: y (C, T, num_rx) in, new arrays out."""
+    plan = gr_kaq.load_detector("lmmse", constellation=CONSTELLATION).plan(link.num_channels, link.num_rx, link.num_tx)
+
+    def call() -> None:
+        plan.prepare(link.h, noise_var=link.noise_var, vectors_per_estimate=link.num_vectors).detect(link.y)
+
+    yield partial(calls, call, link.vectors)
 
 
 def _python(make_plan: Callable[[int, int, int], Plan], link: Link, with_llrs: bool) -> Variants:
@@ -227,7 +238,7 @@ def numpy_lmmse(link: Link) -> Variants:
 
 
 def numpy_double(link: Link) -> Variants:
-    """`gr_kaq.detection.linear`, the baseline that ships: filters in double precision, applied in single precision."""
+    """`gr_kaq.detection.linear`, the reference backend: filters in double precision, applied in single precision."""
 
     def call(of: Link) -> Complex:
         filters, _ = linear.lmmse(of.h, np.atleast_1d(of.noise_var))

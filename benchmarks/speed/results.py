@@ -18,6 +18,7 @@ __all__ = [
     "OURS_CPP",
     "OURS_INT4",
     "OURS_LLRS",
+    "OURS_LMMSE",
     "PGD_CPP",
     "PGD_FP32",
     "SIONNA_LMMSE",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 OURS, OURS_LLRS, OURS_INT4 = "KAQ int8", "KAQ int8, with LLRs", "KAQ int4"
+OURS_LMMSE = "KAQ LMMSE, with LLRs"
 OURS_CPP, FP32, LMMSE = "KAQ int8 (C++)", "fp32 network (C++)", "LMMSE fp32 (C++)"
 PGD_CPP, PGD_FP32 = "PGD-Net int8 (C++)", "PGD-Net fp32 (C++)"
 NUMPY, NUMPY_DOUBLE = "NumPy LMMSE", "NumPy LMMSE, double"

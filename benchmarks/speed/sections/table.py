@@ -26,6 +26,7 @@ from ..results import (
     OURS_CPP,
     OURS_INT4,
     OURS_LLRS,
+    OURS_LMMSE,
     PGD_CPP,
     PGD_FP32,
     SIONNA_LMMSE,
@@ -48,7 +49,7 @@ NUM_CHANNELS = 64
 BITS = c.BITS
 
 NAMES = (
-    OURS, OURS_LLRS, OURS_INT4, OURS_CPP, PGD_CPP, FP32, PGD_FP32, LMMSE,
+    OURS, OURS_LLRS, OURS_INT4, OURS_LMMSE, OURS_CPP, PGD_CPP, FP32, PGD_FP32, LMMSE,
     NUMPY, NUMPY_DOUBLE, TORCH_CHOLESKY, TORCH_INVERSE, SIONNA_LMMSE, EP, KBEST,
 )  # fmt: skip
 PLOTTED = (OURS, PGD_CPP, FP32, LMMSE, NUMPY, TORCH_CHOLESKY, SIONNA_LMMSE, EP, KBEST)
@@ -75,6 +76,7 @@ def contestants(link: Link) -> dict[str, c.Variants]:
         OURS: c.our_python(admm, link),
         OURS_LLRS: c.our_python(admm, link, with_llrs=True),
         OURS_INT4: c.our_python(c.with_bits(admm, 4), link),
+        OURS_LMMSE: c.our_lmmse(link),
         OURS_CPP: c.our_kernel(admm, link, data),
         FP32: c.fp32_network(admm, link, data),
         LMMSE: c.lmmse_kernel(link, data),
