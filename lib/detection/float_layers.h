@@ -46,7 +46,6 @@ private:
         const Lanes threshold = clip(nearest, -outermost, outermost);
         return threshold + clip(slope * (t - threshold), -half, half);
     }
-    static Lanes clip(const Lanes &x, float low, float high) { return minimum(maximum(x, all(low)), all(high)); }
 
     // From x, part of the estimate of stream i, to that of the operand of layer k.
     template <bool Admm>

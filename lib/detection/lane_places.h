@@ -82,6 +82,8 @@ inline ComplexLanes load_samples(const std::complex<float> *port, const Places &
 // `Count` vectors, a power of two, become rows of `Count` values for each lane, one after the other.
 template <int Count>
 [[gnu::always_inline]] inline void interleave(Lanes (&values)[Count]) {
+    if constexpr (Count == native_lanes)
+        return transpose(values);
     // each pass interleaves the first half of all values with the second half
     for (int pass = 1; pass < Count; pass *= 2) {
         Lanes next[Count];
@@ -97,6 +99,8 @@ template <int Count>
 // And back.
 template <int Count>
 [[gnu::always_inline]] inline void deinterleave(Lanes (&values)[Count]) {
+    if constexpr (Count == native_lanes)
+        return transpose(values);
     for (int pass = 1; pass < Count; pass *= 2) {
         Lanes next[Count];
         for (int i = 0; i < Count / 2; ++i) {

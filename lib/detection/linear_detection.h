@@ -53,7 +53,7 @@ template <int Bits>
 [[gnu::always_inline]] inline void pam_llrs(const Lanes &estimate, float half_distance, const Lanes &scale,
                                             Lanes *llrs) {
     constexpr int num_levels = 1 << Bits;
-    const Lanes t = minimum(maximum(estimate, all(-largest_estimate)), all(largest_estimate));
+    const Lanes t = clip(estimate, -largest_estimate, largest_estimate);
     Lanes distance[num_levels];
 #pragma GCC unroll 16
     for (int u = 0; u < num_levels; ++u) {

@@ -17,9 +17,6 @@ inline Lanes to_float(const LanesInt &x) { return __builtin_convertvector(x, Lan
 // towards zero, for what an int holds
 inline LanesInt truncated(const Lanes &x) { return __builtin_convertvector(x, LanesInt); }
 
-// low where x is NaN
-inline Lanes clip(const Lanes &x, float low, float high) { return minimum(maximum(x, all(low)), all(high)); }
-
 // e^x for x <= 80
 inline Lanes exponential(const Lanes &x) {
     const Lanes power = maximum(x * 1.44269504f, all(-59.0f));

@@ -23,6 +23,8 @@
 namespace kaq {
 namespace {
 
+constexpr float largest_state = 1e9f; // of estimates that layers in single precision take
+
 // M^H x for streams first.. of `Vectors` vectors. Real and imaginary parts of M have sums of their own.
 template <int Streams, int Vectors>
 [[gnu::always_inline]] inline void conjugate_block(const Matrix &m, int num_inputs, int first, const ComplexLanes *x,
@@ -190,7 +192,8 @@ public:
                 for (int i = 0; i < layout_.n; ++i) {
                     ComplexLanes &of = y_[i * Vectors + v];
                     const LanesInt valid = finite_[v] == 0.0f;
-                    of = {valid ? of.re : Lanes{}, valid ? of.im : Lanes{}};
+                    of = {valid ? clip(of.re, -largest_state, largest_state) : Lanes{},
+                          valid ? clip(of.im, -largest_state, largest_state) : Lanes{}};
                 }
             Floats(network_, batch_, layers_).run(y_, x_);
             output<Bits>(to, [&](int i, int v) { return std::pair(x_[i * Vectors + v].re, x_[i * Vectors + v].im); });
@@ -242,12 +245,13 @@ private:
     std::int16_t *state(int i, int v) { return state_ + (i * Vectors + v) * 2 * native_lanes; }
 
     static typename Isa::I32 to_state(const Lanes &value, const LanesInt &valid) {
-        const Lanes clipped = minimum(maximum(value, all(-32768.0f)), all(32767.0f));
-        return (typename Isa::I32)(round_to_int(clipped) & valid);
+        return (typename Isa::I32)(round_to_int(clip(value, -32768, 32767)) & valid);
     }
 
-    static Lanes to_float(const LanesInt &x) { return __builtin_convertvector(x, Lanes); }
-    static Lanes to_float(const Lanes &x) { return x; }
+    static Lanes scaled(const LanesInt &x, const Lanes &scale) { return __builtin_convertvector(x, Lanes) * scale; }
+    // Layers in single precision may grow beyond it, if those of no trained detector do: what is not finite says
+    // nothing.
+    static Lanes scaled(const Lanes &x, const Lanes &scale) { return finite_or_zero(x * scale); }
 
     // t(i, v) is stream i's pair of integers, or of floats.
     template <int Bits, typename State>
@@ -260,8 +264,8 @@ private:
             Lanes values[2 * Bits * max_streams];
             for (int i = 0; i < n; ++i) {
                 const auto [re, im] = t(i, v);
-                values[2 * i] = to_float(re) * scale;
-                values[2 * i + 1] = to_float(im) * scale;
+                values[2 * i] = scaled(re, scale);
+                values[2 * i + 1] = scaled(im, scale);
             }
             store_streams<2>(values, n, to.symbols, lanes_.at(to.symbols, first_step_ + v));
             if (to.llrs.ports.empty())
@@ -281,7 +285,7 @@ private:
         LanesInt llrs[Bits];
         integer_llrs<Bits>(t, llrs);
         for (int bit = 0; bit < Bits; ++bit) {
-            const Lanes llr = to_float(llrs[bit]) * scale;
+            const Lanes llr = scaled(llrs[bit], scale);
             to[2 * bit] = valid ? llr : Lanes{};
         }
     }
@@ -290,7 +294,7 @@ private:
         Lanes llrs[Bits];
         pam_llrs<Bits>(t, llrs);
         for (int bit = 0; bit < Bits; ++bit) {
-            const Lanes llr = 0.5f * llrs[bit] * scale;
+            const Lanes llr = scaled(0.5f * llrs[bit], scale);
             to[2 * bit] = valid ? llr : Lanes{};
         }
     }

@@ -114,8 +114,6 @@ private:
     const LawValues *of_lane_[native_lanes];
 };
 
-inline Lanes clipped(const Lanes &x, float low, float high) { return minimum(maximum(x, all(low)), all(high)); }
-
 inline bool any_above(const Lanes &x, float limit) {
     bool found = false;
     for (int l = 0; l < native_lanes; ++l)
@@ -196,8 +194,7 @@ template <typename Isa>
         Lanes entry = of;
         if (column_scale)
             entry *= at(column_scale, j);
-        entry = maximum(minimum(entry * per_step, all(largest)), all(-largest));
-        return round_to_int(entry);
+        return round_to_int(clip(entry * per_step, -largest, largest));
     };
     using I16 = typename Isa::I16;
     using I32 = typename Isa::I32;
@@ -238,7 +235,7 @@ constexpr std::int32_t rounded_below = 1 << 22; // what rounding_magic rounds
 inline LanesInt to_rescale(const Lanes &x, std::int32_t limit) {
     // a limit above 2^24 may be rounded up: to below 2^31 here, and back to the limit when it is an integer
     const float nearest = std::min(static_cast<float>(limit), largest_int);
-    const Lanes near = clipped(x, -nearest, nearest);
+    const Lanes near = clip(x, -nearest, nearest);
     if (limit < rounded_below) // every width but the smallest
         return round_to_int(near);
     const Lanes rounded = (near + rounding_magic) - rounding_magic;
@@ -258,7 +255,7 @@ template <typename Isa>
     const std::int32_t limit = rescale_max(network, 2 * n);
     // both rows of a stream have the same
     const auto rows_of = [](const Lanes &value, float low, float high) {
-        const typename Isa::I32 rounded = (typename Isa::I32)round_to_int(clipped(value, low, high));
+        const typename Isa::I32 rounded = (typename Isa::I32)round_to_int(clip(value, low, high));
         return Isa::pack(rounded, rounded);
     };
     const auto store = [&](std::size_t begin, int place, typename Isa::I16 values) {
@@ -352,8 +349,9 @@ template <typename Isa>
         stream_scales(n, matrix, s.stream_scale, s.column_scale);
     for (int i = 0; i < n; ++i) {
         const Lanes diagonal = at(s.diagonal, i) = scale * matrix.real(i, i);
-        b(layout.llr_scale, 2 * i) = b(layout.llr_scale, 2 * i + 1) =
-            to_llr * at(s.precision, i) / plus_product(all(1), network.output_spread * diagonal, diagonal);
+        // of channels beyond single precision, LLRs say nothing
+        b(layout.llr_scale, 2 * i) = b(layout.llr_scale, 2 * i + 1) = finite_or_zero(
+            to_llr * at(s.precision, i) / plus_product(all(1), network.output_spread * diagonal, diagonal));
     }
     if (integers) {
         for (int i = 0; i < n; ++i)

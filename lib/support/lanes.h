@@ -108,6 +108,9 @@ inline Lanes minimum(const Lanes &a, const Lanes &b) { return _mm256_min_ps(a, b
 inline Lanes maximum(const Lanes &a, const Lanes &b) { return a > b ? a : b; }
 inline Lanes minimum(const Lanes &a, const Lanes &b) { return a < b ? a : b; }
 #endif
+// low where x is NaN
+inline Lanes clip(const Lanes &x, float low, float high) { return minimum(maximum(x, all(low)), all(high)); }
+inline Lanes finite_or_zero(const Lanes &x) { return x - x == 0.0f ? x : Lanes{}; }
 inline Lanes magnitude(const Lanes &a) {
     return std::bit_cast<Lanes>(std::bit_cast<LanesInt>(a) & std::numeric_limits<std::int32_t>::max());
 }
