@@ -3,7 +3,7 @@
 
 from types import ModuleType
 
-from . import growth, instructions, latency, near_ml, roofline, stages, table
+from . import growth, latency, near_ml, roofline, stages, table
 
 __all__ = ["SECTIONS"]
 
@@ -14,5 +14,4 @@ SECTIONS: dict[str, ModuleType] = {
     "stages": stages,
     "growth": growth,
     "latency": latency,
-    "instructions": instructions,
 }
