@@ -177,6 +177,18 @@ public:
     // t from b.
     void run_integer_layers() { Integers(network_, batch_, layers_).run(state_, state_); }
 
+    // The same in single precision, where the estimates are b.
+    void zero_invalid() {
+        for (int v = 0; v < Vectors; ++v)
+            for (int i = 0; i < layout_.n; ++i) {
+                ComplexLanes &of = y_[i * Vectors + v];
+                const LanesInt valid = finite_[v] == 0.0f;
+                of = {valid ? clip(of.re, -largest_state, largest_state) : Lanes{},
+                      valid ? clip(of.im, -largest_state, largest_state) : Lanes{}};
+            }
+    }
+    void run_float_layers() { Floats(network_, batch_, layers_).run(y_, x_); }
+
     template <int Bits>
     std::size_t detect(const ReceivedView &received, const DetectedView &to, bool direct) {
         filter(received, direct);
@@ -188,14 +200,8 @@ public:
                 return std::pair((LanesInt)Isa::real(t), (LanesInt)Isa::imaginary(t));
             });
         } else {
-            for (int v = 0; v < Vectors; ++v)
-                for (int i = 0; i < layout_.n; ++i) {
-                    ComplexLanes &of = y_[i * Vectors + v];
-                    const LanesInt valid = finite_[v] == 0.0f;
-                    of = {valid ? clip(of.re, -largest_state, largest_state) : Lanes{},
-                          valid ? clip(of.im, -largest_state, largest_state) : Lanes{}};
-                }
-            Floats(network_, batch_, layers_).run(y_, x_);
+            zero_invalid();
+            run_float_layers();
             output<Bits>(to, [&](int i, int v) { return std::pair(x_[i * Vectors + v].re, x_[i * Vectors + v].im); });
         }
         std::size_t invalid = 0;
