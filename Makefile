@@ -107,8 +107,6 @@ test-x86-64: build  ## Run the kernels' tests on emulated x86-64 processors with
 	    qemu-x86_64 -cpu $$cpu $(BUILD)/lib/tests/fuzz_random 50 || exit 1; done
 
 bench: $(VENV)/.sionna build  ## Measure the speed of everything side by side, in some 10 minutes: out/bench
-	$(call apt_install,libhwy-dev)
-	@cmake -S . -B $(BUILD) -U KAQ_HAVE_HIGHWAY > $(BUILD).log
 	@cmake --build $(BUILD) -j $(JOBS) --target kaq_speed -- --no-print-directory
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m benchmarks.speed --output out/bench
 

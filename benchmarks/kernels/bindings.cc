@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// kaq_speed: kernels and microbenchmarks of `python -m benchmarks.speed`. Whatever is timed runs in C++ without the
-// GIL, as often as asked for.
+// kaq_speed: stages of the kernels and microbenchmarks of `python -m benchmarks.speed`. Whatever is timed runs in C++
+// without the GIL, as often as asked for.
 
 #include <pybind11/complex.h>
 #include <pybind11/numpy.h>
@@ -8,27 +8,19 @@
 #include <pybind11/stl.h>
 
 #include <chrono>
-#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
-#include <tuple>
+#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "baselines.h"
 #include "detection/instruction_sets.h"
 #include "detection/plan.h"
 #include "peaks.h"
 #include "stages.h"
 
 namespace py = pybind11;
-
-#ifdef KAQ_HAVE_HIGHWAY
-namespace kaq {
-extern const Kernel highway_vnni_kernel, highway_kernel;
-}
-#endif
 
 namespace {
 
@@ -103,171 +95,44 @@ private:
     std::vector<float *> llr_streams_;
 };
 
-// The integer layers over a SIMD library, where that was found: what the choice of intrinsics was made on.
-std::vector<const kaq::Kernel *> highway_kernels() {
-#ifdef KAQ_HAVE_HIGHWAY
-    if (std::string(kaq::available_kernels().front()->name) == "avx512vnni")
-        return {&kaq::highway_vnni_kernel, &kaq::highway_kernel};
-#endif
-    return {};
+// Of the library, or one that stops after a stage.
+const kaq::Kernel &kernel_until(const std::string &instruction_set, const std::string &stage) {
+    if (stage.empty())
+        return kaq::kernel_named(instruction_set);
+    for (const speed::StagedKernel &staged : speed::staged_kernels(instruction_set))
+        if (staged.stage == stage)
+            return staged.kernel;
+    throw std::invalid_argument("no stage " + stage + " of " + instruction_set);
 }
 
-const kaq::Kernel &integer_kernel(const std::string &name) {
-    for (const kaq::Kernel *kernel : highway_kernels())
-        if (name == kernel->name)
-            return *kernel;
-    return name.empty() ? kaq::select_kernel() : kaq::kernel_named(name);
-}
-
-// The integer detector.
-class Integer {
+// An unfolded network, up to a stage or all of it.
+class Plan {
 public:
-    // kernel: one of highway_kernels(); empty: the one that detectors use
-    Integer(const kaq::Network &network, const Data &data, int num_threads, const std::string &kernel)
-        : plan_(network, integer_kernel(kernel), data.num_channels(), data.num_rx(), data.num_tx(), num_threads) {}
+    Plan(const kaq::Network &network, const Data &data, const std::string &instruction_set, const std::string &stage)
+        : plan_(network, kernel_until(instruction_set, stage), data.num_channels(), data.num_rx(), data.num_tx()) {}
 
     double prepare(const Data &data, int repeats) {
-        return seconds(repeats, [&] { prepare_once(data); });
+        return seconds(repeats, [&] {
+            plan_.prepare(data.h(), kaq::Noise::of_variance({data.noise_var(), 1}), data.num_vectors());
+        });
     }
     double detect(const Data &data, bool with_llrs, int repeats) {
         return seconds(repeats, [&] { plan_.detect(data.received(), data.detected(with_llrs)); });
     }
-    double both(const Data &data, bool with_llrs, int repeats) {
-        return seconds(repeats, [&] {
-            prepare_once(data);
-            plan_.detect(data.received(), data.detected(with_llrs));
-        });
-    }
-    // b from the samples, for `layers`.
-    void filter(const Data &data) {
-        const std::size_t size = static_cast<std::size_t>(data.num_channels()) * data.num_vectors();
-        for (auto *rows : {&b_, &t_})
-            rows->resize(size * plan_.stride());
-        std::unique_ptr<bool[]> finite(new bool[size]);
-        plan_.filter(data.received(), b_, {finite.get(), size});
-        filtered_ = true;
-    }
-    double layers(int repeats) {
-        require(filtered_, "filter first");
-        return seconds(repeats, [&] { plan_.layers(b_, t_); });
-    }
 
 private:
-    void prepare_once(const Data &data) {
-        plan_.prepare(data.h(), kaq::Noise::of_variance({data.noise_var(), 1}), data.num_vectors());
-    }
-
     kaq::Plan plan_;
-    kaq::AlignedVector<std::int16_t> b_, t_;
-    bool filtered_ = false;
-};
-
-// The integer detector stage by stage.
-class Staged {
-public:
-    Staged(const kaq::Network &network, const Data &data, double inverse_root_snr)
-        : stages_(network, kaq::select_kernel(), data.num_channels(), data.num_rx(), data.num_tx()),
-          names_(speed::preparation_steps(kaq::select_kernel(), network.type)) {
-        stages_.set(data.h(), static_cast<float>(*data.noise_var()), inverse_root_snr, data.num_vectors());
-        stages_.prepare(0);
-    }
-
-    const std::vector<std::string> &steps() const { return names_; }
-    double prepare(int steps, int repeats) {
-        return seconds(repeats, [&] { stages_.prepare(steps); });
-    }
-    double detect(const Data &data, int last, int repeats) {
-        require(last >= 1 && last <= 4, "a step from 1 to 4 expected");
-        return seconds(repeats, [&] {
-            stages_.detect(static_cast<speed::DetectionStep>(last), data.received(), data.detected(true));
-        });
-    }
-
-private:
-    speed::Stages stages_;
-    std::vector<std::string> names_;
-};
-
-const speed::BaselineKernel &kernel_named(const std::string &name) {
-    for (const speed::BaselineKernel &kernel : speed::baseline_kernels())
-        if (name == kernel.name)
-            return kernel;
-    throw std::invalid_argument("no such kernel here");
-}
-
-speed::Form form_named(const std::string &name) {
-    require(name == "filter" || name == "triangles" || name == "matched", "no such form");
-    return name == "filter" ? speed::Form::filter : name == "triangles" ? speed::Form::triangles : speed::Form::matched;
-}
-
-// Layout, groups and vectors.
-using TileName = std::tuple<std::string, int, int>;
-
-speed::Tile tile_named(const TileName &name) {
-    const auto &[layout, groups, vectors] = name;
-    require(layout == "rows" || layout == "channels", "'rows' or 'channels' expected");
-    return {layout == "rows" ? speed::Layout::rows : speed::Layout::channels, groups, vectors};
-}
-
-// LMMSE, or a network in single precision.
-class Float {
-public:
-    Float(const std::string &kernel, const std::string &form, const Data &data)
-        : baseline_(kernel_named(kernel).lmmse(form_named(form), data.num_channels(), data.num_rx(), data.num_tx())) {}
-    Float(const std::string &kernel, const std::string &form, const kaq::Network &network, const TileName &tile,
-          const Data &data) {
-        auto made = kernel_named(kernel).network(network, form_named(form), tile_named(tile), data.num_channels(),
-                                                 data.num_rx(), data.num_tx());
-        layered_ = made.get();
-        baseline_ = std::move(made);
-    }
-
-    double prepare(const Data &data, int repeats) {
-        return seconds(repeats, [&] { baseline_->prepare(data.h().data(), noise_var(data)); });
-    }
-    double detect(const Data &data, int repeats) {
-        return seconds(repeats, [&] { baseline_->detect(data.received(), data.detected(false)); });
-    }
-    double both(const Data &data, int repeats) {
-        return seconds(repeats, [&] {
-            baseline_->prepare(data.h().data(), noise_var(data));
-            baseline_->detect(data.received(), data.detected(false));
-        });
-    }
-    void filter(const Data &data) {
-        require(layered_, "a network expected");
-        layered_->filter(data.received());
-        filtered_ = true;
-    }
-    double layers(int repeats) {
-        require(filtered_, "filter first");
-        return seconds(repeats, [&] { layered_->layers(); });
-    }
-
-private:
-    static float noise_var(const Data &data) { return static_cast<float>(*data.noise_var()); }
-
-    std::unique_ptr<speed::Baseline> baseline_;
-    speed::LayeredBaseline *layered_ = nullptr;
-    bool filtered_ = false;
 };
 
 } // namespace
 
 PYBIND11_MODULE(kaq_speed, module) {
-    module.doc() = "Kernels and microbenchmarks of python -m benchmarks.speed.";
+    module.doc() = "Stages of the kernels and microbenchmarks of python -m benchmarks.speed.";
     py::module_::import("gr_kaq._kernel"); // registers kaq::Network
     using release = py::call_guard<py::gil_scoped_release>;
 
-    module.def("highway_kernels", [] {
-        std::vector<std::string> names;
-        for (const kaq::Kernel *kernel : highway_kernels())
-            names.emplace_back(kernel->name);
-        return names;
-    });
     py::class_<speed::DotProduct>(module, "DotProduct")
         .def_readonly("name", &speed::DotProduct::name)
-        .def_readonly("operand", &speed::DotProduct::operand)
         .def_readonly("multiply_adds", &speed::DotProduct::multiply_adds)
         .def_readonly("available", &speed::DotProduct::available);
     module.def("dot_products", &speed::dot_products);
@@ -280,43 +145,20 @@ PYBIND11_MODULE(kaq_speed, module) {
         .def_property_readonly("symbols", &Data::symbols)
         .def_property_readonly("llrs", &Data::llrs);
 
-    py::class_<Integer>(module, "Integer")
-        .def(py::init<const kaq::Network &, const Data &, int, const std::string &>(), py::arg("network"),
-             py::arg("data"), py::arg("num_threads") = 1, py::arg("kernel") = "")
-        .def("prepare", &Integer::prepare, release())
-        .def("detect", &Integer::detect, release())
-        .def("both", &Integer::both, release())
-        .def("filter", &Integer::filter, release())
-        .def("layers", &Integer::layers, release());
-    py::class_<Staged>(module, "Staged")
-        .def(py::init<const kaq::Network &, const Data &, double>())
-        .def_property_readonly("steps", &Staged::steps)
-        .def("prepare", &Staged::prepare, release())
-        .def("detect", &Staged::detect, release());
-    py::class_<Float>(module, "Float")
-        .def(py::init<const std::string &, const std::string &, const Data &>())
-        .def(py::init<const std::string &, const std::string &, const kaq::Network &, TileName, const Data &>())
-        .def("prepare", &Float::prepare, release())
-        .def("detect", &Float::detect, release())
-        .def("both", &Float::both, release())
-        .def("filter", &Float::filter, release())
-        .def("layers", &Float::layers, release());
+    module.def("stages", [](const std::string &instruction_set) {
+        std::vector<std::string_view> names;
+        for (const speed::StagedKernel &staged : speed::staged_kernels(instruction_set))
+            names.push_back(staged.stage);
+        return names;
+    });
+    py::class_<Plan>(module, "Plan")
+        .def(py::init<const kaq::Network &, const Data &, const std::string &, const std::string &>(),
+             py::arg("network"), py::arg("data"), py::arg("instruction_set"), py::arg("stage") = "")
+        .def("prepare", &Plan::prepare, release())
+        .def("detect", &Plan::detect, release());
 #if defined(__clang__)
     module.attr("compiler") = std::string("Clang ") + __clang_version__;
 #else
     module.attr("compiler") = std::string("GCC ") + __VERSION__;
 #endif
-    module.def("kernels", [] {
-        std::vector<std::string> names;
-        for (const speed::BaselineKernel &kernel : speed::baseline_kernels())
-            names.emplace_back(kernel.name);
-        return names;
-    });
-    module.def("width", [](const std::string &name) { return kernel_named(name).width; });
-    module.def("tiles", [](const std::string &name) {
-        std::vector<TileName> tiles;
-        for (const speed::Tile &tile : kernel_named(name).tiles)
-            tiles.emplace_back(tile.layout == speed::Layout::rows ? "rows" : "channels", tile.groups, tile.vectors);
-        return tiles;
-    });
 }

@@ -19,7 +19,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 constexpr int accumulators = 16;
 
 struct Loop {
-    const char *name, *operand;
+    const char *name;
     int multiply_adds, per_iteration;
     bool (*available)();
     void (*run)(long);
@@ -75,14 +75,12 @@ __attribute__((target("avx2,fma"))) void fma_ymm(long iterations) {
 }
 
 const Loop loops[] = {
-    {"int8 vpdpbusd, 512 bits", "int8", 64, 4 * accumulators,
+    {"int8 vpdpbusd, 512 bits", 64, 4 * accumulators,
      [] { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vnni"); }, vpdpbusd_zmm},
-    {"int16 vpmaddwd + vpaddd, 256 bits", "int16", 16, 48, [] { return __builtin_cpu_supports("avx2") != 0; },
-     pmaddwd_ymm},
-    {"fp32 vfmadd, 512 bits", "fp32", 16, 4 * accumulators, [] { return __builtin_cpu_supports("avx512f") != 0; },
-     fma_zmm},
-    {"fp32 vfmadd, 256 bits", "fp32", 8, 48,
-     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, fma_ymm},
+    {"int16 vpmaddwd + vpaddd, 256 bits", 16, 48, [] { return __builtin_cpu_supports("avx2") != 0; }, pmaddwd_ymm},
+    {"fp32 vfmadd, 512 bits", 16, 4 * accumulators, [] { return __builtin_cpu_supports("avx512f") != 0; }, fma_zmm},
+    {"fp32 vfmadd, 256 bits", 8, 48, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); },
+     fma_ymm},
 };
 
 #elif defined(__aarch64__)
@@ -114,8 +112,8 @@ void fmla(long iterations) {
 bool has_dot_product();
 
 const Loop loops[] = {
-    {"int8 sdot, 128 bits", "int8", 16, 4 * accumulators, has_dot_product, sdot},
-    {"fp32 fmla, 128 bits", "fp32", 4, 4 * accumulators, [] { return true; }, fmla},
+    {"int8 sdot, 128 bits", 16, 4 * accumulators, has_dot_product, sdot},
+    {"fp32 fmla, 128 bits", 4, 4 * accumulators, [] { return true; }, fmla},
 };
 
 #else
@@ -140,7 +138,7 @@ namespace speed {
 std::vector<DotProduct> dot_products() {
     std::vector<DotProduct> found;
     for (const Loop &loop : loops)
-        found.push_back({loop.name, loop.operand, loop.multiply_adds * loop.per_iteration, loop.available()});
+        found.push_back({loop.name, loop.multiply_adds * loop.per_iteration, loop.available()});
     return found;
 }
 

@@ -10,10 +10,9 @@ namespace speed {
 
 // An instruction that multiplies and adds.
 struct DotProduct {
-    std::string name;    // as "int8 vpdpbusd, 512 bits"
-    std::string operand; // "int8", "int16" or "fp32"
-    int multiply_adds;   // of one iteration of the loop that times it
-    bool available;      // on this processor
+    std::string name;  // operand and instruction, as "int8 vpdpbusd, 512 bits"
+    int multiply_adds; // of one iteration of the loop that times it
+    bool available;    // on this processor
 };
 
 // All that this build knows of.

@@ -1,52 +1,30 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The integer detector stage by stage: everything up to a stage is run, so that each sees the caches as it would, and
-// the difference to the stage before is what it costs.
+// Kernels that stop after a stage, for networks in int8 and in fp32. A plan with one of them does everything up to it,
+// so that each stage sees the caches as it would; the difference to the stage before is what it costs.
 #pragma once
 
-#include <complex>
-#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "detection/plan.h"
+#include "detection/kernel.h"
 
 namespace speed {
 
-// Steps of Kernel::prepare, as this file's copy of it runs them; none for a kernel that there is no copy for.
-const std::vector<std::string> &preparation_steps(const kaq::Kernel &kernel, kaq::NetworkType type);
-
-// The first `steps` steps for one batch of channels; arguments as for Kernel::prepare.
-void prepare_until(const kaq::Kernel &kernel, int steps, const kaq::Network &network, const kaq::Size &size,
-                   std::span<const kaq::Estimate> estimates, std::span<const kaq::ChannelToPrepare> channels,
-                   std::span<float> scratch);
-
-enum class DetectionStep { filter = 1, layers, symbols, llrs };
-
-// A network with the buffers of kaq::Plan.
-class Stages {
-public:
-    Stages(const kaq::Network &network, const kaq::Kernel &kernel, int num_channels, int num_rx, int num_tx);
-
-    // `vectors_per_estimate` chooses the filter as kaq::Plan does.
-    void set(std::span<const std::complex<float>> h, float noise_var, double inverse_root_snr,
-             int vectors_per_estimate);
-    // The first `steps` of preparation_steps(); all of Kernel::prepare where `steps` is 0.
-    void prepare(int steps);
-    // After all of `prepare`: all steps up to `last`.
-    void detect(DetectionStep last, const kaq::ReceivedView &received, const kaq::DetectedView &detected);
-
-private:
-    kaq::Network network_;
-    const kaq::Kernel &kernel_;
-    int num_channels_;
-    kaq::Size size_;
-    kaq::IntegerArrays integers_;
-    kaq::AlignedVector<std::complex<float>> first_, inverse_;
-    kaq::AlignedVector<float> scale_, scratch_;
-    kaq::AlignedVector<std::byte> packed_;
-    std::vector<kaq::Estimate> estimates_;
-    std::vector<kaq::ChannelToPrepare> to_prepare_;
-    std::vector<kaq::PreparedChannel> channels_; // the same ones
+struct StagedKernel {
+    std::string_view stage;
+    kaq::Kernel kernel;
 };
+
+// The stages of an estimate in their order, which prepare only, then those of vectors, which detect what a whole
+// preparation left. The last one, `layers_alone`, has no filter before it. None for a kernel whose stages are not
+// built.
+using StagedKernels = std::vector<StagedKernel>;
+const StagedKernels &staged_kernels(const std::string &instruction_set);
+
+// Of each instruction set.
+StagedKernels stages_of_avx512vnni();
+StagedKernels stages_of_avx2();
+StagedKernels stages_of_neondot();
 
 } // namespace speed

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is compared: our kernels, the baselines in C++, NumPy, torch and Sionna.
+"""What is compared: our detectors, NumPy, torch and Sionna.
 
 Everything computes symbols from y and H: what is due once per estimate and what is due per vector. Each contestant gets
 y and writes its result in the layout it likes best. All are on one thread, in single precision or below.
@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 
 import gr_kaq
 from benchmarks.report.peers import PEERS, sionna_module
-from gr_kaq.detection import linear
 from gr_kaq.detection.list_detector import ListDetector
 from gr_kaq.detection.list_native import NativeListPlan
 from gr_kaq.detection.model_file import DetectorModel
-from gr_kaq.detection.native_kernel import network
 from gr_kaq.detection.plan import Plan
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
@@ -31,31 +29,28 @@ from .timing import Timed, calls
 
 __all__ = [
     "ADMM",
+    "BITS",
+    "LIST",
+    "LMMSE",
     "NUMPY_FORMS",
-    "PGD",
     "Variants",
-    "fp32_network",
     "kernels",
-    "lmmse_kernel",
     "load_model",
     "native_data",
-    "native_network",
-    "numpy_double",
     "numpy_lmmse",
-    "our_kernel",
-    "our_lmmse",
-    "our_python",
+    "our_list",
+    "ours",
     "sionna_detector",
     "sionna_lmmse",
     "torch_forms",
     "torch_lmmse",
-    "with_bits",
+    "unfolded",
 ]
 
 Variants = Iterator[Callable[[], Timed]]
 Complex = NDArray[np.complex64]
 
-ADMM, PGD = "admm5-16qam", "pgd8-16qam"
+ADMM, LIST, LMMSE = "admm5-16qam", "list8-16qam", "lmmse"
 BITS = CONSTELLATIONS[CONSTELLATION].bits_per_symbol
 VECTORS_PER_CALL = (64, 1024)
 """Contestants in Python choose: few vectors stay in the caches, many spread what a call costs."""
@@ -64,41 +59,25 @@ VECTORS_PER_CALL = (64, 1024)
 # -- ours
 
 
-def load_model(name: str, *, any_size: bool = False) -> DetectorModel:
-    """A shipped model; with `any_size` for as many antennas as the kernel takes, as if it were trained for them."""
-    detector = gr_kaq.load_detector(name, backend="reference")
-    assert isinstance(detector, gr_kaq.UnfoldedDetector)
-    return dataclasses.replace(detector.model, max_num_rx=64, max_num_tx=64) if any_size else detector.model
+def ours(name: str, link: Link, *, precision: str = "auto", with_llrs: bool = False) -> Variants:
+    """A detector by name, as the block calls it: a plan, then `prepare` and `detect_streams`."""
+    detector = gr_kaq.load_detector(name, constellation=CONSTELLATION, precision=precision)
+    yield from _called(detector.plan, link, with_llrs)
 
 
-def with_bits(model: DetectorModel, bits: int) -> DetectorModel:
-    """The model with matrix and activations of so many bits: for its speed, not for its BER."""
-    return dataclasses.replace(model, name=f"{model.name}-w{bits}a{bits}", matrix_bits=bits, activation_bits=bits)
+def unfolded(model: DetectorModel, link: Link, precision: str) -> Variants:
+    """The same of a model."""
+    yield from _called(gr_kaq.UnfoldedDetector(model, "native", precision).plan, link, False)
 
 
-def our_python(model: DetectorModel, link: Link, *, with_llrs: bool = False) -> Variants:
-    """The Python API as the block calls it: a plan, then `prepare` and `detect_streams`."""
-    yield from _python(gr_kaq.UnfoldedDetector(model, "native").plan, link, with_llrs)
-
-
-def our_list(name: str, link: Link, instruction_set: str = "") -> Variants:
-    """A list detector by name, as above, with LLRs; the best instruction set where none is given."""
+def our_list(name: str, link: Link, instruction_set: str) -> Variants:
+    """A list detector, as above, with LLRs."""
     detector = gr_kaq.load_detector(name)
     assert isinstance(detector, ListDetector)
-    yield from _python(partial(NativeListPlan, detector.model, instruction_set=instruction_set), link, True)
+    yield from _called(partial(NativeListPlan, detector.model, instruction_set=instruction_set), link, True)
 
 
-def our_lmmse(link: Link) -> Variants:
-    """LMMSE of the package with LLRs, through the NumPy API: y (C, T, num_rx) in, new arrays out."""
-    plan = gr_kaq.load_detector("lmmse", constellation=CONSTELLATION).plan(link.num_channels, link.num_rx, link.num_tx)
-
-    def call() -> None:
-        plan.prepare(link.h, noise_var=link.noise_var, vectors_per_estimate=link.num_vectors).detect(link.y)
-
-    yield partial(calls, call, link.vectors)
-
-
-def _python(make_plan: Callable[[int, int, int], Plan], link: Link, with_llrs: bool) -> Variants:
+def _called(make_plan: Callable[[int, int, int], Plan], link: Link, with_llrs: bool) -> Variants:
     antennas = list(link.streams)
     symbols = [np.empty_like(antennas[0]) for _ in range(link.num_tx)]
     width = link.num_channels * BITS
@@ -112,8 +91,15 @@ def _python(make_plan: Callable[[int, int, int], Plan], link: Link, with_llrs: b
     yield partial(calls, call, link.vectors)
 
 
+def load_model(name: str, *, any_size: bool = False) -> DetectorModel:
+    """A shipped model; with `any_size` for as many antennas as the kernel takes, as if it were trained for them."""
+    detector = gr_kaq.load_detector(name, backend="reference")
+    assert isinstance(detector, gr_kaq.UnfoldedDetector)
+    return dataclasses.replace(detector.model, max_num_rx=64, max_num_tx=64) if any_size else detector.model
+
+
 def kernels() -> Any:
-    """The compiled module of this benchmark.
+    """The compiled module of this benchmark: stages of the kernels, and microbenchmarks.
 
     Raises:
         ImportError: it is not built.
@@ -127,56 +113,6 @@ def kernels() -> Any:
 def native_data(link: Link) -> Any:
     """Buffers for the compiled module."""
     return kernels().Data(link.h, link.noise_var, link.streams, BITS)
-
-
-def native_network(model: DetectorModel) -> Any:
-    """The model as the compiled module takes it."""
-    return network(model)
-
-
-def our_kernel(model: DetectorModel, link: Link, data: Any, *, with_llrs: bool = False) -> Variants:
-    """The C++ plan without Python."""
-    model.check_size(link.num_rx, link.num_tx)
-    plan = kernels().Integer(native_network(model), data)
-    yield lambda: Timed(lambda repeats: plan.both(data, with_llrs, repeats), link.vectors)
-
-
-def forms_of(model: DetectorModel | None) -> tuple[str, ...]:
-    """Forms of the linear estimate that LMMSE (None) or a network can start from."""
-    return ("matched",) if model is not None and model.network == "pgd" else ("filter", "triangles")
-
-
-def lmmse_kernel(link: Link, data: Any) -> Variants:
-    """LMMSE in C++, the fastest of its forms and register widths."""
-
-    def make(name: str, form: str) -> Timed:
-        baseline = kernels().Float(name, form, data)
-        return Timed(lambda repeats: baseline.both(data, repeats), link.vectors, f"{name}, {form}")
-
-    for name in kernels().kernels():
-        for form in forms_of(None):
-            yield partial(make, name, form)
-
-
-def fp32_network(model: DetectorModel, link: Link, data: Any, *, layers_only: bool = False) -> Variants:
-    """The same network in single precision in C++, the fastest of its forms, layouts, tiles and register widths."""
-    model.check_size(link.num_rx, link.num_tx)
-
-    def make(name: str, form: str, tile: tuple[str, int, int]) -> Timed:
-        network = kernels().Float(name, form, native_network(model), tile, data)
-        layout, groups, vectors = tile
-        shape = f"{groups} x {vectors}" if groups else f"{vectors}"
-        variant = f"{name}, {form}, {layout} {shape}"
-        if not layers_only:
-            return Timed(lambda repeats: network.both(data, repeats), link.vectors, variant)
-        network.prepare(data, 1)
-        network.filter(data)
-        return Timed(network.layers, link.vectors, variant)
-
-    for name in kernels().kernels():
-        for form in forms_of(model)[:1] if layers_only else forms_of(model):
-            for tile in kernels().tiles(name):
-                yield partial(make, name, form, tile)
 
 
 # -- libraries
@@ -235,17 +171,6 @@ def numpy_lmmse(link: Link) -> Variants:
     for of in _batches(link):
         for name, form in NUMPY_FORMS.items():
             yield partial(calls, partial(form, of), of.vectors, f"{name}, {of.num_channels} channels")
-
-
-def numpy_double(link: Link) -> Variants:
-    """`gr_kaq.detection.linear`, the reference backend: filters in double precision, applied in single precision."""
-
-    def call(of: Link) -> Complex:
-        filters, _ = linear.lmmse(of.h, np.atleast_1d(of.noise_var))
-        return of.y @ filters.swapaxes(-1, -2)
-
-    for of in _batches(link):
-        yield partial(calls, partial(call, of), of.vectors, f"{of.num_channels} channels")
 
 
 def torch_forms(method: str) -> dict[str, Callable[[Any, Any, Any, float], Any]]:

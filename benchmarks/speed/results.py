@@ -10,17 +10,12 @@ from .timing import Spread, ratio, spread
 __all__ = [
     "EP",
     "FP32",
+    "INT8",
+    "INT8_LLRS",
     "KBEST",
+    "LIST",
     "LMMSE",
     "NUMPY",
-    "NUMPY_DOUBLE",
-    "OURS",
-    "OURS_CPP",
-    "OURS_INT4",
-    "OURS_LLRS",
-    "OURS_LMMSE",
-    "PGD_CPP",
-    "PGD_FP32",
     "SIONNA_LMMSE",
     "TORCH_CHOLESKY",
     "TORCH_INVERSE",
@@ -28,15 +23,11 @@ __all__ = [
     "size",
     "time_of",
     "times_as_long",
-    "variant",
 ]
 
-OURS, OURS_LLRS, OURS_INT4 = "KAQ int8", "KAQ int8, with LLRs", "KAQ int4"
-OURS_LMMSE = "KAQ LMMSE, with LLRs"
-OURS_CPP, FP32, LMMSE = "KAQ int8 (C++)", "fp32 network (C++)", "LMMSE fp32 (C++)"
-PGD_CPP, PGD_FP32 = "PGD-Net int8 (C++)", "PGD-Net fp32 (C++)"
-NUMPY, NUMPY_DOUBLE = "NumPy LMMSE", "NumPy LMMSE, double"
-TORCH_CHOLESKY, TORCH_INVERSE = "torch Cholesky LMMSE", "torch inverse LMMSE"
+INT8, INT8_LLRS, FP32 = "KAQ int8", "KAQ int8, with LLRs", "KAQ fp32"
+LMMSE, LIST = "KAQ LMMSE", "KAQ list8"
+NUMPY, TORCH_CHOLESKY, TORCH_INVERSE = "NumPy LMMSE", "torch Cholesky LMMSE", "torch inverse LMMSE"
 SIONNA_LMMSE, EP, KBEST = "Sionna LMMSE", "Sionna EP x10", "Sionna K-best 64"
 
 Results = dict[str, Any]
@@ -57,11 +48,6 @@ def times_as_long(results: Results, slower: str, faster: str) -> Spread | None:
     """How many times as long `slower` takes."""
     first, second = rounds(results, slower), rounds(results, faster)
     return ratio(first, second) if first and second else None
-
-
-def variant(results: Results, name: str) -> str:
-    """Which variant was taken."""
-    return str(results.get(name, {}).get("variant", ""))
 
 
 def size(point: dict[str, Any]) -> str:

@@ -14,14 +14,13 @@ import pytest
 
 from benchmarks.speed import __main__ as driver
 from benchmarks.speed import contestants as c
-from benchmarks.speed import results, timing
+from benchmarks.speed import limits, results, timing
 from benchmarks.speed.data import Link
 from benchmarks.speed.sections import SECTIONS, claims, growth, latency, roofline, stages, table
 from benchmarks.speed.settings import ROOT, Settings
 from benchmarks.speed.timing import Timed
-from gr_kaq.detection import full_precision, linear
-from gr_kaq.detection.preparation import prepare
-from gr_kaq.signals.signal_model import snr_from_noise_var
+from gr_kaq.detection import linear
+from gr_kaq.detection.native_kernel import network
 
 
 def clock(ns_per_unit, units=10.0, log=None, name=""):
@@ -136,56 +135,63 @@ def symbols(data):
     return data.symbols.transpose(2, 1, 0)
 
 
+@pytest.mark.parametrize("precision", stages.PRECISIONS)
 @pytest.mark.parametrize("size", SIZES)
-def test_lmmse_kernels_are_lmmse(size):
-    kernels, link = built(), Link(*size)
-    for name in kernels.kernels():
-        for form in ("filter", "triangles"):
-            data = c.native_data(link)
-            kernels.Float(name, form, data).both(data, 1)
-            assert off(symbols(data), lmmse_of(link)) < 1e-3, (name, form)
+def test_the_last_stages_are_the_whole(size, precision):
+    kernels, link, name = built(), Link(*size), stages.instruction_set()
+    model = network(c.load_model(c.ADMM, any_size=True), precision)
+    found = []
+    for stage in ("", stages.OF_ESTIMATES[-1]):
+        data = c.native_data(link)
+        plan = kernels.Plan(model, data, name, stage)
+        plan.prepare(data, 1)
+        plan.detect(data, True, 1)
+        found.append((symbols(data).copy(), data.llrs.copy()))
+    for whole, staged in zip(*found, strict=True):
+        np.testing.assert_array_equal(staged, whole)
+    assert np.mean(np.abs(found[0][0] - lmmse_of(link))) < 0.5
 
 
-@pytest.mark.parametrize(
-    ("model", "sizes"), [(c.ADMM, SIZES), (c.PGD, [(8, 4, 5, 3), (20, 10, 18, 9), (64, 16, 3, 2)])]
-)
-def test_fp32_networks_are_the_full_precision_network(model, sizes):
-    kernels, model = built(), c.load_model(model)
-    for size in sizes:
-        link = Link(*size)
-        snr_db = np.atleast_1d(snr_from_noise_var(link.h, np.asarray(link.noise_var)))
-        prepared = prepare(model, link.h, np.atleast_1d(link.noise_var), snr_db)
-        t = full_precision.detect(model, prepared, link.y)
-        expected = t[..., : link.num_tx] + 1j * t[..., link.num_tx :]
-        tried = 0
-        for name in kernels.kernels():
-            for form in c.forms_of(model):
-                for tile in kernels.tiles(name):
-                    data = c.native_data(link)
-                    try:
-                        network = kernels.Float(name, form, c.native_network(model), tile, data)
-                    except ValueError:  # the tile does not fit the rows
-                        continue
-                    network.both(data, 1)
-                    # rounding may decide at a threshold, where the ramp is steep
-                    assert np.mean(np.abs(symbols(data) - expected) > 1e-2) < 2e-3, (name, form, tile)
-                    tried += 1
-        assert tried
+def test_stages_have_the_names_of_the_kernels():
+    kernels = built()
+    names = [*stages.OF_ESTIMATES, *stages.OF_VECTORS[:2], stages.LAYERS_ALONE]
+    assert kernels.stages(stages.instruction_set()) == names
+    assert kernels.stages("portable") == []
+    data = c.native_data(Link(2, 2, 2, 1))
+    with pytest.raises(ValueError, match="no stage dreams"):
+        kernels.Plan(network(c.load_model(c.ADMM)), data, stages.instruction_set(), "dreams")
 
 
-def test_our_contestants_detect():
-    kernels, link, model = built(), Link(8, 8, 20, 5), c.load_model(c.ADMM)
-    data = c.native_data(link)
-    kernels.Integer(c.native_network(model), data).both(data, True, 1)
-    whole = symbols(data).copy()
-    assert np.mean(np.abs(whole - lmmse_of(link))) < 0.5
-    staged = kernels.Staged(c.native_network(model), data, 0.1)
-    staged.detect(data, 4, 1)
-    assert np.mean(np.abs(symbols(data) - whole)) < 0.02
-    if staged.steps:  # the last step is all of it
-        staged.prepare(len(staged.steps), 1)
-        staged.detect(data, 3, 1)
-        assert np.mean(np.abs(symbols(data) - whole)) < 0.02
+def test_multiply_adds_add_up():
+    # 16x16: 136 entries of 16 complex products; 680, 680 and 816; 256 each for both matrices of the filter
+    work = limits.multiply_adds(16, 16, 1, 5)
+    assert work == {
+        "Gram matrix": 4 * 136 * 16,
+        "inverse": 4 * (680 + 680 + 816),
+        "filter matrix": 0,
+        "filter": 4 * 512,
+        "layers": 5 * 32**2,
+    }
+    assert limits.multiply_adds(16, 4, 32)["filter matrix"] == 4 * 16 * 16 / 32
+    assert limits.multiply_adds(16, 4, 32)["filter"] == 4 * 64
+
+
+def test_at_best_is_by_the_fastest_instruction():
+    found = {
+        "peak of int8 fast": {"ns": [0.01, 0.02]},
+        "peak of int8 slow": {"ns": [0.04, 0.04]},
+        "peak of fp32 any": {"ns": [0.1, 0.1]},
+        "int8 layers": {"ns": [1e-9, 1e-9]},
+        limits.CLOCK: {"ns": [0.25, 0.5]},
+    }
+    work = {"filter": 100.0, "layers": 1000.0}
+    assert limits.at_best(found, work, "int8") == pytest.approx([20, 30])
+    assert limits.at_best(found, work) == pytest.approx([110, 110])
+    assert limits.best_ratio(found, work).high == pytest.approx(5.5)
+    assert limits.clock_ghz(found) == pytest.approx(1 / 0.375) and limits.clock_ghz({}) is None
+    assert limits.at_best({}, work) is None
+    without_int8 = {"peak of int16 any": {"ns": [1.0]}}
+    assert limits.peak(without_int8, "int8") == ("int16 any", [1.0])
 
 
 def test_microbenchmarks_count_something():
@@ -229,15 +235,28 @@ def test_table(small, tmp_path):
     data, text = run_section(table, small, tmp_path)
     assert len(data["points"]) == 2
     found = data["points"][1]["results"]
-    assert all(
-        len(found[name]["ns"]) == 2 for name in (results.OURS, results.OURS_INT4, results.PGD_CPP, results.LMMSE)
-    )
-    assert "| 4x2 | 3 |" in text
+    assert all(len(found[name]["ns"]) == 2 for name in (results.INT8, results.FP32, results.LMMSE, results.LIST))
+    assert text.count("| 4x2 | 3 |") == 3
+    assert {claim.answer for claim in claims.claims({"table": data}) if claim.key != "never-slower"} == {
+        claims.NOT_MEASURED
+    }
 
 
-@pytest.mark.parametrize("section", [roofline, stages, growth], ids=["roofline", "stages", "growth"])
+@pytest.mark.parametrize("section", [roofline, growth], ids=["roofline", "growth"])
 def test_other_sections(section, small, tmp_path):
     run_section(section, small, tmp_path)
+
+
+def test_stages(small, tmp_path):
+    data, text = run_section(stages, small, tmp_path)
+    point = data["points"][0]
+    for precision in stages.PRECISIONS:
+        times, best = stages.per_vector(point, precision), stages.bounds(data, point, precision)
+        assert tuple(times) == stages.STAGES
+        assert set(best) == {"Gram matrix", "inverse", "filter", "layers"}
+        whole = stages.least(point, "filter matrix", precision) / point["num_vectors"]
+        assert sum(times.values()) == pytest.approx(whole + stages.least(point, "LLRs", precision))
+        assert stages.title(point, precision) in text
 
 
 def test_latency(small, tmp_path, monkeypatch):
@@ -267,34 +286,32 @@ def point(num_rx, num_tx, num_vectors, **ns):
 def test_claims_follow_from_the_data():
     at_14 = point(16, 16, 14)
     at_14["results"] = {
-        results.OURS: {"ns": [100.0, 110.0]},
-        results.NUMPY: {"ns": [1500.0, 1600.0]},
-        results.TORCH_CHOLESKY: {"ns": [1000.0, 1100.0]},
-        results.TORCH_INVERSE: {"ns": [900.0, 1200.0]},
-        results.OURS_CPP: {"ns": [150.0, 180.0]},
-        results.LMMSE: {"ns": [110.0, 110.0]},
+        results.INT8: {"ns": [100.0, 110.0]},
+        results.FP32: {"ns": [140.0, 187.0]},
+        results.NUMPY: {"ns": [800.0, 800.0]},
+        results.LMMSE: {"ns": [80.0, 125.0]},
+        "peak of int8 any": {"ns": [0.002, 0.002]},
+        "peak of fp32 any": {"ns": [0.01, 0.01]},
+        limits.CLOCK: {"ns": [0.25, 0.25]},
     }
-    layers = point(16, 16, 14)
-    layers["results"] = {
-        roofline.INT8: {"ns": [50.0, 50.0]},
-        roofline.FP32: {"ns": [100.0, 120.0]},
-        "dot": {"ns": [0.005, 0.005]},
-    }
-    sections = {"table": {"points": [at_14]}, "roofline": {"points": [layers], "operands": {"dot": "int8"}}}
-    found = claims.claims(sections)
-    assert {claim.answer for claim in found if claim.key == "numpy"} == {claims.MET}
-    assert next(claim for claim in found if claim.key == "torch").value.median == pytest.approx(9.95, rel=0.01)
-    at_most = next(claim for claim in found if claim.key == "lmmse")
-    assert at_most.answer == claims.MET + " (rounds disagree)"
-    assert at_most.shown == "1.50 [1.36, 1.64]"
-    share = next(claim for claim in found if claim.key == "peak")
-    assert share.value.median == pytest.approx(5 * 32**2 * 0.005 / 50)
-    assert next(claim for claim in found if claim.key == "layers").answer == claims.NOT_MET
-    assert next(claim for claim in found if claim.key == "flowgraph").answer == claims.NOT_MEASURED
-    text = claims.markdown(claims.derive(sections), lambda: {"layers": "It is the element-wise part."})
-    assert "*layers*: It is the element-wise part." in text
-    assert "*torch*: no reason is written down yet." in text
-    assert "- *numpy*" not in text
+    sections = {"table": {"points": [at_14], "num_layers": 5}}
+    found = {claim.text: claim for claim in claims.claims(sections) if claim.value}
+    assert len(found) == 4
+    faster, least, time, lmmse = found.values()
+    assert faster.answer == claims.MET + " (rounds disagree)"
+    assert faster.shown == "1.55 [1.40, 1.70]"
+    shared = 4 * (136 * 16 + 680 + 680 + 816) / 14 + 4 * 512
+    assert faster.best == pytest.approx((shared + 5 * 1024) / (shared + 1024))
+    assert least.answer == claims.MET and "16x16, T = 14" in least.note
+    assert time.answer == claims.NOT_MET
+    assert time.shown == "150 [143, 157]; 105 ns at 4.00 GHz"
+    assert time.best == pytest.approx((0.01 * shared + 0.002 * 5 * 1024) / 0.25 / 2.8)
+    assert lmmse.answer == claims.MET + " (rounds disagree)"
+    assert lmmse.best == pytest.approx(800 / (0.01 * shared))
+    text = claims.markdown(claims.derive(sections), lambda: {"time": "It multiplies."})
+    assert "*time*: It multiplies." in text
+    assert "*lmmse*" not in text
+    assert "no reason" in claims.markdown(claims.derive(sections), dict)
 
 
 def test_reasons_have_keys_of_claims():
@@ -303,8 +320,8 @@ def test_reasons_have_keys_of_claims():
 
 def test_reasons_are_read(tmp_path):
     path = tmp_path / "reasons.md"
-    path.write_text("# Title\n\n## peak\n\nBecause\nof this.\n\n## ep\nNo.\n")
-    assert claims.reasons(path) == {"peak": "Because of this.", "ep": "No."}
+    path.write_text("# Title\n\n## never-slower\n\nBecause\nof this.\n\n## time\nNo.\n")
+    assert claims.reasons(path) == {"never-slower": "Because of this.", "time": "No."}
     assert claims.reasons(tmp_path / "none.md") == {}
 
 
@@ -368,7 +385,8 @@ def test_driver_writes_between_the_markers(fake, tmp_path):
 
 def test_the_page_has_a_place_for_every_section():
     text = (ROOT / "docs" / "guide" / "performance.md").read_text("utf-8")
-    assert re.findall(r"<!-- section: (\w+) -->", text) == [*SECTIONS, "claims"]
+    opening, *others = SECTIONS
+    assert re.findall(r"<!-- section: (\w+) -->", text) == [opening, "claims", *others]
 
 
 @pytest.mark.parametrize("arguments", [["--only", "nothing"], ["--rounds", "0"], ["--quick", "--update"]])

@@ -14,7 +14,7 @@ from benchmarks.report import plots
 
 from .. import contestants as c
 from ..data import Link
-from ..results import FP32, LMMSE, NUMPY, OURS_CPP, time_of
+from ..results import FP32, INT8, LMMSE, NUMPY, time_of
 from ..settings import Settings
 from ..timing import measure as measure_side_by_side
 from ..timing import number
@@ -24,7 +24,7 @@ TITLE = "How the cost grows"
 NUM_CHANNELS = 64
 STREAMS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 VECTORS = (1, 2, 4, 7, 14, 28, 56, 112, 224, 448, 896, 1792)
-NAMES = (OURS_CPP, FP32, LMMSE, NUMPY)
+NAMES = (INT8, FP32, LMMSE, NUMPY)
 COMMON_T, COMMON_STREAMS = 14, 16
 
 
@@ -37,11 +37,10 @@ def measure(settings: Settings) -> dict[str, Any]:
     cases += [("num_vectors", COMMON_STREAMS, t) for t in settings.pick(VECTORS, (1, 4))]
     for curve, num_tx, num_vectors in tqdm(cases, unit="point", desc="growth"):
         link = Link(num_tx, num_tx, NUM_CHANNELS, num_vectors, settings.seed)
-        data = c.native_data(link)
         contestants = {
-            OURS_CPP: c.our_kernel(model, link, data),
-            FP32: c.fp32_network(model, link, data),
-            LMMSE: c.lmmse_kernel(link, data),
+            INT8: c.unfolded(model, link, "int8"),
+            FP32: c.unfolded(model, link, "fp32"),
+            LMMSE: c.ours(c.LMMSE, link),
             NUMPY: c.numpy_lmmse(link),
         }
         results = measure_side_by_side(contestants, settings.num_rounds(5), settings.slot_s / 2, rng)

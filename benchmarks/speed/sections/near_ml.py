@@ -15,7 +15,7 @@ from gr_kaq import native
 
 from .. import contestants as c
 from ..data import Link
-from ..results import KBEST, LMMSE, OURS_LLRS, size, time_of, times_as_long
+from ..results import INT8_LLRS, KBEST, LMMSE, size, time_of, times_as_long
 from ..settings import Settings
 from ..timing import measure as measure_side_by_side
 from ..timing import number
@@ -29,7 +29,7 @@ NUM_CHANNELS = 64
 FRAME = (4, 4, 528, 1)
 """num_rx, num_tx, channels and vectors of a frame of the receiver, of which every channel is estimated."""
 QUICK_CASES = ((4, 4, 16, 1),)
-NAMES = (*LISTS, OURS_LLRS, LMMSE, KBEST)
+NAMES = (*LISTS, INT8_LLRS, LMMSE, KBEST)
 
 
 def measure(settings: Settings) -> dict[str, Any]:
@@ -46,13 +46,12 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 
 def _contestants(link: Link) -> dict[str, c.Variants]:
-    data = c.native_data(link)
     first, *others = native.instruction_sets()
     found = {name: c.our_list(name, link, first) for name in LISTS}
     found |= {_with(LISTS[0], name): c.our_list(LISTS[0], link, name) for name in others}
     return found | {
-        OURS_LLRS: c.our_python(c.load_model(c.ADMM), link, with_llrs=True),
-        LMMSE: c.lmmse_kernel(link, data),
+        INT8_LLRS: c.ours(c.ADMM, link, precision="int8", with_llrs=True),
+        LMMSE: c.ours(c.LMMSE, link, with_llrs=True),
         KBEST: c.sionna_detector("sionna-kbest64", link),
     }
 
@@ -76,7 +75,7 @@ def markdown(data: dict[str, Any]) -> str:
     head = ("size", "channels", "T")
     return md.joined(
         "From received vectors and channels to LLRs, through the Python API as the block calls it, on one core. "
-        "Nanoseconds per vector, medians; LMMSE is the kernel of the benchmarks and gives symbols only:",
+        "Nanoseconds per vector, medians:",
         md.table((*head, *NAMES), times),
         "How many times as long: Sionna's K-best 64 over the list of 8, the list of 8 over LMMSE, the list of 16 over "
         "that of 8:",

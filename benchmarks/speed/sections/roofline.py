@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The layers against what the processor itself shows in the same run, and against the same layers in single precision.
+"""The layers in int8 and in fp32 against what the processor itself shows in the same run.
 
 A layer is counted as (2 num_tx)^2 multiply-adds. Compulsory traffic is what has to move at least once: the matrix once
 per estimate, b and the output once per vector.
@@ -17,15 +17,18 @@ from benchmarks.report import markdown as md
 from benchmarks.report import plots
 
 from .. import contestants as c
+from .. import limits
 from ..data import Link
-from ..results import size, time_of
+from ..results import size, time_of, times_as_long
 from ..settings import Settings
-from ..timing import Spread, Timed, number, ratio, spread
+from ..timing import Spread, number, ratio, spread
 from ..timing import measure as measure_side_by_side
+from .stages import PRECISIONS, layers_alone
 
 TITLE = "The layers and the processor's limits"
 
 NUM_CHANNELS = 64
+PGD = "pgd8-16qam"
 CASES = (
     (c.ADMM, 16, 16, 1),
     (c.ADMM, 16, 16, 14),
@@ -34,30 +37,25 @@ CASES = (
     (c.ADMM, 2, 2, 112),
     (c.ADMM, 4, 4, 112),
     (c.ADMM, 8, 8, 112),
-    (c.PGD, 64, 16, 14),
-    (c.PGD, 64, 16, 112),
+    (PGD, 64, 16, 14),
+    (PGD, 64, 16, 112),
 )
 INT8, FP32 = "int8 layers", "fp32 layers"
-ITERATIONS = 1000  # of a microbenchmark's loop, some 50 microseconds
 LEVELS = {"L1": 16 << 10, "L2": 512 << 10, "L3": 8 << 20, "memory": 256 << 20}
 """Bytes that are read again and again."""
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Time the layers side by side with the processor's peaks, then its read bandwidths and clock."""
+    """Time the layers side by side with the processor's peaks, then its read bandwidths."""
     rng = np.random.default_rng(settings.seed)
     points = []
     for name, num_rx, num_tx, num_vectors in tqdm(settings.pick(CASES, CASES[1:2]), unit="case", desc="roofline"):
         model = c.load_model(name)
         link = Link(num_rx, num_tx, NUM_CHANNELS, num_vectors, settings.seed)
-        data = c.native_data(link)
-        contestants = {
-            INT8: our_layers(model, link, data),
-            **{highway(kernel): our_layers(model, link, data, kernel) for kernel in c.kernels().highway_kernels()},
-            FP32: c.fp32_network(model, link, data, layers_only=True),
-            **peaks(),
-        }
-        results = measure_side_by_side(contestants, settings.num_rounds(15), settings.slot_s, rng)
+        contestants = {f"{precision} layers": layers_alone(model, link, precision) for precision in PRECISIONS}
+        results = measure_side_by_side(
+            contestants | limits.contestants(), settings.num_rounds(15), settings.slot_s, rng
+        )
         keys = {"model": name, "num_layers": len(model.layers), "num_rx": num_rx, "num_tx": num_tx}
         points.append({**keys, "num_vectors": num_vectors, "num_channels": NUM_CHANNELS, "results": results})
     kernels, total = c.kernels(), settings.pick(1 << 30, 1 << 24)
@@ -66,45 +64,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     bandwidth = {
         level: [kernels.read_bandwidth(bytes_, total) for _ in range(rounds)] for level, bytes_ in levels.items()
     }
-    clock = [kernels.clock_rate(settings.pick(2_000_000, 10_000)) for _ in range(rounds)]
-    operands = {dot.name: dot.operand for dot in kernels.dot_products()}
-    return {"points": points, "bandwidth": bandwidth, "clock": clock, "operands": operands}
-
-
-def highway(kernel: str) -> str:
-    """Name of the integer layers over Highway, as a contestant."""
-    return f"{INT8}, {kernel}"
-
-
-def our_layers(model: Any, link: Link, data: Any, kernel: str = "") -> c.Variants:
-    """The integer layers alone, on what the filter gave."""
-    plan = c.kernels().Integer(c.native_network(model), data, kernel=kernel)
-    plan.prepare(data, 1)
-    plan.filter(data)
-    yield lambda: Timed(plan.layers, link.vectors)
-
-
-def peaks() -> dict[str, c.Variants]:
-    """The instructions that multiply and add; a unit is one multiply-add."""
-
-    def variants(index: int, multiply_adds: int) -> c.Variants:
-        def run(repeats: int) -> float:
-            return float(c.kernels().time_dot_product(index, ITERATIONS * repeats))
-
-        yield lambda: Timed(run, ITERATIONS * multiply_adds)
-
-    found = enumerate(c.kernels().dot_products())
-    return {dot.name: variants(index, dot.multiply_adds) for index, dot in found if dot.available}
-
-
-def peak(data: dict[str, Any], point: dict[str, Any], operand: str) -> tuple[str, list[float]] | None:
-    """The fastest instruction for an operand, and its ns per multiply-add in each round."""
-    found = [
-        (name, point["results"][name]["ns"])
-        for name, of in data["operands"].items()
-        if of == operand and "ns" in point["results"].get(name, {})
-    ]
-    return min(found, key=lambda item: spread(item[1]).median, default=None)
+    return {"points": points, "bandwidth": bandwidth}
 
 
 def multiply_adds(point: dict[str, Any]) -> int:
@@ -112,19 +72,13 @@ def multiply_adds(point: dict[str, Any]) -> int:
     return int(point["num_layers"] * (2 * point["num_tx"]) ** 2)
 
 
-def share_of_peak(data: dict[str, Any], point: dict[str, Any]) -> Spread | None:
-    """How much of the int8 peak (of int16, where there is none) the integer layers reach, round by round."""
-    best = peak(data, point, "int8") or peak(data, point, "int16")
-    values = point["results"][INT8].get("ns")
+def share_of_peak(point: dict[str, Any], precision: str) -> Spread | None:
+    """How much of the peak the layers reach, round by round."""
+    best = limits.peak(point["results"], precision)
+    values = point["results"][f"{precision} layers"].get("ns")
     if best is None or not values:
         return None
     return ratio([multiply_adds(point) * p for p in best[1]], values)
-
-
-def speedup(point: dict[str, Any]) -> Spread | None:
-    """How many times as long the layers take in single precision."""
-    fp32, int8 = (point["results"].get(name, {}).get("ns") for name in (FP32, INT8))
-    return ratio(fp32, int8) if fp32 and int8 else None
 
 
 def intensity(point: dict[str, Any], operand_bytes: int, state_bytes: int) -> float:
@@ -138,63 +92,34 @@ def markdown(data: dict[str, Any]) -> str:
     """The layers' table, then the machine's."""
     rows = []
     for point in data["points"]:
-        int8, fp32 = (time_of(point["results"], name) for name in (INT8, FP32))
-        faster, share = speedup(point), share_of_peak(data, point)
-        rows.append(
-            [
-                point["model"],
-                size(point),
-                str(point["num_vectors"]),
-                number(int8.median) if int8 else "-",
-                number(fp32.median) if fp32 else "-",
-                point["results"][FP32].get("variant", ""),
-                faster.text() if faster else "-",
-                f"{multiply_adds(point) / int8.median:.0f}" if int8 else "-",
-                f"{100 * share.median:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]" if share else "-",
-            ]
-        )
-    head = (
-        "network", "size", "T", "int8 (ns)", "fp32 (ns)", "fp32 kernel", "fp32 / int8",
-        "int8 (10^9 multiply-adds/s)", "of the int8 peak",
-    )  # fmt: skip
+        faster = times_as_long(point["results"], FP32, INT8)
+        row = [point["model"], size(point), str(point["num_vectors"])]
+        for name in (INT8, FP32):
+            found = time_of(point["results"], name)
+            row.append(number(found.median) if found else "-")
+        row.append(faster.text() if faster else "-")
+        for precision in PRECISIONS:
+            share = share_of_peak(point, precision)
+            row.append(f"{100 * share.median:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]" if share else "-")
+        rows.append(row)
+    head = ("network", "size", "T", "int8 (ns)", "fp32 (ns)", "fp32 / int8", "of the int8 peak", "of the fp32 peak")
+    results = data["points"][0]["results"]
     machine = [
-        [name, f"{1 / spread(ns).median:.0f} x 10^9 multiply-adds/s"]
-        for name in data["operands"]
-        if (ns := data["points"][0]["results"].get(name, {}).get("ns"))
+        [name.removeprefix(f"{limits.PEAK} "), f"{1 / spread(of['ns']).median:.0f} x 10^9 multiply-adds/s"]
+        for name, of in results.items()
+        if name.startswith(limits.PEAK) and "ns" in of
     ]
     machine += [
         [f"read from {level}", f"{spread(values).median / 1e9:.0f} GB/s"] for level, values in data["bandwidth"].items()
     ]
-    machine.append(["clock", f"{spread(data['clock']).median / 1e9:.2f} GHz"])
+    machine.append(["clock", f"{limits.clock_ghz(results):.2f} GHz"])
     return md.joined(
         f"All layers of a vector, without filter and output; {NUM_CHANNELS} channels with a matrix of their own.",
         md.table(head, rows),
-        *_highway(data),
         "What the processor reaches on one core:",
         md.table(("microbenchmark", ""), machine),
         md.figure("roofline", "Layers at 16x16 over multiply-adds per byte of compulsory traffic, for T vectors"),
     )
-
-
-def _highway(data: dict[str, Any]) -> list[str]:
-    """The same layers over a SIMD library, beside intrinsics."""
-    kernels = [name for name in data["points"][0]["results"] if name.startswith(highway(""))]
-    rows = []
-    for point in data["points"]:
-        if (
-            point["num_tx"] < 16
-        ):  # where several vectors share a register, the layers over Highway are not written for speed
-            continue
-        ours = point["results"][INT8].get("ns")
-        slower = [point["results"].get(name, {}).get("ns") for name in kernels]
-        texts = [ratio(values, ours).text() if values and ours else "-" for values in slower]
-        rows.append([point["model"], size(point), str(point["num_vectors"]), *texts])
-    if not kernels or not rows:
-        return []
-    return [
-        "The same layers over Google Highway instead of intrinsics: how many times as long they take.",
-        md.table(("network", "size", "T", *(name.removeprefix(highway("")) for name in kernels)), rows),
-    ]
 
 
 def plot(data: dict[str, Any], folder: Path) -> list[str]:
@@ -203,7 +128,7 @@ def plot(data: dict[str, Any], folder: Path) -> list[str]:
     axis = axes[0][0]
     xs = np.geomspace(0.1, 400, 200)
     first = data["points"][0]
-    roofs = {operand: best for operand in ("int8", "int16", "fp32") if (best := peak(data, first, operand))}
+    roofs = {of: best for of in ("int8", "int16", "fp32") if (best := limits.peak(first["results"], of))}
     top = max(1 / spread(ns).median for _, ns in roofs.values())
     for index, (level, values) in enumerate(data["bandwidth"].items()):
         line = spread(values).median / 1e9 * xs

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,12 @@ from tqdm import tqdm
 
 from benchmarks.report import markdown as md
 from benchmarks.report import plots
-from gr_kaq.signals.signal_model import snr_from_noise_var
+from gr_kaq import native
+from gr_kaq.detection.model_file import DetectorModel
+from gr_kaq.detection.native_kernel import network
 
 from .. import contestants as c
+from .. import limits
 from ..data import Link
 from ..results import size
 from ..settings import Settings
@@ -24,125 +26,163 @@ from ..timing import measure as measure_side_by_side
 TITLE = "Where the time goes"
 
 NUM_CHANNELS = 64
+PRECISIONS = ("int8", "fp32")
 CASES = (
-    (c.ADMM, 16, 16, 1),
-    (c.ADMM, 16, 16, 14),
-    (c.ADMM, 16, 16, 112),
-    (c.ADMM, 4, 4, 14),
-    (c.ADMM, 64, 16, 14),
-    (c.PGD, 64, 16, 14),
+    (16, 16, 14),
+    (16, 16, 1),
+    (16, 16, 112),
+    (4, 4, 14),
+    (4, 4, 1),
+    (64, 16, 14),
+    (64, 16, 1),
 )
-DETECTION = ("filter", "layers", "symbols", "LLRs")
-PER_LAYER = "layers of K = "
+"""num_rx, num_tx and T; the first is looked at more closely."""
+OF_ESTIMATES = (
+    "levels and laws",
+    "channels to lanes",
+    "Gram matrix",
+    "inverse",
+    "values of the layers",
+    "filter matrix",
+)
+OF_VECTORS = ("filter", "layers", "symbols", "LLRs")
+STAGES = (*OF_ESTIMATES, *OF_VECTORS)
+LAYERS_ALONE = "layers alone"
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Time every prefix of the stages, and the layers of networks cut after 1 to K layers."""
+    """Time everything up to each stage."""
     rng = np.random.default_rng(settings.seed)
+    model, kernel = c.load_model(c.ADMM), instruction_set()
     points = []
-    for name, num_rx, num_tx, num_vectors in tqdm(settings.pick(CASES, CASES[1:2]), unit="case", desc="stages"):
-        model = c.load_model(name)
+    for num_rx, num_tx, num_vectors in tqdm(settings.pick(CASES, CASES[:1]), unit="case", desc="stages"):
         link = Link(num_rx, num_tx, NUM_CHANNELS, num_vectors, settings.seed)
-        data = c.native_data(link)
-        snr_db = float(snr_from_noise_var(link.h, np.asarray(link.noise_var)))
-        root = float(1 / np.sqrt(model.law_snr(snr_db)))
-        staged = c.kernels().Staged(c.native_network(model), data, root)
-        contestants: dict[str, c.Variants] = {"prepare": one(lambda r, s=staged: s.prepare(0, r), NUM_CHANNELS)}
-        for index, step in enumerate(staged.steps, 1):
-            contestants[f"until {step}"] = one(lambda r, s=staged, i=index: s.prepare(i, r), NUM_CHANNELS)
-        for index, step in enumerate(DETECTION, 1):
-            contestants[step] = one(lambda r, s=staged, d=data, i=index: s.detect(d, i, r), link.vectors)
-        for k in range(1, len(model.layers) + 1):
-            plan = c.kernels().Integer(c.native_network(dataclasses.replace(model, layers=model.layers[:k])), data)
-            plan.prepare(data, 1)
-            plan.filter(data)
-            contestants[f"{PER_LAYER}{k}"] = one(lambda r, p=plan: p.layers(r), link.vectors)
-        results = measure_side_by_side(contestants, settings.num_rounds(9), settings.slot_s, rng)
-        keys = {"model": name, "num_rx": num_rx, "num_tx": num_tx, "num_vectors": num_vectors}
-        points.append({**keys, "num_channels": NUM_CHANNELS, "steps": list(staged.steps), "results": results})
-    return {"points": points}
+        contestants = limits.contestants()
+        for precision in PRECISIONS:
+            for stage in STAGES:
+                contestants[until(stage, precision)] = up_to(stage, model, link, precision)
+        # many short rounds: the fastest is one that nothing else on the machine has disturbed
+        results = measure_side_by_side(contestants, settings.num_rounds(60), settings.slot_s / 10, rng)
+        keys = {"num_rx": num_rx, "num_tx": num_tx, "num_vectors": num_vectors, "num_channels": NUM_CHANNELS}
+        points.append({**keys, "results": results})
+    return {"points": points, "model": c.ADMM, "num_layers": len(model.layers), "instruction_set": kernel}
 
 
-def one(run: Any, units: float) -> c.Variants:
-    """A contestant without variants."""
-    yield lambda: Timed(run, units)
+def instruction_set() -> str:
+    """The one that detectors use; where its stages are not built, the best one whose are."""
+    names = (native.selected_instruction_set(), *native.instruction_sets())
+    found = next((name for name in names if c.kernels().stages(name)), None)
+    if found is None:
+        raise RuntimeError(f"no stages are built for {', '.join(names)}")
+    return found
 
 
-def preparation(point: dict[str, Any]) -> dict[str, float]:
-    """ns per channel of each step of the preparation; only their sum where the kernel's steps cannot be told apart."""
-    if not point["steps"]:
-        return {"preparation": least(point, "prepare")}
-    return differences({step: least(point, f"until {step}") for step in point["steps"]})
+def until(stage: str, precision: str) -> str:
+    """A contestant's name."""
+    return f"{precision}, until {stage}"
 
 
-def detection(point: dict[str, Any]) -> dict[str, float]:
-    """ns per vector of each stage of the detection."""
-    return differences({step: least(point, step) for step in DETECTION})
+def up_to(stage: str, model: DetectorModel, link: Link, precision: str) -> c.Variants:
+    """Everything up to a stage: of the preparation, or of the detection after all of the preparation."""
+    data = c.native_data(link)
+    whole = stage in ("symbols", "LLRs")
+    plan = c.kernels().Plan(network(model, precision), data, instruction_set(), "" if whole else stage)
+    if stage in OF_ESTIMATES:
+        yield lambda: Timed(lambda repeats: plan.prepare(data, repeats), link.num_channels)
+    else:
+        plan.prepare(data, 1)
+        yield lambda: Timed(lambda repeats: plan.detect(data, stage == "LLRs", repeats), link.vectors)
 
 
-def of_layers(point: dict[str, Any]) -> list[float]:
-    """ns per vector of the first layer, the second, ..."""
-    names = [name for name in point["results"] if name.startswith(PER_LAYER)]
-    return list(differences({name: least(point, name) for name in names}).values())
+def layers_alone(model: DetectorModel, link: Link, precision: str) -> c.Variants:
+    """The layers of all vectors, without a filter before them."""
+    yield from up_to(LAYERS_ALONE, model, link, precision)
 
 
-def least(point: dict[str, Any], name: str) -> float:
+def per_vector(point: dict[str, Any], precision: str) -> dict[str, float]:
+    """ns of each stage, an estimate's shared by its vectors."""
+    prepared = differences({stage: least(point, stage, precision) for stage in OF_ESTIMATES})
+    shared = {stage: ns / point["num_vectors"] for stage, ns in prepared.items()}
+    return shared | differences({stage: least(point, stage, precision) for stage in OF_VECTORS})
+
+
+def least(point: dict[str, Any], stage: str, precision: str) -> float:
     """The fastest round: what disturbs only ever adds, and would spoil the small differences of medians."""
-    return float(min(point["results"][name]["ns"]))
+    return float(min(point["results"][until(stage, precision)]["ns"]))
 
 
-def differences(until: dict[str, float]) -> dict[str, float]:
+def differences(up_to_here: dict[str, float]) -> dict[str, float]:
     """Of each to the one before."""
-    return {name: after - before for (name, after), before in zip(until.items(), (0.0, *until.values()), strict=False)}
+    before = (0.0, *up_to_here.values())
+    return {name: after - b for (name, after), b in zip(up_to_here.items(), before, strict=False)}
 
 
-def title(point: dict[str, Any]) -> str:
-    """As admm5-16qam, 16x16, T = 14."""
-    return f"{point['model']}, {size(point)}, T = {point['num_vectors']}"
+def bounds(data: dict[str, Any], point: dict[str, Any], precision: str) -> dict[str, float]:
+    """ns of each stage that multiplies, at the processor's peaks."""
+    work = limits.multiply_adds(point["num_rx"], point["num_tx"], point["num_vectors"], data["num_layers"])
+    found = {stage: limits.at_best(point["results"], {stage: of}, precision) for stage, of in work.items() if of}
+    return {stage: min(ns) for stage, ns in found.items() if ns}
+
+
+def title(point: dict[str, Any], precision: str) -> str:
+    """As int8, 16x16, T = 14."""
+    return f"{precision}, {size(point)}, T = {point['num_vectors']}"
 
 
 def markdown(data: dict[str, Any]) -> str:
-    """A table of what is due per channel, one of what is due per vector."""
-    points = data["points"]
-    steps = list(dict.fromkeys(step for p in points for step in preparation(p)))
-    prepared, rows = [], []
-    for p in points:
-        found, layers, all_of_it = preparation(p), of_layers(p), least(p, "prepare")
-        cells = [number(found[step]) if step in found else "-" for step in steps]
-        prepared.append([title(p), *cells, number(all_of_it)])
-        stages, shared = detection(p), all_of_it / p["num_vectors"]
-        total = shared + sum(stages[step] for step in DETECTION[:3])
-        later = sum(layers[1:]) / max(1, len(layers) - 1)
-        values = (shared, *(stages[s] for s in DETECTION[:3]), total, stages[DETECTION[3]], layers[0], later)
-        rows.append([title(p), *map(number, values)])
-    head = ("", "preparation / T", *DETECTION[:3], "sum", "LLRs", "first layer", "each later layer")
+    """The first case stage by stage, the largest first, with its bounds; then all cases."""
     return md.joined(
-        "Per channel and estimate, in nanoseconds (the fastest round, as for all stages):",
-        md.table(("", *steps, "all"), prepared),
-        "Per vector, in nanoseconds; the sum is without LLRs:",
-        md.table(head, rows),
+        f"`{data['model']}` at {size(data['points'][0])}, T = {data['points'][0]['num_vectors']}, in nanoseconds per "
+        "vector, the largest in int8 first. An estimate's stages are shared by its T vectors; all are from the fastest "
+        "round. 'At best' is the number of multiply-adds over the peak that was measured beside them.",
+        md.table(
+            ("stage", *(f"{precision}{what}" for precision in PRECISIONS for what in ("", ", at best"))), _closely(data)
+        ),
+        "All cases, in nanoseconds per vector; the sum is without LLRs:",
+        md.table(("", *OF_ESTIMATES, *OF_VECTORS[:-1], "sum", "at best", "LLRs"), _all_cases(data)),
         md.figure("stages", "Nanoseconds per vector by stage, what is due per estimate shared by T vectors"),
     )
 
 
+def _closely(data: dict[str, Any]) -> list[list[str]]:
+    point = data["points"][0]
+    found = {precision: (per_vector(point, precision), bounds(data, point, precision)) for precision in PRECISIONS}
+    rows = []
+    for stage in sorted(STAGES, key=lambda stage: -found["int8"][0][stage]):
+        cells = [stage]
+        for times, best in found.values():
+            cells += [number(times[stage]), number(best[stage]) if stage in best else "-"]
+        rows.append(cells)
+    return rows
+
+
+def _all_cases(data: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for point in data["points"]:
+        for precision in PRECISIONS:
+            times = per_vector(point, precision)
+            llrs = times.pop("LLRs")
+            best = bounds(data, point, precision)
+            sums = sum(times.values()), sum(best.values())
+            rows.append([title(point, precision), *(number(ns) for ns in (*times.values(), *sums, llrs))])
+    return rows
+
+
 def plot(data: dict[str, Any], folder: Path) -> list[str]:
-    """A stacked bar per case."""
-    points = data["points"]
-    figure, axes = plots.axes(1, width=7.6, height=0.55 * len(points) + 1.8)
+    """A stacked bar per case and precision."""
+    bars = {title(p, precision): per_vector(p, precision) for p in data["points"] for precision in PRECISIONS}
+    figure, axes = plots.axes(1, width=7.6, height=0.4 * len(bars) + 1.8)
     axis = axes[0][0]
-    shown = []
-    for p in points:
-        shown.append({**{step: ns / p["num_vectors"] for step, ns in preparation(p).items()}, **detection(p)})
-    colours = [*plots.COLOURS, *(f"{shade}" for shade in (0.25, 0.4, 0.55, 0.7, 0.85))]
-    left = np.zeros(len(points))
-    totals = np.array([sum(row.values()) for row in shown])
-    for index, stage in enumerate(dict.fromkeys(stage for row in shown for stage in row)):
-        widths = np.array([max(0.0, row.get(stage, 0.0)) for row in shown]) / totals
-        axis.barh(range(len(points)), widths, left=left, color=colours[index % len(colours)], label=stage)
+    colours = [*plots.COLOURS, *(f"{shade}" for shade in (0.25, 0.5, 0.75))]
+    left = np.zeros(len(bars))
+    totals = np.array([sum(times.values()) for times in bars.values()])
+    for stage, colour in zip(STAGES, colours, strict=False):
+        widths = np.array([max(0.0, times[stage]) for times in bars.values()]) / totals
+        axis.barh(range(len(bars)), widths, left=left, color=colour, label=stage)
         left += widths
-    axis.set_yticks(range(len(points)), [f"{title(p)}: {number(t)} ns" for p, t in zip(points, totals, strict=True)])
+    axis.set_yticks(range(len(bars)), [f"{name}: {number(t)} ns" for name, t in zip(bars, totals, strict=True)])
     axis.tick_params(axis="y", labelsize="small")
     axis.invert_yaxis()
     axis.set(xlabel="share of the time per vector, with LLRs", xlim=(0, 1))
-    axis.legend(fontsize="x-small", ncols=5, loc="upper center", bbox_to_anchor=(0.3, -0.12 - 0.6 / len(points)))
+    axis.legend(fontsize="x-small", ncols=5, loc="upper center", bbox_to_anchor=(0.3, -0.5 / len(bars) - 0.05))
     return [plots.save(figure, folder, "stages")]
