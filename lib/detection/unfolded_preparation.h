@@ -253,13 +253,16 @@ template <typename Isa>
     const int n = layout.n, streams = layout.streams;
     const bool admm = network.type == NetworkType::admm;
     const std::int32_t limit = rescale_max(network, 2 * n);
-    // both rows of a stream have the same
-    const auto rows_of = [](const Lanes &value, float low, float high) {
-        const typename Isa::I32 rounded = (typename Isa::I32)round_to_int(clip(value, low, high));
+    // Both rows of a stream have the same. Packing saturates at 32767; what may leave int32 has to be limited before.
+    const auto rows_of = [](const Lanes &value, float low) {
+        const typename Isa::I32 rounded = (typename Isa::I32)round_to_int(maximum(value, all(low)));
         return Isa::pack(rounded, rounded);
     };
+    const auto of_row = [&](std::size_t begin, int place) {
+        return reinterpret_cast<std::int16_t *>(b.data) + (begin + place) * 2 * native_lanes;
+    };
     const auto store = [&](std::size_t begin, int place, typename Isa::I16 values) {
-        Isa::store(reinterpret_cast<std::int16_t *>(b.data) + (begin + place) * 2 * native_lanes, values);
+        Isa::store(of_row(begin, place), values);
     };
     for (int k = 0; k < network.num_layers(); ++k) {
         const auto of_layer = [&](auto member) {
@@ -269,22 +272,26 @@ template <typename Isa>
                     gradient_step = of_layer(&LayerValues::gradient_step),
                     dual_step = of_layer(&LayerValues::dual_step), to_slope = of_layer(&LayerValues::to_slope);
         const bool has_ramp = network.layers[k].prox == Prox::ramp;
-        store(layout.first_gain, k, rows_of(of_layer(&LayerValues::first_gain), -int16_max, int16_max));
-        store(layout.threshold, k, rows_of(of_layer(&LayerValues::threshold), 0, int16_max));
+        store(layout.first_gain, k, rows_of(of_layer(&LayerValues::first_gain), -int16_max));
+        store(layout.threshold, k, rows_of(of_layer(&LayerValues::threshold), 0));
         for (int i = 0; i < n; ++i) {
             const int place = k * streams + i;
             const Lanes diagonal = at(s.diagonal, i);
             b.integer(layout.rescale, 2 * place) = b.integer(layout.rescale, 2 * place + 1) =
                 to_rescale(to_state * at(s.step, i), limit);
             store(layout.inverse_step, place,
-                  rows_of(network.stream_steps ? inverse_step * at(s.stream_scale, i) : inverse_step, 1, int16_max));
-            const Lanes factor = admm ? diagonal : minus_product(all(1), gradient_step, diagonal);
-            store(layout.diagonal, place, rows_of(q15_one * factor, -int16_max, int16_max));
-            if (admm)
-                store(layout.dual, place,
-                      rows_of(q15_one * (minimum(dual_step * diagonal, all(2)) - 1), -int16_max, int16_max));
+                  rows_of(network.stream_steps ? inverse_step * at(s.stream_scale, i) : inverse_step, 1));
+            if (admm) {
+                // the diagonal is that of the first layer
+                store(layout.diagonal, place,
+                      k ? Isa::load(of_row(layout.diagonal, i)) : rows_of(q15_one * diagonal, -int16_max));
+                store(layout.dual, place, rows_of(q15_one * (minimum(dual_step * diagonal, all(2)) - 1), -int16_max));
+            } else {
+                const Lanes factor = minus_product(all(1), gradient_step, diagonal);
+                store(layout.diagonal, place, rows_of(q15_one * factor, -int16_max));
+            }
             if (has_ramp)
-                store(layout.slope, place, rows_of(to_slope * at(s.precision, i), q9_one, int16_max));
+                store(layout.slope, place, rows_of(minimum(to_slope * at(s.precision, i), all(int16_max)), q9_one));
         }
     }
 }
