@@ -59,29 +59,32 @@ VECTORS_PER_CALL = (64, 1024)
 # -- ours
 
 
-def ours(name: str, link: Link, *, precision: str = "auto", with_llrs: bool = False) -> Variants:
+def ours(
+    name: str, link: Link, *, constellation: str = CONSTELLATION, precision: str = "auto", with_llrs: bool = False
+) -> Variants:
     """A detector by name, as the block calls it: a plan, then `prepare` and `detect_streams`."""
-    detector = gr_kaq.load_detector(name, constellation=CONSTELLATION, precision=precision)
-    yield from _called(detector.plan, link, with_llrs)
+    detector = gr_kaq.load_detector(name, constellation=constellation, precision=precision)
+    yield from _called(detector.plan, link, detector.constellation.bits_per_symbol if with_llrs else 0)
 
 
 def unfolded(model: DetectorModel, link: Link, precision: str) -> Variants:
     """The same of a model."""
-    yield from _called(gr_kaq.UnfoldedDetector(model, "native", precision).plan, link, False)
+    yield from _called(gr_kaq.UnfoldedDetector(model, "native", precision).plan, link, 0)
 
 
 def our_list(name: str, link: Link, instruction_set: str) -> Variants:
     """A list detector, as above, with LLRs."""
     detector = gr_kaq.load_detector(name)
     assert isinstance(detector, ListDetector)
-    yield from _called(partial(NativeListPlan, detector.model, instruction_set=instruction_set), link, True)
+    yield from _called(partial(NativeListPlan, detector.model, instruction_set=instruction_set), link, BITS)
 
 
-def _called(make_plan: Callable[[int, int, int], Plan], link: Link, with_llrs: bool) -> Variants:
+def _called(make_plan: Callable[[int, int, int], Plan], link: Link, num_llrs: int) -> Variants:
+    """num_llrs: of a symbol; 0: leave them out."""
     antennas = list(link.streams)
     symbols = [np.empty_like(antennas[0]) for _ in range(link.num_tx)]
-    width = link.num_channels * BITS
-    llrs = [np.empty((link.num_vectors, width), np.float32) for _ in range(link.num_tx)] if with_llrs else []
+    width = link.num_channels * num_llrs
+    llrs = [np.empty((link.num_vectors, width), np.float32) for _ in range(link.num_tx)] if num_llrs else []
     plan = make_plan(link.num_channels, link.num_rx, link.num_tx)
 
     def call() -> None:

@@ -16,7 +16,7 @@ from benchmarks.speed import __main__ as driver
 from benchmarks.speed import contestants as c
 from benchmarks.speed import limits, results, timing
 from benchmarks.speed.data import Link
-from benchmarks.speed.sections import SECTIONS, claims, growth, latency, roofline, stages, table
+from benchmarks.speed.sections import SECTIONS, choice, claims, growth, latency, roofline, stages, table
 from benchmarks.speed.settings import ROOT, Settings
 from benchmarks.speed.timing import Timed
 from gr_kaq.detection import linear
@@ -242,7 +242,7 @@ def test_table(small, tmp_path):
     }
 
 
-@pytest.mark.parametrize("section", [roofline, growth], ids=["roofline", "growth"])
+@pytest.mark.parametrize("section", [roofline, growth, choice], ids=["roofline", "growth", "choice"])
 def test_other_sections(section, small, tmp_path):
     run_section(section, small, tmp_path)
 

@@ -3,13 +3,14 @@
 
 from types import ModuleType
 
-from . import growth, latency, near_ml, roofline, stages, table
+from . import choice, growth, latency, near_ml, roofline, stages, table
 
 __all__ = ["SECTIONS"]
 
 SECTIONS: dict[str, ModuleType] = {
     "table": table,
     "near_ml": near_ml,
+    "choice": choice,
     "roofline": roofline,
     "stages": stages,
     "growth": growth,
