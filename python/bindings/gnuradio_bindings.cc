@@ -4,6 +4,9 @@
 // in memory. Needs the distribution's pybind11, whose GNU Radio bindings know pmt_t.
 
 #include <gnuradio/block.h>
+#include <gnuradio/block_detail.h>
+#include <gnuradio/buffer.h>
+#include <gnuradio/buffer_reader.h>
 #include <gnuradio/hier_block2.h>
 #include <gnuradio/tags.h>
 #include <pmt/pmt.h>
@@ -12,6 +15,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <complex>
 #include <cstdint>
 #include <memory>
@@ -164,6 +168,62 @@ void connect_own_message_port(const gr::basic_block_sptr &block, const std::stri
         hierarchical->msg_connect(part, other, borrowed, own);
 }
 
+// A block as GNU Radio's functions take it, which keeps the Python object that it calls for as long as a flowgraph
+// keeps the block. pybind11 would find the gateway's own Python object again, whose pointer does not do so: hence a
+// new one.
+py::object owned_block(const py::object &block, gr::basic_block &gateway) {
+    const auto release = [](PyObject *object) {
+        if (!Py_IsInitialized())
+            return; // the interpreter has ended, and its objects with it
+        const py::gil_scoped_acquire lock;
+        Py_DECREF(object);
+    };
+    const std::shared_ptr<PyObject> owner(block.inc_ref().ptr(), release);
+    const gr::basic_block_sptr owned(owner, &gateway);
+    const py::detail::type_info *type = py::detail::get_type_info(typeid(gr::basic_block));
+    py::object handle = py::reinterpret_steal<py::object>(py::detail::make_new_instance(type->type));
+    auto *instance = reinterpret_cast<py::detail::instance *>(handle.ptr());
+    instance->owned = true;
+    py::detail::value_and_holder held = *py::detail::values_and_holders(instance).begin();
+    held.value_ptr() = &gateway;
+    type->init_instance(instance, &owned);
+    held.holder<gr::basic_block_sptr>() = owned; // and not the gateway's shared_from_this()
+    return handle;
+}
+
+// The blocks that streams connect with this one, itself included.
+std::vector<gr::block_sptr> connected_blocks(gr::block &first) {
+    std::vector<gr::block_sptr> found{std::static_pointer_cast<gr::block>(first.shared_from_this())};
+    const auto add = [&found](const gr::block_sptr &block) {
+        if (std::find(found.begin(), found.end(), block) == found.end())
+            found.push_back(block);
+    };
+    for (std::size_t next = 0; next < found.size(); ++next) {
+        const gr::block_detail_sptr detail = found[next]->detail();
+        for (int i = 0; detail && i < detail->ninputs(); ++i)
+            add(detail->input(i)->buffer()->link());
+        for (int i = 0; detail && i < detail->noutputs(); ++i)
+            for (std::size_t reader = 0; reader < detail->output(i)->nreaders(); ++reader)
+                add(detail->output(i)->reader(reader)->link());
+    }
+    return found;
+}
+
+// Has all of them end, after what they are at.
+void end_flowgraph(gr::block &block) {
+    for (const gr::block_sptr &each : connected_blocks(block))
+        each->_post(pmt::intern("system"), pmt::cons(pmt::intern("done"), pmt::from_long(1)));
+}
+
+// How many items wait in front of each input.
+std::vector<int> waiting_items(const gr::block &block) {
+    std::vector<int> items;
+    const gr::block_detail_sptr detail = block.detail();
+    for (int i = 0; detail && i < detail->ninputs(); ++i)
+        items.push_back(detail->input(i)->items_available());
+    return items;
+}
+
 } // namespace
 
 PYBIND11_MODULE(_gnuradio, module) {
@@ -176,6 +236,9 @@ PYBIND11_MODULE(_gnuradio, module) {
     module.def(
         "drop_thread_state", [] { PyGILState_Release(PyGILState_LOCKED); },
         "Undo one `keep_thread_state` of this thread that returned True.");
+    module.def("owned_block", &owned_block, "A block as connect() takes it, which keeps the Python object.");
+    module.def("end_flowgraph", &end_flowgraph, "Have all blocks that streams connect with this one end.");
+    module.def("waiting_items", &waiting_items, "How many items wait in front of each input.");
     module.def("port_arrays", &port_arrays, "The items of ports as arrays over GNU Radio's buffers.");
     module.def("connect_own_message_port", &connect_own_message_port,
                "Connect a message port of a hierarchical block with one of a part of it; they can be freed afterwards.",

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What `KaqGeneralBlock` promises to blocks whose inputs and outputs differ in rate, and what all blocks share."""
 
+import gc
 import threading
 import weakref
 
 import numpy as np
 import pmt
 import pytest
+from gnuradio import blocks, gr
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from gr_kaq.blocks.base import KaqGeneralBlock, ports
-from tests.blocks.flowgraphs import Flowgraph, run
+from gr_kaq.blocks.ber_meter import ber_meter
+from gr_kaq.blocks.qam_source import qam_source
+from tests.blocks.flowgraphs import Flowgraph, run, run_to_end
 
 IN, OUT = 14, 11
 
@@ -164,6 +168,32 @@ def test_blas_has_one_thread_while_any_block_runs():
         run(block, np.ones((IN, 4, 2)))
         assert block.seen == {1}
         assert blas_threads() == {2}
+
+
+def test_blocks_that_nobody_keeps_are_started_again():
+    """GNU Radio calls them by pointers that keep nothing; sixteen blocks used to be the limit."""
+    tb = gr.top_block()
+    for _ in range(20):
+        tb.connect(qam_source(1, num_items=100), blocks.null_sink(gr.sizeof_gr_complex))
+    for _ in range(3):
+        gc.collect()
+        run_to_end(tb)
+
+
+@pytest.mark.parametrize("runs", [0, 1, 2])
+def test_a_block_is_freed_with_its_flowgraph(runs):
+    """Whether it has run or not: a program may make receivers for ever."""
+    tb, source, sink = gr.top_block(), qam_source(1, num_items=100), ber_meter(1)
+    tb.connect(source, sink)
+    for _ in range(runs):
+        run_to_end(tb)
+    freed = [weakref.ref(source), weakref.ref(sink)]
+    del source, sink
+    gc.collect()
+    assert all(block() for block in freed)
+    del tb
+    gc.collect()
+    assert not any(block() for block in freed)
 
 
 def test_start_and_stop_of_a_caller_leave_its_own_thread_alone():

@@ -280,5 +280,5 @@ def test_receivers_are_freed_with_their_buffers():
         gc.collect()
         return len(Path("/proc/self/maps").read_text().splitlines())
 
-    before = mappings_after(5)  # the last that have stopped are kept
+    before = mappings_after(5)
     assert mappings_after(6) < before + 6 * 10

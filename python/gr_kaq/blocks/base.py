@@ -218,13 +218,11 @@ class _Common(Generic[CountersT]):
         return values(self)
 
     def to_basic_block(self) -> Any:
-        """Called when the block is connected."""
-        workarounds.is_in_use(self)
-        return super().to_basic_block()  # type: ignore[misc]
+        """Called when the block is connected. See `workarounds`, "references"."""
+        return _gnuradio.owned_block(self, self.gateway)
 
     def start(self) -> bool:
         """Called when the flowgraph starts, in the block's thread."""
-        workarounds.is_in_use(self)
         blas_threads.begin(self)
         self._thread_state.keep()
         return True
@@ -236,7 +234,6 @@ class _Common(Generic[CountersT]):
                 self.publish("stats", self.stats())
             except Exception as error:
                 self.failed(error)
-        workarounds.has_stopped(self)
         blas_threads.end(self)
         self._thread_state.drop()
         return True

@@ -8,13 +8,12 @@ own, and fails when the fault is gone.
 
 from __future__ import annotations
 
-import collections
 import threading
 from dataclasses import dataclass
 
 from . import _gnuradio
 
-__all__ = ["WORKAROUNDS", "KeptThreadState", "Workaround", "has_stopped", "is_in_use"]
+__all__ = ["WORKAROUNDS", "KeptThreadState", "Workaround"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Workaround:
 WORKAROUNDS = {
     "references": Workaround(
         "a Python block that nobody keeps is freed while its flowgraph calls it: a crash in start()",
-        "is_in_use and has_stopped, called by gr_kaq.blocks.base",
+        "to_basic_block in gr_kaq.blocks.base, and owned_block in python/bindings/gnuradio_bindings.cc",
         "gnuradio#8137, open; PR gnuradio#8141 mends it and is open; gnuradio#3435 and #5133 are earlier reports",
     ),
     "thread state": Workaround(
@@ -56,26 +55,6 @@ WORKAROUNDS = {
         "gnuradio#7706, open",
     ),
 }
-
-
-# gnuradio#8137: block_gateway holds its Python block by a bare pointer. A block is kept here from when it is connected
-# until it has stopped, as GNU Radio may call it any time in between.
-_in_use: dict[int, object] = {}
-
-# GNU Radio has the pointers of blocks that have stopped too, and calls them when the flowgraph is started again. The
-# last ones are kept for that, and no more: a sweep over many flowgraphs must not keep all their buffers.
-_stopped: collections.deque[object] = collections.deque(maxlen=16)
-
-
-def is_in_use(block: object) -> None:
-    """Keep a block that is connected, or has been started."""
-    _in_use[id(block)] = block
-
-
-def has_stopped(block: object) -> None:
-    """Keep a block that has stopped for as long as it is among the last ones."""
-    if _in_use.pop(id(block), None) is not None:
-        _stopped.append(block)
 
 
 class KeptThreadState:
