@@ -26,7 +26,20 @@ Blocks with a message port `stats` publish all of them as a dict, about every `s
 dict for each of them.
 
 Every block has `internal_errors`, exceptions that were caught and should not have happened: 0 on a sound system. The
-first of each type is logged, with the places where it was raised; please report it.
+first of each type is logged, with the places where it was raised; please report it. Every block has two more:
+
+| name | unit | meaning |
+|---|---|---|
+{common}
+
+A block that cannot start, because a port is taken or a device is gone, says why and ends the flowgraph.
+
+**lock() and unlock() lose what is on its way.** GNU Radio 3.10 empties all buffers in unlock(), with their tags, and
+counts items from 0 again. Each block says so once, and counts what waited in front of it. What the block before it was
+at just then may come on top. Settings of a block can be changed while it runs, without lock().
+
+**A log line is one line.** What is quoted from a message, tag or file has escape sequences in place of line breaks and
+control characters. A block logs at most 16 warnings of a kind, and one kind never silences another.
 
 This page is made from the sources:
 
@@ -49,13 +62,17 @@ def own_entries(block: type) -> list[Entry]:
     return [entry for entry in entries(block) if entry.name not in Counters.__annotations__]
 
 
+def _rows(described: list[Entry]) -> str:
+    return "\n".join(f"| `{entry.name}` | {entry.unit} | {entry.meaning} |" for entry in described)
+
+
 def page() -> str:
     """docs/guide/counters.md."""
-    lines = [HEADING]
+    common = [entry for entry in entries(KaqBlock) if entry.name != "internal_errors"]
+    lines = [HEADING.format(common=_rows(common))]
     for name, block in counting_blocks().items():
         lines += [f"## {name}", "", "| name | unit | meaning |", "|---|---|---|"]
-        lines += [f"| `{entry.name}` | {entry.unit} | {entry.meaning} |" for entry in own_entries(block)]
-        lines.append("")
+        lines += [_rows(own_entries(block)), ""]
     return "\n".join(lines)
 
 

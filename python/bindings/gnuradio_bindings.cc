@@ -21,6 +21,8 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 namespace py = pybind11;
@@ -70,25 +72,49 @@ py::object plain(const pmt::pmt_t &value) {
     return py::cast(value);
 }
 
-py::object itself(const pmt::pmt_t &value) { return py::cast(value); }
-
-// The first `limit` entries of a PMT dict under their symbol keys, each as `Value` makes it; of equal keys the first
-// counts, as for pmt::dict_ref.
-template <py::object (*Value)(const pmt::pmt_t &)>
-py::dict dict_entries(pmt::pmt_t dict, int limit) {
-    py::dict entries;
-    for (; limit > 0 && dict && pmt::is_pair(dict); --limit, dict = pmt::cdr(dict)) {
+// Calls `use` with each key and value of a PMT dict, until it returns false, or there were so many that the dict may
+// have no end.
+template <typename Use>
+void for_entries(pmt::pmt_t dict, const Use &use) {
+    constexpr int max_entries = 4096;
+    for (int i = 0; i < max_entries && dict && pmt::is_pair(dict); ++i, dict = pmt::cdr(dict)) {
         const pmt::pmt_t entry = pmt::car(dict);
         if (!entry || !pmt::is_pair(entry))
             throw std::invalid_argument("an entry of the dict is no pair");
-        const pmt::pmt_t key = pmt::car(entry);
-        if (!key || !pmt::is_symbol(key))
-            continue;
-        const py::str name(pmt::symbol_to_string(key));
-        if (!entries.contains(name))
-            entries[name] = Value(pmt::cdr(entry));
+        if (!use(pmt::car(entry), pmt::cdr(entry)))
+            return;
     }
+}
+
+// The entries of a PMT dict with these names, as `plain` makes them; of equal keys the first counts, as for
+// pmt::dict_ref. Other keys may be anything.
+py::dict plain_entries(const pmt::pmt_t &dict, const std::vector<std::string> &names) {
+    py::dict entries;
+    for_entries(dict, [&](const pmt::pmt_t &key, const pmt::pmt_t &value) {
+        if (!key || !pmt::is_symbol(key))
+            return true;
+        const auto name = std::find(names.begin(), names.end(), pmt::symbol_to_string(key));
+        if (name != names.end() && !entries.contains(*name))
+            entries[py::str(*name)] = plain(value);
+        return entries.size() < names.size();
+    });
     return entries;
+}
+
+// A dict of the entries that have a symbol for a key and a value that is no null pointer: whoever reads it does not
+// crash at the others. Of equal keys the first counts.
+pmt::pmt_t safe_dict(const pmt::pmt_t &dict) {
+    std::vector<std::pair<pmt::pmt_t, pmt::pmt_t>> entries;
+    std::unordered_set<pmt::pmt_t> keys; // equal symbols are the same object
+    for_entries(dict, [&](const pmt::pmt_t &key, const pmt::pmt_t &value) {
+        if (key && pmt::is_symbol(key) && value && keys.insert(key).second)
+            entries.emplace_back(key, value);
+        return true;
+    });
+    pmt::pmt_t safe = pmt::make_dict();
+    for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) // the first is the newest
+        safe = pmt::acons(entry->first, entry->second, safe);
+    return safe;
 }
 
 // What gr::block lets only blocks do.
@@ -215,13 +241,13 @@ void end_flowgraph(gr::block &block) {
         each->_post(pmt::intern("system"), pmt::cons(pmt::intern("done"), pmt::from_long(1)));
 }
 
-// How many items wait in front of each input.
-std::vector<int> waiting_items(const gr::block &block) {
+// Which buffers the block has, as an address, and how many items wait in front of each input.
+std::pair<std::uintptr_t, std::vector<int>> waiting_items(const gr::block &block) {
     std::vector<int> items;
     const gr::block_detail_sptr detail = block.detail();
     for (int i = 0; detail && i < detail->ninputs(); ++i)
         items.push_back(detail->input(i)->items_available());
-    return items;
+    return {reinterpret_cast<std::uintptr_t>(detail.get()), items};
 }
 
 } // namespace
@@ -238,14 +264,14 @@ PYBIND11_MODULE(_gnuradio, module) {
         "Undo one `keep_thread_state` of this thread that returned True.");
     module.def("owned_block", &owned_block, "A block as connect() takes it, which keeps the Python object.");
     module.def("end_flowgraph", &end_flowgraph, "Have all blocks that streams connect with this one end.");
-    module.def("waiting_items", &waiting_items, "How many items wait in front of each input.");
+    module.def("waiting_items", &waiting_items,
+               "Which buffers the block has, as a number, and how many items wait in front of each input.");
     module.def("port_arrays", &port_arrays, "The items of ports as arrays over GNU Radio's buffers.");
     module.def("connect_own_message_port", &connect_own_message_port,
                "Connect a message port of a hierarchical block with one of a part of it; they can be freed afterwards.",
                py::arg("block"), py::arg("port"), py::arg("part"), py::arg("port_of_part"), py::arg("is_input"));
-    module.def("dict_entries", &dict_entries<itself>,
-               "Entries of a PMT dict, at most `limit`, by the name of their symbol.");
-    module.def("plain_entries", &dict_entries<plain>, "The same, each entry as `plain` makes it.");
+    module.def("plain_entries", &plain_entries, "Entries of a PMT dict with these names, each as `plain` makes it.");
+    module.def("safe_dict", &safe_dict, "A dict of those entries that cannot crash who reads them.");
     module.def("pass_tags", &pass_tags,
                "Put the tags of input 0 on outputs; those with one of the keys: item, number of the key, value.");
     module.def("numpy_to_c32vector", &numpy_to_c32vector, "A c32vector of all elements of an array, in C order.");

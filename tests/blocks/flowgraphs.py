@@ -120,3 +120,11 @@ def run_to_end(tb):
     thread.start()
     thread.join(TIMEOUT_S)
     assert not thread.is_alive(), "the flowgraph hangs"
+
+
+def wait_until(condition):
+    """Until it holds; fails where that takes too long."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, "the flowgraph hangs"
+        time.sleep(0.001)

@@ -3,6 +3,7 @@
 
 import gc
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from gnuradio import blocks, gr
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from gr_kaq.blocks.base import KaqGeneralBlock, ports
+from gr_kaq.blocks.base import MAX_WARNINGS, KaqGeneralBlock, ports
 from gr_kaq.blocks.ber_meter import ber_meter
 from gr_kaq.blocks.qam_source import qam_source
 from tests.blocks.flowgraphs import Flowgraph, run, run_to_end
@@ -67,7 +68,7 @@ class Log:
 
     def __init__(self):
         self.lines = []
-        self.warn = self.lines.append
+        self.warn = self.error = self.lines.append
 
 
 def test_a_programming_error_says_what_and_where_once():
@@ -104,6 +105,105 @@ def test_a_name_that_makes_the_loader_fail_is_told_from_a_wrong_one():
         and "File" in block.logger.lines[1]
     )
     assert block.logger.lines[2] == "thing rejected, old stays: the message is no string"
+
+
+def test_nobody_silences_what_is_another_kind():
+    """Ever new nonsense may not use up what a fault of the program needs to be seen."""
+    block = DropThree()
+    block.logger = Log()
+    for number in range(1000):
+        block.take_name("thing", pmt.intern(f"thing {number}"), [].index, lambda: "old")
+    assert len(block.logger.lines) == MAX_WARNINGS
+    assert block.logger.lines[-1].endswith("; others of this kind are not logged")
+    block.failed(RuntimeError("a fault"))
+    assert block.logger.lines[-1] == "internal error, please report: RuntimeError: a fault"
+
+
+@pytest.mark.parametrize("name", ["a\nKAQ :error: all is lost", "\x1b[2Jgone", "a\rb", "a\u2028b", "\x9b1m", "\u202eb"])
+def test_a_name_cannot_forge_lines_of_the_log(name):
+    """Nor command the terminal that shows it."""
+    block = DropThree()
+    block.logger = Log()
+
+    def refuse(name):
+        raise error(f"no thing {name}")
+
+    for error in (ValueError, RuntimeError):  # noqa: B007 - which `refuse` raises
+        assert not block.take_name("thing", pmt.intern(name), refuse, lambda: "old")
+    block.failed(RuntimeError(name))
+    for line in block.logger.lines:
+        assert line.splitlines()[0].isprintable() and name not in line
+
+
+def test_a_name_may_be_of_any_length_and_encoding():
+    block = DropThree()
+    block.logger = Log()
+    not_utf8 = pmt.deserialize_str(b"\x02\x00\x02\xff\xfe")
+    for message in (pmt.intern("a" * 10_000_000), not_utf8):
+        assert not block.take_name("thing", message, print, lambda: "old")
+    assert "10000000 characters; at most 4096" in block.logger.lines[0]
+    assert "utf-8" in block.logger.lines[1] and all(len(line) < 1000 for line in block.logger.lines)
+
+
+class Unstartable(ber_meter):
+    """Its resource, which may be a port or a device, is gone."""
+
+    error = OSError("the port is taken")
+
+    def begin(self):
+        super().begin()
+        if self.error:
+            raise self.error
+
+
+class Idle(qam_source):
+    """Waits for something that does not come."""
+
+    def process(self, input_items, output_items):
+        time.sleep(1e-3)
+        return 0
+
+
+@pytest.mark.parametrize("error", [OSError("the port is taken"), KeyError("a fault of ours")])
+@pytest.mark.parametrize("source", [Idle, qam_source])
+def test_a_block_that_cannot_start_ends_the_flowgraph(source, error):
+    """GNU Radio waits for ever in start() where a block raises, and no Control-C helps."""
+    tb, block, other = gr.top_block(), Unstartable(1), ber_meter(1)
+    source = source(1)
+    tb.connect(source, blocks.copy(gr.sizeof_gr_complex), block)
+    tb.connect(source, other)
+    block.error, block.logger = error, Log()
+    for starts in (1, 2):
+        run_to_end(tb)
+        assert block.failed_starts() == starts and block.bits() == 0
+    assert len(block.logger.lines) == 2
+    for line in block.logger.lines:
+        assert line.splitlines()[0] == f"cannot start, so the flowgraph ends: {error}"
+        assert ("qa_base.py" in line) == isinstance(error, KeyError)
+
+
+def test_it_can_start_again_when_the_reason_is_gone():
+    tb, block = gr.top_block(), Unstartable(1)
+    tb.connect(qam_source(1, num_items=1000), block)
+    run_to_end(tb)
+    block.error = None
+    run_to_end(tb)
+    assert (block.failed_starts(), block.bits(), block.bit_errors()) == (1, 4000, 0)
+
+
+class Unstoppable(qam_source):
+    def end(self):
+        raise RuntimeError("as told")
+
+
+def test_a_block_that_fails_at_the_end_has_ended():
+    """An exception in stop() would end the process."""
+    tb, block = gr.top_block(), Unstoppable(1, num_items=10)
+    block.logger = Log()
+    tb.connect(block, blocks.null_sink(gr.sizeof_gr_complex))
+    run_to_end(tb)
+    run_to_end(tb)
+    assert block.internal_errors() == 2 and len(block.logger.lines) == 1
 
 
 class Remembers(DropThree):

@@ -40,6 +40,9 @@ def holds_none():
 NONE = [None] if holds_none() else []
 
 
+NOT_UTF8 = pmt.deserialize_str(b"\x02\x00\x02\xff\xfe")
+
+
 def cyclic_list():
     last = pmt.cons(pmt.from_long(2), pmt.PMT_NIL)
     start = pmt.cons(pmt.from_long(2), last)
@@ -103,6 +106,17 @@ def test_numbers_may_be_integers_and_other_keys_are_ignored():
     assert (estimate.noise_var, estimate.seq, estimate.snr_db) == (1.0, 3, 7.0)
 
 
+def test_what_somebody_else_adds_does_not_matter():
+    """However much it is, and in whatever encoding its names are."""
+    value = dictionary(noise_var=pmt.from_double(0.5))
+    for number in range(1000):
+        value = pmt.dict_add(value, pmt.intern(f"foreign {number}"), pmt.PMT_NIL)
+    value = pmt.dict_add(value, NOT_UTF8, NOT_UTF8)
+    estimate = parse_channel(value, SHAPE)
+    np.testing.assert_array_equal(estimate.h, H)
+    assert estimate.noise_var == 0.5
+
+
 def with_value(value):
     h = H.copy()
     h.flat[5] = value
@@ -156,7 +170,6 @@ MALFORMED = {
     "snr type": dictionary(snr=pmt.PMT_NIL),
     "seq negative": dictionary(seq=pmt.from_long(-1)),
     "seq type": dictionary(seq=pmt.from_double(1.0)),
-    "invalid UTF-8": pmt.cons(pmt.cons(pmt.deserialize_str(b"\x02\x00\x02\xff\xfe"), pmt.PMT_T), dictionary()),
 }
 for none in NONE:
     MALFORMED |= {

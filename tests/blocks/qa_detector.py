@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gr_kaq
+from gr_kaq.blocks.base import MAX_WARNINGS
 from gr_kaq.blocks.csi_pmt import channel_to_pmt
 from gr_kaq.detection import model_file
 from gr_kaq.detection.choice import choose
 from gr_kaq.detection.plan import Plan
-from tests.blocks.flowgraphs import Flowgraph, TaggedSource, run, run_to_end, snr_tag, tag
+from tests.blocks.flowgraphs import Flowgraph, TaggedSource, run, run_to_end, snr_tag, tag, wait_until
 from tests.blocks.qa_csi_pmt import MALFORMED as MALFORMED_2_3_2
 from tests.blocks.qa_csi_pmt import NONE
 from tests.detection.models import admm_model
@@ -673,7 +674,39 @@ def test_each_fault_is_logged_once():
     assert detector.rejected_csi() == 300 and len(Logger.lines) == 2
     for number in range(1000):
         detector.handle_model(pmt.intern(f"model {number}"))
-    assert detector.rejected_messages() == 1000 and len(Logger.lines) == 100
+    assert detector.rejected_messages() == 1000 and len(Logger.lines) == 2 + MAX_WARNINGS
+
+
+@pytest.mark.parametrize("begin", ["started", "unlocked"])
+def test_a_message_before_the_first_item_counts(begin):
+    """A flowgraph that is started again begins without an estimate; one that comes then is not that of the last run."""
+    h, y = channels(2), samples(10)
+    detector = lmmse()
+    for runs, estimate in enumerate(h, start=1):
+        tb, source = gr.top_block(), TaggedSource(y)
+        if runs == 1:
+            sinks = [blocks.vector_sink_c(S) for _ in range(TX)]
+        for port in range(RX):
+            tb.connect((source, port), (detector, port))
+        for port in range(TX):
+            tb.connect((detector, port), sinks[port])
+        tb.start()
+        if begin == "unlocked":
+            detector._post(pmt.intern("csi"), channel_to_pmt(estimate, noise_var=9.0))
+            wait_until(lambda runs=runs: detector.csi_updates() == 2 * runs - 1)
+            tb.lock()
+            tb.unlock()
+        updates = detector.csi_updates() + 1
+        detector._post(pmt.intern("csi"), channel_to_pmt(estimate, noise_var=0.1))
+        wait_until(lambda updates=updates: detector.csi_updates() == updates)
+        source.limit = len(y)
+        wait_until(lambda runs=runs: min(len(sink.data()) for sink in sinks) >= 10 * S * runs)
+        tb.stop()
+        tb.wait()
+        expected = lmmse_by_numpy(y, [(0, estimate, {"noise_var": 0.1})])
+        found = np.stack([np.array(sink.data()).reshape(-1, S)[-10:] for sink in sinks], axis=-1)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert detector.items_without_csi() == 0
 
 
 # Construction and lifetime

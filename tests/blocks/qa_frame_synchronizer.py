@@ -109,6 +109,13 @@ def test_lost_samples(ports):
     assert block.gaps() == 1 and block.incomplete_frames() == 1 and block.rejected_tags() == 0
 
 
+def test_a_rate_may_be_an_integer():
+    tags = time_tags(0, 5, 0.0) + [(0, 0, "rx_rate", pmt.from_long(int(RATE)))] + time_tags(600, 5, 600 / RATE)
+    block = synchronizer()
+    run(block, received([100], length=2000), tags)
+    assert (block.gaps(), block.rejected_tags()) == (0, 0)
+
+
 def test_time_without_a_rate():
     """Nobody can tell whether it goes on: so it does not."""
     block = synchronizer()
@@ -131,6 +138,8 @@ MALFORMED = [
     ("rx_time", pmt.make_tuple(pmt.from_double(1), pmt.from_double(0.5))),
     ("rx_time", pmt.make_tuple(pmt.from_uint64(1), pmt.from_double(float("nan")))),
     ("rx_time", pmt.make_tuple(pmt.from_uint64(1), pmt.intern("x"))),
+    ("rx_time", pmt.make_tuple(None, pmt.from_double(0.5))),
+    ("rx_time", pmt.make_tuple(pmt.from_uint64(1), None)),
     ("rx_rate", pmt.intern("fast")),
     ("rx_rate", pmt.from_double(0)),
     ("rx_rate", pmt.from_double(float("inf"))),
@@ -209,6 +218,8 @@ def test_stats():
         "invalid_samples",
         "rejected_tags",
         "internal_errors",
+        "failed_starts",
+        "dropped_items",
     }
     assert list(last["dead_antennas"]) == [0, 0, 0]
 

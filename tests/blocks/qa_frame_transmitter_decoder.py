@@ -3,6 +3,7 @@
 
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pmt
@@ -178,6 +179,17 @@ def test_bad_pdus_are_counted_and_the_next_is_sent(caplog):
     assert block.bad_pdus() == len(bad) and block.frames() == len(bad) and block.internal_errors() == 0
     samples = np.array([sink.data()])
     assert received(frame, samples, range(0, samples.size, frame.frame_length)) == [bytes(limit)] * len(bad)
+
+
+@pytest.mark.parametrize("make", [lambda path: frame_transmitter(1), lambda path: pdu_file_sink(path / "file")])
+def test_a_pdu_that_is_too_long_is_not_copied(make, tmp_path):
+    """100 MB took two seconds and 858 MB, to be refused then."""
+    block, message = make(tmp_path), pmt.cons(pmt.make_dict(), pmt.make_u8vector(100_000_000, 0))
+    tracemalloc.start()
+    block.handle_pdu(message)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert block.bad_pdus() == 1 and peak < 1_000_000
 
 
 def test_bad_pdus_are_replaced():

@@ -23,13 +23,16 @@ __all__ = [
     "KaqGeneralBlock",
     "check_integer",
     "ports",
+    "printable",
     "python_to_pmt",
     "rows",
 ]
 
 MAX_ANTENNAS = 256
 MAX_SUBCARRIERS = 8192
-MAX_WARNINGS = 100
+MAX_WARNINGS = 16  # of each kind
+MAX_TEXT = 500  # characters of a warning
+MAX_NAME = 4096  # characters of a name in a message
 MAX_PLACES = 8  # of a traceback
 BUFFER_ITEMS, BUFFER_BYTES = 256, 1 << 20
 
@@ -69,10 +72,14 @@ def python_to_pmt(values: Mapping[str, Any]) -> Any:
 CountersT = TypeVar("CountersT", bound=Counters)
 
 
-def _describe(error: Exception) -> str:
-    """Type, message and the innermost places: a programming error must not look like bad reception."""
-    places = "".join(traceback.format_tb(error.__traceback__)[-MAX_PLACES:])
-    return f"{type(error).__name__}: {str(error)[:300]}\n{places}".rstrip()
+def printable(text: str) -> str:
+    """Text for one line of a log: what would begin another line, or command a terminal, as an escape sequence."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:MAX_TEXT])
+
+
+def _places(error: Exception) -> str:
+    """Where an exception was raised, innermost last: a programming error must not look like bad reception."""
+    return "".join(traceback.format_tb(error.__traceback__)[-MAX_PLACES:]).rstrip()
 
 
 class _Common(Generic[CountersT]):
@@ -100,9 +107,11 @@ class _Common(Generic[CountersT]):
             signature.port_types(len(types))
             for signature, types in ((self.in_sig(), in_sig), (self.out_sig(), out_sig))
         )
-        self._next_item = 0
         self.counters = self.counters_type()  # type: ignore[assignment]  # which is CountersT
-        self._warned: set[tuple[str, Hashable]] = set()
+        self._warned: dict[str, set[Hashable]] = {}  # by kind
+        self._started = True  # unless it could not be
+        self._buffers: tuple[int, list[int]] = (0, [])  # when it stopped
+        self.unlocked = False  # whether it was started by unlock()
         self._stats_interval_s: float | None = None  # no such port
         self._thread_state = workarounds.KeptThreadState()
 
@@ -124,31 +133,37 @@ class _Common(Generic[CountersT]):
                 self.set_min_output_buffer(port, items)
         self.set_log_level(level)
 
-    def started_again(self, first: int, count: int) -> bool:
-        """Whether the flowgraph has been started again since the last call: items are counted from 0 then.
+    def begin(self) -> None:
+        """Called when the flowgraph starts, in the block's thread: items are counted from 0, and the buffers are empty.
 
-        To be called for every `count` items from item `first` on.
+        May raise: the flowgraph ends then. An exception that left `start` would hang it for good.
         """
-        again = first < self._next_item
-        self._next_item = first + count
-        return again
+
+    def end(self) -> None:
+        """Called when the flowgraph has ended, in the block's thread. May raise, which is counted."""
 
     def failed(self, error: Exception) -> None:
         """Count an exception that should not have happened; log the first of its type, with where it was raised."""
         self.counters.internal_errors += 1
-        self.warn_once("internal", f"internal error, please report: {_describe(error)}", type(error).__name__)
+        name = type(error).__name__
+        self.warn_once("internal", f"internal error, please report: {name}: {error}", name, _places(error))
 
-    def warn_once(self, kind: str, text: str, about: Hashable = None) -> None:
+    def warn_once(self, kind: str, text: str, about: Hashable = None, places: str = "") -> None:
         """Log `text` unless something of this kind was logged already.
 
         Args:
-            kind: of fault; one of a few words that the block has for its own.
-            text: for the log.
+            kind: of fault; one of a few words that the block has for its own. What has arrived is none: each kind may
+                be logged so many times, so that no kind silences another.
+            text: for the log. May quote what has arrived.
             about: which antenna, type or message, where each of them is to be logged once.
+            places: lines of a traceback.
         """
-        if (kind, about) not in self._warned and len(self._warned) < MAX_WARNINGS:
-            self._warned.add((kind, about))
-            self.logger.warn(text)
+        warned = self._warned.setdefault(kind, set())
+        if about in warned or len(warned) == MAX_WARNINGS:
+            return
+        warned.add(about)
+        last = "; others of this kind are not logged" if len(warned) == MAX_WARNINGS else ""
+        self.logger.warn("\n".join(filter(None, (printable(text) + last, places))))
 
     def forward(self, tag: Any, item: int | None = None, output: int = 0) -> None:
         """Put a tag of input 0 on an output, at the same item or at this one."""
@@ -184,13 +199,16 @@ class _Common(Generic[CountersT]):
         try:
             if message is None or not pmt.is_symbol(message):
                 raise ValueError("the message is no string")
-            take(pmt.symbol_to_string(message))
+            if len(name := pmt.symbol_to_string(message)) > MAX_NAME:
+                raise ValueError(f"the name has {len(name)} characters; at most {MAX_NAME} expected")
+            take(name)
             return True
+        except (ValueError, ImportError, OSError) as error:
+            self.warn_once(kind, f"{kind} rejected, {name_in_use()} stays: {error}", str(error))
         except Exception as error:  # a file may hold anything
-            foreseen = isinstance(error, ValueError | ImportError | OSError)
-            text = str(error)[:300] if foreseen else _describe(error)
-            self.warn_once(kind, f"{kind} rejected, {name_in_use()} stays: {text}", text)
-            return False
+            what = f"{type(error).__name__}: {error}"
+            self.warn_once(kind, f"{kind} rejected, {name_in_use()} stays: {what}", what, _places(error))
+        return False
 
     def announce_stats(self, interval_s: float) -> None:
         """Have `stats()` published on a message port: when `publish_stats` finds it due, and at the end.
@@ -222,21 +240,44 @@ class _Common(Generic[CountersT]):
         return _gnuradio.owned_block(self, self.gateway)
 
     def start(self) -> bool:
-        """Called when the flowgraph starts, in the block's thread."""
-        blas_threads.begin(self)
-        self._thread_state.keep()
+        """Called by GNU Radio. See `begin`."""
+        try:
+            blas_threads.begin(self)
+            self._thread_state.keep()
+            self._count_dropped_items()
+            self.begin()
+            self._started = True
+        except Exception as error:
+            self._started = False
+            self.counters.failed_starts += 1
+            places = "" if isinstance(error, OSError) else f"\n{_places(error)}"
+            self.logger.error(f"cannot start, so the flowgraph ends: {printable(str(error))}{places}")
+            _gnuradio.end_flowgraph(self.gateway)
         return True
 
     def stop(self) -> bool:
-        """Called when the flowgraph has ended, in the block's thread."""
-        if self._stats_interval_s is not None:
+        """Called by GNU Radio. See `end`. An exception that left it would end the process."""
+        for step in (self.end, self._publish_last_stats):
             try:
-                self.publish("stats", self.stats())
+                step()
             except Exception as error:
                 self.failed(error)
+        self._buffers = _gnuradio.waiting_items(self.gateway)
         blas_threads.end(self)
         self._thread_state.drop()
         return True
+
+    def _publish_last_stats(self) -> None:
+        if self._stats_interval_s is not None:
+            self.publish("stats", self.stats())
+
+    def _count_dropped_items(self) -> None:
+        """Count what waited when the flowgraph was locked: GNU Radio empties all buffers when it is unlocked."""
+        buffers, inputs = _gnuradio.waiting_items(self.gateway)
+        self.unlocked = bool(buffers) and buffers == self._buffers[0]
+        if self.unlocked and inputs:
+            self.counters.dropped_items += max(self._buffers[1])
+            self.warn_once("unlocked", "the flowgraph was locked and unlocked: what was in front of the block is lost")
 
 
 add_getters(_Common, Counters)
@@ -263,6 +304,8 @@ class KaqBlock(_Common[CountersT], gr.sync_block):
 
     def work(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Called by GNU Radio."""
+        if not self._started:
+            return -1
         try:
             return self.process(input_items, output_items)
         except Exception as error:
@@ -297,6 +340,8 @@ class KaqGeneralBlock(_Common[CountersT], gr.basic_block):
         self, noutput_items: int, ninput_items: Sequence[int], input_items: list[Any], output_items: list[Any]
     ) -> int:
         """Called by GNU Radio."""
+        if not self._started:
+            return -1
         available = min(ninput_items, default=0)
         consumed, produced = available, 0
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pmt
@@ -18,6 +18,8 @@ from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports,
 from .counters import Counters, counter, counters_of_ports, reading
 
 __all__ = ["ber_meter"]
+
+COMMON = [field.name for field in fields(Counters)]  # to all blocks
 
 
 @dataclass
@@ -83,23 +85,20 @@ class ber_meter(KaqBlock[BerCounters]):
             "KAQ BER meter", ports(np.float32 if self._soft else np.complex64, self._width, self._num_tx), []
         )
         self._lock = threading.RLock()  # reset is called from other threads
-        self._symbols = self._sent()
         self._condition = condition
         self._publish_interval_s = publish_interval_s
         self._next_publication = time.monotonic() + publish_interval_s
         self.message_port_register_out(pmt.intern("ber"))
         self.reset()
 
-    def _sent(self) -> KnownSymbols:
-        return KnownSymbols(self._num_tx, self._num_subcarriers, self._constellation, self._seed)
+    def begin(self) -> None:
+        """Called when the flowgraph starts: the symbols sent begin anew."""
+        self._symbols = KnownSymbols(self._num_tx, self._num_subcarriers, self._constellation, self._seed)
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Compare the next items."""
         num_items = len(input_items[0])
         first = self.nitems_read(0)
-        if self.started_again(first, num_items):
-            self._symbols = self._sent()
-
         values = np.stack(rows(input_items, num_items, self._width), axis=1)  # (items, num_tx, width)
         sent = self._symbols.bits(self._symbols.draw(num_items))
         decided = values > 0 if self._soft else self._constellation.decide(values)
@@ -156,12 +155,8 @@ class ber_meter(KaqBlock[BerCounters]):
     def result(self) -> dict[str, object]:
         """What is published on port `ber`: `stats()` of one instant, without what says nothing of the channel."""
         with self._lock:
-            return {name: value for name, value in self.stats().items() if name != "internal_errors"}
+            return {name: value for name, value in self.stats().items() if name not in COMMON}
 
-    def stop(self) -> bool:
+    def end(self) -> None:
         """Called when the flowgraph has ended: publishes the count a last time."""
-        try:
-            self.publish("ber", self.result())
-        except Exception as error:
-            self.failed(error)
-        return super().stop()
+        self.publish("ber", self.result())

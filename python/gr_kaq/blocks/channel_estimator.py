@@ -25,7 +25,6 @@ __all__ = ["channel_estimator"]
 
 FRAME, CSI, SNR = (pmt.intern(key) for key in ("frame", CSI_KEY, SNR_KEY))
 DESCRIPTION = [pmt.intern(key) for key in ("noise_var", "snr", "delay_spread", "doppler")]
-MAX_ENTRIES = 64
 MIDDLE = NUM_SYMBOLS // 2
 
 
@@ -218,12 +217,10 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         try:
             if value is None or not pmt.is_dict(value):
                 raise ValueError("no dict")
-            for key, element in _gnuradio.dict_entries(value, MAX_ENTRIES).items():
-                if element is not None:
-                    entries = pmt.dict_add(entries, pmt.intern(key), element)
+            entries = _gnuradio.safe_dict(value)
         except Exception as error:  # whatever a tag may hold
             self.counters.rejected_tags += 1
-            self.warn_once("tag", f"the value of a tag `frame` was ignored: {error}; a dict expected", str(error))
+            self.warn_once("tag", f"the value of a tag `frame` was ignored: {error}; a dict expected")
         for key, number in zip(
             DESCRIPTION, (self.noise_var(), self.snr_db(), self.delay_spread(), self.doppler()), strict=True
         ):

@@ -162,6 +162,10 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         self._noise_var = 0.0
         self._items_left = 0
 
+    def begin(self) -> None:
+        """Called when the flowgraph starts: nobody has an estimate."""
+        self._items_left = 0
+
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Send the next items through the channel."""
         num_items = len(output_items[0])
@@ -178,8 +182,6 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         """Send the items that share an H through it, one batch per subcarrier."""
         num_items = len(output_items[0])
         first = self.nitems_written(0)
-        if self.started_again(first, num_items):  # nobody has an estimate
-            self._items_left = 0
         x = np.stack(rows(input_items, num_items, self._num_subcarriers), axis=-1)  # (items, subcarriers, num_tx)
         y = complex_normal(self._noise_rng, (num_items, self._num_subcarriers, self._num_rx))
         start = 0

@@ -67,6 +67,10 @@ class Counters:
     """What every block counts. A block that counts more has a dataclass of its own that is derived from this one."""
 
     internal_errors: int = counter("exceptions", "Exceptions that were caught and should not have happened.")
+    failed_starts: int = counter("starts", "How often the block could not start, so that the flowgraph ended.")
+    dropped_items: int = counter(
+        "items", "Items in front of the block that were dropped when the flowgraph was unlocked: at least so many."
+    )
 
 
 def reading(unit: str) -> Callable[[Getter], Getter]:

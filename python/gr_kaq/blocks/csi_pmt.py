@@ -21,7 +21,7 @@ __all__ = ["CSI_KEY", "SNR_KEY", "channel_to_pmt", "check_keys", "parse_channel"
 
 CSI_KEY, SNR_KEY = "mimo_channel", "snr"
 
-MAX_ENTRIES = 64
+ENTRIES = ("h", "shape", "noise_var", "snr", "seq")
 INTEGER_VECTORS = [
     (getattr(pmt, f"is_{name}vector"), getattr(pmt, f"{name}vector_elements"))
     for name in ("s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64")
@@ -124,9 +124,9 @@ def _channel(h: NDArray[np.complex64], shape: tuple[int, int, int]) -> NDArray[n
 
 
 def _entries(value: Any) -> dict[str, Any]:
-    """The dict's entries under symbol keys, plain where they can be: pmt.dict_ref would read what is not checked."""
+    """The dict's entries that count, plain where they can be: pmt.dict_ref would read what is not checked."""
     try:
-        return _gnuradio.plain_entries(value, MAX_ENTRIES)
+        return _gnuradio.plain_entries(value, ENTRIES)
     except ValueError as error:
         raise InvalidCsi("type", str(error)) from None
 

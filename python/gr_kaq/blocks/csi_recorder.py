@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,6 @@ MIDDLE = len(DATA_SYMBOLS) // 2
 
 FRAME_KEY, CHANNEL_KEY = pmt.intern("frame"), pmt.intern(CSI_KEY)
 FRAME_ENTRIES = ("seq", "sample", "carrier_offset", "noise_var", "snr", "delay_spread", "doppler")
-MAX_ENTRIES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +114,8 @@ class csi_recorder(KaqBlock[RecorderCounters]):
 def _numbers(value: Any) -> dict[str, float]:
     """The entries of a tag `frame` that are recorded."""
     try:
-        entries = _gnuradio.dict_entries(value, MAX_ENTRIES)
+        entries = _gnuradio.plain_entries(value, FRAME_ENTRIES)
     except ValueError:  # it is no dict
         entries = {}
-    numbers = {}
-    for key in FRAME_ENTRIES:
-        entry = entries.get(key)
-        number = entry is not None and (pmt.is_number(entry) or pmt.is_uint64(entry)) and not pmt.is_complex(entry)
-        numbers[key] = float(pmt.to_python(entry)) if number else float("nan")
-    return numbers
+    numbers = {key: entries.get(key) for key in FRAME_ENTRIES}
+    return {key: float(value) if isinstance(value, int | float) else math.nan for key, value in numbers.items()}

@@ -135,7 +135,7 @@ class detector(KaqBlock[DetectorCounters]):
         self._lock = threading.Lock()  # setters are called from other threads
         self._shape = (self._num_subcarriers, self._num_rx, self._num_tx)
         self._csi = CsiState(self._shape)
-        self._csi_item = 0  # the item that the estimate arrived at
+        self._csi_item = self._next_item = 0  # the item that the estimate arrived at; the first that has not come
         self._items_per_estimate = 1  # how long the one before it was in force
         self._plan: Plan | None = None  # of the model in use, made when it is needed
         self._prepared: PreparedChannels | None = None
@@ -148,6 +148,12 @@ class detector(KaqBlock[DetectorCounters]):
             self.set_msg_handler(pmt.intern(port), handler)
         self.announce_stats(stats_interval_s)
 
+    def begin(self) -> None:
+        """Called when the flowgraph starts: no estimate is known."""
+        with self._lock:
+            self._csi, self._prepared = CsiState(self._shape), None
+            self._csi_item = self._next_item = 0
+
     # Samples
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
@@ -155,9 +161,7 @@ class detector(KaqBlock[DetectorCounters]):
         num_items = len(output_items[0])
         with self._lock:
             first = self.nitems_read(0)
-            if self.started_again(first, num_items):
-                self._csi, self._prepared = CsiState(self._shape), None
-                self._csi_item = 0
+            self._next_item = first + num_items
             arrivals: dict[int, list[tuple[int, Any]]] = {}
             for item, kind, value in self.pass_tags(num_items, self._tag_outputs, self._tag_keys):
                 arrivals.setdefault(item, []).append((kind, value))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
 from ..frames.synchronization import FoundFrame, Synchronizer
+from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
 from .counters import Counters, counter, counters_of_ports
 
@@ -99,10 +100,11 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
         self._clocks: dict[int, tuple[int, int, float]] = {}  # port: (item, seconds, fraction)
         self._rate = 0.0  # not known
 
-    def start(self) -> bool:
-        """Called when the flowgraph starts, in the block's thread: items are counted from 0 then."""
+    def begin(self) -> None:
+        """Called when the flowgraph starts. Frames that were found before unlock() are given out yet."""
+        found = self._found if self.unlocked else ()
         self._begin(0)
-        return super().start()
+        self._found += found
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> tuple[int, int]:
         """Give out what was found; then search on.
@@ -219,10 +221,9 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
         passed = (seconds - before[1] + (fraction - before[2])) * self._rate
         return abs(passed - (item - before[0])) > 0.5
 
-    def stop(self) -> bool:
-        """Called when the flowgraph has ended, in the block's thread."""
+    def end(self) -> None:
+        """Called when the flowgraph has ended."""
         self._give_up()
-        return super().stop()
 
 
 def _parse_time(value: Any) -> tuple[int, float]:
@@ -232,11 +233,9 @@ def _parse_time(value: Any) -> tuple[int, float]:
         ValueError: it is malformed.
     """
     if value is not None and pmt.is_tuple(value) and pmt.length(value) == 2:
-        seconds, fraction = pmt.tuple_ref(value, 0), pmt.tuple_ref(value, 1)
-        if (pmt.is_uint64(seconds) or pmt.is_integer(seconds)) and pmt.is_real(fraction):
-            part = pmt.to_double(fraction)
-            if 0 <= part <= 1:
-                return pmt.to_python(seconds), part
+        seconds, fraction = (_gnuradio.plain(pmt.tuple_ref(value, place)) for place in range(2))
+        if isinstance(seconds, int) and isinstance(fraction, float) and 0 <= fraction <= 1:
+            return seconds, fraction
     raise ValueError("rx_time is no tuple of whole seconds and a fraction")
 
 
@@ -246,8 +245,7 @@ def _parse_rate(value: Any) -> float:
     Raises:
         ValueError: it is malformed.
     """
-    if value is not None and pmt.is_real(value):
-        rate = pmt.to_double(value)
-        if rate > 0 and math.isfinite(rate):
-            return rate
+    rate = _gnuradio.plain(value)
+    if isinstance(rate, float | int) and rate > 0 and math.isfinite(rate):
+        return rate
     raise ValueError("rx_rate is no number above 0")

@@ -164,9 +164,9 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
                 why = "after the end of the stream" if self._ending else f"beyond {MAX_QUEUE} that wait"
                 self.warn_once("dropped PDU", f"a PDU came {why}; it is dropped, as are others")
                 return
-            payload, limit = pdu_bytes(message), max_payload(self.frame_format)
-            if not 1 <= len(payload) <= limit:
-                raise InvalidPdu(f"it has {len(payload)} bytes; 1 to {limit} expected")
+            payload = pdu_bytes(message, max_payload(self.frame_format))
+            if not payload:
+                raise InvalidPdu("it is empty")
             self._queue.append(payload)
         except InvalidPdu as error:
             self.counters.bad_pdus += 1
@@ -182,15 +182,11 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
             self._requested += count
             self.message_port_pub(pmt.intern("ready"), pmt.from_long(count))
 
-    def start(self) -> bool:
+    def begin(self) -> None:
         """Called when the flowgraph starts: a burst that was cut off when it was stopped is not continued."""
         self._sent, self._ending, self._flushed = self._burst_length, False, 0
         self._requested = 0  # who has ended has to be asked again to say so
-        try:
-            self._request()
-        except Exception as error:
-            self.failed(error)
-        return super().start()
+        self._request()
 
     # Settings and readings
 

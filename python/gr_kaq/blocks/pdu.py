@@ -7,24 +7,29 @@ from typing import Any
 
 import pmt
 
-__all__ = ["InvalidPdu", "make_pdu", "pdu_bytes"]
+__all__ = ["MAX_PDU_BYTES", "InvalidPdu", "make_pdu", "pdu_bytes"]
+
+MAX_PDU_BYTES = 1 << 16
+"""More than a frame carries."""
 
 
 class InvalidPdu(ValueError):
     """Says what is wrong with a PDU."""
 
 
-def pdu_bytes(message: Any) -> bytes:
+def pdu_bytes(message: Any, limit: int = MAX_PDU_BYTES) -> bytes:
     """The bytes of a PDU.
 
     Raises:
-        InvalidPdu: the message is none.
+        InvalidPdu: the message is none, or it has more than `limit` bytes: of these, none is copied.
     """
     if message is None or not pmt.is_pair(message):
         raise InvalidPdu("it is no pair of metadata and u8vector")
     data = pmt.cdr(message)
     if data is None or not pmt.is_u8vector(data):
         raise InvalidPdu("its second part is no u8vector")
+    if pmt.length(data) > limit:
+        raise InvalidPdu(f"it has {pmt.length(data)} bytes; at most {limit} expected")
     return bytes(pmt.u8vector_elements(data))
 
 

@@ -43,8 +43,11 @@ class qam_source(KaqBlock):
         mapping = constellation_named(constellation)
         self._points = mapping.points
         self._arguments = num_tx, self._num_subcarriers, mapping, check_integer("seed", seed, 0, 2**63)
-        self._symbols = KnownSymbols(*self._arguments)
         super().__init__("KAQ QAM source", [], ports(np.complex64, self._num_subcarriers, num_tx))
+
+    def begin(self) -> None:
+        """Called when the flowgraph starts."""
+        self._symbols = KnownSymbols(*self._arguments)
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Map the next items."""
@@ -53,8 +56,6 @@ class qam_source(KaqBlock):
             num_items = min(num_items, self._num_items - first)
             if not num_items:
                 return -1
-        if self.started_again(first, num_items):
-            self._symbols = KnownSymbols(*self._arguments)
         indices = self._symbols.draw(num_items)
         for stream, items in enumerate(rows(output_items, num_items, self._num_subcarriers)):
             np.take(self._points, indices[:, stream], out=items)

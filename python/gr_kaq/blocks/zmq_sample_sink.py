@@ -108,13 +108,11 @@ class zmq_sample_sink(KaqBlock):
         del self._unsent[place]
         self._requested[place] = self._pattern != "rep"
 
-    def start(self) -> bool:
+    def begin(self) -> None:
         """Bind, where the flowgraph is started again."""
         if not self._sockets:
             self._open()
-        return super().start()
 
-    def stop(self) -> bool:
+    def end(self) -> None:
         """Close the sockets."""
         self._close()
-        return super().stop()

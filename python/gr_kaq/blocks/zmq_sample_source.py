@@ -130,13 +130,11 @@ class zmq_sample_source(KaqBlock[SampleSourceCounters]):
         samples = np.frombuffer(message[0], SAMPLE).astype(np.complex64, copy=False)
         self._pending[place] = samples.reshape(-1, self._channels).T
 
-    def start(self) -> bool:
+    def begin(self) -> None:
         """Connect, where the flowgraph is started again."""
         if not self._sockets:
             self._open()
-        return super().start()
 
-    def stop(self) -> bool:
+    def end(self) -> None:
         """Close the sockets."""
         self._close()
-        return super().stop()
