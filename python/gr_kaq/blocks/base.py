@@ -312,7 +312,7 @@ class KaqBlock(_Common[CountersT], gr.sync_block):
             self.failed(error)
             for items in output_items:
                 items[:] = 0
-            return len((output_items or input_items)[0])
+            return len(input_items[0]) if input_items else 0  # a source gives out nothing that is not there
 
 
 class KaqGeneralBlock(_Common[CountersT], gr.basic_block):

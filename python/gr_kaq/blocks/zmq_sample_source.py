@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +14,16 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from ..testbed.endpoint import monitor, watch
 from .base import MAX_ANTENNAS, KaqBlock, check_integer, ports
 from .counters import Counters, counter
 
 __all__ = ["PATTERNS", "zmq_sample_source"]
 
-PATTERNS = ("pull", "sub", "req")
+PATTERNS = {"pull": zmq.PULL, "sub": zmq.SUB, "req": zmq.REQ}
 REQUEST = b"\xff"
 POLL_MS = 100
+KEEP_S = 0.5  # sockets of a flowgraph that may only have been locked
 SAMPLE = np.dtype("<c8")
 
 
@@ -28,6 +32,9 @@ class SampleSourceCounters(Counters):
     """What a `zmq_sample_source` counts."""
 
     bad_messages: int = counter("messages", "Messages that were dropped because of their length.")
+    lost_connections: int = counter(
+        "connections", "Connections that ended: the peer went away, or sent a message that is too long."
+    )
 
 
 class zmq_sample_source(KaqBlock[SampleSourceCounters]):
@@ -41,52 +48,68 @@ class zmq_sample_source(KaqBlock[SampleSourceCounters]):
     A message whose length is no multiple of a sample's (or 0) is dropped, counted and logged once; GNU Radio's own ZMQ
     sources hang the flowgraph then. With one address per antenna, that antenna is behind the others afterwards.
 
+    A peer may go away at any time, also between a request and its answer, and come back: what arrived as a whole is
+    given out once, and in order. So it is with a peer that sends more than max_message_bytes in a message: ZMQ closes
+    the connection, this block opens it again.
+
     Outputs: num_rx complex ports.
 
     Args:
         addresses: one, or one for each antenna, to connect to.
         num_rx: antennas.
         pattern: ``"pull"``, ``"sub"`` or ``"req"``: the other side's socket is a PUSH, PUB or REP.
+        max_message_bytes: how long a message may be.
+        high_water_mark: how many messages of an address wait here; a PUSH socket waits then, a PUB socket drops. So
+            what waits takes max_message_bytes * high_water_mark at most, 256 MiB for each address by default.
 
     Raises:
         ValueError: an argument is out of range.
         OSError: an address cannot be connected to (zmq.ZMQError).
     """
 
-    def __init__(self, addresses: Sequence[str], num_rx: int, pattern: str = "pull"):
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        num_rx: int,
+        pattern: str = "pull",
+        *,
+        max_message_bytes: int = 1 << 24,
+        high_water_mark: int = 16,
+    ):
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
         if pattern not in PATTERNS:
             raise ValueError(f"pattern is {pattern!r}; one of {', '.join(PATTERNS)} expected")
         if len(addresses) not in (1, num_rx):
             raise ValueError(f"{len(addresses)} addresses; 1, or {num_rx} (one for each antenna) expected")
+        options: dict[int, int | bytes] = {
+            zmq.LINGER: 0,
+            zmq.MAXMSGSIZE: check_integer("max_message_bytes", max_message_bytes, 1, 1 << 31),
+            zmq.RCVHWM: check_integer("high_water_mark", high_water_mark, 1, 1 << 20),
+        }
+        if pattern == "sub":
+            options[zmq.SUBSCRIBE] = b""
         super().__init__("KAQ ZMQ sample source", [], ports(np.complex64, 1, num_rx))
-        self._pattern = pattern
-        self._addresses = list(addresses)
+        self.set_blkd_input_timer_value(1)  # ms from a call without samples to the next one; by default 250
+        self._pattern, self._addresses, self._options = pattern, list(addresses), options
         self._channels = num_rx // len(addresses)
-        self._sockets: list[zmq.Socket] = []
+        self._peers: list[_Peer] = []
+        self._closing: threading.Timer | None = None
+        self._lock = threading.Lock()  # another thread closes
         self._open()
 
     def _open(self) -> None:
-        kind = {"pull": zmq.PULL, "sub": zmq.SUB, "req": zmq.REQ}[self._pattern]
-        self._sockets = [zmq.Context.instance().socket(kind) for _ in self._addresses]
-        self._poller = zmq.Poller()
         self._pending = [np.zeros((self._channels, 0), np.complex64) for _ in self._addresses]
-        self._asked = [False] * len(self._addresses)
-        for socket, address in zip(self._sockets, self._addresses, strict=True):
-            socket.setsockopt(zmq.LINGER, 0)
-            if kind == zmq.SUB:
-                socket.setsockopt(zmq.SUBSCRIBE, b"")
-            try:
-                socket.connect(address)
-            except zmq.ZMQError as error:
-                self._close()
-                raise OSError(f"ZMQ address {address!r}: {error}; such as tcp://127.0.0.1:2000 expected") from None
-            self._poller.register(socket, zmq.POLLIN)
+        try:
+            for address in self._addresses:
+                self._peers.append(_Peer(address, self._pattern, self._options))
+        except OSError:
+            self._close()
+            raise
 
     def _close(self) -> None:
-        for socket in self._sockets:
-            socket.close()
-        self._sockets = []
+        for peer in self._peers:
+            peer.close()
+        self._peers = []
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Give out what all antennas have; wait for more, for a while, where one has nothing."""
@@ -106,19 +129,20 @@ class zmq_sample_source(KaqBlock[SampleSourceCounters]):
         return count
 
     def _receive(self, seconds: float) -> None:
-        """Take one message of each socket whose samples are used up, should it come in this time."""
-        for place, socket in enumerate(self._sockets):
-            wanted = not self._pending[place].shape[1]
-            if self._pattern == "req" and wanted and not self._asked[place]:
-                socket.send(REQUEST, zmq.NOBLOCK)
-                self._asked[place] = True
-            # one that is ahead of the others may wait
-            self._poller.modify(socket, zmq.POLLIN if wanted else 0)
-        ready = dict(self._poller.poll(math.ceil(1000 * seconds)))
-        for place, socket in enumerate(self._sockets):
-            if socket in ready:
-                self._asked[place] = False
-                self._take(place, socket.recv_multipart(zmq.NOBLOCK))
+        """Take one message of each address whose samples are used up, should it come in this time."""
+        poller = zmq.Poller()
+        for place, peer in enumerate(self._peers):
+            if not self._pending[place].shape[1]:  # one that is ahead of the others may wait
+                peer.ask()
+                poller.register(peer.socket, zmq.POLLIN)
+            poller.register(peer.monitor, zmq.POLLIN)
+        ready = dict(poller.poll(math.ceil(1000 * seconds)))
+        for place, peer in enumerate(self._peers):
+            if peer.socket in ready:
+                self._take(place, peer.receive())
+            elif ended := peer.mend():
+                self.counters.lost_connections += ended
+                self.warn_once("connection", f"the connection to {peer.address} ended; it is made again", place)
 
     def _take(self, place: int, message: list[bytes]) -> None:
         size = SAMPLE.itemsize * self._channels
@@ -131,10 +155,74 @@ class zmq_sample_source(KaqBlock[SampleSourceCounters]):
         self._pending[place] = samples.reshape(-1, self._channels).T
 
     def begin(self) -> None:
-        """Connect, where the flowgraph is started again."""
-        if not self._sockets:
-            self._open()
+        """Connect, where the flowgraph is started again. If it was only locked, nothing that came meanwhile is lost."""
+        with self._lock:
+            self._closing = None
+            if not self._peers:
+                self._open()
 
     def end(self) -> None:
+        """Close the sockets, unless the flowgraph goes on at once."""
+        closing = self._closing = threading.Timer(KEEP_S, lambda: self._close_after(closing))
+        closing.daemon = True
+        closing.start()
+
+    def _close_after(self, closing: threading.Timer) -> None:
+        with self._lock:
+            if self._closing is closing:
+                self._close()
+
+
+class _Peer:
+    """Who sends, at one address.
+
+    Raises:
+        OSError: it is none.
+    """
+
+    def __init__(self, address: str, pattern: str, options: dict[int, int | bytes]):
+        self.address, self._pattern, self._options = address, pattern, options
+        self._connect()
+
+    def _connect(self) -> None:
+        self.socket: zmq.Socket = zmq.Context.instance().socket(PATTERNS[self._pattern])
+        for option, value in self._options.items():
+            self.socket.setsockopt(option, value)
+        self.monitor = monitor(self.socket)
+        self._asked = self._lost = self._unanswered = False
+        try:
+            self.socket.connect(self.address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise OSError(f"ZMQ address {self.address!r}: {error}; such as tcp://127.0.0.1:2000 expected") from None
+
+    def close(self) -> None:
         """Close the sockets."""
-        self._close()
+        self.socket.disable_monitor()
+        self.monitor.close()
+        self.socket.close()
+
+    def ask(self) -> None:
+        """Ask for a message, where that is necessary."""
+        if self._pattern == "req" and not self._asked:
+            with contextlib.suppress(zmq.Again):
+                self.socket.send(REQUEST, zmq.NOBLOCK)
+                self._asked = True
+
+    def receive(self) -> list[bytes]:
+        """A message that is there."""
+        self._asked = self._unanswered = False
+        return self.socket.recv_multipart(zmq.NOBLOCK)
+
+    def mend(self) -> int:
+        """Connect again, where ZMQ does not, and ask again where there will be no answer.
+
+        Returns:
+            How often the connection has ended since the last time.
+        """
+        ended, self._lost = watch(self.monitor, self._lost)
+        self._unanswered |= self._asked and ended > 0
+        if (self._lost or self._unanswered) and not self.socket.poll(0):  # what had arrived before is taken first
+            self.close()
+            self._connect()
+        return ended

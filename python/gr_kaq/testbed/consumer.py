@@ -12,16 +12,13 @@ from typing import Any
 import numpy as np
 import zmq
 from numpy.typing import DTypeLike, NDArray
-from zmq.utils.monitor import recv_monitor_message
 
-from .endpoint import Endpoint, positive, socket_type
+from .endpoint import Endpoint, monitor, positive, socket_type, watch
 from .zmq_frames import FrameError, Tag, decode_frame
 
 __all__ = ["CONSUMER_ADDRESS", "Consumer", "Received"]
 
 CONSUMER_ADDRESS = "tcp://127.0.0.1:5571"
-
-RETRY_MS = 50
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +94,7 @@ class Consumer(Endpoint):
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         if not bind:
-            self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
+            self._monitor = monitor(self._socket)
             self._poller.register(self._monitor, zmq.POLLIN)
 
     def receive(self, timeout: float | None = None) -> Received:
@@ -137,10 +134,7 @@ class Consumer(Endpoint):
             ready = [socket for socket, _ in self._poller.poll(int(np.ceil(1000 * left)))]
             if self._socket in ready or not ready:
                 return bool(ready)
-            # ZMQ connects again by itself, and says so at once, except to a peer that broke its protocol, as by too
-            # long a frame
-            while self._monitor.poll(RETRY_MS if self._lost else 0):
-                self._lost = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED
+            _, self._lost = watch(self._monitor, self._lost)
 
     def _decode(self, parts: list[bytes]) -> Received:
         if len(parts) != 1:

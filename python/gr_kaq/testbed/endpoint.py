@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
-__all__ = ["Endpoint", "close_sockets", "positive", "socket_type"]
+__all__ = ["Endpoint", "close_sockets", "monitor", "positive", "socket_type", "watch"]
 
 CLOSING_SECONDS = 2.0  # beyond the linger period, on a busy machine
+RETRY_MS = 50
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,31 @@ def close_sockets(context: zmq.Context, linger: float) -> bool:
     closing.start()
     closing.join(linger + CLOSING_SECONDS)
     return not closing.is_alive()
+
+
+def monitor(socket: zmq.Socket) -> zmq.Socket:
+    """A socket that tells what becomes of the connections of another, see `watch`."""
+    return socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
+
+
+def watch(monitor: zmq.Socket, lost: bool) -> tuple[int, bool]:
+    """What has become of a connection since the last time.
+
+    ZMQ connects again by itself, and says so at once, except to a peer that broke its protocol, as by too long a
+    message.
+
+    Args:
+        monitor: as `monitor` gives it. What it tells is taken out of it.
+        lost: what this function found last; False at first. If it was lost, this waits a little for what comes next.
+
+    Returns:
+        How often it has ended, and whether it is lost for good.
+    """
+    ended = 0
+    while monitor.poll(RETRY_MS if lost else 0):
+        lost = recv_monitor_message(monitor)["event"] == zmq.EVENT_DISCONNECTED
+        ended += lost
+    return ended, lost
 
 
 def positive(name: str, value: int) -> int:
