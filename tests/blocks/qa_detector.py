@@ -682,10 +682,9 @@ def test_a_message_before_the_first_item_counts(begin):
     """A flowgraph that is started again begins without an estimate; one that comes then is not that of the last run."""
     h, y = channels(2), samples(10)
     detector = lmmse()
+    sinks = [blocks.vector_sink_c(S) for _ in range(TX)]
     for runs, estimate in enumerate(h, start=1):
         tb, source = gr.top_block(), TaggedSource(y)
-        if runs == 1:
-            sinks = [blocks.vector_sink_c(S) for _ in range(TX)]
         for port in range(RX):
             tb.connect((source, port), (detector, port))
         for port in range(TX):

@@ -110,7 +110,7 @@ def test_lost_samples(ports):
 
 
 def test_a_rate_may_be_an_integer():
-    tags = time_tags(0, 5, 0.0) + [(0, 0, "rx_rate", pmt.from_long(int(RATE)))] + time_tags(600, 5, 600 / RATE)
+    tags = [*time_tags(0, 5, 0.0), (0, 0, "rx_rate", pmt.from_long(int(RATE))), *time_tags(600, 5, 600 / RATE)]
     block = synchronizer()
     run(block, received([100], length=2000), tags)
     assert (block.gaps(), block.rejected_tags()) == (0, 0)

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starts and stops a flowgraph of 40 blocks that nobody keeps, again and again, and says what memory that took.
+
+    PYTHONPATH=build/test_modules python3 benchmarks/restarts.py [--restarts 1000]
+
+Every tenth time it is locked and unlocked as well. A run in which a meter counts nothing is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import time
+import weakref
+from pathlib import Path
+
+from gnuradio import gr
+
+import gr_kaq
+
+LINKS = 10  # of four blocks each
+ITEMS = 200  # of each link in a run
+TIMEOUT_S = 20
+
+
+def flowgraph() -> tuple[gr.top_block, list[weakref.ref]]:
+    """A top block, which alone keeps its blocks, and its meters."""
+    tb, meters = gr.top_block(), []
+    for seed in range(LINKS):
+        parts = (
+            gr_kaq.qam_source(1, seed=seed, num_items=ITEMS),
+            gr_kaq.channel_simulator(1, 1, seed=seed),
+            gr_kaq.detector("lmmse", 1, 1, constellation="16qam"),
+            gr_kaq.ber_meter(1, seed=seed),
+        )
+        tb.connect(*parts)
+        meters.append(weakref.ref(parts[-1]))
+    return tb, meters
+
+
+def resident_kb() -> int:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+
+
+def wait_for_bits(meters: list[weakref.ref], before: list[int]) -> None:
+    """Until each meter has counted more than before."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while any(meter().bits() <= bits for meter, bits in zip(meters, before, strict=True)):
+        if time.monotonic() > deadline:
+            raise SystemExit("a link does not work")
+        time.sleep(1e-3)
+
+
+def main() -> None:
+    """Restart, and print the memory at some times."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--restarts", type=int, default=1000, help="how often (default: %(default)s)")
+    options = parser.parse_args()
+    tb, meters = flowgraph()
+    gc.collect()
+    for restart in range(1, options.restarts + 1):
+        before = [meter().bits() for meter in meters]
+        tb.start()
+        if restart % 10 == 0:
+            tb.lock()
+            tb.unlock()
+        wait_for_bits(meters, before)
+        tb.stop()
+        tb.wait()
+        if restart % max(1, options.restarts // 10) == 0:
+            gc.collect()
+            print(f"{restart} restarts, {resident_kb()} KiB", flush=True)
+    kept = len([meter for meter in meters if meter()])
+    del tb
+    gc.collect()
+    freed = kept - len([meter for meter in meters if meter()])
+    print(f"{kept} of {LINKS} meters were kept, and {freed} are freed with the flowgraph")
+
+
+if __name__ == "__main__":
+    main()
