@@ -309,6 +309,7 @@ def test_a_closed_pipe_is_no_error(installed):
         assert process.wait(60) == 0
 
 
+@pytest.mark.usefixtures("control_c")
 def test_control_c(installed):
     command, options = installed
     arguments = ["ber", "zf", "--constellation", "qpsk", "--snr", "0", "--min-errors", "1e12", "--max-bits", "1e12"]

@@ -196,6 +196,7 @@ def test_bad_command_lines(words, tmp_path):
         record(tmp_path / "samples", "csi.npz", *words)
 
 
+@pytest.mark.usefixtures("control_c")
 def test_control_c_keeps_what_was_received(tmp_path, transmitted):
     """As a process, since it is the process that gets the signal."""
     environment = {**os.environ, "PYTHONPATH": str(Path(gr_kaq.__file__).parents[1])}

@@ -81,6 +81,7 @@ def test_a_part_of_a_recording_is_copied(tmp_path, samples, record):
     assert copy.num_channels == 2 and np.abs(copy.read() - samples[:2]).max() < 1e-4
 
 
+@pytest.mark.usefixtures("control_c")
 def test_control_c_keeps_what_was_recorded(tmp_path, samples):
     with Radio(samples) as radio:
         words = ["--radio", "zmq", "--args", radio.address, "--antennas", 3, "--rate", RATE, "--seconds", 100]

@@ -148,9 +148,13 @@ def test_nobody_there(addresses):
         assert re.search("no (receiver|frame) .* within 0.2 s", result.stderr)
 
 
-def test_the_program_in_the_docs(flowgraph):
+def test_the_program_in_the_docs(flowgraph, addresses):
+    """At addresses that are free, in place of the default ones."""
     (program,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
-    with process(flowgraph):  # at the default addresses
+    for end, address in zip(("Producer(num_rx=8, num_tx=8", "Consumer(num_streams=8"), addresses, strict=True):
+        assert program.count(f"{end})") == 1
+        program = program.replace(end, f"{end}, address={address!r}")
+    with process(flowgraph, "--source-address", addresses[0], "--sink-address", addresses[1]):
         result = run("-c", program)
     assert result.returncode == 0, result.stderr
     errors = int(re.fullmatch(r"(\d+) of 8960 bits wrong\n", result.stdout)[1])

@@ -151,12 +151,13 @@ def test_nobody_sends(address, tmp_path):
     assert not (tmp_path / "received").exists()
 
 
+@pytest.mark.usefixtures("control_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(message, address, tmp_path, number):
+def test_interrupted(message, ports, address, tmp_path, number):
     """Both ends stop at once, with a summary, also while they wait for each other."""
     with (
         process(SCRIPT, "receive", tmp_path / "received", "--address", address) as receiver,
-        process(SCRIPT, "transmit", message, "--address", f"{address[:-1]}9") as transmitter,
+        process(SCRIPT, "transmit", message, "--address", f"tcp://127.0.0.1:{ports + 1}") as transmitter,
     ):
         assert "file not announced" in receiver.stdout.readline()
         receiver.send_signal(number)
@@ -207,10 +208,13 @@ def test_plain_zmq_peer_asks_as_srsran_does(message, address, ports):
     assert set(np.diff(starts)) <= {1535, 1536, 1537}
 
 
-def test_the_program_in_the_docs(message):
-    """At the default addresses."""
+def test_the_program_in_the_docs(message, ports, address):
+    """At ports that are free, in place of the default ones."""
     (program,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
-    with process(SCRIPT, "transmit", message, "--protocol", "srsran"), process("-c", program) as peer:
+    assert zmq_virtual_radio.ADDRESSES["srsran"].endswith(":2000") and program.count("2000") == 1
+    program = program.replace("2000", str(ports))
+    transmitter = [SCRIPT, "transmit", message, "--protocol", "srsran", "--address", address]
+    with process(*transmitter), process("-c", program) as peer:
         powers = [float(power) for power in output_of(peer).strip("[]\n").split(", ")]
     assert len(powers) == 2 and all(-10 < power < 6 for power in powers)
 

@@ -59,6 +59,7 @@ def test_a_run_that_is_not_finished_is_not_exported(tmp_path, capsys):
     assert "no summary.json, so this is no finished run; train it first" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("control_c")
 def test_an_interrupt_leaves_a_checkpoint(tmp_path):
     source = small_yaml(tmp_path, full_precision={"iterations": 10**6, "learning_rate": 0.01})
     command = [sys.executable, "-m", "training", "train", source, "--output", str(tmp_path)]

@@ -116,6 +116,7 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path):
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
 
 
+@pytest.mark.usefixtures("control_c")
 def test_an_interrupt_leaves_what_the_same_command_goes_on_from(tmp_path):
     with long_comparison(tmp_path) as process:
         process.send_signal(signal.SIGINT)
