@@ -14,6 +14,7 @@ from benchmarks.killed_peers import RECEIVERS, SENDERS, kill
 from gr_kaq.blocks.qam_source import qam_source
 from gr_kaq.blocks.zmq_sample_sink import zmq_sample_sink
 from gr_kaq.blocks.zmq_sample_source import zmq_sample_source
+from gr_kaq.testbed.zmq_frames import Tag, encode_frame
 from tests.blocks.flowgraphs import run_to_end, wait_until
 
 
@@ -78,6 +79,21 @@ def test_too_long_a_message_ends_the_connection_and_no_more(pattern):
             wait_until(lambda: len(received()) == 400)
         np.testing.assert_array_equal(received(), numbered(100, 400))
     assert source.bad_messages() == source.internal_errors() == 0
+
+
+@pytest.mark.parametrize("num_tags", [0, 3])
+def test_a_sink_that_passes_tags_is_told_from_samples(num_tags):
+    """The header of GNU Radio's sinks may have the length of whole samples, and would be samples of 1e34 then."""
+    tags = [Tag(0, "key", "x" * length) for length in range(num_tags)]
+    with peer(zmq.PUSH) as (sender, address):
+        source = zmq_sample_source([address], 1)
+        with receiving(source) as received:
+            for length in range(8):
+                sender.send(encode_frame(numbered(0, 100).tobytes() + bytes(length), 0, tags))
+            sender.send(numbered(0, 100).tobytes())
+            wait_until(lambda: len(received()))
+        np.testing.assert_array_equal(received(), numbered(0, 100))
+    assert (source.bad_messages(), source.internal_errors()) == (8, 0)
 
 
 def test_what_waits_is_bounded():

@@ -15,6 +15,7 @@ import zmq
 from numpy.typing import NDArray
 
 from ..testbed.endpoint import monitor, watch
+from ..testbed.zmq_frames import HEADER, MAGIC, VERSION
 from .base import MAX_ANTENNAS, KaqBlock, check_integer, ports
 from .counters import Counters, counter
 
@@ -31,7 +32,7 @@ SAMPLE = np.dtype("<c8")
 class SampleSourceCounters(Counters):
     """What a `zmq_sample_source` counts."""
 
-    bad_messages: int = counter("messages", "Messages that were dropped because of their length.")
+    bad_messages: int = counter("messages", "Messages that were dropped because of their length, or of tags in them.")
     lost_connections: int = counter(
         "connections", "Connections that ended: the peer went away, or sent a message that is too long."
     )
@@ -46,7 +47,8 @@ class zmq_sample_source(KaqBlock[SampleSourceCounters]):
     radio of srsRAN's ZMQ driver: each message is asked for with an octet 0xFF.
 
     A message whose length is no multiple of a sample's (or 0) is dropped, counted and logged once; GNU Radio's own ZMQ
-    sources hang the flowgraph then. With one address per antenna, that antenna is behind the others afterwards.
+    sources hang the flowgraph then. So is one with the header of GNU Radio's sinks that pass tags. With one address per
+    antenna, that antenna is behind the others afterwards.
 
     A peer may go away at any time, also between a request and its answer, and come back: what arrived as a whole is
     given out once, and in order. So it is with a peer that sends more than max_message_bytes in a message: ZMQ closes
@@ -146,6 +148,10 @@ class zmq_sample_source(KaqBlock[SampleSourceCounters]):
 
     def _take(self, place: int, message: list[bytes]) -> None:
         size = SAMPLE.itemsize * self._channels
+        if _has_tags(message[0]):
+            self.counters.bad_messages += 1
+            self.warn_once("tags", "dropped a ZMQ message with GNU Radio's header: turn Pass Tags off where it is sent")
+            return
         if len(message) != 1 or not message[0] or len(message[0]) % size:
             self.counters.bad_messages += 1
             sizes = " + ".join(str(len(part)) for part in message)
@@ -171,6 +177,14 @@ class zmq_sample_source(KaqBlock[SampleSourceCounters]):
         with self._lock:
             if self._closing is closing:
                 self._close()
+
+
+def _has_tags(message: bytes) -> bool:
+    """Whether it begins with what GNU Radio's ZMQ sinks put in front of samples. Samples hardly do: one in 2^56."""
+    if len(message) < HEADER.size:
+        return False
+    magic, version, _, num_tags = HEADER.unpack_from(message)
+    return (magic, version) == (MAGIC, VERSION) and num_tags < 1 << 32
 
 
 class _Peer:

@@ -40,7 +40,7 @@ VERSION = 1
 MAX_DEPTH = 32
 MAX_VALUES = 1 << 17  # PMTs in one frame; so that a hostile one costs a fraction of a second and no more
 
-_HEADER = struct.Struct("<HBQQ")
+HEADER = struct.Struct("<HBQQ")
 _OFFSET = struct.Struct("<Q")
 
 _TRUE, _FALSE, _SYMBOL, _INT32, _DOUBLE, _COMPLEX, _NULL, _PAIR, _VECTOR, _DICT = range(10)
@@ -102,7 +102,7 @@ def encode_frame(payload: bytes | memoryview, offset: int, tags: Iterable[Tag] =
     tags = list(tags)
     parts = []
     try:
-        parts.append(_HEADER.pack(MAGIC, VERSION, offset, len(tags)))
+        parts.append(HEADER.pack(MAGIC, VERSION, offset, len(tags)))
         for tag in tags:
             parts += [_OFFSET.pack(tag.offset), *map(encode_pmt, (tag.key, tag.value, tag.source))]
     except struct.error:
@@ -117,7 +117,7 @@ def decode_frame(frame: bytes | memoryview) -> tuple[int, list[Tag], memoryview]
         FrameError: the bytes are no frame.
     """
     reader = _Reader(frame)
-    magic, version, offset, num_tags = reader.unpack(_HEADER, "the header")
+    magic, version, offset, num_tags = reader.unpack(HEADER, "the header")
     if (magic, version) != (MAGIC, VERSION):
         raise FrameError(
             f"the frame starts with {magic:#06x}, {version}; a header with {MAGIC:#06x}, {VERSION} expected"
