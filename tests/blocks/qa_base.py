@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from gr_kaq.blocks.base import MAX_WARNINGS, KaqGeneralBlock, ports
 from gr_kaq.blocks.ber_meter import ber_meter
 from gr_kaq.blocks.qam_source import qam_source
-from tests.blocks.flowgraphs import Flowgraph, run, run_to_end
+from tests.blocks.flowgraphs import Flowgraph, run, run_to_end, wait_until
 
 IN, OUT = 14, 11
 
@@ -294,6 +294,28 @@ def test_a_block_is_freed_with_its_flowgraph(runs):
     del tb
     gc.collect()
     assert not any(block() for block in freed)
+
+
+def test_a_block_is_replaced_while_the_flowgraph_runs():
+    """It is freed when GNU Radio has let it go, in whatever thread that is."""
+    tb, source = gr.top_block(), qam_source(1)
+    meter = ber_meter(1)
+    tb.connect(source, meter)
+    tb.start()
+    for _ in range(5):
+        wait_until(meter.bits)
+        other = ber_meter(1)
+        tb.lock()
+        tb.disconnect(source, meter)
+        tb.connect(source, other)
+        tb.unlock()
+        freed, meter = weakref.ref(meter), other
+        gc.collect()
+        assert not freed()
+    wait_until(meter.bits)
+    tb.stop()
+    tb.wait()
+    assert meter.bit_errors() == meter.internal_errors() == 0
 
 
 def test_start_and_stop_of_a_caller_leave_its_own_thread_alone():
