@@ -114,6 +114,54 @@ def mappings_after(count):
 before = mappings_after(5)
 print("fault" if mappings_after(20) >= before + 20 else "no fault")
 """,
+    "failing start": """
+import os
+import threading
+import numpy as np
+from gnuradio import blocks, gr
+
+class Source(gr.sync_block):
+    def __init__(self):
+        gr.sync_block.__init__(self, "source", [], [np.float32])
+
+    def start(self):
+        raise OSError("as told")
+
+def say():
+    print("fault", flush=True)
+    os._exit(0)
+
+threading.Timer(5, say).start()
+tb, source = gr.top_block(), Source()
+tb.connect(source, blocks.null_sink(4))
+tb.start()
+print("no fault", flush=True)
+os._exit(0)
+""",
+    # A busy machine makes the calls fewer, and never more.
+    "idle source": """
+import time
+import numpy as np
+from gnuradio import blocks, gr
+
+class Source(gr.sync_block):
+    calls = 0
+
+    def __init__(self):
+        gr.sync_block.__init__(self, "source", [], [np.float32])
+
+    def work(self, input_items, output_items):
+        self.calls += 1
+        return 0
+
+tb, source = gr.top_block(), Source()
+tb.connect(source, blocks.null_sink(4))
+tb.start()
+time.sleep(2)
+tb.stop()
+tb.wait()
+print("fault" if source.calls <= 10 else "no fault")
+""",
 }
 
 

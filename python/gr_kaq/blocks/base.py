@@ -240,7 +240,7 @@ class _Common(Generic[CountersT]):
         return _gnuradio.owned_block(self, self.gateway)
 
     def start(self) -> bool:
-        """Called by GNU Radio. See `begin`."""
+        """Called by GNU Radio. See `begin`, and `workarounds`, "failing start"."""
         try:
             blas_threads.begin(self)
             self._thread_state.keep()

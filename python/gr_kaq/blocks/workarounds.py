@@ -54,6 +54,16 @@ WORKAROUNDS = {
         "mimo_receiver, and connect_own_message_port in python/bindings/gnuradio_bindings.cc",
         "gnuradio#7706, open",
     ),
+    "failing start": Workaround(
+        "tb.start() waits for good where a block's start() raises; one whose stop() raises ends the process",
+        "start and stop of gr_kaq.blocks.base, which call begin and end",
+        "none was found",
+    ),
+    "idle source": Workaround(
+        "a source that gave out nothing is called again after 250 ms",
+        "set_blkd_input_timer_value in zmq_sample_source and zmq_sample_sink",
+        "gnuradio#3192, gnuradio#5345",
+    ),
 }
 
 

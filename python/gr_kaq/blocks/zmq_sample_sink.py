@@ -50,7 +50,7 @@ class zmq_sample_sink(KaqBlock):
         if len(addresses) not in (1, num_tx):
             raise ValueError(f"{len(addresses)} addresses; 1, or {num_tx} (one for each stream) expected")
         super().__init__("KAQ ZMQ sample sink", ports(np.complex64, 1, num_tx), [])
-        self.set_blkd_input_timer_value(1)  # ms from a call that could not send to the next one; by default 250
+        self.set_blkd_input_timer_value(1)  # ms; see `workarounds`, "idle source"
         self._pattern = pattern
         self._addresses = list(addresses)
         self._channels = num_tx // len(addresses)

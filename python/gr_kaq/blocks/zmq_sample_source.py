@@ -91,7 +91,7 @@ class zmq_sample_source(KaqBlock[SampleSourceCounters]):
         if pattern == "sub":
             options[zmq.SUBSCRIBE] = b""
         super().__init__("KAQ ZMQ sample source", [], ports(np.complex64, 1, num_rx))
-        self.set_blkd_input_timer_value(1)  # ms from a call without samples to the next one; by default 250
+        self.set_blkd_input_timer_value(1)  # ms; see `workarounds`, "idle source"
         self._pattern, self._addresses, self._options = pattern, list(addresses), options
         self._channels = num_rx // len(addresses)
         self._peers: list[_Peer] = []
