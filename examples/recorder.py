@@ -53,6 +53,8 @@ def print_summary(path: str, num_antennas: int) -> None:
     recording = open_recording(path, num_antennas)
     seconds = recording.num_samples / recording.sample_rate
     print(f"{recording.data_path}: {recording.num_samples} samples ({seconds:.3f} s) of {num_antennas} antennas")
+    if recording.rest_bytes:
+        print(f"its last {recording.rest_bytes} bytes are of a sample that was cut off, and are left out")
     samples = recording.read(0, 1 << 20)
     with np.errstate(divide="ignore"):
         power = 10 * np.log10(np.mean(np.abs(samples) ** 2, axis=1))

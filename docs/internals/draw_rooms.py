@@ -26,7 +26,7 @@ PICTURE = ROOT / "docs" / "images" / "rooms.svg"
 
 WIDTH, BOX, HEIGHT, FLOOR, TOP, LEFT = 1220, 218, 62, 104, 16, 60
 NUM_COLUMNS, MIDDLE = 5, 3
-COLUMNS = {"testbed": 0, "links": 1, "channels": 2, "estimation": 4, "frames": 4, "lib/frames": 4}
+COLUMNS = {"testbed": 0, "links": 1, "channels": 2, "estimation": 4, "frames": 4, "files": 1, "lib/frames": 4}
 """Of a room, where it is not MIDDLE: so that few arrows cross."""
 STYLE = """
 text { font-family: DejaVu Sans, Helvetica, sans-serif; font-size: 12px; fill: #222 }
@@ -36,6 +36,9 @@ text { font-family: DejaVu Sans, Helvetica, sans-serif; font-size: 12px; fill: #
 .lib { fill: #f6ead9; stroke: #a07c45 }
 .arrow { fill: none; stroke: #4a6d9c; stroke-width: 1.6; marker-end: url(#head) }
 """
+
+SINGLE_FILES = ("native", "files")
+"""Rooms that are no folder."""
 
 Arrows = set[tuple[str, str]]
 
@@ -60,7 +63,7 @@ def imports() -> Arrows:
 def _room(module: str) -> str:
     """Of a module; empty for the package itself."""
     name = [*module.split("."), ""][1]
-    return name if name == "native" or (name and (PACKAGE / name / "__init__.py").is_file()) else ""
+    return name if name in SINGLE_FILES or (name and (PACKAGE / name / "__init__.py").is_file()) else ""
 
 
 def includes() -> Arrows:
@@ -92,7 +95,7 @@ def caption(room: str) -> list[str]:
         return []
     if room == "bindings":
         return ["pybind11 over lib/"]
-    file = PACKAGE / f"{room}.py" if room == "native" else PACKAGE / room / "__init__.py"
+    file = PACKAGE / f"{room}.py" if room in SINGLE_FILES else PACKAGE / room / "__init__.py"
     text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
     return textwrap.wrap(re.split(r"[:;,.](?:\s|$)", text)[0].replace("`", ""), 33)[:2]
 

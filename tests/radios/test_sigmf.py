@@ -120,12 +120,12 @@ def test_what_other_programs_write(path):
         ({"global__core_num_channels": 0}, "core:num_channels is 0"),
         ({"global__core_num_channels": "3"}, "core:num_channels is '3'"),
         ({"global__core_num_channels": 10**30}, "core:num_channels"),
-        ({"global__core_num_channels": 7}, "1200 bytes; a multiple of 56"),
         ({"global__core_sample_rate": None}, "core:sample_rate is missing"),
         ({"global__core_sample_rate": 0}, "core:sample_rate is 0"),
         ({"global__core_sample_rate": -1.0}, "core:sample_rate"),
-        ({"global__core_sample_rate": float("nan")}, "core:sample_rate is nan"),
-        ({"global__core_sample_rate": 10**400}, "core:sample_rate"),
+        ({"global__core_sample_rate": float("nan")}, "not valid JSON: NaN is not a number"),
+        ({"global__core_sample_rate": 10**299}, "core:sample_rate"),
+        ({"global__core_sample_rate": 10**400}, "not valid JSON: a whole number of 401 digits is out of range"),
         ({"global__core_sample_rate": True}, "core:sample_rate is True"),
         ({"global__core_version": "2.0.0"}, "core:version is '2.0.0'"),
         ({"global__core_version": None}, "core:version is missing"),
@@ -162,12 +162,27 @@ def test_a_missing_file_is_named(path, suffix):
         open_recording(path)
 
 
-@pytest.mark.parametrize("size", [0, 1, 1199])
-def test_a_truncated_file_is_named(path, size):
+@pytest.mark.parametrize("size", [0, 1, 23])
+def test_a_file_without_a_whole_sample_is_named(path, size):
     with path.with_name("r.sigmf-data").open("r+b") as file:
         file.truncate(size)
-    with pytest.raises(RecordingError, match=f"{size} bytes; a multiple of 24"):
+    with pytest.raises(RecordingError, match=f"{size} bytes; at least 24 expected"):
         open_recording(path)
+
+
+@pytest.mark.parametrize("channels", range(1, 9))
+@pytest.mark.parametrize("datatype", ["cf32_le", "ci16_le"])
+def test_a_recording_that_was_cut_off_is_read_up_to_its_last_whole_sample(tmp_path, channels, datatype):
+    """A process that is killed, and a disk that is full, end a file at a multiple of 4096 bytes, not of a sample."""
+    samples = noise(channels, 3000)
+    record(tmp_path / "r", samples, datatype=datatype)
+    whole = open_recording(tmp_path / "r")
+    assert (whole.num_samples, whole.rest_bytes) == (3000, 0)
+    with (tmp_path / "r.sigmf-data").open("r+b") as file:
+        file.truncate(8192)
+    cut = open_recording(tmp_path / "r")
+    assert (cut.num_samples, cut.rest_bytes) == divmod(8192, whole.sample_bytes)
+    assert np.array_equal(cut.read(), whole.read()[:, : cut.num_samples])
 
 
 def test_a_file_that_shrinks_meanwhile_gives_what_is_left(path):

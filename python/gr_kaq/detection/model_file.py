@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-import stat
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -19,6 +18,7 @@ import jsonschema
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..files import MAX_QUOTED, one_line, parse_json, read_file
 from ..signals.constellation import CONSTELLATIONS, Constellation
 from ..signals.signal_model import from_db
 from . import list_model_file
@@ -32,7 +32,6 @@ VERSION = 1
 MAX_FILE_BYTES = 1 << 20  # a model is a few kilobytes; anything larger is not one
 NUMBERS = re.compile(r"(?<=\[)\s+[-+.\deE]+(?:,\s+[-+.\deE]+)*\s+(?=\])")
 """A list of numbers, which `save` writes in one line."""
-MAX_QUOTED = 300  # characters of a file that an error message repeats
 
 
 class ModelFileError(ValueError):
@@ -143,19 +142,13 @@ def load(path: str | Path) -> Model:
     """
     path = Path(path)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a FIFO would wait for ever
-            raise ModelFileError(f"{path}: cannot be read: not a regular file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise ModelFileError(f"{path}: larger than {MAX_FILE_BYTES} bytes, not a detector model")
-        document = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant, parse_float=_finite_float)
-        return _from_document(document, str(path))
+        return _from_document(parse_json(read_file(path, MAX_FILE_BYTES)), str(path))
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from None
     except ModelFileError:
         raise
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise ModelFileError(f"{path}: not valid JSON: {str(error)[:MAX_QUOTED]}") from None
+    except (ValueError, RecursionError) as error:  # a document may be too deep for the schema's validator, too
+        raise ModelFileError(f"{path}: not valid JSON: {one_line(error)}") from None
 
 
 def save(model: Model, directory: str | Path) -> Path:
@@ -172,17 +165,6 @@ def save(model: Model, directory: str | Path) -> Path:
 def _validator() -> jsonschema.Draft7Validator:
     text = resources.files(__package__).joinpath("model_file.schema.json").read_text("utf-8")
     return jsonschema.Draft7Validator(json.loads(text))
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a number")
-
-
-def _finite_float(text: str) -> float:
-    value = float(text)
-    if not np.isfinite(value):
-        raise ValueError(f"{text} is out of range")
-    return value
 
 
 def _complaint(error: jsonschema.ValidationError) -> str:

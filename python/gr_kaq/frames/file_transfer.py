@@ -15,6 +15,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..files import read_file
+
 __all__ = ["MAX_FILE_BYTES", "MIN_PDU_BYTES", "FileReceiver", "FileSender"]
 
 HEADER = struct.Struct("<4sI")
@@ -35,8 +37,8 @@ class FileSender:
         repeats: how often the file is sent; 0: until nobody asks any more.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: an argument is out of range, or the file is larger than `MAX_FILE_BYTES`.
+        OSError: the file cannot be read, is no regular file, or is larger than `MAX_FILE_BYTES`.
+        ValueError: an argument is out of range.
     """
 
     def __init__(self, path: str | Path, pdu_bytes: int, repeats: int = 0):
@@ -44,10 +46,7 @@ class FileSender:
             raise ValueError(f"pdu_bytes is {pdu_bytes}; at least {MIN_PDU_BYTES} expected")
         if repeats < 0:
             raise ValueError(f"repeats is {repeats}; at least 0 expected")
-        with Path(path).open("rb") as file:
-            self._data = file.read(MAX_FILE_BYTES + 1)
-        if len(self._data) > MAX_FILE_BYTES:
-            raise ValueError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
+        self._data = read_file(path, MAX_FILE_BYTES)
         self._block_length = pdu_bytes - HEADER.size
         self.num_blocks = _num_blocks(len(self._data), self._block_length)
         announcement = ANNOUNCEMENT.pack(len(self._data), self._block_length, hashlib.sha256(self._data).digest())

@@ -15,7 +15,6 @@ import datetime
 import json
 import math
 import reprlib
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..files import open_file, parse_json, read_file
 
 __all__ = [
     "DATATYPES",
@@ -44,7 +45,8 @@ FULL_SCALE = {"cf32_le": 1.0, "ci16_le": 32768.0}
 
 META, DATA = ".sigmf-meta", ".sigmf-data"
 VERSION = "1.2.0"
-MAX_META_BYTES = 16 << 20
+MAX_META_BYTES = 2 << 20
+MAX_DATA_BYTES = 1 << 62  # samples are read where they are asked for: any size that the file system has
 MAX_CHANNELS = 256
 MAX_NUMBER = 1e12  # of SigMF's numbers: rates and frequencies
 
@@ -61,7 +63,8 @@ class Recording:
         data_path: of the samples.
         datatype: ``"cf32_le"`` or ``"ci16_le"``.
         num_channels: recorded antennas.
-        num_samples: samples of each.
+        num_samples: samples of each that are there as a whole.
+        rest_bytes: behind them, of a sample that was cut off when the recording was interrupted.
         sample_rate: in samples per second.
         frequency: that the radio was tuned to, in Hz; None: not said.
     """
@@ -70,13 +73,14 @@ class Recording:
     datatype: str
     num_channels: int
     num_samples: int
+    rest_bytes: int
     sample_rate: float
     frequency: float | None
 
     @property
     def sample_bytes(self) -> int:
         """Size of one sample of all channels."""
-        return 2 * DATATYPES[self.datatype].itemsize * self.num_channels
+        return _sample_bytes(self.datatype, self.num_channels)
 
     def read(self, start: int = 0, count: int | None = None) -> NDArray[np.complex64]:
         """Samples (num_channels, n) from `start` on: `count`, or as many as there are.
@@ -87,7 +91,7 @@ class Recording:
         left = max(0, self.num_samples - start)
         count = left if count is None else min(count, left)
         try:
-            with self.data_path.open("rb") as file:
+            with open_file(self.data_path, MAX_DATA_BYTES)[0] as file:
                 file.seek(start * self.sample_bytes)
                 parts = np.fromfile(file, DATATYPES[self.datatype], 2 * self.num_channels * count)
         except OSError as error:
@@ -107,6 +111,8 @@ def recording_paths(path: str | Path) -> tuple[Path, Path]:
 
 def open_recording(path: str | Path, num_channels: int = 1) -> Recording:
     """Read and check the metadata of a recording.
+
+    One that was interrupted ends at its last whole sample.
 
     Args:
         path: of either file, or without its suffix.
@@ -149,14 +155,12 @@ def open_recording(path: str | Path, num_channels: int = 1) -> Recording:
         raise RecordingError(f"{meta_path}: core:trailing_bytes: data with a trailer is not supported")
 
     size = _size(data_path)
-    recording = Recording(data_path, datatype, channels, 0, rate, frequency)
-    num_samples, rest = divmod(size, recording.sample_bytes)
-    if rest or not num_samples:
+    sample_bytes = _sample_bytes(datatype, channels)
+    if size < sample_bytes:
         raise RecordingError(
-            f"{data_path}: {size} bytes; a multiple of {recording.sample_bytes}, more than 0, expected: {channels} "
-            f"channels of {datatype}"
+            f"{data_path}: {size} bytes; at least {sample_bytes} expected, a sample of {channels} channels of {datatype}"
         )
-    return Recording(data_path, datatype, channels, num_samples, rate, frequency)
+    return Recording(data_path, datatype, channels, *divmod(size, sample_bytes), rate, frequency)
 
 
 class RecordingWriter:
@@ -255,16 +259,16 @@ def write_metadata(
     recording_paths(path)[0].write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
+def _sample_bytes(datatype: str, num_channels: int) -> int:
+    return 2 * DATATYPES[datatype].itemsize * num_channels
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if _size(path) > MAX_META_BYTES:
-            raise RecordingError(f"{path}: larger than {MAX_META_BYTES} bytes; metadata of a recording expected")
-        document = json.loads(path.read_text("utf-8"))
-    except RecordingError:
-        raise
+        document = parse_json(read_file(path, MAX_META_BYTES))
     except OSError as error:
-        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}; metadata of a recording expected") from None
+    except ValueError as error:
         raise RecordingError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(document, dict):
         raise RecordingError(f"{path}: holds {_quote(document)}; an object with global and captures expected")
@@ -272,14 +276,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a regular file."""
+    """Bytes of a regular file that can be read."""
     try:
-        status = path.stat()
+        file, size = open_file(path, MAX_DATA_BYTES)
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
-    if not stat.S_ISREG(status.st_mode):  # reading a FIFO would wait for ever
-        raise RecordingError(f"{path}: cannot be read: not a regular file")
-    return status.st_size
+    file.close()
+    return size
 
 
 def _mapping(path: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
