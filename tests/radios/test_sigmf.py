@@ -166,7 +166,7 @@ def test_a_missing_file_is_named(path, suffix):
 def test_a_file_without_a_whole_sample_is_named(path, size):
     with path.with_name("r.sigmf-data").open("r+b") as file:
         file.truncate(size)
-    with pytest.raises(RecordingError, match=f"{size} bytes; at least 24 expected"):
+    with pytest.raises(RecordingError, match=f"{size} bytes; at least 24, one cf32_le of 3 channels, expected"):
         open_recording(path)
 
 

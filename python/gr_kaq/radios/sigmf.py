@@ -158,7 +158,7 @@ def open_recording(path: str | Path, num_channels: int = 1) -> Recording:
     sample_bytes = _sample_bytes(datatype, channels)
     if size < sample_bytes:
         raise RecordingError(
-            f"{data_path}: {size} bytes; at least {sample_bytes} expected, a sample of {channels} channels of {datatype}"
+            f"{data_path}: {size} bytes; at least {sample_bytes}, one {datatype} of {channels} channels, expected"
         )
     return Recording(data_path, datatype, channels, *divmod(size, sample_bytes), rate, frequency)
 
