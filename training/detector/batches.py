@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gr_kaq.channels.flat import RecordedChannels
+from gr_kaq.channels.channel_file import read_packets
 from gr_kaq.signals.constellation import Constellation
 from gr_kaq.signals.signal_model import db, from_db
 
@@ -63,14 +62,12 @@ def complex_normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor
 
 
 def recorded_packets(channel: Channel, size: tuple[int, int]) -> Tensor:
-    """All recorded channels, complex64 (packets, subcarriers, num_rx, num_tx), see `gr_kaq.channels.flat`."""
+    """All recorded channels, complex64 (packets, subcarriers, num_rx, num_tx), see `channel_file`."""
     assert channel.file is not None
     path = ROOT / channel.file
     try:
-        with np.load(path) as archive:
-            count, num_subcarriers = archive["h"].shape[:2]
-        return torch.from_numpy(RecordedChannels(path, *size, num_subcarriers).draw(count))
-    except (OSError, ValueError) as error:
+        return torch.from_numpy(read_packets(path, *size))
+    except ValueError as error:
         raise InvalidKey("channel.file", str(error)) from None
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .channel_file import read_packets
+
 __all__ = [
     "ChannelModel",
     "RayleighChannels",
@@ -95,37 +97,29 @@ class RecordedChannels(ChannelModel):
     recorded ones at equal distances.
 
     Args:
-        path: NumPy archive (.npz) whose `h` is (packets, subcarriers, rx, tx), complex, or real with a last axis of
-            real and imaginary part.
+        path: NumPy archive (.npz), see `channel_file.read_packets`.
         num_rx, num_tx, num_subcarriers: size of a channel, at most what was recorded; the first antennas are taken.
 
     Raises:
         ValueError: the file does not hold that; the message names the file and what was expected.
+
+    Attributes:
+        count: channels after which the first one follows again.
     """
 
     def __init__(self, path: str | Path, num_rx: int, num_tx: int, num_subcarriers: int = 1):
-        recorded = _load(path)
-        if num_subcarriers > recorded.shape[1] or num_rx > recorded.shape[2] or num_tx > recorded.shape[3]:
-            raise ValueError(
-                f"{path}: holds {recorded.shape[1]} subcarriers, {recorded.shape[2]} receive and {recorded.shape[3]} "
-                f"transmit antennas; at least {num_subcarriers}, {num_rx} and {num_tx} expected"
-            )
-        recorded = recorded[:, :, :num_rx, :num_tx]
-        power = np.mean(np.abs(recorded) ** 2, axis=(1, 2, 3), keepdims=True)
-        alive = power.ravel() > 0
-        if not alive.any():
-            raise ValueError(f"{path}: every recorded channel is zero")
-        recorded = (recorded[alive] / np.sqrt(power[alive])).astype(np.complex64)
+        recorded = read_packets(path, num_rx, num_tx, num_subcarriers)
         if num_subcarriers == 1:
             self._channels = recorded.reshape(-1, 1, num_rx, num_tx)
         else:
             distance = recorded.shape[1] // num_subcarriers
             self._channels = recorded[:, : distance * num_subcarriers : distance]
+        self.count = len(self._channels)
         self._next = 0
 
     def draw(self, count: int) -> NDArray[np.complex64]:
-        index = (self._next + np.arange(count)) % len(self._channels)
-        self._next = (self._next + count) % len(self._channels)
+        index = (self._next + np.arange(count)) % self.count
+        self._next = (self._next + count) % self.count
         return self._channels[index]
 
 
@@ -139,23 +133,3 @@ def shipped_recording(name: str) -> str:
     if name not in recordings:
         raise ValueError(f"no recording {name!r}; one of {', '.join(sorted(recordings))} expected")
     return recordings[name]
-
-
-def _load(path: str | Path) -> NDArray[np.complex128]:
-    """The channels of a recording, (packets, subcarriers, rx, tx)."""
-    expected = (
-        "a NumPy archive (.npz) with `h` (packets, subcarriers, rx, tx), complex or with a last axis of 2, expected"
-    )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            h = archive["h"]
-    except Exception as error:  # zip, zlib, OS and NumPy errors of a damaged file have no common base
-        raise ValueError(f"{path}: {error}; {expected}") from None
-    if h.dtype.kind in "fiu" and h.ndim == 5 and h.shape[-1] == 2:
-        h = h[..., 0].astype(np.float64) + 1j * h[..., 1].astype(np.float64)
-    if h.dtype.kind != "c" or h.ndim != 4 or 0 in h.shape:
-        raise ValueError(f"{path}: `h` is {h.dtype} {h.shape}; {expected}")
-    h = h.astype(np.complex128)
-    if not np.isfinite(h).all():
-        raise ValueError(f"{path}: `h` holds NaN or Inf")
-    return h

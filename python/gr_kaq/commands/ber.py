@@ -260,9 +260,7 @@ class _RandomRecorded(ChannelModel):
 
     def __init__(self, path: str, num_rx: int, num_tx: int, seed: int):
         recorded = RecordedChannels(path, num_rx, num_tx)
-        with np.load(path) as archive:
-            packets, subcarriers = archive["h"].shape[:2]
-        self._channels = recorded.draw(packets * subcarriers)
+        self._channels = recorded.draw(recorded.count)
         self._rng = np.random.default_rng(seed)
 
     def draw(self, count: int) -> NDArray[np.complex64]:
