@@ -22,7 +22,8 @@ for path in json.load(sys.stdin):
         said.append("")
     except ValueError as error:
         said.append(str(error))
-    print(f"{{time.perf_counter() - begin:.2f}} s, {{peak() - before:.0f}} MiB: {{path}}: {{said[-1]}}", file=sys.stderr)
+    seconds = time.perf_counter() - begin
+    print(f"{{seconds:.2f}} s, {{peak() - before:.0f}} MiB: {{path}}: {{said[-1]}}", file=sys.stderr)
 print(json.dumps([said, peak() - before]))
 """
 

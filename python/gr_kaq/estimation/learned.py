@@ -18,7 +18,7 @@ are trained. ONNX Runtime is not needed for anything else in gr-kaq.
 
 from __future__ import annotations
 
-import json
+import warnings
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -28,8 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
+from ..files import MAX_QUOTED, one_line, parse_json, read_file
 from ..frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 from .estimator import LinearInterpolator, Observation, WienerInterpolator
+from .trial import try_apart
 
 __all__ = [
     "WINDOW",
@@ -47,6 +49,7 @@ WINDOW = 52
 
 FILE_FORMAT = "gr-kaq channel estimator 1"
 SUFFIX = ".onnx"
+MAX_FILE_BYTES = 16 << 20  # those that ship have less than 1 MiB
 SIGNATURE: dict[str, list[str | int]] = {
     "ls": ["N", WINDOW, len(TRAINING_SYMBOLS)],
     "lmmse": ["N", WINDOW, NUM_SYMBOLS],
@@ -87,14 +90,32 @@ class LearnedEstimator:
     def __init__(self, source: str | Path, num_threads: int = 1):
         if num_threads < 1:
             raise ValueError(f"num_threads is {num_threads}; at least 1 expected")
-        content, label = _read(source)
+        content, label, ships = _read(source)
         try:
-            import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  # optional
+            import onnxruntime  # type: ignore[import-untyped]  # noqa: F401, PLC0415  # optional
         except ImportError as error:
             raise ImportError(
                 f"the learned channel estimator {label} needs ONNX Runtime, which is not installed: "
                 "pip install onnxruntime"
             ) from error
+        if not ships and (fault := try_apart(content, label)):
+            raise EstimatorFileError(fault)
+        self._load(content, label, num_threads)
+
+    @classmethod
+    def of_content(cls, content: bytes, label: str) -> LearnedEstimator:
+        """The estimator in the content of a file, without a trial: for the process that is the trial.
+
+        Raises:
+            EstimatorFileError: it is no such network.
+        """
+        estimator = cls.__new__(cls)
+        estimator._load(content, label, 1)
+        return estimator
+
+    def _load(self, content: bytes, label: str, num_threads: int) -> None:
+        import onnxruntime  # noqa: PLC0415
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1
@@ -108,9 +129,9 @@ class LearnedEstimator:
             values = (*session.get_inputs(), *session.get_outputs())
             signature = {value.name: (value.type, value.shape) for value in values}
         except Exception as error:  # ONNX Runtime has a class for each kind of failure, without a common one
-            raise EstimatorFileError(f"{label}: no ONNX file that ONNX Runtime can use: {_first_line(error)}") from None
+            raise EstimatorFileError(f"{label}: no ONNX file that ONNX Runtime can use: {one_line(error)}") from None
         _check(label, self.metadata, signature)
-        self.name = self.metadata.get("name", label)
+        self.name = one_line(self.metadata.get("name", label))
         self.range = _range(label, self.metadata)
         self._session = session
         self._try(label)
@@ -122,14 +143,16 @@ class LearnedEstimator:
         return self._session.run(["refined"], {"ls": ls, "lmmse": lmmse, "statistics": statistics})[0]
 
     def _try(self, label: str) -> None:
-        """Run it once: what fails then would fail in a stream."""
-        lmmse = np.zeros((4, WINDOW, NUM_SYMBOLS), np.float32)
-        try:
-            refined = self.refine(np.zeros_like(lmmse[..., : len(TRAINING_SYMBOLS)]), lmmse, self.range.mean(axis=0))
-        except Exception as error:  # see above
-            raise EstimatorFileError(f"{label}: does not run: {_first_line(error)}") from None
-        if refined.shape != lmmse.shape:
-            raise EstimatorFileError(f"{label}: makes {refined.shape} of {lmmse.shape}; the same shape expected")
+        """Run it on few and on more grids, of zeros and of noise: what fails then would fail in a stream."""
+        rng = np.random.default_rng(1)
+        for count, level in ((4, 0.0), (2, 1.0), (16, 1.0)):
+            lmmse = np.float32(level) * rng.standard_normal((count, WINDOW, NUM_SYMBOLS), np.float32)
+            try:
+                refined = self.refine(lmmse[..., TRAINING_SYMBOLS].copy(), lmmse, self.range.mean(axis=0))
+            except Exception as error:  # see above
+                raise EstimatorFileError(f"{label}: does not run: {one_line(error)}") from None
+            if refined.shape != lmmse.shape:
+                raise EstimatorFileError(f"{label}: makes {refined.shape} of {lmmse.shape}; the same shape expected")
 
 
 class LearnedInterpolator:
@@ -141,7 +164,7 @@ class LearnedInterpolator:
 
     Attributes:
         outside: frames whose statistics the estimator was not trained for, and that got the LMMSE estimate instead.
-        fallbacks: likewise, those whose refined channel was not finite.
+        fallbacks: likewise, those that it failed on, or whose refined channel was not finite. A warning says so once.
     """
 
     def __init__(self, frame_format: FrameFormat, estimator: LearnedEstimator | str | Path):
@@ -158,12 +181,22 @@ class LearnedInterpolator:
         if not ((lowest <= given.statistics) & (given.statistics <= highest)).all():
             self.outside += 1
             return wiener
-        refined = self.estimator.refine(given.ls, given.lmmse, given.statistics)
-        channel, finite = given.channel(refined)
-        if not finite:
-            self.fallbacks += 1
-            return wiener
-        return channel
+        try:
+            channel, finite = given.channel(self.estimator.refine(given.ls, given.lmmse, given.statistics))
+        except Exception as error:  # ONNX Runtime has a class for each kind of failure, without a common one
+            return self._fall_back(wiener, one_line(error))
+        return channel if finite else self._fall_back(wiener, "its channel is not finite")
+
+    def _fall_back(self, wiener: NDArray[np.complex64], reason: str) -> NDArray[np.complex64]:
+        """The LMMSE estimate, for a frame that the estimator failed on."""
+        if not self.fallbacks:
+            warnings.warn(
+                f"the learned channel estimator {self.estimator.name} fails, and leaves frames to LMMSE: {reason}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        self.fallbacks += 1
+        return wiener
 
 
 @dataclass(frozen=True)
@@ -221,17 +254,16 @@ def grids(channel: NDArray[np.complex64], scale: NDArray[np.float32]) -> NDArray
     return native.extension().cut_windows(channel, scale, WINDOW)
 
 
-def _read(source: str | Path) -> tuple[bytes, str]:
-    """Content of the file, and what to call it in messages."""
+def _read(source: str | Path) -> tuple[bytes, str, bool]:
+    """Content of the file, what to call it in messages, and whether it is one that ships."""
     if str(source) in list_estimators():
         name = f"{source}{SUFFIX}"
-        return resources.files(__package__).joinpath("estimators", name).read_bytes(), name
+        return resources.files(__package__).joinpath("estimators", name).read_bytes(), name, True
     try:
-        return Path(source).read_bytes(), str(source)
-    except (OSError, ValueError) as error:
+        return read_file(source, MAX_FILE_BYTES), one_line(source), False
+    except OSError as error:
         raise EstimatorFileError(
-            f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}; "
-            f"a path or one of {', '.join(list_estimators())} expected"
+            f"{source}: cannot be read: {error.strerror}; a path or one of {', '.join(list_estimators())} expected"
         ) from None
 
 
@@ -239,7 +271,7 @@ def _check(label: str, metadata: dict[str, str], found: dict[str, tuple[str, lis
     """Raise EstimatorFileError unless the network has the signature of the module."""
     if metadata.get("format") != FILE_FORMAT:
         raise EstimatorFileError(
-            f"{label}: the metadata's format is {metadata.get('format')!r}; {FILE_FORMAT!r} expected, as "
+            f"{label}: the metadata's format is {_quote(metadata.get('format'))}; {FILE_FORMAT!r} expected, as "
             "`python -m training export` writes it"
         )
     for name, shape in SIGNATURE.items():
@@ -247,22 +279,25 @@ def _check(label: str, metadata: dict[str, str], found: dict[str, tuple[str, lis
             raise EstimatorFileError(f"{label}: no input or output {name}; {', '.join(SIGNATURE)} expected")
         if found[name][0] != "tensor(float)" or not _fits(found[name][1], shape):
             raise EstimatorFileError(
-                f"{label}: {name} is {found[name][0]} {found[name][1]}; tensor(float) {shape} expected"
+                f"{label}: {name} is {found[name][0]} {_quote(found[name][1])}; tensor(float) {shape} expected"
             )
     unknown = sorted(found.keys() - SIGNATURE.keys())
     if unknown:
-        raise EstimatorFileError(f"{label}: unknown input or output {unknown[0]}; {', '.join(SIGNATURE)} expected")
+        raise EstimatorFileError(
+            f"{label}: unknown input or output {_quote(unknown[0])}; {', '.join(SIGNATURE)} expected"
+        )
 
 
 def _range(label: str, metadata: dict[str, str]) -> NDArray[np.float32]:
     try:
-        found = np.array(json.loads(metadata["range"]), np.float32)
-    except (KeyError, ValueError, TypeError):
+        with np.errstate(over="ignore"):  # what does not fit becomes Inf, and is refused
+            found = np.array(parse_json(metadata["range"].encode()), np.float32)
+    except (KeyError, ValueError, TypeError, OverflowError):
         found = np.empty(0, np.float32)
-    if found.shape != (2, 3) or not np.all(found[0] < found[1]):  # NaN neither
+    if found.shape != (2, 3) or not np.isfinite(found).all() or not np.all(found[0] < found[1]):
         raise EstimatorFileError(
-            f"{label}: the metadata's range is {metadata.get('range')!r}; lowest and highest SNR, delay spread and "
-            "Doppler expected, as JSON [[...], [...]]"
+            f"{label}: the metadata's range is {_quote(metadata.get('range'))}; lowest and highest SNR, delay spread "
+            "and Doppler expected, as JSON [[...], [...]]"
         )
     return found
 
@@ -274,5 +309,6 @@ def _fits(found: list[Any], expected: list[Any]) -> bool:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _quote(value: Any) -> str:
+    """What a message repeats of a file, on one line."""
+    return repr(value)[:MAX_QUOTED]

@@ -2,6 +2,9 @@
 """Learned estimators in ONNX Runtime: those that ship do what they promise, and bad files are named."""
 
 import json
+import os
+import sys
+import warnings
 from importlib import resources
 
 import numpy as np
@@ -18,6 +21,8 @@ from gr_kaq.estimation.learned import (
     LearnedInterpolator,
     list_estimators,
 )
+from gr_kaq.estimation.trial import try_apart
+from tests.refusals import refusals
 from training.estimator.frames import Conditions, FrameSource, format_of
 
 pytestmark = pytest.mark.training
@@ -62,11 +67,121 @@ def test_what_is_not_finite_is_replaced_and_counted(tmp_path):
     seen = frame()
     frame_format = seen.conditions.frame_format
     interpolator = LearnedInterpolator(frame_format, LearnedEstimator(file_of(tmp_path / "a.onnx", nodes)))
-    for count in (1, 2):
-        np.testing.assert_array_equal(
-            interpolator(seen.observation), WienerInterpolator(frame_format)(seen.observation)
-        )
-        assert interpolator.fallbacks == count
+    with pytest.warns(RuntimeWarning, match="a.onnx fails, and leaves frames to LMMSE: .* not finite") as said:
+        for count in (1, 2):
+            np.testing.assert_array_equal(
+                interpolator(seen.observation), WienerInterpolator(frame_format)(seen.observation)
+            )
+            assert interpolator.fallbacks == count
+    assert len(said) == 1
+
+
+def test_frames_that_it_fails_on_are_left_to_lmmse(tmp_path):
+    """It passes the trial, and fails on as many windows as four streams have: every frame was lost."""
+    nodes = [
+        helper.make_node("Shape", ["lmmse"], ["count"], start=0, end=1),
+        helper.make_node("Gather", ["allowed", "count"], ["zero"]),
+        helper.make_node("Add", ["lmmse", "zero"], ["refined"]),
+    ]
+    allowed = numpy_helper.from_array(np.zeros((40, 1, 1), np.float32), "allowed")
+    path = file_of(tmp_path / "later.onnx", nodes, constants=[allowed])
+    for num_tx, fft_size, fallbacks in ((2, 64, 0), (4, 256, 2)):
+        seen = frame(num_tx=num_tx, fft_size=fft_size)
+        frame_format = seen.conditions.frame_format
+        interpolator = LearnedInterpolator(frame_format, path)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                found = interpolator(seen.observation)
+        lmmse = WienerInterpolator(frame_format)(seen.observation)
+        np.testing.assert_allclose(found, lmmse, rtol=1e-4, atol=1e-6)
+        assert interpolator.fallbacks == fallbacks
+        assert ["later.onnx fails" in str(warning.message) for warning in said] == [True] * bool(fallbacks)
+
+
+READ = """
+import resource, sys
+from gr_kaq.estimation.learned import LearnedEstimator
+def read(path):
+    try:
+        LearnedEstimator(path)
+    finally:
+        child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
+        print(f"children {child} MiB", file=sys.stderr)
+        assert child < 200
+"""
+
+
+def hostile(directory):
+    """Files and what is said of them."""
+
+    def constant(name, value, dtype=np.int64):
+        return numpy_helper.from_array(np.array(value, dtype), name)
+
+    def loop(count):
+        scalars = {"i": TensorProto.INT64, "go": TensorProto.BOOL, "v": TensorProto.FLOAT}
+        inputs = [helper.make_tensor_value_info(name, dtype, []) for name, dtype in scalars.items()]
+        outputs = [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
+        ]
+        body = [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["v", "v"], ["sum"])]
+        graph = helper.make_graph(body, "body", inputs, outputs)
+        return helper.make_node("Loop", [count, "true", "nothing"], ["zero"], body=graph)
+
+    def write(name, nodes, *constants):
+        return file_of(directory / f"{name}.onnx", nodes, constants=constants)
+
+    add = helper.make_node("Add", ["lmmse", "zero"], ["refined"])
+    nothing, true = constant("nothing", 0.0, np.float32), constant("true", True, bool)
+    beyond = "did not load and run within 0.7 s of processor time and 96 MiB"
+
+    fill = [helper.make_node("ConstantOfShape", ["size"], ["all"]), helper.make_node("ReduceSum", ["all"], ["zero"])]
+    yield write("fill", [*fill, add], constant("size", [40_000, 40_000])), "does not run|no ONNX file|" + beyond
+    product = [helper.make_node("Mul", ["row", "column"], ["all"]), helper.make_node("ReduceSum", ["all"], ["zero"])]
+    row = np.zeros((1, 30_000), np.float32)
+    large = numpy_helper.from_array(row, "row"), numpy_helper.from_array(row.T.copy(), "column")
+    yield write("product", [*product, add], *large), "does not run|no ONNX file|" + beyond
+    yield write("loop", [loop("count"), add], constant("count", 1 << 62), nothing, true), beyond
+    of_data = [
+        helper.make_node("ReduceSumSquare", ["lmmse"], ["power"], keepdims=0),
+        helper.make_node("Mul", ["power", "many"], ["scaled"]),
+        helper.make_node("Cast", ["scaled"], ["count"], to=TensorProto.INT64),
+    ]
+    many = constant("many", 1e12, np.float32)
+    yield write("loop of data", [*of_data, loop("count"), add], many, nothing, true), beyond
+
+    weights = numpy_helper.from_array(np.zeros((52, 14), np.float32), "zero")
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    for location in ("here.bin", "fifo.bin", "../here.bin", "/dev/zero"):
+        outside = TensorProto.FromString(weights.SerializeToString())
+        for key, value in (("location", location), ("offset", "0"), ("length", str(52 * 14 * 4))):
+            entry = outside.external_data.add()
+            entry.key, entry.value = key, value
+        yield write(f"outside {location.replace('/', '_')}", [add], outside), "no ONNX file"
+
+    os.mkfifo(directory / "fifo.onnx")
+    yield directory / "fifo.onnx", "not a regular file"
+    yield "/dev/zero", "not a regular file"
+    huge = directory / "huge.onnx"
+    with huge.open("wb") as file:
+        file.truncate(1 << 34)
+    yield huge, "larger than"
+
+
+def test_hostile_files_cost_little(tmp_path, monkeypatch):
+    """Of what runs for ever, the processor time of the trial is all that is lost."""
+    (tmp_path / "here.bin").write_bytes(bytes(1 << 14))
+    os.mkfifo(tmp_path / "fifo.bin")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    files, expected = zip(*hostile(tmp_path), strict=True)
+    said, grown = refusals(READ, files)
+    for path, message, parts in zip(files, said, expected, strict=True):
+        assert str(path) in message and message.isprintable(), path
+        assert any(part in message for part in parts.split("|")), message
+    assert grown < 200
 
 
 def test_statistics_beyond_the_training_leave_the_lmmse_estimate(tmp_path):
@@ -95,25 +210,33 @@ def test_a_damaged_file_is_named(tmp_path):
             LearnedEstimator(path)
 
 
-def test_flipped_bytes_never_end_the_process(tmp_path):
-    """Whatever is in a file, the worst is an error that a block can catch."""
-    whole = bytearray(file_of(tmp_path / "a.onnx", ADD).read_bytes())
-    path = tmp_path / "flipped.onnx"
+@pytest.mark.parametrize("count", [60, pytest.param(3000, marks=pytest.mark.long)])
+def test_flipped_bytes_never_end_the_process(tmp_path, count):
+    """Whatever is in a file, the worst is an error that a block can catch; without the trial, too."""
+    whole = file_of(tmp_path / "a.onnx", ADD).read_bytes()
     rng = np.random.default_rng(1)
-    for place in rng.integers(0, len(whole), 60):
+    for number in range(count):
         content = bytearray(whole)
-        content[place] ^= int(rng.integers(1, 256))
-        path.write_bytes(content)
+        for place in rng.integers(0, len(whole), 1 + number % 3):
+            content[place] = rng.integers(0, 256)
+        faults = [try_apart(bytes(content), "flipped.onnx")] if number % 10 == 0 else []
         try:
-            LearnedEstimator(path)
+            LearnedEstimator.of_content(bytes(content), "flipped.onnx")
+            faults.append("")
         except EstimatorFileError as error:
-            assert "flipped.onnx" in str(error)
+            faults.append(str(error))
+        assert len(set(faults)) == 1, faults
+        assert not faults[0] or (faults[0].startswith("flipped.onnx: ") and faults[0].isprintable())
 
 
 WRONG = {
     "no format": ({"metadata": {}}, "format"),
     "another format": ({"metadata": {"format": "gr-kaq channel estimator 99"}}, "99"),
     "no range": ({"metadata": {"format": FILE_FORMAT}}, "range"),
+    "range of Inf": ({"metadata": {**METADATA, "range": "[[0, 0, 0], [1e300, 1, 1]]"}}, "range"),
+    "range of huge numbers": ({"metadata": {**METADATA, "range": f"[[0, 0, 0], [{'9' * 5000}, 1, 1]]"}}, "range"),
+    "range that is deep": ({"metadata": {**METADATA, "range": "[" * 100_000}}, "range"),
+    "long format": ({"metadata": {"format": "x\n" * 10_000}}, "^.{,700}$"),
     "range that is no JSON": ({"metadata": {**METADATA, "range": "[[1, 2"}}, "range"),
     "range of NaN": ({"metadata": {**METADATA, "range": "[[NaN, 0, 0], [1, 1, 1]]"}}, "range"),
     "range upside down": ({"metadata": {**METADATA, "range": "[[2, 0, 0], [1, 1, 1]]"}}, "range"),
@@ -122,7 +245,7 @@ WRONG = {
     "fixed N": ({"signature": {**SIGNATURE, "ls": [1, 52, 3]}}, "ls is"),
     "double": ({"dtype": TensorProto.DOUBLE}, "double"),
     "missing": ({"signature": {k: v for k, v in SIGNATURE.items() if k != "ls"}}, "no input or output ls"),
-    "one more": ({"signature": {"pilots": [3], **SIGNATURE}}, "unknown input or output pilots"),
+    "one more": ({"signature": {"pilots": [3], **SIGNATURE}}, "unknown input or output 'pilots'"),
 }
 
 
