@@ -2,7 +2,11 @@
 // Threads that wait for work, so that a call does not start any.
 #pragma once
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -12,76 +16,106 @@ namespace kaq {
 class ThreadPool {
 public:
     // The calling thread is one of them: 1 starts none.
-    explicit ThreadPool(int num_threads) {
+    explicit ThreadPool(int num_threads) : size_(num_threads) {
         try {
             for (int index = 1; index < num_threads; ++index)
-                threads_.emplace_back([this, index] { wait_for_work(index); });
+                shared_->threads.emplace_back([shared = shared_.get(), index] { shared->wait_for_work(index); });
         } catch (...) { // the system has no more threads
-            end();
+            shared_->end();
             throw;
         }
     }
 
-    ~ThreadPool() { end(); }
+    ~ThreadPool() {
+        // After fork() there is nobody to join, and destroying what the threads wait on would wait for them.
+        if (is_copy())
+            static_cast<void>(shared_.release());
+        else
+            shared_->end();
+    }
 
     ThreadPool(const ThreadPool &) = delete;
     ThreadPool &operator=(const ThreadPool &) = delete;
 
-    int size() const { return static_cast<int>(threads_.size()) + 1; }
+    int size() const { return size_; }
 
     // work(index) for each index below size(), each on a thread of its own; returns when all have returned. Not to be
-    // called by two threads at once. `work` must not throw.
+    // called by two threads at once. `work` must not throw. In a process that fork() has made, which has none of the
+    // threads, the calling one does it all.
     template <typename Work>
     void run(const Work &work) {
-        if (threads_.empty())
+        if (size_ == 1)
             return work(0);
-        {
-            const std::lock_guard lock(mutex_);
-            work_ = &work;
-            call_ = [](const void *of, int index) { (*static_cast<const Work *>(of))(index); };
-            num_running_ = static_cast<int>(threads_.size());
-            ++round_;
+        if (is_copy()) {
+            for (int index = 0; index < size_; ++index)
+                work(index);
+            return;
         }
-        start_.notify_all();
+        shared_->begin(&work, [](const void *of, int index) { (*static_cast<const Work *>(of))(index); });
         work(0);
-        std::unique_lock lock(mutex_);
-        done_.wait(lock, [this] { return num_running_ == 0; });
+        shared_->wait_for_all();
     }
 
 private:
-    void end() {
-        {
-            const std::lock_guard lock(mutex_);
-            ending_ = true;
+    // What the threads see.
+    struct Shared {
+        void begin(const void *of, void (*how)(const void *, int)) {
+            {
+                const std::lock_guard lock(mutex);
+                work = of;
+                call = how;
+                num_running = static_cast<int>(threads.size());
+                ++round;
+            }
+            start.notify_all();
         }
-        start_.notify_all();
-        for (std::thread &thread : threads_)
-            thread.join();
-    }
 
-    void wait_for_work(int index) {
-        std::unique_lock lock(mutex_);
-        for (unsigned seen = 0;;) {
-            start_.wait(lock, [&] { return ending_ || round_ != seen; });
-            if (ending_)
-                return;
-            seen = round_;
-            lock.unlock();
-            call_(work_, index);
-            lock.lock();
-            if (--num_running_ == 0)
-                done_.notify_one();
+        void wait_for_all() {
+            std::unique_lock lock(mutex);
+            done.wait(lock, [this] { return num_running == 0; });
         }
-    }
 
-    std::mutex mutex_;
-    std::condition_variable start_, done_;
-    const void *work_ = nullptr;
-    void (*call_)(const void *, int) = nullptr;
-    unsigned round_ = 0;
-    int num_running_ = 0;
-    bool ending_ = false;
-    std::vector<std::thread> threads_;
+        void end() {
+            {
+                const std::lock_guard lock(mutex);
+                ending = true;
+            }
+            start.notify_all();
+            for (std::thread &thread : threads)
+                thread.join();
+        }
+
+        void wait_for_work(int index) {
+            std::unique_lock lock(mutex);
+            for (unsigned seen = 0;;) {
+                start.wait(lock, [&] { return ending || round != seen; });
+                if (ending)
+                    return;
+                seen = round;
+                lock.unlock();
+                call(work, index);
+                lock.lock();
+                if (--num_running == 0)
+                    done.notify_one();
+            }
+        }
+
+        std::mutex mutex;
+        std::condition_variable start, done;
+        const void *work = nullptr;
+        void (*call)(const void *, int) = nullptr;
+        unsigned round = 0;
+        int num_running = 0;
+        bool ending = false;
+        std::vector<std::thread> threads;
+    };
+
+    // Whether fork() has copied this into a process that has none of the threads.
+    bool is_copy() const { return getpid() != process_; }
+
+    int size_;
+    pid_t process_ = getpid();
+    std::unique_ptr<Shared> shared_ = std::make_unique<Shared>();
 };
 
 } // namespace kaq
