@@ -45,7 +45,8 @@ void visit_integers(const kaq::Plan &plan, AnyIntegers &integers, Visitor visit)
     visit(integers.llr_scale, "llr_scale", Shape{c, n});
 }
 
-py::dict get_integers(const Plan &self) {
+py::dict get_integers(Plan &self) {
+    const auto lock = self.use();
     const kaq::Integers integers = self.plan.integers();
     py::dict out;
     visit_integers(self.plan, integers, [&](const auto &array, const char *name, const auto &shape) {
@@ -63,6 +64,7 @@ void set_integers(Plan &self, const py::dict &arrays) {
                " of shape ", Shape{expected}, " expected; shape ", Shape{given}, " given");
         std::copy_n(given.data(), given.size(), array.begin());
     });
+    const auto lock = self.use();
     self.plan.set_integers(integers);
 }
 
@@ -72,17 +74,19 @@ Array<std::int16_t> run_layers(Plan &self, const Array<std::int16_t> &b) {
            self.plan.num_channels(), ", T, ", self.plan.rows(), ") expected; shape ", Shape{b}, " given");
     Array<std::int16_t> t({b.shape(0), b.shape(1), b.shape(2)});
     const std::span<std::int16_t> to = mutable_values_of(t);
+    const auto lock = self.use();
     py::gil_scoped_release release;
     self.plan.layers(values_of(b), to);
     return t;
 }
 
 // Integer LLRs (count, bits_per_dimension, n) of t (count, n)
-Array<std::int32_t> run_llrs(const Plan &self, const Array<std::int16_t> &t) {
+Array<std::int32_t> run_llrs(Plan &self, const Array<std::int16_t> &t) {
     const std::size_t n = self.plan.rows(), bits = self.plan.network().bits_per_dimension;
     expect(t.ndim() == 2 && t.shape(1) == self.plan.rows(), "t of shape (count, ", n, ") expected; shape ", Shape{t},
            " given");
     Array<std::int32_t> out({t.shape(0), static_cast<py::ssize_t>(bits), t.shape(1)});
+    const auto lock = self.use();
     for (py::ssize_t i = 0; i < t.shape(0); ++i)
         self.plan.llrs({t.data() + i * n, n}, {out.mutable_data() + i * bits * n, bits * n});
     return out;
@@ -96,6 +100,7 @@ py::tuple run_filter(Plan &self, const Array<Complex> &y) {
         antennas.push_back(y.data() + r);
     Array<std::int16_t> b({y.shape(0), y.shape(1), static_cast<py::ssize_t>(self.plan.rows())});
     Array<bool> finite({y.shape(0), y.shape(1)});
+    const auto lock = self.use();
     self.plan.filter(contiguous(antennas, self.plan.num_channels(), num_vectors, 1), mutable_values_of(b),
                      mutable_values_of(finite));
     return py::make_tuple(b, finite);
