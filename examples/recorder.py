@@ -33,19 +33,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for antenna in range(options.antennas):
             flowgraph.connect((source, antenna), (sink, antenna))
         try:
-            run(flowgraph, sink.num_samples, lambda count: count >= wanted, report=report(wanted))
+            run(flowgraph, sink.num_samples, lambda count: count >= wanted, report=report(sink, wanted))
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
         print_summary(options.output, options.antennas)
+        sink.check()
     except (ValueError, OSError) as error:
         print(f"recorder: error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def report(wanted: int):
-    """What says how far it got."""
-    return lambda count: print(f"{100 * count / wanted:.0f} %", file=sys.stderr, flush=True)
+def report(sink: gr.hier_block2, wanted: int):
+    """What says how far it got, and ends where the disk is full."""
+
+    def say(count: int) -> None:
+        print(f"{100 * count / wanted:.0f} %", file=sys.stderr, flush=True)
+        sink.check(running=True)
+
+    return say
 
 
 def print_summary(path: str, num_antennas: int) -> None:

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -217,3 +218,107 @@ def test_control_c_keeps_what_was_received(tmp_path, transmitted):
     assert process.returncode == 130 and "Traceback" not in shown
     with np.load(tmp_path / "csi.npz") as archive:
         alike(archive["h"], transmitted[1][: len(archive["h"])])
+
+
+@contextlib.contextmanager
+def receiving(tmp_path, samples):
+    """The command as a process, at a peer that has sent these samples; it is killed if it is not over at the end."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(gr_kaq.__file__).parents[1])}
+    with zmq.Context.instance().socket(zmq.PUSH) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        address = f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}"
+        words = ["--radio", "zmq", "--args", address, "--antennas", "3", "--output", str(tmp_path / "csi.npz")]
+        command = [sys.executable, "-m", "gr_kaq", "record", *words]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+            try:
+                assert socket.poll(1000 * TIMEOUT_S, zmq.POLLOUT)
+                socket.send(np.ascontiguousarray(samples.T, np.complex64).tobytes())
+                yield process
+            finally:
+                process.kill()
+
+
+def test_sigterm_keeps_what_was_received(tmp_path, transmitted):
+    with receiving(tmp_path, transmitted[0]) as process:
+        for line in process.stderr:  # a line a second; the last frame waits for samples after it
+            if not line.startswith("0 samples"):
+                break
+        process.terminate()
+        _, shown = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 143 and "Traceback" not in shown
+    with np.load(tmp_path / "csi.npz") as archive:
+        alike(archive["h"], transmitted[1][: len(archive["h"])])
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_frames_are_kept_on_the_way(tmp_path, transmitted):
+    """A power cut does not ask."""
+    with receiving(tmp_path, transmitted[0]) as process:
+        lines = 0
+        for line in process.stderr:  # a line a second, before the frames are written
+            lines += not line.startswith("0 samples")
+            if lines == 2:
+                break
+        process.kill()
+        process.wait(TIMEOUT_S)
+    with np.load(tmp_path / "csi.npz") as archive:
+        assert len(archive["h"]) >= 5
+        alike(archive["h"], transmitted[1][: len(archive["h"])])
+
+
+@contextlib.contextmanager
+def full_disk(num_bytes):
+    """Files become no longer than that; the error is another one than that of a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_frames_on_a_full_disk(tmp_path, transmitted, recorded, capfd):
+    """As many as fit are there, and the error has both counts."""
+    frame_bytes = 48 * 3 * 2 * 8
+    with full_disk(8 * frame_bytes):
+        assert record(recorded, tmp_path / "csi.npz", "--antennas", "3") == 2
+    shown = capfd.readouterr()
+    assert "csi.npz: File too large; 6 of 12 frames are in it" in shown.err
+    assert "6 frames of 3 antennas" in shown.out
+    with np.load(tmp_path / "csi.npz") as archive:
+        alike(archive["h"], transmitted[1][:6])
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_samples_on_a_full_disk(tmp_path, transmitted, recorded, capfd):
+    """GNU Radio's sink says nothing, and the command used to end with status 0."""
+    num_samples = transmitted[0].shape[1]
+    with full_disk(1 << 17):
+        assert record(recorded, tmp_path / "csi.npz", "--antennas", "3", "--samples", str(tmp_path / "copy")) == 2
+    left = (1 << 17) // 24
+    assert f"{left} of {num_samples} samples are in the file; is the disk full?" in capfd.readouterr().err
+    copy = open_recording(tmp_path / "copy", 3)
+    assert np.array_equal(copy.read(), transmitted[0][:, :left].astype(np.complex64)) and copy.rest_bytes
+    with np.load(tmp_path / "csi.npz") as archive:
+        assert len(archive["h"]) == 12
+
+
+def test_an_archive_that_cannot_be_written_is_said_at_the_start(tmp_path, recorded, capfd, monkeypatch):
+    monkeypatch.setattr("gr_kaq.commands.record._Receiver", None)  # nothing is received
+    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "part.npz.part").mkdir()
+    assert record(recorded, tmp_path / "folder.npz") == 2
+    assert record(recorded, tmp_path / "part.npz") == 2
+    shown = capfd.readouterr().err.splitlines()
+    for line, said in zip(shown, ("is a folder", "Is a directory"), strict=True):
+        assert line.startswith("kaq record: error: ") and said in line
+
+
+def test_no_more_frames_than_a_recording_may_hold(tmp_path, recorded, capfd, monkeypatch):
+    """What it writes can be read."""
+    monkeypatch.setattr("gr_kaq.commands.record.MAX_ENTRIES", 7 * 48 * 3 * 2 + 1)
+    assert record(recorded, tmp_path / "csi.npz", "--antennas", "3", "--frames", "8") == 2
+    assert "at most 7 expected" in capfd.readouterr().err
+    assert record(recorded, tmp_path / "csi.npz", "--antennas", "3") == 0
+    with np.load(tmp_path / "csi.npz") as archive:
+        assert len(archive["h"]) == 7

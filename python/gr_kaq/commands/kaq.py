@@ -4,19 +4,32 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from .. import __version__
 from . import ber, info, models, record
 
 __all__ = ["main"]
 
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit statuses after Ctrl-C and SIGTERM, as a shell has them."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0, 2 for what it cannot do, 130 after Ctrl-C."""
+    """Run the command; returns its exit status: 0, 2 for what it cannot do, 130 after Ctrl-C, 143 after SIGTERM."""
     options = _parser().parse_args(arguments)
+    with _termination() as terminated:
+        status = _run(options)
+    return TERMINATED if terminated and status == INTERRUPTED else status
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         status = options.run(options)
         sys.stdout.flush()
@@ -28,7 +41,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"kaq {options.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[list[int]]:
+    """SIGTERM ends a command as Ctrl-C does, so that what it has measured is kept; it goes into the list."""
+    received: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+        yield received
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,8 @@ from .sigmf import FULL_SCALE, open_recording, recording_paths, write_metadata
 
 __all__ = ["recording_sink", "recording_source"]
 
+MAX_ON_THE_WAY = 1 << 16  # samples in the C library's buffer
+
 
 def recording_source(path: str | Path, num_rx: int) -> Any:
     """Play the first num_rx antennas of a SigMF recording, as fast as they are taken.
@@ -48,17 +50,19 @@ def recording_sink(
         num_samples: of each antenna, how many are recorded; the rest is thrown away. 0: all.
 
     Returns:
-        A `gr.hier_block2` with a method `num_samples()`: recorded so far.
+        A `gr.hier_block2` with methods `num_samples()`: taken so far; and `check(running=False)`: raises RadioError
+        where the file lacks some of them, as on a full disk, which GNU Radio does not say. While the flowgraph is
+        running, the last ones may be on their way.
 
     Raises:
         OSError: a file cannot be written.
         ValueError: an argument is out of range.
     """
     gr, blocks = import_gnuradio("gr", "a recording"), import_gnuradio("blocks", "a recording")
-    size = gr.sizeof_gr_complex
+    size, data = gr.sizeof_gr_complex, recording_paths(path)[1]
     write_metadata(path, num_rx, sample_rate, frequency)
     try:
-        sink = blocks.file_sink(size * num_rx, str(recording_paths(path)[1]), False)
+        sink = blocks.file_sink(size * num_rx, str(data), False)
     except RuntimeError as error:
         raise RadioError(f"{path}: {one_line(error)}") from None
     join = blocks.streams_to_vector(size, num_rx)
@@ -66,6 +70,12 @@ def recording_sink(
     class RecordingSink(gr.hier_block2):  # type: ignore[name-defined]
         def num_samples(self) -> int:
             return int(sink.nitems_read(0))
+
+        def check(self, *, running: bool = False) -> None:
+            taken = self.num_samples()
+            written = data.stat().st_size // (size * num_rx)
+            if taken - written > (MAX_ON_THE_WAY if running else 0):
+                raise RadioError(f"{data}: {written} of {taken} samples are in the file; is the disk full?")
 
     hierarchical = RecordingSink("recording_sink", gr.io_signature(num_rx, num_rx, size), gr.io_signature(0, 0, 0))
     for channel in range(num_rx):
