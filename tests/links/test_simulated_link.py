@@ -29,11 +29,12 @@ def test_the_noise_has_the_variance_that_the_snr_says():
     np.testing.assert_array_equal(sent.h, h)
 
 
-def test_a_channel_error_has_its_variance_and_is_told():
-    """1 is least squares: the error variance of an entry is noise_var / num_tx."""
-    sent, h = draw(csi_error=CsiError(channel=1.0))
-    assert np.mean(np.abs(sent.h - h) ** 2) == pytest.approx(0.1, rel=0.02)
-    np.testing.assert_allclose(sent.noise_var, 2 * SIZE[1] / 10)
+@pytest.mark.parametrize(("channel", "snr_db", "variance", "told"), [(1, 10, 0.1, 0.4), (0.25, 13, 0.0125, 0.125)])
+def test_a_channel_error_has_its_variance_and_is_told(channel, snr_db, variance, told):
+    """1 is least squares: the error variance of an entry is noise_var / num_tx. All numbers are apart from 1."""
+    sent, h = draw(snr_db, csi_error=CsiError(channel=channel))
+    assert np.mean(np.abs(sent.h - h) ** 2) == pytest.approx(variance, rel=0.02)
+    np.testing.assert_allclose(sent.noise_var, told, rtol=0.01)
 
 
 def test_an_snr_error_has_its_bias_and_spread():
