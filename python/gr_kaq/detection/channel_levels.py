@@ -50,9 +50,11 @@ def channel_levels(h: NDArray[np.complex64], noise: Noise) -> tuple[NDArray[np.f
         mean_power = np.float64(0)
         for of_channel in power:
             mean_power += of_channel / len(power)
-        values = (power if noise.snr_db.size > 1 else mean_power) / from_db(noise.snr_db)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # Inf, which MAX_NOISE_VAR bounds
+            values = (power if noise.snr_db.size > 1 else mean_power) / from_db(noise.snr_db)
     square = gain.astype(np.float64) * gain
-    noise_var = np.minimum(values * square, MAX_NOISE_VAR)
+    with np.errstate(over="ignore", invalid="ignore"):
+        noise_var = np.minimum(values * square, MAX_NOISE_VAR)
     noise_var = np.maximum(noise_var, NOISE_FLOOR * (mean * num_rx * square))
     return gain, np.where(gain > 0, noise_var, 1.0).astype(np.float32)
 

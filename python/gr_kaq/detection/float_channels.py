@@ -16,6 +16,12 @@ from .result import Detection, PreparedChannels
 __all__ = ["FloatChannels"]
 
 
+LARGEST_ESTIMATE = 1e12
+"""That LLRs follow, so that they are finite with the least variance, whatever the estimate."""
+
+LEAST_VARIANCE = 1e-12
+
+
 class FloatChannels(PreparedChannels):
     """C channels of a detector in floating point.
 
@@ -26,7 +32,7 @@ class FloatChannels(PreparedChannels):
 
     def __init__(self, constellation: Constellation, variance: NDArray[np.float32]):
         self._constellation = constellation
-        self._variance = variance[:, None, :]  # (C, 1, n)
+        self._variance = np.maximum(variance, np.float32(LEAST_VARIANCE))[:, None, :]  # (C, 1, n)
 
     @abstractmethod
     def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:
@@ -35,9 +41,10 @@ class FloatChannels(PreparedChannels):
     def detect(self, y: NDArray[np.complex64]) -> Detection:
         y = np.ascontiguousarray(y, np.complex64)  # BLAS rounds otherwise in another layout
         with np.errstate(invalid="ignore", over="ignore"):
-            t = self._estimate(y)
+            t = self._estimate(y).astype(np.float32)
         finite = np.isfinite(t).all(axis=-1)
-        t = np.where(finite[..., None], t, 0).astype(np.float32)
-        llrs = interleaved_bits(full_precision.llrs(self._constellation, t, self._variance))
+        t = np.where(finite[..., None], t, np.float32(0))
+        followed = np.clip(t, -LARGEST_ESTIMATE, LARGEST_ESTIMATE)
+        llrs = interleaved_bits(full_precision.llrs(self._constellation, followed, self._variance))
         llrs[~finite] = 0
         return Detection(complex_streams(t), llrs, int(finite.size - np.count_nonzero(finite)))

@@ -18,6 +18,9 @@ from .result import PreparedChannels
 
 __all__ = ["LINEAR_DETECTORS", "LinearDetector"]
 
+LARGEST_NOISE = 1e10
+"""Of channels whose entries are up to 1: nothing at all is known of the symbols there."""
+
 LINEAR_DETECTORS = {"lmmse": linear.lmmse, "zf": linear.zero_forcing}
 """Filters by the name of the detector."""
 
@@ -53,14 +56,34 @@ class _NumPyPlan(Plan):
 
     def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> PreparedChannels:
         _, noise_var = noise.over(h)
-        return _LinearChannels(self._constellation, *self._filters(h, noise_var))
+        # powers of two, which change no digit, so that nothing leaves the range whatever the radio's gain is
+        exponent = -np.frexp(np.abs(h.view(np.float32)).max(axis=(1, 2)))[1]
+        level = np.ldexp(1.0, exponent)
+        with np.errstate(over="ignore"):
+            noise_var = np.minimum(noise_var * level**2, LARGEST_NOISE)
+        filters, variance = self._filters(h * level[:, None, None], noise_var)
+        return _LinearChannels(self._constellation, filters, variance, exponent)
 
 
 class _LinearChannels(FloatChannels):
-    def __init__(self, constellation: Constellation, filters: NDArray[np.complex64], variance: NDArray[np.float32]):
+    """C channels.
+
+    Args:
+        constellation: what every stream carries.
+        filters, variance: as `linear` gives them, of H times 2^exponent.
+        exponent: (C,).
+    """
+
+    def __init__(
+        self,
+        constellation: Constellation,
+        filters: NDArray[np.complex64],
+        variance: NDArray[np.float32],
+        exponent: NDArray[np.integer],
+    ):
         super().__init__(constellation, np.tile(variance, 2))
-        self._filters = filters.swapaxes(-1, -2)
+        self._filters, self._exponent = filters.swapaxes(-1, -2), exponent[:, None, None]
 
     def _estimate(self, y: NDArray[np.complex64]) -> NDArray[np.floating]:
-        estimates = y @ self._filters
+        estimates = np.ldexp(y.view(np.float32), self._exponent).view(np.complex64) @ self._filters
         return np.concatenate([estimates.real, estimates.imag], axis=-1)

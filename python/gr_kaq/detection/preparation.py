@@ -28,6 +28,9 @@ be far above the noise of weak streams beside strong ones.
 COMMON_FLOOR = 1e-10
 """noise_var is at least this times the mean diagonal entry, so that a stream that does not arrive has a rho, too."""
 
+LARGEST_NOISE = 1e10
+"""noise_var is at most this times the mean diagonal entry: nothing at all is known of the symbols there."""
+
 Float = NDArray[np.float64]
 
 
@@ -71,7 +74,7 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
     mean_power = powers.mean(axis=-1)
     alive = mean_power > 1e-30
     scale = np.where(alive, mean_power, 1.0)
-    noise_var = np.maximum(noise_var, COMMON_FLOOR * scale)[:, None]
+    noise_var = np.clip(noise_var, COMMON_FLOOR * scale, LARGEST_NOISE * scale)[:, None]
     values = layer_values(model, snr_db)
 
     if model.network == "admm":

@@ -156,7 +156,7 @@ def quantize_estimates(
     """
     with np.errstate(invalid="ignore", over="ignore"):
         estimates = y @ prepared.filter.swapaxes(-1, -2).astype(np.complex64)
-    real = np.concatenate([estimates.real, estimates.imag], axis=-1) / np.float32(state_unit(model))
+        real = np.concatenate([estimates.real, estimates.imag], axis=-1) / np.float32(state_unit(model))
     finite = np.isfinite(real).all(axis=-1)
     real = np.where(finite[..., None], real, np.float32(0))
     return _integer(real, -INT16_MAX - 1, INT16_MAX).astype(np.int16), finite

@@ -45,7 +45,9 @@ def noise_var_from_snr(h: NDArray, snr_db: ArrayLike) -> NDArray[np.float64]:
     """
     snr_db = np.asarray(snr_db, np.float64)
     axes = tuple(range(h.ndim - 2)) if snr_db.ndim == 0 else ()
-    return _received_power(h, axes) / from_db(snr_db)
+    power = _received_power(h, axes)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # Inf for what double precision cannot hold
+        return np.where(power > 0, power / from_db(snr_db), 0.0)
 
 
 def snr_from_noise_var(h: NDArray, noise_var: ArrayLike) -> NDArray[np.float64]:
