@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from gr_kaq.frames.frame_format import DATA_SYMBOLS, FFT_SIZES, MAX_STREAMS, NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 from gr_kaq.frames.synchronization import FoundFrame, Synchronizer, carrier_offset
-from gr_kaq.radios import add_radio_arguments, positive_number, radio_source, recording_sink, run
+from gr_kaq.radios import add_radio_arguments, positive_number, radio_source, recording_sink, run, sample_count
 from gr_kaq.radios.sigmf import Recording, open_recording
 
 PIECE = 1 << 16
@@ -82,7 +82,7 @@ def record(options: argparse.Namespace, path: Path) -> Recording:
     source = radio_source(options)
     if source.sample_rate is None:
         raise ValueError("--rate is missing; offsets in Hz follow from it")
-    wanted = round(options.seconds * source.sample_rate)
+    wanted = sample_count(options.seconds, source.sample_rate)
     sink = recording_sink(path, options.antennas, source.sample_rate, source.frequency, wanted)
     flowgraph = gr.top_block("alignment check")
     for antenna in range(options.antennas):
@@ -93,7 +93,7 @@ def record(options: argparse.Namespace, path: Path) -> Recording:
 
 def check(recording: Recording, frame: FrameFormat, num_rx: int, seconds: float) -> int:
     """Compare the antennas and print what was found; the exit status."""
-    found = find_frames(recording, frame, num_rx, round(seconds * recording.sample_rate))
+    found = find_frames(recording, frame, num_rx, sample_count(seconds, recording.sample_rate))
     if not found:
         print("no frame found; is the transmitter on, with these --streams and --fft-size?")
         return 1

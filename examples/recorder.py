@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from gnuradio import gr
 
-from gr_kaq.radios import add_radio_arguments, positive_number, radio_source, recording_sink, run
+from gr_kaq.radios import add_radio_arguments, positive_number, radio_source, recording_sink, run, sample_count
 from gr_kaq.radios.sigmf import open_recording
 
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         source = radio_source(options)
         if source.sample_rate is None:
             raise ValueError("--rate is missing; the recording has to say it")
-        wanted = round(options.seconds * source.sample_rate)
+        wanted = sample_count(options.seconds, source.sample_rate)
         sink = recording_sink(options.output, options.antennas, source.sample_rate, source.frequency, wanted)
         flowgraph = gr.top_block("recorder")
         for antenna in range(options.antennas):

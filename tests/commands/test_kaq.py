@@ -321,3 +321,23 @@ def test_control_c(installed):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "(interrupted)" in out
     assert "interrupted" in err and "Traceback" not in seen + err
+
+
+@pytest.mark.parametrize("detector", ["lmmse", "zf", "auto"])
+@pytest.mark.parametrize("value", ["257", "1e5", "2147483648", "1e18", "1e308", "9" * 400, "1e400", "-1", "nan", ""])
+@pytest.mark.parametrize("option", ["--num-rx", "--num-tx"])
+def test_sizes_beyond_reason_are_refused_in_one_line(detector, option, value, capsys):
+    """They were tracebacks: no memory, or no such integer."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["ber", detector, "--constellation", "qpsk", "--snr", "20", f"{option}={value}"])
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {option}: " in said and "expected" in said
+
+
+def test_what_does_not_fit_the_memory_is_said_in_one_line(capsys, monkeypatch):
+    def too_much(*arguments, **options):
+        raise MemoryError("Unable to allocate 5.96 GiB")
+
+    monkeypatch.setattr("gr_kaq.commands.ber.count_bit_errors", too_much)
+    assert main(["ber", "lmmse", "--constellation", "qpsk", "--snr", "20"]) == 2
+    assert capsys.readouterr().err.endswith("kaq ber: error: not enough memory: Unable to allocate 5.96 GiB\n")

@@ -181,6 +181,11 @@ def test_a_radio_that_falls_silent_after_it_has_sent_enough(tmp_path, transmitte
         (["--radio", "usrp", "--args", "serial=none", "--freq", "1e9", "--rate", "1e6"], "no USRP found"),
         (["--radio", "soapy", "--args", "driver=lime", "--freq", "1e9", "--rate", "1e6"], "no SoapySDR device found"),
         (["--streams", "4", "--fft-size", "256"], "no frame found in"),
+        (["--seconds", "1e300"], "--seconds is 1e+300; at most"),
+        (
+            ["--radio", "zmq", "--args", "tcp://127.0.0.1:1", "--rate", "1e300", "--seconds", "1"],
+            "--seconds is 1; at most",
+        ),
     ],
 )
 def test_what_cannot_be_done(words, named, tmp_path, recorded, capfd, monkeypatch):

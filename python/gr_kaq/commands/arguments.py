@@ -8,9 +8,10 @@ import math
 import re
 from collections.abc import Callable
 
-__all__ = ["number", "parse_seed", "parse_size", "parse_snrs", "whole_number"]
+__all__ = ["antenna_count", "number", "parse_seed", "parse_size", "parse_snrs", "whole_number"]
 
 MOST_SNRS = 200
+MOST_ANTENNAS = 256
 SNR_LIMIT_DB = 100.0
 
 
@@ -41,6 +42,14 @@ def whole_number(text: str) -> int:
     if value != int(value):
         raise argparse.ArgumentTypeError(f"{text!r}: a whole number expected")
     return int(value)
+
+
+def antenna_count(text: str) -> int:
+    """Antennas or streams."""
+    count = whole_number(text)
+    if count > MOST_ANTENNAS:
+        raise argparse.ArgumentTypeError(f"{text!r}: at most {MOST_ANTENNAS} expected")
+    return count
 
 
 def parse_seed(text: str) -> int:

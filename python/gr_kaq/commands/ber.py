@@ -27,7 +27,7 @@ from ..detection.unfolded_detector import UnfoldedDetector
 from ..links.simulated_link import CsiError, Link, count_bit_errors
 from ..signals.bit_errors import BitErrorRate
 from ..signals.constellation import CONSTELLATIONS
-from .arguments import number, parse_seed, parse_snrs, whole_number
+from .arguments import antenna_count, number, parse_seed, parse_snrs, whole_number
 
 __all__ = ["Point", "add_parser", "plot"]
 
@@ -57,8 +57,8 @@ def add_parser(commands: Any) -> None:
     )
     add = command.add_argument
     add("detectors", nargs="+", metavar="NAME", help="names of detectors, or paths of *.kaq.json files")
-    add("--num-rx", type=whole_number, help="receive antennas (default: 16, or what fits the detectors)")
-    add("--num-tx", type=whole_number, help="transmitted streams (default: 16, or what fits the detectors)")
+    add("--num-rx", type=antenna_count, help="receive antennas (default: 16, or what fits the detectors)")
+    add("--num-tx", type=antenna_count, help="transmitted streams (default: 16, or what fits the detectors)")
     add(
         "--snr",
         type=parse_snrs,

@@ -40,6 +40,9 @@ def _run(options: argparse.Namespace) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"kaq {options.command}: error: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"kaq {options.command}: error: not enough memory: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return INTERRUPTED
 

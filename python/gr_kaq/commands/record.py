@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..channels.channel_file import MAX_ENTRIES
 from ..frames.frame_format import DATA_SYMBOLS, FFT_SIZES, MAX_STREAMS, FrameFormat
-from ..radios import RadioError, add_radio_arguments, positive_number, radio_source, recording_sink, run
+from ..radios import RadioError, add_radio_arguments, positive_number, radio_source, recording_sink, run, sample_count
 
 __all__ = ["add_parser"]
 
@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
     source = radio_source(options)
     if source.sample_rate is None and (options.seconds or options.samples):
         raise ValueError("--rate is missing; --seconds and --samples need it")
-    num_samples = math.ceil(options.seconds * source.sample_rate) if options.seconds else 0
+    num_samples = sample_count(options.seconds, source.sample_rate) if options.seconds else 0
     output = _Output(options, source)
     receiver = _Receiver(options, source, num_samples)
     interrupted = failure = None

@@ -5,7 +5,7 @@ Of a source, all antennas start at the same sample. One file per radio; `radio_s
 names.
 """
 
-from .options import add_radio_arguments, positive_number, radio_source
+from .options import add_radio_arguments, positive_number, radio_source, sample_count
 from .radio_block import RadioError
 from .recording import recording_sink, recording_source
 from .run import run
@@ -22,6 +22,7 @@ __all__ = [
     "recording_sink",
     "recording_source",
     "run",
+    "sample_count",
     "soapy_source",
     "usrp_sink",
     "usrp_source",

@@ -12,7 +12,9 @@ from .soapy import soapy_source
 from .usrp import REFERENCES, usrp_source
 from .zmq import zmq_source
 
-__all__ = ["add_radio_arguments", "positive_number", "radio_source"]
+__all__ = ["add_radio_arguments", "positive_number", "radio_source", "sample_count"]
+
+MAX_SAMPLES = 1 << 52  # exact in double precision
 
 RADIOS = ("usrp", "soapy", "zmq", "recording")
 
@@ -82,6 +84,20 @@ def radio_source(options: argparse.Namespace) -> Any:
         connector=options.connector,
         reference=options.reference,
     )
+
+
+def sample_count(seconds: float, sample_rate: float) -> int:
+    """Samples in so many seconds, one at least.
+
+    Raises:
+        ValueError: there are more than any radio gives.
+    """
+    count = seconds * sample_rate
+    if not count <= MAX_SAMPLES:
+        raise ValueError(
+            f"--seconds is {seconds:g}; at most {MAX_SAMPLES / sample_rate:g} expected at this sample rate"
+        )
+    return max(1, round(count))
 
 
 def _antennas(text: str) -> int:
