@@ -9,6 +9,7 @@ errors. The key `kind` says what the file trains.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Collection, Sequence
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import yaml
+
+from gr_kaq.files import one_line, read_file
 
 __all__ = [
     "ROOT",
@@ -37,6 +40,9 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[1]
 """The repository. Paths in a configuration are relative to it."""
+
+MAX_FILE_BYTES = 1 << 16  # those that ship have less than 3 KiB
+MAX_INTEGER = 1 << 63
 
 SAVED = "config.yaml"
 """The file in the directory of a run that holds its configuration."""
@@ -157,17 +163,47 @@ def _kind(document: dict[str, Any]) -> str:
 def read_document(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The YAML of a file with keys changed, without a check of its keys; see `Configuration.load`."""
     try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-        changes = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in overrides)}
+        content = read_file(path, MAX_FILE_BYTES)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    document = _yaml(content, str(path))
+    changes = {key: _yaml(value, f"--set {key}") for key, _, value in (text.partition("=") for text in overrides)}
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: a mapping of keys expected")
     for key, value in changes.items():
         set_key(document, key, value)
     return document
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, of which a few lines make more than a memory holds, and without endless numbers."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(problem=f"alias *{event.anchor}; none expected", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def whole_number(self, node: Any) -> int:
+        value = self.construct_yaml_int(node)
+        if abs(value) > MAX_INTEGER:
+            raise yaml.MarkedYAMLError(problem="a whole number is out of range", problem_mark=node.start_mark)
+        return value
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.whole_number)
+
+
+def _yaml(text: str | bytes, origin: str) -> Any:
+    try:
+        return yaml.load(text if isinstance(text, str) else text.decode("utf-8"), Loader=_PlainLoader)
+    except Exception as error:  # PyYAML's conversions raise whatever those of Python do, the parser RecursionError
+        raise ConfigError(f"{origin}: not valid YAML: {one_line(error)}") from None
+
+
+def quote(value: Any) -> str:
+    """What a message repeats of a value."""
+    return one_line(repr(value))
 
 
 def set_key(document: dict[str, Any], key: str, value: Any) -> None:
@@ -187,8 +223,8 @@ def set_key(document: dict[str, Any], key: str, value: Any) -> None:
 
 def one_of(key: str, value: Any, allowed: Collection[Any]) -> None:
     """Raise `InvalidKey` unless the value is allowed."""
-    if value not in allowed:
-        raise InvalidKey(key, f"one of {', '.join(map(str, allowed))} expected, got {value!r}")
+    if value not in list(allowed):  # which may be a mapping, and the value a list
+        raise InvalidKey(key, f"one of {', '.join(map(str, allowed))} expected, got {quote(value)}")
 
 
 def at_least(key: str, value: float, least: float) -> None:
@@ -213,7 +249,7 @@ def build(cls: type, document: dict[str, Any]) -> Any:
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for key in document:
         if key not in fields:
-            raise InvalidKey(str(key), f"unknown; one of {', '.join(fields)} expected")
+            raise InvalidKey(one_line(key), f"unknown; one of {', '.join(fields)} expected")
     for key, field in fields.items():
         if key not in document and field.default is field.default_factory is dataclasses.MISSING:
             raise InvalidKey(key, "missing")
@@ -233,16 +269,18 @@ def _convert(key: str, hint: Any, value: Any) -> Any:
         return value
     if typing.get_origin(hint) is tuple:
         return _items(key, typing.get_args(hint), value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise InvalidKey(key, f"a finite number expected, got {value}")
         return float(value)
     if not isinstance(value, hint) or isinstance(value, bool):
-        raise InvalidKey(key, f"{hint.__name__} expected, got {value!r}")
+        raise InvalidKey(key, f"{hint.__name__} expected, got {quote(value)}")
     return value
 
 
 def _nested(key: str, cls: type, value: Any) -> Any:
     if not isinstance(value, dict):
-        raise InvalidKey(key, f"a mapping expected, got {value!r}")
+        raise InvalidKey(key, f"a mapping expected, got {quote(value)}")
     try:
         return build(cls, value)
     except InvalidKey as error:
@@ -252,7 +290,7 @@ def _nested(key: str, cls: type, value: Any) -> Any:
 def _items(key: str, hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     any_length = hints[-1] is Ellipsis
     if not isinstance(value, list | tuple) or (not any_length and len(value) != len(hints)):
-        raise InvalidKey(key, f"a list{'' if any_length else f' of {len(hints)}'} expected, got {value!r}")
+        raise InvalidKey(key, f"a list{'' if any_length else f' of {len(hints)}'} expected, got {quote(value)}")
     each = hints[:1] * len(value) if any_length else hints
     return tuple(_convert(key, hint, item) for hint, item in zip(each, value, strict=True))
 

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
 import pytest
 
+from tests.mutations import mutated
+from tests.refusals import refusals
 from training import config as configuration
 from training.config import ConfigError, Configuration, InvalidKey, build, find, kind_of, presets
 from training.detector.config import Config as DetectorConfig
@@ -108,3 +112,73 @@ def test_what_does_not_fit_is_named(changes, said):
 def test_what_is_missing_is_named():
     with pytest.raises(InvalidKey, match="key scale: missing"):
         build(Drawing, {"name": "a"})
+
+
+HOSTILE = {
+    "aliases": ("a: &a [x, x]\nb: &b [*a, *a]\nkind: *b", r"alias \*a; none expected"),
+    "itself": ("kind: &a [*a]", r"alias \*a; none expected"),
+    "deep": ("kind: " + "[" * 60_000, "not valid YAML: maximum recursion"),
+    "deep mapping": ("kind: " + "{a: " * 10_000, "not valid YAML"),
+    "large": ("a: [" + "1, " * 3_000_000 + "]", "cannot be read: larger than 65536 bytes"),
+    "Latin 1": (b"kind: d\xe9tector", "not valid YAML: 'utf-8' codec"),
+    "null character": ("kind: \0", "not valid YAML"),
+    "5000 digits": ("kind: " + "9" * 5000, "not valid YAML"),
+    "400 digits": ("kind: " + "9" * 400, "not valid YAML: a whole number is out of range"),
+    "base 60": ("kind: " + ":".join(["59"] * 20_000), "not valid YAML: a whole number is out of range"),
+    "no date": ("kind: 2001-99-99", "not valid YAML: month"),
+    "no float": ("kind: !!float abc", "not valid YAML"),
+    "no integer": ('kind: !!int ""', "not valid YAML"),
+    "no boolean": ("kind: !!bool maybe", "not valid YAML"),
+    "no time": ("kind: !!timestamp x", "not valid YAML"),
+    "call": ("kind: !!python/object/apply:os.system [ls]", "not valid YAML"),
+    "list": ("kind: [detector]", "key kind: one of detector, estimator expected"),
+    "set": ("kind: !!set {a, b}", "key kind: one of detector, estimator expected"),
+    "control codes": ('kind: "\\e[31m\\n"', "key kind: one of detector, estimator expected"),
+    "key of control codes": ('kind: detector\n"\\e[31m\\n": 1', None),
+}
+READ = """
+from training.config import kind_of
+def read(path):
+    kind_of(path)
+"""
+
+
+def test_hostile_files_cost_little(tmp_path):
+    """An alias bomb did not end; others were tracebacks."""
+    paths = [tmp_path / f"{number}.yaml" for number in range(len(HOSTILE))]
+    for path, (content, _) in zip(paths, HOSTILE.values(), strict=True):
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    said, grown = refusals(READ, [*paths, "/dev/zero"])
+    for path, message, (_, expected) in zip(paths, said, HOSTILE.values(), strict=False):
+        if expected is None:
+            assert message == ""
+        else:
+            assert re.search(f"{path.name}: .*{expected}", message) and message.isprintable() and len(message) < 700
+    assert "not a regular file" in said[-1]
+    assert grown < 200
+
+
+@pytest.mark.parametrize("override", ["a=&a [*a]", "name=" + "9" * 5000, "name=!!float x", "name=[", "layers=.inf"])
+def test_hostile_overrides_are_errors_too(override):
+    with pytest.raises(ConfigError) as error:
+        DetectorConfig.load("admm5-16qam", [override])
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_are_finite(value):
+    with pytest.raises(InvalidKey, match="key scale: a finite number expected"):
+        build(Drawing, {"name": "a", "scale": value})
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(20_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("cls", "name"), [(DetectorConfig, "admm5-16qam"), (EstimatorConfig, "estimator")])
+def test_mutated_files_are_read_or_refused(tmp_path, cls, name, count):
+    whole = find(name).read_bytes()
+    path = tmp_path / "mutated.yaml"
+    for content in mutated(whole, count, np.random.default_rng(1)):
+        path.write_bytes(content)
+        try:
+            cls.load(path)
+        except ConfigError as error:
+            assert str(path) in str(error) and str(error).isprintable() and len(str(error)) < 1000, str(error)

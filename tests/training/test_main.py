@@ -84,7 +84,7 @@ def test_options_of_the_other_kind_are_refused(rooms, tmp_path, capsys):
             ["train", "training/detector/comparisons/quick.yaml"],
             "key kind: one of detector, estimator expected",
         ),
-        (["train", "."], ".: cannot be read: Is a directory"),
+        (["train", "."], ".: cannot be read: not a regular file"),
         (["compare", "no-such-file"], "no-such-file: cannot be read"),
         (["compare", "training/estimator/configs/estimator.yaml"], "key kind: comparison expected, got estimator"),
         (["compare", "training/detector/comparisons/quick.yaml", "--jobs", "0"], "--jobs is 0; at least 1 expected"),
