@@ -142,6 +142,23 @@ def test_a_wrong_value_is_named(tmp_path, document, path, value, message):
         load(tmp_path, document)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("bits", 10**18, "key measured_ber.0.bits: at most"),
+        ("seed", 10**290, "key measured_ber.0.seed: at most"),
+        ("num_rx", 1e300, "key measured_ber.0.num_rx: at most"),
+        ("bit_errors", 101, "key measured_ber.0.bit_errors: at most 100 expected, got 101"),
+        ("lmmse_bit_errors", 101, "key measured_ber.0.lmmse_bit_errors: at most 100 expected, got 101"),
+    ],
+)
+def test_measured_counts_are_counts(tmp_path, document, key, value, said):
+    """`kaq info` divides by them; a quotient of such numbers was a traceback."""
+    point = {"snr_db": 20, "bit_errors": 3, "bits": 100, "num_rx": 4, "num_tx": 4, "channel": "rayleigh", key: value}
+    with pytest.raises(ModelFileError, match=said):
+        load(tmp_path, document | {"measured_ber": [point]})
+
+
 def test_what_replaces_second_guesses_is_named(tmp_path, document):
     with pytest.raises(ModelFileError, match="bad.kaq.json: key candidates: .* use the detector auto instead"):
         load(tmp_path, document | {"candidates": 8})

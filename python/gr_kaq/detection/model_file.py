@@ -214,6 +214,13 @@ def _from_document(document: Any, origin: str) -> Model:
         raise ModelFileError(
             f"{origin}: key snr_range_db: the first value has to be below the second, got {[low, high]}"
         )
+    for number, point in enumerate(document["measured_ber"]):
+        for key in ("bit_errors", "lmmse_bit_errors"):
+            errors, bits = point.get(key, 0), point["bits"]
+            if errors > bits:
+                raise ModelFileError(
+                    f"{origin}: key measured_ber.{number}.{key}: at most {bits} expected, got {errors}"
+                )
     sizes = document["sizes"]
     common: dict[str, Any] = {
         "name": document["name"],
