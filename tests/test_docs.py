@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 import gr_kaq
-from gr_kaq.detection import laws, quantization
+from gr_kaq.channels import channel_file
+from gr_kaq.commands import arguments
+from gr_kaq.detection import laws, model_file, quantization
+from gr_kaq.estimation import learned, trial
+from gr_kaq.files import MAX_DIGITS, MAX_QUOTED
+from gr_kaq.frames import file_transfer
+from gr_kaq.radios import options, sigmf
+from gr_kaq.testbed import zmq_frames
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -182,3 +189,45 @@ def test_every_source_has_a_licence_line():
     ]
     missing = [f for f in sources if "SPDX-License-Identifier: GPL-3.0-or-later" not in (ROOT / f).read_text()[:200]]
     assert not missing
+
+
+def test_the_tests_that_the_security_page_names_exist():
+    page = (ROOT / "docs" / "security.md").read_text()
+    named, file = 0, None
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", page):
+        file = path or file
+        if file and (path or name):
+            named += 1
+            text = (ROOT / file).read_text()
+            assert not name or f"def {name}(" in text, f"{file}::{name}"
+    assert named > 30
+
+
+def test_the_limits_of_the_security_page_are_those_of_the_code():
+    page = (ROOT / "docs" / "security.md").read_text()
+
+    def power(value):
+        return f"2^{value.bit_length() - 1}"
+
+    for row, said in (
+        ("model file", f"{model_file.MAX_FILE_BYTES >> 20} MiB"),
+        ("JSON of any kind", f"{MAX_DIGITS} digits"),
+        ("recorded channels", f"file {channel_file.MAX_FILE_BYTES >> 30} GiB; `h` {power(channel_file.MAX_ENTRIES)} "),
+        ("recorded channels", f"{power(channel_file.MAX_PACKET_ENTRIES)} in a packet"),
+        ("recorded channels", f"{channel_file.MAX_EXPANSION} times"),
+        ("recorded channels", f"{power(channel_file.MAX_FORTRAN_ENTRIES)} entries in Fortran"),
+        ("recorded channels", f"directory {channel_file.MAX_DIRECTORY_BYTES >> 10} KiB"),
+        ("SigMF metadata", f"{sigmf.MAX_META_BYTES >> 20} MiB, {sigmf.MAX_CHANNELS} channels"),
+        ("estimator", f"{learned.MAX_FILE_BYTES >> 20} MiB; loads and runs within {trial.PROCESSOR_SECONDS} s"),
+        ("estimator", f"({trial.WAIT_SECONDS:.0f} s of any), and {trial.MORE_BYTES >> 20} MiB"),
+        ("file that is sent", f"{file_transfer.MAX_FILE_BYTES >> 30} GiB"),
+        ("`kaq` and its like", f"{arguments.MOST_ANTENNAS} antennas and streams, {arguments.MOST_SNRS} SNRs"),
+        ("`kaq` and its like", f"{power(options.MAX_SAMPLES)} samples"),
+        ("text that", f"{MAX_QUOTED} characters"),
+        (
+            "a frame over ZMQ",
+            f"{zmq_frames.MAX_DEPTH} levels, {zmq_frames.MAX_VALUES // 1000} {zmq_frames.MAX_VALUES % 1000:03} ",
+        ),
+    ):
+        (line,) = re.findall(rf"^\| {re.escape(row)}.*$", page, re.MULTILINE)
+        assert said in line, said
