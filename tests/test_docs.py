@@ -210,7 +210,7 @@ def test_the_limits_of_the_security_page_are_those_of_the_code():
         return f"2^{value.bit_length() - 1}"
 
     for row, said in (
-        ("model file", f"{model_file.MAX_FILE_BYTES >> 20} MiB"),
+        ("model file", f"{model_file.MAX_FILE_BYTES >> 10} KiB"),
         ("JSON of any kind", f"{MAX_DIGITS} digits"),
         ("recorded channels", f"file {channel_file.MAX_FILE_BYTES >> 30} GiB; `h` {power(channel_file.MAX_ENTRIES)} "),
         ("recorded channels", f"{power(channel_file.MAX_PACKET_ENTRIES)} in a packet"),

@@ -19,6 +19,13 @@ from gr_kaq import ModelFileError
 from gr_kaq.detection import model_file
 from gr_kaq.detection.model_file import Law
 from tests.detection.models import admm_model, random_model
+from tests.refusals import refusals
+
+READ = """
+from gr_kaq.detection import model_file
+def read(path):
+    model_file.load(path)
+"""
 
 
 @pytest.fixture
@@ -239,3 +246,27 @@ def test_damaged_models_load_or_are_refused(tmp_path, document, data):
 def test_random_bytes_are_refused(tmp_path, content):
     with pytest.raises(ModelFileError):
         load(tmp_path, content)
+
+
+def test_hostile_models_cost_little(tmp_path, document):
+    """As many faults as there is room for: all of them were collected, in 350 MB."""
+    many = {
+        "empty": {"measured_ber": [{}] * 60_000},
+        "numbers": {"measured_ber": [0] * 80_000},
+        "layers": {"layers": [{}] * 60_000},
+        "keys": {str(i): 0 for i in range(15_000)},
+        "training": {"training": {str(i): [[]] for i in range(15_000)}},
+        "fusion": {"network": "list", "fusion": {"knots": [0] * 40_000, "weights": [{}] * 20_000}},
+    }
+    paths = []
+    for name, changes in many.items():
+        paths.append(tmp_path / f"{name}.kaq.json")
+        paths[-1].write_text(json.dumps(document | changes))
+        assert paths[-1].stat().st_size < model_file.MAX_FILE_BYTES
+    paths.append(tmp_path / "large.kaq.json")
+    paths[-1].touch()
+    os.truncate(paths[-1], 1 << 40)
+    said, grown = refusals(READ, [*paths, "/dev/zero"])
+    assert [bool(message) for message in said] == [name != "training" for name in many] + [True, True]
+    assert all(message.isprintable() and len(message) < 1000 for message in said)
+    assert grown < 200

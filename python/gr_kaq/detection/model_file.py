@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ __all__ = ["SUFFIX", "DetectorModel", "Law", "Layer", "Model", "ModelFileError",
 
 SUFFIX = ".kaq.json"
 VERSION = 1
-MAX_FILE_BYTES = 1 << 20  # a model is a few kilobytes; anything larger is not one
+MAX_FILE_BYTES = 1 << 18  # a model is a few kilobytes; anything larger is not one
+MAX_FAULTS = 10_000  # that are looked at, for the outermost
 NUMBERS = re.compile(r"(?<=\[)\s+[-+.\deE]+(?:,\s+[-+.\deE]+)*\s+(?=\])")
 """A list of numbers, which `save` writes in one line."""
 
@@ -204,7 +206,10 @@ def _from_document(document: Any, origin: str) -> Model:
             f"{origin}: key candidates: second guesses are gone, use the detector auto instead; without this key the "
             "file still is its network"
         )
-    faults = [(tuple(error.absolute_path), _complaint(error)) for error in _validator().iter_errors(document)]
+    faults = [
+        (tuple(error.absolute_path), _complaint(error))
+        for error in islice(_validator().iter_errors(document), MAX_FAULTS)
+    ]
     if faults:
         path, complaint = min(faults, key=lambda fault: (len(fault[0]), fault))  # the outermost
         key = ".".join(str(part) for part in path) or "(top level)"
