@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -204,7 +205,12 @@ def test_the_tests_that_the_security_page_names_exist():
 
 
 def test_the_limits_of_the_security_page_are_those_of_the_code():
+    base, pdu, zmq_sample_source = (
+        pytest.importorskip(f"gr_kaq.blocks.{name}") for name in ("base", "pdu", "zmq_sample_source")
+    )
     page = (ROOT / "docs" / "security.md").read_text()
+    of_source = inspect.signature(zmq_sample_source.zmq_sample_source).parameters
+    message_bytes, high_water_mark = (of_source[name].default for name in ("max_message_bytes", "high_water_mark"))
 
     def power(value):
         return f"2^{value.bit_length() - 1}"
@@ -224,6 +230,9 @@ def test_the_limits_of_the_security_page_are_those_of_the_code():
         ("`kaq` and its like", f"{arguments.MOST_ANTENNAS} antennas and streams, {arguments.MOST_SNRS} SNRs"),
         ("`kaq` and its like", f"{power(options.MAX_SAMPLES)} samples"),
         ("text that", f"{MAX_QUOTED} characters"),
+        ("a PDU", f"{pdu.MAX_PDU_BYTES >> 10} KiB; {base.MAX_NAME} characters"),
+        ("what a block logs", f"{base.MAX_WARNINGS} warnings of each kind, of {base.MAX_TEXT} characters"),
+        ("samples over ZMQ", f"{message_bytes >> 20} MiB a message, {high_water_mark} of them"),
         (
             "a frame over ZMQ",
             f"{zmq_frames.MAX_DEPTH} levels, {zmq_frames.MAX_VALUES // 1000} {zmq_frames.MAX_VALUES % 1000:03} ",
