@@ -66,10 +66,11 @@ std::size_t detect_until(const Form &form, std::span<const float> batch, const L
     const UnfoldedLayout layout(form.network, form.size, Isa::streams_per_word);
     const UnfoldedBatch b{layout, const_cast<float *>(batch.data())}; // only read
     const LanePlaces lanes(vectors);
+    const StepPlaces places(lanes, received);
     const bool integers = form.network.precision == Precision::int8;
     for_each_step<Isa>(form.network, b, lanes, scratch.data(), [&](auto &steps) {
         if constexpr (Last != only_layers)
-            steps.filter(received, form.direct);
+            steps.filter(received, places, form.direct);
         if constexpr (Last == layers)
             integers ? steps.quantize() : steps.zero_invalid();
         if constexpr (Last != filter)

@@ -38,6 +38,9 @@ public:
         }
     }
 
+    // Vectors of a channel that are in the lanes at once.
+    int copies() const { return copies_; }
+
     int num_steps() const { return (of_.num_vectors + copies_ - 1) / copies_; }
 
     // Lanes that hold a vector in this step.
@@ -62,6 +65,45 @@ private:
     const int copies_;
     std::ptrdiff_t channel_[native_lanes];
     int copy_[native_lanes];
+};
+
+// The places of a view in all steps. In full steps they differ by a shift only: to find them anew takes as long as what
+// is done with them.
+template <typename T>
+class StepPlaces {
+public:
+    StepPlaces(const LanePlaces &lanes, const PortView<T> &view)
+        : shift_(lanes.copies() * view.vector_stride), first_(lanes.at(view, 0)) {
+        const int last = lanes.num_steps() - 1;
+        if (lanes.count(last) < first_.count) {
+            partial_step_ = last;
+            partial_ = lanes.at(view, last);
+        }
+    }
+
+    Places at(int step) const {
+        if (step == partial_step_)
+            return partial_;
+        Places places = first_;
+        for (std::ptrdiff_t &of : places.of)
+            of += step * shift_;
+        return places;
+    }
+
+private:
+    std::ptrdiff_t shift_; // from one step to the next
+    Places first_, partial_;
+    int partial_step_ = -1;
+};
+
+// Those of all that a detection reads and writes.
+struct DetectionPlaces {
+    StepPlaces<const std::complex<float>> received;
+    StepPlaces<std::complex<float>> symbols;
+    StepPlaces<float> llrs;
+
+    DetectionPlaces(const LanePlaces &lanes, const ReceivedView &from, const DetectedView &to)
+        : received(lanes, from), symbols(lanes, to.symbols), llrs(lanes, to.llrs) {}
 };
 
 // One antenna's sample in each lane.
@@ -174,23 +216,25 @@ inline void load_vectors(const ReceivedView &from, const Places (&places)[Vector
         });
 }
 
-// `Count` floats, an even number, of each stream of each lane: values[stream * Count + k].
-template <int Count, typename T>
-inline void store_streams(const Lanes *values, int num_streams, const PortView<T> &to, const Places &places) {
+// `Count` floats, an even number, of each stream of each lane: stream(i, values) is to write those of stream i. There
+// has to be room for those of all streams.
+template <int Count, typename T, typename Stream>
+[[gnu::always_inline]] inline void store_streams(int num_streams, const PortView<T> &to, const Places &places,
+                                                 Lanes *room, Stream stream) {
     if (num_streams == 1 || places.adjacent || !ports_are_adjacent(to)) {
-        constexpr int padded = padded_count(Count);
         for (int i = 0; i < num_streams; ++i) {
-            Lanes of_stream[padded];
-            for (int k = 0; k < padded; ++k)
-                of_stream[k] = k < Count ? values[i * Count + k] : Lanes{};
-            store_values<Count>(of_stream, to.ports[i], places);
+            Lanes values[padded_count(Count)] = {};
+            stream(i, values);
+            store_values<Count>(values, to.ports[i], places);
         }
         return;
     }
+    for (int i = 0; i < num_streams; ++i)
+        stream(i, room + i * Count);
     for_each_block(num_streams * Count, [&](auto count, int first) {
         Lanes block[count];
         for (int k = 0; k < count; ++k)
-            block[k] = values[first + k];
+            block[k] = room[first + k];
         interleave<count>(block);
         const float *rows = reinterpret_cast<const float *>(block);
         for (int l = 0; l < places.count; ++l) {

@@ -74,35 +74,6 @@ template <int Bits>
     }
 }
 
-// The places of a view in all steps: in full steps they differ by a shift only, and to find them anew takes as long as
-// what is done with them.
-template <typename T>
-class StepPlaces {
-public:
-    StepPlaces(const LanePlaces &lanes, const LaneVectors &of, const PortView<T> &view)
-        : shift_(native_lanes / of.num_channels * view.vector_stride), first_(lanes.at(view, 0)) {
-        const int last = lanes.num_steps() - 1;
-        if (lanes.count(last) < first_.count) {
-            partial_step_ = last;
-            partial_ = lanes.at(view, last);
-        }
-    }
-
-    Places at(int step) const {
-        if (step == partial_step_)
-            return partial_;
-        Places places = first_;
-        for (std::ptrdiff_t &of : places.of)
-            of += step * shift_;
-        return places;
-    }
-
-private:
-    std::ptrdiff_t shift_; // from one step to the next
-    Places first_, partial_;
-    int partial_step_ = -1;
-};
-
 struct LinearWork {
     const LinearNetwork &network;
     const Size &size;
@@ -111,11 +82,9 @@ struct LinearWork {
     const LanePlaces &lanes;
     const ReceivedView &received;
     const DetectedView &to;
-    StepPlaces<const std::complex<float>> received_places;
-    StepPlaces<std::complex<float>> symbol_places;
-    StepPlaces<float> llr_places;
+    DetectionPlaces places;
     ComplexLanes *samples, *matched, *estimates; // of some steps
-    Lanes *values;                               // of one step
+    Lanes *room;                                 // for the values of one step
     LanesInt num_invalid;                        // of each lane, negative
 };
 
@@ -125,7 +94,7 @@ void detect_steps(LinearWork &work, int first) {
     const int n = work.size.num_tx, num_rx = work.size.num_rx;
     Places places[Steps];
     for (int s = 0; s < Steps; ++s)
-        places[s] = work.received_places.at(first + s);
+        places[s] = work.places.received.at(first + s);
     load_vectors<Steps>(work.received, places, work.samples);
     ComplexLanes *estimates = work.matched;
     conjugate_product<Steps>(work.batch.first(), num_rx, n, work.samples, estimates);
@@ -147,26 +116,24 @@ void detect_steps(LinearWork &work, int first) {
             invalid[l] = 0;
         work.num_invalid += invalid;
 
-        for (int i = 0; i < n; ++i) {
+        store_streams<2>(n, work.to.symbols, work.places.symbols.at(step), work.room, [&](int i, Lanes *values) {
             const ComplexLanes &x = estimates[i * Steps + s];
-            work.values[2 * i] = valid ? x.re : Lanes{};
-            work.values[2 * i + 1] = valid ? x.im : Lanes{};
-        }
-        store_streams<2>(work.values, n, work.to.symbols, work.symbol_places.at(step));
+            values[0] = valid ? x.re : Lanes{};
+            values[1] = valid ? x.im : Lanes{};
+        });
         if (work.to.llrs.ports.empty())
             continue;
-        for (int i = 0; i < n; ++i) {
+        store_streams<2 * Bits>(n, work.to.llrs, work.places.llrs.at(step), work.room, [&](int i, Lanes *values) {
             const ComplexLanes &x = estimates[i * Steps + s];
             const Lanes scale = work.batch.llr_scale(i);
             Lanes of_re[Bits], of_im[Bits];
             pam_llrs<Bits>(x.re, half_distance, scale, of_re);
             pam_llrs<Bits>(x.im, half_distance, scale, of_im);
             for (int bit = 0; bit < Bits; ++bit) {
-                work.values[(i * Bits + bit) * 2] = valid ? of_re[bit] : Lanes{};
-                work.values[(i * Bits + bit) * 2 + 1] = valid ? of_im[bit] : Lanes{};
+                values[2 * bit] = valid ? of_re[bit] : Lanes{};
+                values[2 * bit + 1] = valid ? of_im[bit] : Lanes{};
             }
-        }
-        store_streams<2 * Bits>(work.values, n, work.to.llrs, work.llr_places.at(step));
+        });
     }
 }
 
@@ -197,21 +164,11 @@ std::size_t detect_linear(const LinearNetwork &network, const Size &size, bool o
     ComplexLanes *const samples = reinterpret_cast<ComplexLanes *>(scratch.data());
     ComplexLanes *const matched = samples + layout.num_rx * linear_steps_at_once;
     ComplexLanes *const estimates = matched + layout.n * linear_steps_at_once;
-    LinearWork work{network,
-                    size,
-                    one_matrix,
-                    {layout, const_cast<float *>(batch.data())}, // only read
-                    lanes,
-                    received,
-                    to,
-                    {lanes, vectors, received},
-                    {lanes, vectors, to.symbols},
-                    {lanes, vectors, to.llrs},
-                    samples,
-                    matched,
-                    estimates,
-                    reinterpret_cast<Lanes *>(estimates + layout.n * linear_steps_at_once),
-                    {}};
+    LinearWork work{
+        network, size,     one_matrix, {layout, const_cast<float *>(batch.data())}, // only read
+        lanes,   received, to,         {lanes, received, to},
+        samples, matched,  estimates,  reinterpret_cast<Lanes *>(estimates + layout.n * linear_steps_at_once),
+        {}};
     switch (network.bits_per_dimension) {
     case 1:
         detect_all_steps<1>(work);

@@ -102,27 +102,26 @@ inline void find_curves(const ListNetwork &network, const ListNetwork::Fusion &w
 template <int Count, typename T>
 inline void store_in_order(const Lanes *values, const ListBatch &b, const Places &places, const PortView<T> &to) {
     const int n = b.layout.n;
-    Lanes by_stream[max_list_values];
-    for (int stream = 0; stream < n; ++stream) {
-        Lanes *of_stream = by_stream + stream * Count;
+    Lanes room[Count * max_list_streams];
+    store_streams<Count>(n, to, places, room, [&](int stream, Lanes *of_stream) {
         std::copy_n(values, Count, of_stream);
         for (int p = 1; p < n; ++p) {
             const Choice here = equal(b.integer(b.layout.order, p), stream);
             for (int k = 0; k < Count; ++k)
                 of_stream[k] = choose(here, values[p * Count + k], of_stream[k]);
         }
-    }
-    store_streams<Count>(by_stream, n, to, places);
+    });
 }
 
 // The vectors of one step, from samples to what `to` wants; `work` has room for a complex matrix.
 template <int K, int Bits, int N>
-std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const LanePlaces &lanes, int step,
-                        const ReceivedView &received, const DetectedView &to, const Matrix &work) {
+std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const LanePlaces &lanes,
+                        const DetectionPlaces &places, int step, const ReceivedView &received, const DetectedView &to,
+                        const Matrix &work) {
     const ListLayout &layout = b.layout;
     const int n = N ? N : layout.n;
     ComplexLanes matched[max_list_streams], rotated[max_list_streams];
-    const Lanes finite = rotate<N>(b, received, lanes.at(received, step), matched, rotated);
+    const Lanes finite = rotate<N>(b, received, places.received.at(step), matched, rotated);
     const LanesInt valid = (finite == 0.0f) & b.integer(layout.known);
 
     Search<K, Bits> search(b, rotated, network.half_distance);
@@ -139,7 +138,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
             const Lanes point = network.half_distance * to_float(2 * u - ((1 << Bits) - 1));
             values[2 * p + q] = valid ? point : Lanes{};
         }
-    store_in_order<2>(values, b, lanes.at(to.symbols, step), to.symbols);
+    store_in_order<2>(values, b, places.symbols.at(step), to.symbols);
 
     if (!to.llrs.ports.empty()) {
         ComplexLanes mean[max_list_streams];
@@ -161,7 +160,7 @@ std::size_t detect_step(const ListNetwork &network, const ListBatch &b, const La
                     values[(p * Bits + bit) * 2 + q] = (valid & (llr - llr == 0.0f)) ? llr : Lanes{};
                 }
             }
-        store_in_order<2 * Bits>(values, b, lanes.at(to.llrs, step), to.llrs);
+        store_in_order<2 * Bits>(values, b, places.llrs.at(step), to.llrs);
     }
     std::size_t invalid = 0;
     for (int l = 0; l < lanes.count(step); ++l)
@@ -178,9 +177,10 @@ template <int K, int Bits, int N>
 std::size_t detect_vectors(const ListNetwork &network, const ListBatch &b, const LaneVectors &vectors,
                            const ReceivedView &received, const DetectedView &to, const Matrix &work) {
     const LanePlaces lanes(vectors);
+    const DetectionPlaces places(lanes, received, to);
     std::size_t invalid = 0;
     for (int step = 0; step < lanes.num_steps(); ++step)
-        invalid += detect_step<K, Bits, N>(network, b, lanes, step, received, to, work);
+        invalid += detect_step<K, Bits, N>(network, b, lanes, places, step, received, to, work);
     return invalid;
 }
 

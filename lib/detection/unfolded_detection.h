@@ -140,10 +140,10 @@ public:
     }
 
     // The estimates in state units, with `finite_` 0, or NaN in the lanes whose samples were not finite.
-    void filter(const ReceivedView &received, bool direct) {
+    void filter(const ReceivedView &received, const StepPlaces<const std::complex<float>> &all_places, bool direct) {
         Places places[Vectors];
         for (int v = 0; v < Vectors; ++v)
-            places[v] = lanes_.at(received, first_step_ + v);
+            places[v] = all_places.at(first_step_ + v);
         load_vectors<Vectors>(received, places, x_);
         conjugate_product<Vectors>(batch_.filter(), layout_.num_rx, x_, y_);
         if (network_.type == NetworkType::pgd) {
@@ -190,19 +190,21 @@ public:
     void run_float_layers() { Floats(network_, batch_, layers_).run(y_, x_); }
 
     template <int Bits>
-    std::size_t detect(const ReceivedView &received, const DetectedView &to, bool direct) {
-        filter(received, direct);
+    std::size_t detect(const ReceivedView &received, const DetectedView &to, const DetectionPlaces &places,
+                       bool direct) {
+        filter(received, places.received, direct);
         if (network_.precision == Precision::int8) {
             quantize();
             run_integer_layers();
-            output<Bits>(to, [&](int i, int v) {
+            output<Bits>(to, places, [&](int i, int v) {
                 const typename Isa::I16 t = Isa::load(state(i, v));
                 return std::pair((LanesInt)Isa::real(t), (LanesInt)Isa::imaginary(t));
             });
         } else {
             zero_invalid();
             run_float_layers();
-            output<Bits>(to, [&](int i, int v) { return std::pair(x_[i * Vectors + v].re, x_[i * Vectors + v].im); });
+            output<Bits>(to, places,
+                         [&](int i, int v) { return std::pair(x_[i * Vectors + v].re, x_[i * Vectors + v].im); });
         }
         std::size_t invalid = 0;
         for (int v = 0; v < Vectors; ++v)
@@ -261,27 +263,25 @@ private:
 
     // t(i, v) is stream i's pair of integers, or of floats.
     template <int Bits, typename State>
-    void output(const DetectedView &to, State t) {
+    void output(const DetectedView &to, const DetectionPlaces &places, State t) {
         const int n = layout_.n;
         const float unit = network_.half_distance / static_cast<float>(state_half_distance);
+        Lanes room[2 * Bits * max_streams];
         for (int v = 0; v < Vectors; ++v) {
             const LanesInt valid = finite_[v] == 0.0f;
             const Lanes scale = valid ? all(unit) : Lanes{};
-            Lanes values[2 * Bits * max_streams];
-            for (int i = 0; i < n; ++i) {
+            store_streams<2>(n, to.symbols, places.symbols.at(first_step_ + v), room, [&](int i, Lanes *values) {
                 const auto [re, im] = t(i, v);
-                values[2 * i] = scaled(re, scale);
-                values[2 * i + 1] = scaled(im, scale);
-            }
-            store_streams<2>(values, n, to.symbols, lanes_.at(to.symbols, first_step_ + v));
+                values[0] = scaled(re, scale);
+                values[1] = scaled(im, scale);
+            });
             if (to.llrs.ports.empty())
                 continue;
-            for (int i = 0; i < n; ++i) {
-                const auto parts = t(i, v);
-                llrs_of<Bits>(parts.first, batch_(layout_.llr_scale, 2 * i), valid, values + 2 * Bits * i);
-                llrs_of<Bits>(parts.second, batch_(layout_.llr_scale, 2 * i + 1), valid, values + 2 * Bits * i + 1);
-            }
-            store_streams<2 * Bits>(values, n, to.llrs, lanes_.at(to.llrs, first_step_ + v));
+            store_streams<2 * Bits>(n, to.llrs, places.llrs.at(first_step_ + v), room, [&](int i, Lanes *values) {
+                const auto [re, im] = t(i, v);
+                llrs_of<Bits>(re, batch_(layout_.llr_scale, 2 * i), valid, values);
+                llrs_of<Bits>(im, batch_(layout_.llr_scale, 2 * i + 1), valid, values + 1);
+            });
         }
     }
 
@@ -359,10 +359,12 @@ std::size_t detect_batch(const Form &form, std::span<const float> batch, const L
     KAQ_ASSERT(scratch.size() >= detect_scratch<Isa>(form.network, layout));
     const UnfoldedBatch b{layout, const_cast<float *>(batch.data())}; // only read
     const LanePlaces lanes(vectors);
+    const DetectionPlaces places(lanes, received, to);
     return with_bits(form.network, [&](auto bits) {
         std::size_t invalid = 0;
-        for_each_step<Isa>(form.network, b, lanes, scratch.data(),
-                           [&](auto &steps) { invalid += steps.template detect<bits>(received, to, form.direct); });
+        for_each_step<Isa>(form.network, b, lanes, scratch.data(), [&](auto &steps) {
+            invalid += steps.template detect<bits>(received, to, places, form.direct);
+        });
         return invalid;
     });
 }
@@ -372,8 +374,10 @@ void filter_batch(const Form &form, std::span<const float> batch, const LaneVect
                   const ReceivedView &received, const PlainRows &b, std::span<bool> finite, std::span<float> scratch) {
     const UnfoldedLayout layout(form.network, form.size, Isa::streams_per_word);
     const UnfoldedBatch prepared{layout, const_cast<float *>(batch.data())};
-    for_each_step<Isa>(form.network, prepared, LanePlaces(vectors), scratch.data(), [&](auto &steps) {
-        steps.filter(received, form.direct);
+    const LanePlaces lanes(vectors);
+    const StepPlaces places(lanes, received);
+    for_each_step<Isa>(form.network, prepared, lanes, scratch.data(), [&](auto &steps) {
+        steps.filter(received, places, form.direct);
         steps.quantize();
         steps.write_state(b);
         steps.each_vector(b, [&](const std::int16_t *vector, int l, int v) {
