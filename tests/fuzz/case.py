@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One case: a flowgraph around a block, a random sequence of what may happen to it, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pmt
+from gnuradio import gr
+from gnuradio.gr.gr_python import top_block_wait_unlocked
+
+from tests.fuzz import targets
+from tests.fuzz.plumbing import Collector, Feeder, Listener
+from tests.fuzz.target import Target, Verdict
+from tests.fuzz.values import Choices
+
+__all__ = ["Case", "run_case"]
+
+SETTLE_S = 8.0  # for what has arrived to be worked off
+MAX_STEPS = 16
+REFUSALS = (ValueError, OSError, ImportError)
+
+
+class Case:
+    """The flowgraph of a target, and what was done to it."""
+
+    def __init__(self, target: Target, choices: Choices):
+        self.target, self.choices = target, choices
+        self.tb = gr.top_block()
+        self.fed = 0  # items, since the last start
+        self.fed_before = 0
+        self.interrupted = False  # stopped before its end: what was in buffers then is gone
+        self.locked = False
+        self.set = False  # a setter was called
+        self.tags: list[tuple[int, Any, Any, Any, Verdict]] = []  # port, item since the last start, key, value, verdict
+        self.earlier_tags: list[tuple[int, Any, Any, Any, Verdict]] = []
+        self.messages: dict[str, list[tuple[Any, Verdict]]] = {port: [] for port in target.message_inputs}
+        self.did: list[str] = []
+        self._connect()
+
+    def _connect(self) -> None:
+        target, tb = self.target, self.tb
+        self.feeder = Feeder(target.inputs, self.choices.getrandbits(32)) if target.inputs else None
+        self.collector = Collector(target.outputs, self.choices.getrandbits(32)) if target.outputs else None
+        for port in range(len(target.inputs)):
+            tb.connect((self.feeder, port), (target.block, port))
+        for port in range(len(target.outputs)):
+            tb.connect((target.block, port), (self.collector, port))
+        self.listeners = {port: Listener() for port in target.message_outputs}
+        for port, listener in self.listeners.items():
+            tb.msg_connect(target.message_block(port, False), port, listener, "in")
+        target.wire(tb)
+
+    def note(self, what: str) -> None:
+        """For who wants to know how it came about, also after a crash."""
+        self.did.append(what)
+        os.write(2, f"- {what}\n".encode())
+
+    # What may happen
+
+    def run(self) -> Iterator[str]:
+        """Do it all; yields what went wrong."""
+        target, choices = self.target, self.choices
+        steps = [self.feed] * 6 * bool(self.feeder) + [self.say] * 4 * bool(target.message_inputs)
+        steps += [self.turn] * 2 * bool(target.setters()) + [self.read, self.pause, self.lock]
+        steps += [self.restart] * target.restarts + target.actions(self) * 3
+        while choices.one_in(3):  # messages and settings come before the start, too
+            choices.choice([step for step in steps if step in (self.say, self.turn, self.read)] or [self.read])()
+        self.start()
+        for _ in range(choices.randint(1, MAX_STEPS)):
+            choices.choice(steps)()
+        yield from self._settle()
+        if self.feeder:
+            self.feeder.end()
+        else:
+            target.finish(self)
+        self._wait()
+        yield from self._check()
+
+    def feed(self) -> None:
+        """Items with tags."""
+        count = self.target.items()
+        tags = self.target.tags(count)
+        self.tags += [(port, self.fed + item, key, value, verdict) for port, item, key, value, verdict in tags]
+        self.feeder.feed(self.target.piece(count), [tag[:4] for tag in tags])
+        self.fed += count
+        self.note(f"feed {count} items, {len(tags)} tags")
+
+    def say(self) -> None:
+        """Messages on a port."""
+        port = self.choices.choice(self.target.message_inputs)
+        count = self.choices.choice((1, 1, 2, 5)) if not self.choices.one_in(40) else 300
+        for _ in range(count):
+            message, verdict = self.target.message(port)
+            self.messages[port].append((message, verdict))
+            self.post(port, message)
+        self.note(f"{count} messages on {port}")
+
+    def post(self, port: str, message: Any) -> None:
+        """One message. A block that sends it would keep the flowgraph from ending."""
+        self.target.message_block(port, True)._post(pmt.intern(port), message)
+
+    def turn(self) -> None:
+        """A setting, or a model."""
+        self.set = True
+        try:
+            self.choices.choice(self.target.setters())()
+        except REFUSALS:
+            pass
+        self.note("set")
+
+    def read(self) -> None:
+        """Readings from another thread."""
+        for part in self.target.parts():
+            part.stats()
+
+    def pause(self) -> None:
+        """Idle, then go on."""
+        time.sleep(self.choices.choice((0, 0.001, 0.01)))
+
+    def lock(self) -> None:
+        """Reconfigure a flowgraph that runs: nothing may be lost."""
+        if not self.choices.one_in(2):
+            return
+        self.note("lock")
+        self.tb.lock()
+        self.tb.unlock()
+        self.locked = True
+        if self.feeder:
+            self.feeder.wake()
+
+    def restart(self) -> None:
+        """Stop, and start again: what is in buffers goes, what comes after stays."""
+        if not self.choices.one_in(2):
+            return
+        self.note("stop")
+        self.tb.stop()
+        self._wait()
+        self.interrupted = True
+        if self.feeder:
+            self.feeder.pieces.clear()
+            self.feeder.tags.clear()
+            self.fed_before += self.fed
+            self.fed = 0
+            self.earlier_tags += self.tags
+            self.tags = []
+        while self.target.message_inputs and self.choices.one_in(2):
+            self.say()
+        self.start()
+
+    def start(self) -> None:
+        """Start the flowgraph."""
+        self.note("start")
+        self.tb.start()
+        if self.feeder:
+            self.feeder.wake()
+
+    def _wait(self) -> None:
+        top_block_wait_unlocked(self.tb._impl)  # tb.wait() looks every 0.1 s
+
+    # What must hold
+
+    def _settle(self) -> Iterator[str]:
+        """Let what has arrived be worked off, before the stream ends: messages that wait then are lost by design."""
+        self.note("settle")
+        deadline = time.monotonic() + SETTLE_S
+        missing = {"": (0, 1)}
+        while missing and time.monotonic() < deadline:
+            bounds = self.target.lower_bounds(self)
+            if self.feeder:
+                bounds["items given out by the source"] = self.feeder.given, self.fed
+            if self.target.equal_rate():
+                bounds["items that came out"] = self.collector.taken, self.fed
+            missing = {name: bound for name, bound in bounds.items() if bound[0] < bound[1]}
+            if missing:
+                time.sleep(0.001)
+        for name, (count, expected) in missing.items():
+            yield f"lost: {name}: {count} of {expected}"
+
+    def _check(self) -> Iterator[str]:
+        target = self.target
+        for part in target.parts():
+            if part.internal_errors():
+                yield f"internal error of {type(part).__name__}"
+        if target.equal_rate():
+            came = self.collector.taken
+            if came != self.fed:
+                yield f"items: {came} came out of {self.fed}"
+        if target.finite and self.collector.not_finite:
+            yield f"not finite: {self.collector.not_finite} values"
+        yield from target.faults(self)
+
+
+def run_case(name: str, seed: int, number: int) -> tuple[list[str], list[str]]:
+    """Run a case.
+
+    Returns:
+        What went wrong, and what was done.
+    """
+    choices = Choices(name, seed, number)
+    with tempfile.TemporaryDirectory(prefix="kaq-fuzz-") as folder:
+        target = targets.TARGETS[name](choices, Path(folder))
+        case = None
+        try:
+            case = Case(target, choices)
+            return list(case.run()), case.did
+        except Exception:
+            traceback.print_exc()  # now: a flowgraph that still runs may hang when it is freed
+            raise
+        finally:
+            if case:
+                case.tb.stop()
+            target.close()
+

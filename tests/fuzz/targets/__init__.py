@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every block that is fuzzed."""
+
+from __future__ import annotations
+
+from tests.fuzz.target import Target
+from tests.fuzz.targets.files import FileSink, FileSource
+from tests.fuzz.targets.frames import Decoder, Estimator, Link, Receiver, Recorder, Synchronizer, Transmitter
+from tests.fuzz.targets.peers import Consumer, SampleSink, SampleSource
+from tests.fuzz.targets.symbols import BerMeter, Detector, QamSource, Simulator
+
+__all__ = ["TARGETS"]
+
+TARGETS: dict[str, type[Target]] = {
+    target.name: target
+    for target in (
+        Detector,
+        Synchronizer,
+        Estimator,
+        Decoder,
+        Transmitter,
+        Receiver,
+        Link,
+        Simulator,
+        QamSource,
+        BerMeter,
+        Recorder,
+        FileSink,
+        FileSource,
+        SampleSource,
+        SampleSink,
+        Consumer,
+    )
+}
