@@ -46,10 +46,6 @@ class Feeder(gr.sync_block):
     def wake(self) -> None:
         self._post(pmt.intern("wake"), pmt.PMT_NIL)
 
-    def start(self) -> bool:
-        self.given = int(self.nitems_written(0))
-        return True
-
     def work(self, input_items: list[Any], output_items: list[Any]) -> int:
         if not self.pieces:
             return -1 if self.ending else 0
@@ -87,10 +83,6 @@ class Collector(gr.basic_block):
 
     def forecast(self, noutput_items: int, ninputs: int) -> list[int]:
         return [1] * ninputs
-
-    def start(self) -> bool:
-        self.taken = int(self.nitems_read(0))
-        return True
 
     def general_work(self, input_items: list[Any], output_items: list[Any]) -> int:
         there = min(map(len, input_items))

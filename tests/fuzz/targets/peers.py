@@ -122,7 +122,7 @@ class SampleSource(Target):
         return False
 
     def _exact(self, case: Any) -> bool:
-        return not (self.killed or case.interrupted or case.locked or self.pattern == "sub")
+        return not (self.killed or not case.exact or self.pattern == "sub")
 
     def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
         if not self._exact(case):
@@ -195,7 +195,7 @@ class SampleSink(Target):
     def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
         self._take()
         came = sum(map(len, self.came))
-        exact = not (self.killed or case.interrupted or case.locked or self.pattern == "pub")
+        exact = not (self.killed or not case.exact or self.pattern == "pub")
         return {"samples that came out": (came, case.fed)} if exact else {"items read": (case.feeder.given, case.fed)}
 
     def faults(self, case: Any) -> Iterator[str]:
