@@ -31,7 +31,6 @@ class Target:
         block: it is connected at all ports.
         inputs, outputs: their signatures.
         message_inputs, message_outputs: names of message ports.
-        finite: whether outputs have to be finite.
         restarts: whether it may be stopped and started.
     """
 
@@ -39,7 +38,6 @@ class Target:
     block: Any
     message_inputs: tuple[str, ...] = ()
     message_outputs: tuple[str, ...] = ()
-    finite = False
     restarts = True
 
     def __init__(self, choices: Choices, folder: Path):
@@ -97,6 +95,13 @@ class Target:
     def equal_rate(self) -> bool:
         """Whether an item comes out, on every port, for each that goes in."""
         return bool(self.inputs and self.outputs)
+
+    def finite(self, case: Case) -> bool:
+        """Whether outputs have to be finite."""
+        return not case.extreme
+
+    def meanwhile(self) -> None:
+        """Called again and again while the flowgraph ends: a peer may have to take what is left."""
 
     def lower_bounds(self, case: Case) -> dict[str, tuple[int, int]]:
         """What has to happen before the stream ends: a name, how much of it was counted, and how much has to be."""

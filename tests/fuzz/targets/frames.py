@@ -130,7 +130,6 @@ class Synchronizer(Target):
         self.block = frame_synchronizer(self.num_rx, self.frame.num_tx, self.frame.fft_size, stats_interval_s=0.01)
         self.inputs = ports(np.complex64, 1, self.num_rx)
         self.outputs = ports(np.complex64, self.frame.fft_size, self.num_rx)
-        self.finite = True
         self.invalid = 0
 
     def items(self) -> int:
@@ -177,7 +176,6 @@ class Estimator(Target):
         self.inputs = ports(np.complex64, self.frame.fft_size, self.num_rx)
         self.outputs = ports(np.complex64, self.frame.data_per_stream, self.num_rx)
         self.outputs += ports(np.float32, self.frame.num_active * self.num_rx * self.frame.num_tx, 1) if shown else []
-        self.finite = True
 
     def items(self) -> int:
         return self.choices.randint(1, 60)
@@ -245,7 +243,7 @@ class Decoder(Target):
 
     def faults(self, case: Any) -> Iterator[str]:
         block = self.block
-        yield from case.unsaid_loss("frames", block.frames())
+        yield from case.taken("frames", block.frames())
         yield from within("block_errors", block.block_errors(), 0, block.frames())
         if case.exact:
             wrong = sum(
@@ -305,7 +303,6 @@ class Transmitter(Target):
             idle="wait" if self.waits else "zeros",
         )
         self.outputs = ports(np.complex64, 1, frame.num_tx)
-        self.finite = True
 
     def message(self, port: str) -> tuple[Any, Verdict]:
         return pdu(self.choices, max_payload(self.frame))
@@ -360,7 +357,6 @@ class Receiver(Target):
         if self.monitor:
             self.outputs += ports(np.complex64, frame.data_per_stream, self.num_rx)
             self.outputs += ports(np.float32, frame.num_active * self.num_rx * frame.num_tx, 1)
-        self.finite = True
 
     def message_block(self, port: str, is_input: bool) -> Any:
         return self.block.detector if is_input else self.block
