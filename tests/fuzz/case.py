@@ -61,8 +61,6 @@ class Case:
         for port, listener in self.listeners.items():
             tb.msg_connect(target.message_block(port, False), port, listener, "in")
         target.wire(tb)
-        if target.message_inputs and not (target.inputs or target.outputs or target.message_outputs):
-            tb.connect(target.block)
 
     def note(self, what: str) -> None:
         """For who wants to know how it came about, also after a crash."""
@@ -197,9 +195,16 @@ class Case:
                 bounds["items that came out"] = self.collector.taken, self.fed
             missing = {name: bound for name, bound in bounds.items() if bound[0] < bound[1]}
             if missing:
-                time.sleep(0.001)
+                time.sleep(0.002)
+                self._nudge()
         for name, (count, expected) in missing.items():
             yield f"lost: {name}: {count} of {expected}"
+
+    def _nudge(self) -> None:
+        """Behind a null, GNU Radio leaves what is in the queue until the next message."""
+        for port in self.target.message_inputs:
+            nothing = pmt.cons(pmt.intern("nudge"), pmt.PMT_NIL)
+            self.target.message_block(port, True)._post(pmt.intern("system"), nothing)
 
     def _check(self) -> Iterator[str]:
         target = self.target

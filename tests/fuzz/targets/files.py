@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pmt
+from gnuradio import gr
 
-from gr_kaq.blocks.pdu import make_pdu
+from gr_kaq.blocks.pdu import MAX_PDU_BYTES, make_pdu
 from gr_kaq.blocks.pdu_file_sink import pdu_file_sink
 from gr_kaq.blocks.pdu_file_source import pdu_file_source
 from gr_kaq.frames.file_transfer import MIN_PDU_BYTES, FileSender
@@ -19,6 +20,14 @@ from tests.fuzz.targets.frames import pdu
 from tests.fuzz.values import Choices
 
 __all__ = ["FileSink", "FileSource"]
+
+
+class pdu_source(gr.basic_block):
+    """Stands where a decoder would."""
+
+    def __init__(self) -> None:
+        gr.basic_block.__init__(self, "PDU source", [], [])
+        self.message_port_register_out(pmt.intern("pdus"))
 
 
 class FileSink(Target):
@@ -35,6 +44,10 @@ class FileSink(Target):
         self.sender = FileSender(source, choices.choice((MIN_PDU_BYTES, 100)))
         if choices.one_in(5):
             self.path.mkdir()  # it cannot be written
+
+    def wire(self, tb: gr.top_block) -> None:
+        self.silent = pdu_source()  # a block that is connected to nothing has no thread
+        tb.msg_connect(self.silent, "pdus", self.block, "pdus")
 
     def message(self, port: str) -> tuple[Any, Verdict]:
         choices = self.choices
@@ -68,11 +81,11 @@ class FileSink(Target):
 
 
 def _is_pdu(message: Any) -> bool:
-    """Whether a message is a pair whose second part is a u8vector."""
+    """Whether a message is a pair whose second part is a u8vector, and no longer than any PDU."""
     if message is None or not pmt.is_pair(message):
         return False
     data = pmt.cdr(message)
-    return data is not None and pmt.is_u8vector(data)
+    return data is not None and pmt.is_u8vector(data) and pmt.length(data) <= MAX_PDU_BYTES
 
 
 class FileSource(Target):

@@ -22,7 +22,7 @@ from tests.fuzz.values import Choices
 
 __all__ = ["Consumer", "SampleSink", "SampleSource"]
 
-WAIT_MS = 2000
+REASK_S = 0.3
 
 
 class Peer:
@@ -165,7 +165,7 @@ class SampleSink(Target):
         self.inputs = ports(np.complex64, 1, self.num_tx)
         self.came: list[np.ndarray] = []
         self.next = 0
-        self.killed = self.asked = False
+        self.killed, self.asked = False, 0.0  # when the last request went out
 
     def piece(self, count: int) -> list[np.ndarray]:
         numbers = np.arange(self.next, self.next + count, dtype=np.complex64)[:, None]
@@ -181,15 +181,17 @@ class SampleSink(Target):
         for _ in range(1000):
             if self.pattern == "rep" and not self.asked:
                 socket.send(self.choices.choice((b"\xff", b"", b"nonsense" * 1000)))
-                self.asked = True
+                self.asked = time.monotonic()
             if not socket.poll(2):
+                if self.asked and time.monotonic() > self.asked + REASK_S:  # the sink was closed, and the request with it
+                    self._kill()
                 return
             message = socket.recv_multipart()
-            self.asked = False
+            self.asked = 0.0
             self.came.append(np.frombuffer(message[0], "<c8").reshape(-1, self.num_tx))
 
     def _kill(self) -> None:
-        self.killed, self.asked = True, False
+        self.killed, self.asked = time.monotonic(), False
         self.peer.kill()
 
     def meanwhile(self) -> None:
