@@ -40,7 +40,7 @@ define build_kernels
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long sanitize fuzz test-compilers test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx lint format install uninstall clean
+.PHONY: help setup build demo test test-long sanitize fuzz fuzz-blocks soak test-compilers test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx lint format install uninstall clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,17 @@ fuzz:  ## Feed the kernels any networks, shapes, layouts and values for FUZZ_SEC
 	@mkdir -p $(BUILD)/asan/corpus
 	cd $(BUILD)/asan && tests/fuzz_plan corpus -max_total_time=$(FUZZ_SECONDS) -max_len=192 -len_control=0 \
 	    -timeout=60 -fork=$(JOBS)
+
+# CASES in place of SECONDS, SEED, and what else `python -m tests.fuzz --help` lists, as in FUZZ_ARGS="--block detector"
+SEED ?= 1
+SECONDS ?= 60
+fuzz-blocks: build  ## Fuzz every block in flowgraphs, for SECONDS (60) or CASES, from SEED (1): out/fuzz
+	PYTHONPATH=$(BUILD)/test_modules:. $(PYTHON) -B -m tests.fuzz --seed $(SEED) $(if $(CASES),--cases $(CASES),--seconds $(SECONDS)) --jobs $(JOBS) $(FUZZ_ARGS)
+
+MINUTES ?= 3
+LIMIT_MIB ?= 4
+soak: build  ## Run the receiver at its highest rate for MINUTES (3), its peers killed; memory, latency, losses: out/soak
+	PYTHONPATH=$(BUILD)/test_modules:. $(PYTHON) -B -m benchmarks.soak --minutes $(MINUTES) --limit-mib $(LIMIT_MIB)
 
 test-compilers: build  ## Build the kernels with clang, run their tests, and compare their bits with those of the build under test
 	$(call apt_install,$(CLANG_PACKAGES))

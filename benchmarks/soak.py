@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The receiver at its highest rate for minutes or hours, its peers killed at random: it must not grow, nor lose a frame.
+"""The receiver at its highest rate for minutes or hours, its peers killed at random: it must neither grow nor lose.
 
     PYTHONPATH=build/test_modules:. python3 -m benchmarks.soak [--minutes 3] [--limit-mib 4] [--output out/soak]
 
@@ -13,8 +13,8 @@ order; that nothing is missing in front of it; and, of a peer that was not kille
 Written to soak.json and soak.png: resident memory and what malloc has of it over time, the rate, and how long a frame
 takes from the peer to its payload: at the highest rate, it waits in full buffers for most of that.
 
-The exit status is 1 when memory grew beyond the limit after the warm-up, when anything was lost, or when a block counted
-an internal error.
+The exit status is 1 when memory grew beyond the limit after the warm-up, when anything was lost, or when a block
+counted an internal error.
 """
 
 from __future__ import annotations
@@ -182,9 +182,7 @@ class Flowgraph(gr.top_block):
         self.sink = PayloadSink(tally)
         for antenna in range(FRAME.num_tx):
             self.connect((self.source, antenna), (self.receiver, antenna))
-            self.connect(
-                (self.receiver, antenna), blocks.null_sink(gr.sizeof_gr_complex * FRAME.data_per_stream)
-            )
+            self.connect((self.receiver, antenna), blocks.null_sink(gr.sizeof_gr_complex * FRAME.data_per_stream))
         self.msg_connect(self.receiver, "pdus", self.sink, "pdus")
 
     def arrived(self) -> float:

@@ -13,12 +13,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Campaign", "Job", "Outcome", "load_corpus"]
+__all__ = ["Campaign", "Job", "Outcome", "load_corpus", "load_known"]
 
 BATCH = 200  # cases of one child
 GRACE_S = 10.0  # for the watchdog in the child
@@ -42,6 +42,7 @@ class Outcome:
     job: Job
     failures: list[str]
     log: str = ""
+    known: list[str] = field(default_factory=list)  # failures of which the corpus says that they are open
     did: list[str] = field(default_factory=list)
     seconds: float = 0.0
     rss_kib: int = 0
@@ -142,10 +143,17 @@ class Campaign:
         num_children: how many.
         limit: seconds that a case may take.
         seconds: for the whole of it; None: until the cases end.
+        known: block and symptom of faults that are open: they are counted, and fail nothing.
     """
 
-    def __init__(self, num_children: int, limit: float = 20.0, seconds: float | None = None):
-        self._num_children, self._limit = num_children, limit
+    def __init__(
+        self,
+        num_children: int,
+        limit: float = 20.0,
+        seconds: float | None = None,
+        known: Collection[tuple[str, str]] = (),
+    ):
+        self._num_children, self._limit, self._known = num_children, limit, known
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._lock = threading.Lock()
         self.count = self.num_failed = 0
@@ -154,6 +162,7 @@ class Campaign:
         self.failed_cases: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
         self.growths: list[float] = []
+        self.known: Counter[tuple[str, str]] = Counter()
 
     def run(self, jobs: Iterable[Job], show: Callable[[Outcome], None] = lambda outcome: None) -> None:
         """Run them all, or as many as there is time for."""
@@ -191,6 +200,10 @@ class Campaign:
         self.count += 1
         self.cases[outcome.job.block] += 1
         self.seconds[outcome.job.block] += outcome.seconds
+        block = outcome.job.block
+        outcome.known = [failure for failure in outcome.failures if (block, kind(failure)) in self._known]
+        outcome.failures = [failure for failure in outcome.failures if failure not in outcome.known]
+        self.known.update({(block, kind(failure)) for failure in outcome.known})
         if outcome.failures:
             self.num_failed += 1
             self.failed_cases[outcome.job.block] += 1
@@ -216,6 +229,10 @@ class Campaign:
                 for block, count in sorted(self.cases.items())
             },
             "growth_mib_per_case": [round(growth, 3) for growth in self.growths],
+            "known": [
+                {"block": block, "symptom": symptom, "cases": count}
+                for (block, symptom), count in sorted(self.known.items())
+            ],
             "symptoms": [
                 {
                     "block": block,
@@ -239,23 +256,33 @@ class Campaign:
         for (block, symptom), outcomes in sorted(self.symptoms().items(), key=lambda entry: -len(entry[1])):
             first = outcomes[0].job
             lines.append(f"{len(outcomes):5} x {block}: {symptom} (--seed {first.seed} --case {first.case})")
+        lines += [f"{count:5} x {block}: {symptom} (known)" for (block, symptom), count in sorted(self.known.items())]
         return "\n".join(lines)
 
     def add_to(self, path: Path) -> int:
         """Add a case for each symptom that the corpus has not; returns how many."""
-        entries = json.loads(path.read_text()) if path.exists() else []
-        known = {(entry["block"], entry["symptom"]) for entry in entries}
+        old = entries(path)
+        known = {(entry["block"], entry["symptom"]) for entry in old}
         new = [
             {**outcomes[0].job._asdict(), "symptom": symptom}
             for (block, symptom), outcomes in sorted(self.symptoms().items())
             if (block, symptom) not in known
         ]
         if new:
-            path.write_text("[\n" + ",\n".join("  " + json.dumps(entry) for entry in entries + new) + "\n]\n")
+            path.write_text("[\n" + ",\n".join("  " + json.dumps(entry) for entry in old + new) + "\n]\n")
         return len(new)
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    """The corpus as it is written."""
+    return json.loads(path.read_text()) if path.exists() else []
 
 
 def load_corpus(path: Path) -> list[Job]:
     """The cases that once failed."""
-    entries = json.loads(path.read_text()) if path.exists() else []
-    return [Job(entry["block"], entry["seed"], entry["case"]) for entry in entries]
+    return [Job(entry["block"], entry["seed"], entry["case"]) for entry in entries(path)]
+
+
+def load_known(path: Path) -> set[tuple[str, str]]:
+    """Block and symptom of the faults that are open: the corpus says why."""
+    return {(entry["block"], entry["symptom"]) for entry in entries(path) if "open" in entry}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import threading
@@ -27,6 +28,7 @@ __all__ = ["Case", "run_case"]
 SETTLE_S = 5.0  # for what has arrived to be worked off
 MAX_STEPS = 16
 EXTREME = 1e15  # what is larger may overflow in single precision when it is squared
+DENORMAL = 1e-30  # the square of what is smaller is
 REFUSALS = (ValueError, OSError, ImportError)
 
 
@@ -41,7 +43,7 @@ class Case:
         self.exact = True  # never stopped or locked: what is in buffers then is gone
         self.interrupted = False  # stopped, whatever followed
         self.complete = True  # not locked since the last start
-        self.extreme = False  # samples were
+        self.extreme = self.denormal = False  # samples were
         self.set = False  # a setter was called
         self.tags: list[tuple[int, Any, Any, Any, Verdict]] = []  # port, item since the last start, key, value, verdict
         self.earlier_tags: list[tuple[int, Any, Any, Any, Verdict]] = []
@@ -85,8 +87,9 @@ class Case:
             self.feeder.end()
         else:
             target.finish(self)
-        self._wait()
-        yield from self._check()
+        self.wait()
+        for fault in self._check():
+            yield f"denormal samples: {fault}" if self.denormal else fault
 
     def feed(self) -> None:
         """Items with tags."""
@@ -98,6 +101,7 @@ class Case:
         self.fed += count
         sizes = [np.abs(items[np.isfinite(items)]) for items in piece]
         self.extreme |= any(size.max(initial=0) > EXTREME for size in sizes)
+        self.denormal |= any(((size > 0) & (size < DENORMAL)).any() for size in sizes)
         self.note(f"feed {count} items, {len(tags)} tags")
 
     def say(self) -> None:
@@ -118,10 +122,8 @@ class Case:
     def turn(self) -> None:
         """A setting, or a model."""
         self.set = True
-        try:
+        with contextlib.suppress(REFUSALS):
             self.choices.choice(self.target.setters())()
-        except REFUSALS:
-            pass
         self.note("set")
 
     def read(self) -> None:
@@ -150,7 +152,7 @@ class Case:
             return
         self.note("stop")
         self.tb.stop()
-        self._wait()
+        self.wait()
         self.exact, self.interrupted, self.complete = False, True, True
         if self.collector:
             self.collector.taken = 0
@@ -164,6 +166,7 @@ class Case:
             self.tags = []
         while self.target.message_inputs and self.choices.one_in(2):
             self.say()
+        self.target.while_stopped(self)
         self.start()
 
     def start(self) -> None:
@@ -173,7 +176,8 @@ class Case:
         if self.feeder:
             self.feeder.wake()
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Until the flowgraph has ended."""
         waiting = threading.Thread(target=top_block_wait_unlocked, args=(self.tb._impl,), daemon=True)
         waiting.start()  # tb.wait() looks every 0.1 s
         while waiting.is_alive():
@@ -247,4 +251,3 @@ def run_case(name: str, seed: int, number: int) -> tuple[list[str], list[str]]:
             if case:
                 case.tb.stop()
             target.close()
-

@@ -90,6 +90,9 @@ class Target:
         """What else may happen, such as the death of a peer."""
         return []
 
+    def while_stopped(self, case: Case) -> None:
+        """Called between stop and start."""
+
     # What must hold
 
     def equal_rate(self) -> bool:

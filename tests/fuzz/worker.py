@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The child that cases run in: a crash or a hang ends it, and belongs to the case that it was at.
 
-It reads `NAME SEED CASE` from standard input, and answers each with a line of JSON. What blocks and libraries write goes
-to a file.
+It reads `NAME SEED CASE` from standard input, and answers each with a line of JSON. What blocks and libraries write
+goes to a file.
 """
 
 from __future__ import annotations

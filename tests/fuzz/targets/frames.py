@@ -116,7 +116,9 @@ def is_dict(value: Any) -> bool:
 
 def small_frame(choices: Choices) -> FrameFormat:
     """A frame format, the smaller ones more often."""
-    return FrameFormat(choices.choice((1, 2, 2, 4)), choices.choice((64, 64, 64, 256)), choices.choice(list(CONSTELLATIONS)))
+    return FrameFormat(
+        choices.choice((1, 2, 2, 4)), choices.choice((64, 64, 64, 256)), choices.choice(list(CONSTELLATIONS))
+    )
 
 
 class Synchronizer(Target):

@@ -158,7 +158,8 @@ class SampleSink(Target):
         self.pattern = choices.choice(("push", "push", "pub", "rep"))
         with zmq.Context() as context, context.socket(zmq.PULL) as socket:
             port = socket.bind_to_random_port("tcp://127.0.0.1")
-        address = f"tcp://127.0.0.1:{port}"
+        self.address = address = f"tcp://127.0.0.1:{port}"
+        self.failed_starts = 0
         self.block = zmq_sample_sink([address], self.num_tx, self.pattern)
         kind = {"push": zmq.PULL, "pub": zmq.SUB, "rep": zmq.REQ}[self.pattern]
         self.peer = Peer(kind, address, False)
@@ -183,7 +184,9 @@ class SampleSink(Target):
                 socket.send(self.choices.choice((b"\xff", b"", b"nonsense" * 1000)))
                 self.asked = time.monotonic()
             if not socket.poll(2):
-                if self.asked and time.monotonic() > self.asked + REASK_S:  # the sink was closed, and the request with it
+                if (
+                    self.asked and time.monotonic() > self.asked + REASK_S
+                ):  # the sink was closed, and the request with it
                     self._kill()
                 return
             message = socket.recv_multipart()
@@ -193,6 +196,17 @@ class SampleSink(Target):
     def _kill(self) -> None:
         self.killed, self.asked = time.monotonic(), False
         self.peer.kill()
+
+    def while_stopped(self, case: Any) -> None:
+        """Somebody else has the address: the flowgraph ends, and starts when the address is free."""
+        if self.choices.one_in(2):
+            return
+        case.note("start, and the address is taken")
+        thief = Peer(zmq.PULL, self.address, True)
+        case.tb.start()
+        case.wait()
+        thief.close()
+        self.failed_starts += 1
 
     def meanwhile(self) -> None:
         self._take()
@@ -208,6 +222,7 @@ class SampleSink(Target):
         values = np.concatenate(self.came).real if self.came else np.zeros((0, self.num_tx))
         if (np.diff(values, axis=0) <= 0).any() or (values != values[:, :1]).any():
             yield "order: samples came twice, in another order, or on another stream"
+        yield from within("failed_starts", self.block.failed_starts(), self.failed_starts, self.failed_starts)
 
     def close(self) -> None:
         self.peer.close()

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pmt
 
-from gr_kaq.blocks.ber_meter import ber_meter
 from gr_kaq.blocks.base import ports
+from gr_kaq.blocks.ber_meter import ber_meter
 from gr_kaq.blocks.channel_simulator import CHANNELS, RADIO_CHANNELS, channel_simulator
 from gr_kaq.blocks.csi_pmt import channel_to_pmt
 from gr_kaq.blocks.detector import detector
@@ -211,7 +211,6 @@ class Simulator(Target):
             fed = sum(tag[0] == 0 for tag in case.tags)
             total = fed + 2 * self.block.estimates() * self.tagging
             yield from within("tags on output 0", case.collector.tags[0], total, total)
-
 
     def finite(self, case: Any) -> bool:
         return False  # samples that are NaN pass through
