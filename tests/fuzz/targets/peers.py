@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -156,8 +157,8 @@ class SampleSink(Target):
         super().__init__(choices, folder)
         self.num_tx = choices.randint(1, 3)
         self.pattern = choices.choice(("push", "push", "pub", "rep"))
-        with zmq.Context() as context, context.socket(zmq.PULL) as socket:
-            port = socket.bind_to_random_port("tcp://127.0.0.1")
+        with zmq.Context() as context, context.socket(zmq.PULL) as free:
+            port = free.bind_to_random_port("tcp://127.0.0.1")
         self.address = address = f"tcp://127.0.0.1:{port}"
         self.failed_starts = 0
         self.block = zmq_sample_sink([address], self.num_tx, self.pattern)
@@ -178,18 +179,18 @@ class SampleSink(Target):
 
     def _take(self) -> None:
         """All that has come."""
-        socket = self.peer.socket
+        peer = self.peer.socket
         for _ in range(1000):
             if self.pattern == "rep" and not self.asked:
-                socket.send(self.choices.choice((b"\xff", b"", b"nonsense" * 1000)))
+                peer.send(self.choices.choice((b"\xff", b"", b"nonsense" * 1000)))
                 self.asked = time.monotonic()
-            if not socket.poll(2):
-                if (
-                    self.asked and time.monotonic() > self.asked + REASK_S
-                ):  # the sink was closed, and the request with it
+            if not peer.poll(2):
+                # the sink was closed, and the request with it
+                if self.asked and time.monotonic() > self.asked + self.patience:
+                    self.patience *= 2  # on a busy machine, it takes a while to connect
                     self._kill()
                 return
-            message = socket.recv_multipart()
+            message = peer.recv_multipart()
             self.asked = 0.0
             self.came.append(np.frombuffer(message[0], "<c8").reshape(-1, self.num_tx))
 
@@ -202,10 +203,17 @@ class SampleSink(Target):
         if self.choices.one_in(2):
             return
         case.note("start, and the address is taken")
-        thief = Peer(zmq.PULL, self.address, True)
-        case.tb.start()
-        case.wait()
-        thief.close()
+        with socket.socket() as thief:  # of ZMQ, it would keep the peer from connecting again
+            for _ in range(200):
+                try:
+                    thief.bind(("127.0.0.1", int(self.address.rpartition(":")[2])))
+                    break
+                except OSError:  # a connection of before is not gone yet
+                    time.sleep(0.01)
+            else:
+                return
+            case.tb.start()
+            case.wait()
         self.failed_starts += 1
 
     def meanwhile(self) -> None:
