@@ -245,9 +245,10 @@ def run_case(name: str, seed: int, number: int) -> tuple[list[str], list[str]]:
             case = Case(target, choices)
             return list(case.run()), case.did
         except Exception:
-            traceback.print_exc()  # now: a flowgraph that still runs may hang when it is freed
+            traceback.print_exc()
+            if case:  # one that still runs would hang when it is freed
+                case.tb.stop()
+                case.wait()
             raise
         finally:
-            if case:
-                case.tb.stop()
             target.close()

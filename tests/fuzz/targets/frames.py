@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -20,7 +21,7 @@ from gr_kaq.blocks.frame_decoder import frame_decoder
 from gr_kaq.blocks.frame_synchronizer import frame_synchronizer
 from gr_kaq.blocks.frame_transmitter import frame_transmitter
 from gr_kaq.blocks.mimo_receiver import mimo_receiver
-from gr_kaq.blocks.pdu import make_pdu, pdu_bytes
+from gr_kaq.blocks.pdu import InvalidPdu, make_pdu, pdu_bytes
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
 from gr_kaq.signals.constellation import CONSTELLATIONS
@@ -450,7 +451,11 @@ class Link(Target):
         ]
 
     def _sent(self, case: Any) -> list[bytes]:
-        return [pdu_bytes(message) for message, verdict in case.messages["pdus"] if verdict]
+        payloads = []
+        for message, _ in case.messages["pdus"]:
+            with contextlib.suppress(InvalidPdu):  # any PMT may be a PDU by chance
+                payloads.append(pdu_bytes(message, max_payload(self.frame)))
+        return [payload for payload in payloads if payload]
 
     def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
         block = self.transmitter

@@ -160,7 +160,7 @@ class SampleSink(Target):
         with zmq.Context() as context, context.socket(zmq.PULL) as free:
             port = free.bind_to_random_port("tcp://127.0.0.1")
         self.address = address = f"tcp://127.0.0.1:{port}"
-        self.failed_starts = 0
+        self.failed_starts, self.patience = 0, REASK_S
         self.block = zmq_sample_sink([address], self.num_tx, self.pattern)
         kind = {"push": zmq.PULL, "pub": zmq.SUB, "rep": zmq.REQ}[self.pattern]
         self.peer = Peer(kind, address, False)
