@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from tests.fuzz.campaign import Campaign, Job, Outcome, load_corpus, load_known
 
-BAR = "{percentage:3.0f}% {elapsed} gone, {remaining} left, {postfix}"
+BAR = "{percentage:3.0f}% {elapsed} gone, {remaining} left{postfix}"
 CORPUS = Path(__file__).with_name("corpus.json")
 
 
