@@ -264,16 +264,23 @@ def test_tracking_is_no_worse_than_none_and_no_worse_than_plain_angles(snr_db, d
 
 
 @pytest.mark.parametrize("method", INTERPOLATORS)
-@pytest.mark.parametrize("broken", ["zeros", "noise", "nan", "inf", "huge", "tiny", "other gain"])
+@pytest.mark.parametrize("broken", ["zeros", "noise", "nan", "inf", "huge", "tiny", "denormal", "other gain"])
 def test_a_broken_antenna_leaves_the_others_alone(method, broken):
     """A cable comes off: the link lives on with fewer antennas, and everything stays finite."""
     frame_format, rng = FrameFormat(2), np.random.default_rng(0)
     h = fading(frame_format, 3, "tdl-a", 100e-9, 100.0, 1)
     grid, guards, _ = receive(frame_format, h, 2e-2, rng)
     healthy = ChannelEstimator(frame_format, method).estimate(grid, guards)
-    factor = {"zeros": 0, "noise": 0, "nan": np.nan, "inf": np.inf, "huge": 1e20, "tiny": 1e-25, "other gain": 30}[
-        broken
-    ]
+    factor = {
+        "zeros": 0,
+        "noise": 0,
+        "nan": np.nan,
+        "inf": np.inf,
+        "huge": 1e20,
+        "tiny": 1e-25,
+        "denormal": 1e-42,
+        "other gain": 30,
+    }[broken]
     with np.errstate(all="ignore"):
         grid[:, 1] *= np.float32(factor)
         guards[:, 1] *= np.float32(factor)

@@ -55,6 +55,7 @@ INTERPOLATORS: dict[str, Callable[[FrameFormat], Interpolator]] = {
 
 DATA = np.array(DATA_SYMBOLS)
 SATURATION = 1e10  # larger samples are errors: a detector would not take their channel
+LEAST_NOISE = 1e-64  # of the noisiest antenna; to scale less to equal noise would leave complex64
 ERROR_RANGE = (0.25, 10.0)
 
 
@@ -204,20 +205,25 @@ class ChannelEstimator:
             grid=without_errors(grid), h=estimate.h, phase=estimate.phase, scale=scale.astype(np.float32)
         )
         power /= len(DATA) * self.frame_format.num_data * len(estimate.noise_var)
-        alive = max(np.count_nonzero(estimate.noise_var), 1)
+        alive = max(np.count_nonzero(_alive(estimate.noise_var)), 1)
         noise_var = float((estimate.noise_var.sum() / alive or 1.0) * mean_error)
         return DataSymbols(received, h, noise_var, 10 * math.log10(max(power / noise_var, 1e-4)))
 
 
 def _equal_noise(noise_var: NDArray[np.float64]) -> NDArray[np.float64]:
     """What each antenna is multiplied with so that all have the mean noise variance; 0 where nothing is received."""
-    alive = noise_var > 0
+    alive = _alive(noise_var)
     if alive.all():
         return np.sqrt(noise_var.sum() / len(noise_var) / noise_var)
     scale = np.zeros(len(noise_var))
     if alive.any():
         scale[alive] = np.sqrt(noise_var[alive].mean() / noise_var[alive])
     return scale
+
+
+def _alive(noise_var: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which antennas receive something."""
+    return noise_var > LEAST_NOISE * noise_var.max(initial=0)
 
 
 def without_errors(samples: NDArray[np.complexfloating]) -> NDArray[np.complex64]:
