@@ -2,7 +2,8 @@
 """Measure what is missing and write the report: python -m benchmarks.report.
 
 Every section writes data/SECTION.json and its plots; README.md is made of all of them. A section whose JSON is there is
-not measured again. An interrupted section goes on where it stopped.
+not measured again; --missing measures the points that it lacks, say of a channel that is new. An interrupted section
+goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import gr_kaq
 from gr_kaq import native
 
 from . import markdown as md
-from .points import partial_path, write_json
+from .points import keep_points, partial_path, write_json
 from .sections import SECTIONS
 from .settings import ROOT, Settings
 
@@ -42,13 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"of {', '.join(SECTIONS)} (default: all)"
     )
-    parser.add_argument("--fresh", action="store_true", help="measure again what is there")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--fresh", action="store_true", help="measure again what is there")
+    again.add_argument(
+        "--missing", action="store_true", help="measure the points that a section which is there lacks (near_ml only)"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes (default %(default)s)")
     options = parser.parse_args(arguments)
     output = options.output or (Path("out/report-quick") if options.quick else ROOT / "docs" / "report")
     settings = Settings(output, options.quick, options.jobs)
     try:
-        run(settings, SECTIONS, options.only or list(SECTIONS), options.fresh)
+        run(settings, SECTIONS, options.only or list(SECTIONS), options.fresh, options.missing)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -56,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(settings: Settings, sections: dict[str, ModuleType], chosen: Sequence[str], fresh: bool) -> None:
+def run(
+    settings: Settings, sections: dict[str, ModuleType], chosen: Sequence[str], fresh: bool, missing: bool = False
+) -> None:
     """Measure the chosen sections where that is due, then write the report of all that has been measured.
 
     Args:
@@ -64,22 +71,36 @@ def run(settings: Settings, sections: dict[str, ModuleType], chosen: Sequence[st
         sections: all of them, by name.
         chosen: those to measure.
         fresh: measure again what is there.
+        missing: measure the points that a section which is there lacks, where it has `finished`.
     """
     for name, section in sections.items():
         if name not in chosen:
             continue
         path = settings.data / f"{name}.json"
+        earlier: dict[str, Any] | None = None
+        kept = 0
         if path.exists() and not fresh and not getattr(section, "DERIVED", False):
-            print(f"{name}: {path} is there; --fresh measures again", file=sys.stderr)
-            if _document(path)["made_with"]["models"] != _models():
+            earlier = _document(path)
+            if earlier["made_with"]["models"] != _models():
                 print(f"{name}: the detectors that ship have changed since it was measured", file=sys.stderr)
-            continue
+            if not missing or not hasattr(section, "finished"):
+                print(f"{name}: {path} is there; --fresh measures again", file=sys.stderr)
+                continue
+            finished = section.finished(settings, earlier)
+            kept = len(finished)
+            if kept < len(earlier["points"]):
+                raise SystemExit(f"{name}: some points of {path} could not be measured here, and would be lost")
+            keep_points(settings, name, finished)
         if fresh:
             partial_path(settings, name).unlink(missing_ok=True)
         began = time.monotonic()
         data = section.measure(settings)
         seconds = round(time.monotonic() - began, 1)
-        write_json(path, {"section": name, "made_with": _made_with(settings, name, seconds), **data})
+        made_with = _made_with(settings, name, "--fresh" if earlier is None else "--missing", seconds)
+        if earlier is not None:
+            made_with |= {"kept_points": kept, "kept_from": earlier["made_with"]}
+        if earlier is None or len(data["points"]) > kept:
+            write_json(path, {"section": name, "made_with": made_with, **data})
         partial_path(settings, name).unlink(missing_ok=True)
     _write(settings, sections)
 
@@ -95,6 +116,8 @@ def _write(settings: Settings, sections: dict[str, ModuleType]) -> None:
                 raise AssertionError(f"section {name} does not show its plot {image}")
         made = document["made_with"]
         source = f"Data: [data/{name}.json](data/{name}.json), made by `{made['command']}`."
+        if "kept_from" in made:
+            source += f" {made['kept_points']} of its points were there, by `{made['kept_from']['command']}`."
         bodies.append(md.joined(f"## {section.TITLE}", text, source))
     missing = [name for name in sections if name not in documents]
     # the answers first, then what they rest on
@@ -122,9 +145,9 @@ def _document(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8"))
 
 
-def _made_with(settings: Settings, section: str, seconds: float) -> dict[str, Any]:
+def _made_with(settings: Settings, section: str, how: str, seconds: float) -> dict[str, Any]:
     return {
-        "command": f"{COMMAND}{' --quick' if settings.quick else ''} --only {section} --fresh",
+        "command": f"{COMMAND}{' --quick' if settings.quick else ''} --only {section} {how}",
         "seed": settings.seed,
         "seconds": seconds,
         "machine": f"{_processor()}, {native.selected_instruction_set()}",

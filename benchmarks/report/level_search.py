@@ -22,7 +22,7 @@ from gr_kaq.signals.constellation import constellation_named
 from .simulate import load, make_channels
 from .statistics import Interval
 
-__all__ = ["BatchedErrors", "bracket", "error_counts", "errors_at_level", "gap", "level_snr"]
+__all__ = ["BatchedErrors", "bits_of_batch", "bracket", "error_counts", "errors_at_level", "gap", "level_snr"]
 
 GRID_DB = 0.5
 """Distance of the SNRs that are measured; between two of them log10(BER) is a straight line."""
@@ -67,9 +67,8 @@ def errors_at_level(job: dict[str, Any]) -> dict[str, Any]:
         start_db + LOWEST_DB and start_db + HIGHEST_DB.
     """
     detector = load(job["detector"], job["constellation"])
-    bits_per_vector = job["channel"]["num_tx"] * constellation_named(job["constellation"]).bits_per_symbol
-    vectors = -(-job["bits_per_batch"] // bits_per_vector)
-    bits = vectors * bits_per_vector
+    bits = bits_of_batch(job)
+    vectors = bits // _bits_per_vector(job)
     counted: dict[tuple[int, int], list[int]] = {}
 
     def errors(step: int, batches: int) -> list[int]:
@@ -95,6 +94,16 @@ def errors_at_level(job: dict[str, Any]) -> dict[str, Any]:
         return {"snr_db": None, "errors": [], "bits_per_batch": bits}
     snr_db = [job["start_db"] + GRID_DB * s for s in (step, step + 1)]
     return {"snr_db": snr_db, "errors": [errors(s, job["batches"]) for s in (step, step + 1)], "bits_per_batch": bits}
+
+
+def bits_of_batch(job: dict[str, Any]) -> int:
+    """Bits that a batch of a job of `errors_at_level` has: a whole number of vectors."""
+    bits_per_vector = _bits_per_vector(job)
+    return -(-job["bits_per_batch"] // bits_per_vector) * bits_per_vector
+
+
+def _bits_per_vector(job: dict[str, Any]) -> int:
+    return job["channel"]["num_tx"] * constellation_named(job["constellation"]).bits_per_symbol
 
 
 def _errors(job: dict[str, Any], detector: Detector, snr_db: float, batches: int, vectors: int) -> list[int]:

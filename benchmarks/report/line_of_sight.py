@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes the line-of-sight channels of training/data with Sionna: python -m benchmarks.report.line_of_sight.
 
-Clustered delay line D of 3GPP TR 38.901, table 7.7.1-4: one line of sight, 13.3 dB stronger than all else, so that the
-streams are hard to tell apart.
+Clustered delay line D of 3GPP TR 38.901, table 7.7.1-4: one line of sight, 13.3 dB stronger than any other path, so
+that the streams are hard to tell apart.
 """
 
 from __future__ import annotations

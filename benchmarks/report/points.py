@@ -6,17 +6,17 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .settings import Settings
 
-__all__ = ["partial_path", "run_points", "write_json"]
+__all__ = ["keep_points", "partial_path", "run_points", "write_json"]
 
 Job = dict[str, Any]
 Result = dict[str, Any]
@@ -33,6 +33,16 @@ def write_json(path: Path, document: Any) -> None:
 def partial_path(settings: Settings, section: str) -> Path:
     """Where the finished points of an unfinished section lie: one JSON line for each."""
     return settings.data / f"{section}.partial.jsonl"
+
+
+def keep_points(settings: Settings, section: str, points: Iterable[tuple[Job, Result]]) -> None:
+    """Let `run_points` take these as finished: jobs and their results."""
+    path = partial_path(settings, section)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _end_last_line(path)
+    with path.open("a", encoding="utf-8") as file:
+        for job, result in points:
+            _store(file, job, result)
 
 
 def run_points(
@@ -55,8 +65,7 @@ def run_points(
         bar.update(len(jobs) - len(missing))
 
         def store(job: Job, result: Result) -> None:
-            file.write(json.dumps({"job": job, "result": result}) + "\n")
-            file.flush()
+            _store(file, job, result)
             done[_key(job)] = result
             bar.update()
 
@@ -87,6 +96,11 @@ def _run_in_processes(
 def _one_thread(function: Callable[[Job], Result], job: Job) -> Result:
     with threadpool_limits(1):
         return function(job)
+
+
+def _store(file: TextIO, job: Job, result: Result) -> None:
+    file.write(json.dumps({"job": job, "result": result}) + "\n")
+    file.flush()
 
 
 def _key(job: Job) -> str:

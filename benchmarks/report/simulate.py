@@ -2,7 +2,8 @@
 """One point of a BER curve: several detectors on the same transmissions. Its job and its result are plain JSON.
 
 A job's `channel` is {kind, num_rx, num_tx} and, for kind "kronecker", `correlation`; for kind "recorded", `file`
-(relative to the repository, or the name of a shipped recording) and `num_subcarriers`. `channels` has further kinds.
+(relative to the repository, or the name of a shipped recording) and `num_subcarriers`. `channels` and `delay_lines`
+have further kinds.
 A job's `csi` are arguments of `gr_kaq.links.simulated_link.CsiError`.
 """
 
@@ -25,6 +26,7 @@ from gr_kaq.signals.constellation import constellation_named
 
 from . import references
 from .channels import AlikeStreams, UnequalPowers
+from .delay_lines import ClusteredDelayLine
 from .names import LMMSE
 from .peers import PeersUnavailableError, sionna_module
 from .references import is_slow
@@ -84,6 +86,8 @@ def make_channels(document: dict[str, Any], seed: np.random.SeedSequence) -> Cha
         return UnequalPowers(*size, document["weaker_db"], document["num_weak"], seed)
     if document["kind"] == "alike":
         return AlikeStreams(*size, document["difference_db"], seed)
+    if document["kind"] == "cdl":
+        return ClusteredDelayLine(*size, document["profile"], document["delay_spread_ns"], seed)
     correlation = document.get("correlation", 0.0)
     return RayleighChannels(*size, rx_correlation=correlation, tx_correlation=correlation, seed=seed)
 

@@ -355,6 +355,44 @@ def test_without_itpp_there_are_no_distances(small, monkeypatch):
     assert not small.images.exists()
 
 
+def test_missing_points_are_measured_and_the_others_kept(small, monkeypatch):
+    """2x2 comes first, 3x2 later: with 64-QAM its batches are rounded up to whole vectors."""
+    sections = {"near_ml": SECTIONS["near_ml"]}
+    first, second = near_ml.Case((2, 2), "16qam", 26), near_ml.Case((3, 2), "64qam", 26)
+    monkeypatch.setattr(near_ml, "QUICK_CASES", (second,))
+    driver.run(small, sections, ["near_ml"], fresh=False)
+    path = small.data / "near_ml.json"
+    before = json.loads(path.read_text())
+    driver.run(small, sections, ["near_ml"], fresh=False, missing=True)
+    assert json.loads(path.read_text()) == before, "nothing is missing"
+    monkeypatch.setattr(near_ml, "QUICK_CASES", (first, second))
+    measured = []
+    errors_at_level = near_ml.errors_at_level
+    monkeypatch.setattr(near_ml, "errors_at_level", lambda job: measured.append(job["case"]) or errors_at_level(job))
+    driver.run(small, sections, ["near_ml"], fresh=False, missing=True)
+    after = json.loads(path.read_text())
+    assert set(measured) == {first.name}
+    assert [p for p in after["points"] if p["case"] == second.name] == before["points"]
+    assert near_ml.cases(after) == [first.name, second.name]
+    assert after["made_with"]["command"].endswith("--only near_ml --missing")
+    assert after["made_with"]["kept_from"] == before["made_with"]
+    text = (small.output / "README.md").read_text()
+    assert re.search(rf"{len(before['points'])}\s+of its points were there", text)
+    monkeypatch.setattr(near_ml, "QUICK_CASES", (first,))
+    with pytest.raises(SystemExit, match="would be lost"):
+        driver.run(small, sections, ["near_ml"], fresh=False, missing=True)
+    assert json.loads(path.read_text()) == after
+
+
+def test_without_sionna_delay_lines_are_not_measured(small, monkeypatch):
+    monkeypatch.setattr(near_ml, "QUICK_CASES", (near_ml.QUICK_CASES[0], near_ml.CASES[-1]))
+    monkeypatch.setattr(near_ml.references, "missing", lambda name: "Sionna is missing; install it")
+    driver.run(small, {"near_ml": SECTIONS["near_ml"]}, ["near_ml"], fresh=False)
+    text = (small.output / "README.md").read_text()
+    assert "| 4x4, 16qam, CDL-D | all | not measured |" in text
+    assert "Sionna is missing" in text
+
+
 def test_published_points_stand_beside_ours(small):
     driver.run(small, {"published_points": SECTIONS["published_points"]}, ["published_points"], fresh=False)
     text = (small.output / "README.md").read_text()

@@ -6,8 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.report import perturbations, simulate
+from benchmarks.report import delay_lines, perturbations, simulate
 from benchmarks.report.channels import AlikeStreams, UnequalPowers, alike_streams, unequal_powers
+from benchmarks.report.delay_lines import ClusteredDelayLine, delay_line
+from benchmarks.report.peers import PeersUnavailableError
 from benchmarks.report.settings import ROOT
 from benchmarks.report.statistics import Rate
 from gr_kaq.channels.flat import RecordedChannels
@@ -69,6 +71,68 @@ def test_line_of_sight_channels_are_nearly_singular():
     h = RecordedChannels(ROOT / "training" / "data" / "cdl_d_4x4.npz", 4, 4, 4).draw(256)
     values = np.median(np.linalg.svd(h, compute_uv=False), axis=(0, 1))
     assert values[3] / values[0] < 0.04
+
+
+@pytest.fixture
+def few(monkeypatch, tmp_path):
+    """Small blocks of delay lines, cached in a folder of the test's own."""
+    monkeypatch.setattr(delay_lines, "CHANNELS_PER_BLOCK", 200)
+    monkeypatch.setattr(delay_lines, "CACHE", tmp_path / "cache")
+    delay_lines._block.cache_clear()
+    yield tmp_path / "cache"
+    delay_lines._block.cache_clear()
+
+
+def drawn(profile, count=400, seed=SEED):
+    return simulate.make_channels(delay_line(profile, 50.0, 4, 4), seed).draw(count)
+
+
+@pytest.mark.parametrize(("profile", "weakest_db"), [("C", -20), ("D", -30)])
+def test_delay_lines_are_normalised_and_nearly_singular(few, profile, weakest_db):
+    pytest.importorskip("sionna.phy")
+    h = drawn(profile)
+    assert h.shape == (400, 1, 4, 4) and h.dtype == np.complex64
+    assert np.mean(np.abs(h[:200]) ** 2) == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(np.mean(np.abs(h) ** 2, axis=(0, 1)), 1, atol=0.2)
+    values = np.median(np.linalg.svd(h, compute_uv=False), axis=(0, 1))
+    assert 20 * np.log10(values[3] / values[0]) < weakest_db
+
+
+def test_delay_lines_have_a_line_of_sight_or_none(few):
+    """13.3 dB stronger than any other path, and broadside: the same for all antennas of a realisation."""
+    pytest.importorskip("sionna.phy")
+    share = [np.mean(np.abs(drawn(profile).mean(axis=(2, 3))) ** 2) for profile in "DC"]
+    assert share[0] > 0.9
+    assert share[1] < 0.4
+
+
+def test_delay_lines_do_not_depend_on_how_many_are_drawn_at_once(few):
+    pytest.importorskip("sionna.phy")
+    whole = drawn("D", 500)
+    model = ClusteredDelayLine(4, 4, "D", 50.0, SEED)
+    np.testing.assert_array_equal(np.concatenate([model.draw(n) for n in (150, 50, 1, 299)]), whole)
+    for path in few.iterdir():
+        path.unlink()
+    delay_lines._block.cache_clear()
+    np.testing.assert_array_equal(drawn("D", 500), whole)
+    assert len(list(few.iterdir())) == 3
+    assert np.abs(drawn("D", 200, np.random.SeedSequence(2)) - whole[:200]).max() > 0.1
+    realisations = whole[:, 0].reshape(500, -1)
+    assert len(np.unique(realisations, axis=0)) == 500
+
+
+def test_delay_lines_are_read_from_the_cache(few, monkeypatch):
+    pytest.importorskip("sionna.phy")
+    h = drawn("D", 10)
+    delay_lines._block.cache_clear()
+
+    def missing(name):
+        raise PeersUnavailableError("pip install sionna")
+
+    monkeypatch.setattr(delay_lines, "sionna_module", missing)
+    np.testing.assert_array_equal(drawn("D", 10), h)
+    with pytest.raises(PeersUnavailableError, match="pip install sionna"):
+        drawn("C", 10)
 
 
 def test_every_row_can_be_drawn():

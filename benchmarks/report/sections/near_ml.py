@@ -9,8 +9,9 @@ from typing import Any
 
 from .. import markdown as md
 from .. import plots, references
+from ..delay_lines import CARRIER_FREQUENCY, CHANNELS_PER_BLOCK, NUM_SUBCARRIERS, SUBCARRIER_DISTANCE, delay_line
 from ..exact import EXACT_ML
-from ..level_search import GRID_DB, BatchedErrors, error_counts, errors_at_level, gap, level_snr
+from ..level_search import GRID_DB, BatchedErrors, bits_of_batch, error_counts, errors_at_level, gap, level_snr
 from ..names import EP, KBEST_REVERSED, LMMSE, NEAR_ML, installed, label
 from ..points import run_points
 from ..settings import Settings
@@ -21,6 +22,8 @@ TITLE = "Distance to maximum likelihood"
 
 LEVEL = 1e-3
 PEERS = (EP, KBEST_REVERSED)
+DELAY_SPREAD_NS = {"C": 100.0, "D": 50.0}
+"""Of the clustered delay lines."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +35,27 @@ class Case:
         constellation: what every stream carries.
         start_db: where the search for the SNR starts: about where maximum likelihood is at `LEVEL`.
         correlation: of neighbouring antennas, at both ends; 0: i.i.d. Rayleigh.
+        profile: of a clustered delay line, one of `DELAY_SPREAD_NS`; "": none. Sionna draws it.
     """
 
     size: tuple[int, int]
     constellation: str
     start_db: float
     correlation: float = 0.0
+    profile: str = ""
 
     @property
     def name(self) -> str:
         """As in the table."""
         suffix = f", Kronecker {self.correlation:g}" if self.correlation else ""
+        suffix += f", CDL-{self.profile}" if self.profile else ""
         return f"{self.size[0]}x{self.size[1]}, {self.constellation}{suffix}"
 
     @property
     def channel(self) -> dict[str, Any]:
         """See `simulate`."""
+        if self.profile:
+            return delay_line(self.profile, DELAY_SPREAD_NS[self.profile], *self.size)
         return kronecker(*self.size, self.correlation) if self.correlation else iid(*self.size)
 
 
@@ -66,16 +74,21 @@ CASES = (
     Case((16, 16), "16qam", 18),
     Case((4, 4), "16qam", 27, 0.7),
     Case((8, 8), "16qam", 25, 0.7),
+    Case((4, 4), "16qam", 28, profile="C"),
+    Case((4, 4), "16qam", 33, profile="D"),
 )
 QUICK_CASES = (CASES[1], CASES[7], CASES[12])
 
 
-def measure(settings: Settings) -> dict[str, Any]:
-    """Errors of every detector on both sides of the level; each detector of a case is a point of its own."""
+def _jobs(settings: Settings) -> list[dict[str, Any]]:
+    """Of every case whose channels can be drawn."""
     peers = settings.pick(references.present(*PEERS), [])
     exact = references.present(EXACT_ML)
+    left_out = _not_measured(settings)
     jobs = []
     for case in settings.pick(CASES, QUICK_CASES):
+        if case.name in left_out:
+            continue
         for detector in [*exact, *installed(*NEAR_ML[case.constellation]), *peers]:
             full = 10 if detector in PEERS else 40
             jobs.append(
@@ -91,10 +104,35 @@ def measure(settings: Settings) -> dict[str, Any]:
                     "seed": settings.seed,
                 }
             )
+    return jobs
+
+
+def _not_measured(settings: Settings) -> list[str]:
+    """Cases whose channels Sionna would draw, where it is missing."""
+    if references.missing(EP) is None:
+        return []
+    return [case.name for case in settings.pick(CASES, QUICK_CASES) if case.profile]
+
+
+def finished(settings: Settings, data: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Those of the jobs that an earlier measurement has done, with their results."""
+    found = []
+    for job in _jobs(settings):
+        wanted = {**job, "bits_per_batch": bits_of_batch(job)}  # a point has the bits as its result, not as its job
+        for point in data["points"]:
+            if all(point[key] == value for key, value in wanted.items()):
+                found.append((job, {key: point[key] for key in ("snr_db", "errors", "bits_per_batch")}))
+    return found
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+    """Errors of every detector on both sides of the level; each detector of a case is a point of its own."""
+    jobs = _jobs(settings)
     results = run_points(settings, "near_ml", errors_at_level, jobs)
     return {
         "missing": [reason for name in (EXACT_ML, *PEERS[:1]) if (reason := references.missing(name)) is not None],
         "left_out": [name for names in NEAR_ML.values() for name in names if not installed(name)],
+        "not_measured": _not_measured(settings),
         "seed": settings.seed,
         "points": [{**job, **result} for job, result in zip(jobs, results, strict=True)],
     }
@@ -158,13 +196,25 @@ def plot(data: dict[str, Any], folder: Path) -> list[str]:
     axis.set_xticks([0, 0.05, 0.1, 0.3, 1, 3, 10], labels=["0", "0.05", "0.1", "0.3", "1", "3", "10"])
     axis.set_xlabel(f"dB more than exact maximum likelihood at BER {LEVEL:g}")
     plots.grid(axis)
-    plots.legend(axis, loc="best")
+    plots.legend(axis, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return [plots.save(figure, folder, "near-ml")]
 
 
 def family(detector: str) -> str:
     """A detector without its constellation: one colour for `admm5-qpsk` and `admm5-16qam`."""
     return detector.removesuffix("-qpsk").removesuffix("-16qam").removesuffix("-64qam")
+
+
+def _delay_lines() -> str:
+    spreads = " and ".join(f"{spread:g} ns for CDL-{profile}" for profile, spread in DELAY_SPREAD_NS.items())
+    return (
+        "*CDL-C* and *CDL-D* are clustered delay lines of 3GPP TR 38.901, drawn by Sionna: uplink, "
+        f"{CARRIER_FREQUENCY / 1e9:g} GHz, at both ends a line of vertically polarized antennas half a wavelength "
+        f"apart, a delay spread of {spreads}. Each vector has a realisation of its own, on one of {NUM_SUBCARRIERS} "
+        f"subcarriers, {SUBCARRIER_DISTANCE / 1e3:g} kHz apart, at random. Mean |h|^2 is 1 over blocks of "
+        f"{CHANNELS_PER_BLOCK} realisations. CDL-D has a line of sight, 13.3 dB stronger than any other path: its "
+        "channels are nearly singular."
+    )
 
 
 def markdown(data: dict[str, Any]) -> str:
@@ -182,6 +232,7 @@ def markdown(data: dict[str, Any]) -> str:
             bits = found.bits_per_batch * found.errors.shape[1]
             cells = [f"{where.value:.2f} [{where.low:.2f}, {where.high:.2f}]", away]
             rows.append([case, label(detector), *cells, f"{errors[0]}, {errors[1]}{few} at {snrs} dB", f"{bits:.1e}"])
+    rows += [[case, "all", "not measured", "-", "-", "-"] for case in data.get("not_measured", [])]
     best = label(EXACT_ML)
     return md.joined(
         f"The SNR at which each detector has a BER of {LEVEL:g}, uncoded, with perfect estimates, and how many dB that "
@@ -190,6 +241,7 @@ def markdown(data: dict[str, Any]) -> str:
         "bootstrap over the batches, which are the same for both detectors of a distance. The BER is measured "
         f"{GRID_DB:g} dB apart on both sides of the level, and its logarithm interpolated. Seed {data['seed']}. "
         f"{label(LMMSE)} and Sionna's detectors are there to compare with.",
+        _delay_lines(),
         f"Left out: {'; '.join(data['missing'])}." if data["missing"] else "",
         f"Not among the installed detectors: {', '.join(data['left_out'])}." if data["left_out"] else "",
         md.figure("near-ml", f"dB more than {best}; a linear scale up to 0.1 dB, then a logarithmic one")
