@@ -34,7 +34,7 @@ void prepare_until(const Form &form, std::span<const Estimate> lanes_of, const L
     if constexpr (Last == levels)
         return;
     const Matrix h = form.direct ? s.h : b.filter();
-    load_channels(lanes_of, num_rx, n, h);
+    load_estimates(lanes_of, num_rx, h);
     if constexpr (Last == channels)
         return;
     gram_matrix(h, num_rx, n, s.gram);

@@ -9,6 +9,7 @@
 #include "detection/lane_places.h"
 #include "detection/linear_preparation.h"
 #include "detection/network.h" // max_bits_per_dimension
+#include "detection/pam_bits.h"
 
 namespace kaq {
 namespace {
@@ -60,18 +61,10 @@ template <int Bits>
         const float level = half_distance * static_cast<float>(2 * u - (num_levels - 1));
         distance[u] = plus_product(all(level * level), all(-2 * level), t);
     }
-#pragma GCC unroll 4
-    for (int bit = 0; bit < Bits; ++bit) {
-        Lanes nearest[2];
-        bool found[2] = {false, false};
-#pragma GCC unroll 16
-        for (int u = 0; u < num_levels; ++u) {
-            const int value = 1 - ((u ^ (u >> 1)) >> (Bits - 1 - bit) & 1); // TS 38.211 section 5.1
-            nearest[value] = found[value] ? minimum(distance[u], nearest[value]) : distance[u];
-            found[value] = true;
-        }
-        llrs[bit] = scale * (nearest[0] - nearest[1]);
-    }
+    Lanes difference[Bits];
+    bit_differences<Bits>(distance, difference);
+    for (int bit = 0; bit < Bits; ++bit)
+        llrs[bit] = scale * difference[bit];
 }
 
 struct LinearWork {

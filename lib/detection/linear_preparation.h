@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <span>
 
+#include "detection/batch_lanes.h"
 #include "detection/linear_batch.h"
 #include "detection/linear_kernel.h"
 #include "detection/linear_levels.h"
@@ -29,20 +30,14 @@ constexpr float largest_precise_ratio = 1e5f;
 // out; for LMMSE, a number at all.
 constexpr float largest_precise_spread = 1e9f, largest_spread = 1e30f;
 
-// A batch as lanes.
-struct LinearBatch {
+struct LinearBatch : BatchLanes {
     const LinearLayout &layout;
-    float *data;
 
-    Matrix first() const { return matrix(layout.first, layout.num_rx); }
-    Matrix second() const { return matrix(layout.second, layout.n); }
-    Lanes &llr_scale(std::size_t i) const { return at(data, layout.llr_scale + i); }
+    LinearBatch(const LinearLayout &of, float *data) : BatchLanes{data}, layout(of) {}
 
-private:
-    Matrix matrix(std::size_t begin, std::size_t rows) const {
-        float *re = data + begin * native_lanes;
-        return {re, re + rows * layout.n * native_lanes, static_cast<int>(layout.n)};
-    }
+    Matrix first() const { return matrix(layout.first, static_cast<int>(layout.num_rx), static_cast<int>(layout.n)); }
+    Matrix second() const { return matrix(layout.second, static_cast<int>(layout.n), static_cast<int>(layout.n)); }
+    Lanes &llr_scale(std::size_t i) const { return (*this)(layout.llr_scale, i); }
 };
 
 std::size_t linear_batch_floats(const Size &size) { return LinearLayout(size).size * native_lanes; }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <span>
 
+#include "detection/batch_lanes.h"
 #include "detection/list_batch.h"
 #include "detection/list_kernel.h"
 #include "detection/list_lanes.h"
@@ -20,19 +21,11 @@ constexpr float least_gap = 1e-3f;   // R_pp^2 - a^2 is at least this times a^2
 constexpr float least_precision = 1e-6f;
 constexpr float least_unit = 1e-30f;
 
-// A batch as lanes.
-struct ListBatch {
+struct ListBatch : BatchLanes {
     const ListLayout &layout;
-    float *data;
 
-    Lanes &operator()(std::size_t begin, int index = 0) const { return at(data, begin + index); }
-    LanesInt &integer(std::size_t begin, int index = 0) const {
-        return reinterpret_cast<LanesInt *>(data)[begin + index];
-    }
-    Matrix matrix(std::size_t begin, int rows, int columns) const {
-        float *re = data + begin * native_lanes;
-        return {re, re + static_cast<std::size_t>(rows) * columns * native_lanes, columns};
-    }
+    ListBatch(const ListLayout &of, float *data) : BatchLanes{data}, layout(of) {}
+
     Matrix h() const { return matrix(layout.h, layout.num_rx, layout.n); }
     Matrix gram() const { return matrix(layout.gram, layout.n, layout.n); }
     Matrix factor() const { return matrix(layout.factor, layout.n, layout.n); }

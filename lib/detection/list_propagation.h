@@ -4,6 +4,7 @@
 #pragma once
 
 #include "detection/list_preparation.h"
+#include "detection/pam_bits.h"
 
 namespace kaq {
 namespace {
@@ -55,18 +56,10 @@ template <int Bits>
         const Lanes difference = mean - static_cast<float>(2 * u - (num_levels - 1));
         distance[u] = difference * difference;
     }
-#pragma GCC unroll 4
-    for (int bit = 0; bit < Bits; ++bit) {
-        Lanes nearest[2];
-        bool found[2] = {false, false};
-#pragma GCC unroll 16
-        for (int u = 0; u < num_levels; ++u) {
-            const int value = 1 - ((u ^ (u >> 1)) >> (Bits - 1 - bit) & 1);
-            nearest[value] = found[value] ? minimum(distance[u], nearest[value]) : distance[u];
-            found[value] = true;
-        }
-        llrs[bit] = precision * (nearest[0] - nearest[1]);
-    }
+    Lanes difference[Bits];
+    bit_differences<Bits>(distance, difference);
+    for (int bit = 0; bit < Bits; ++bit)
+        llrs[bit] = precision * difference[bit];
 }
 
 // What the streams are known to be without their own constellation, by place. `work` has room for a complex matrix.

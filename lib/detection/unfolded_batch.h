@@ -4,11 +4,10 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 
+#include "detection/batch_lanes.h"
 #include "detection/network.h"
 #include "detection/size.h"
-#include "support/linear_algebra.h"
 
 namespace kaq {
 namespace {
@@ -53,24 +52,14 @@ struct UnfoldedLayout {
     }
 };
 
-// A batch as lanes.
-struct UnfoldedBatch {
+struct UnfoldedBatch : BatchLanes {
     const UnfoldedLayout &layout;
-    float *data;
 
-    Lanes &operator()(std::size_t begin, int index = 0) const { return at(data, begin + index); }
-    LanesInt &integer(std::size_t begin, int index = 0) const {
-        return reinterpret_cast<LanesInt *>(data)[begin + index];
-    }
-    Matrix filter() const { return complex_matrix(layout.first, layout.num_rx); }
-    Matrix inverse() const { return complex_matrix(layout.inverse, layout.n); }
-    Matrix float_matrix() const { return complex_matrix(layout.matrix, layout.n); }
+    UnfoldedBatch(const UnfoldedLayout &of, float *data) : BatchLanes{data}, layout(of) {}
 
-private:
-    Matrix complex_matrix(std::size_t begin, int rows) const {
-        float *re = data + begin * native_lanes;
-        return {re, re + static_cast<std::size_t>(rows) * layout.n * native_lanes, layout.n};
-    }
+    Matrix filter() const { return matrix(layout.first, layout.num_rx, layout.n); }
+    Matrix inverse() const { return matrix(layout.inverse, layout.n, layout.n); }
+    Matrix float_matrix() const { return matrix(layout.matrix, layout.n, layout.n); }
 };
 
 } // namespace

@@ -8,7 +8,6 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <type_traits>
 
@@ -17,6 +16,7 @@
 #include "detection/integer_layers.h"
 #include "detection/kernel.h"
 #include "detection/lane_places.h"
+#include "detection/pam_bits.h"
 #include "detection/unfolded_batch.h"
 #include "support/assert.h"
 
@@ -58,38 +58,19 @@ inline void conjugate_product(const Matrix &m, int num_inputs, const ComplexLane
         conjugate_block<1, Vectors>(m, num_inputs, i, x, out);
 }
 
-// Bit `bit` of the level at `index` from below, after TS 38.211 section 5.1 (see constellation.py).
-constexpr bool level_bit(int num_levels, int index, int bit) {
-    int level = 2 * index - (num_levels - 1);
-    bool value = level < 0;
-    int amplitude = level < 0 ? -level : level;
-    for (int i = 1, centre = num_levels / 2; i <= bit; ++i, centre /= 2) {
-        value = amplitude > centre;
-        amplitude = value ? amplitude - centre : centre - amplitude;
-    }
-    return value;
-}
-
 // LLRs of the bits of PAM symbols t, over 2^10: ((t - 512 level)^2 - t^2) / 2^10 is level (256 level - t). Values are
 // integers, or floats.
 template <int Bits, typename Values>
 [[gnu::always_inline]] inline void pam_llrs(const Values &t, Values (&llr)[Bits]) {
     using Number = std::remove_cvref_t<decltype(t[0])>;
     constexpr int num_levels = 1 << Bits;
-    Values nearest[Bits][2];
-    for (int bit = 0; bit < Bits; ++bit)
-        nearest[bit][0] = nearest[bit][1] = Values{} + std::numeric_limits<Number>::max();
+    Values distance[num_levels];
 #pragma GCC unroll 16
     for (int index = 0; index < num_levels; ++index) {
         const int level = 2 * index - (num_levels - 1);
-        const Values distance = static_cast<Number>(level) * (static_cast<Number>(state_half_distance / 2 * level) - t);
-        for (int bit = 0; bit < Bits; ++bit) {
-            Values &side = nearest[bit][level_bit(num_levels, index, bit)];
-            side = distance < side ? distance : side;
-        }
+        distance[index] = static_cast<Number>(level) * (static_cast<Number>(state_half_distance / 2 * level) - t);
     }
-    for (int bit = 0; bit < Bits; ++bit)
-        llr[bit] = nearest[bit][0] - nearest[bit][1];
+    bit_differences<Bits>(distance, llr);
 }
 
 template <int Bits>

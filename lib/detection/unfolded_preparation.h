@@ -12,6 +12,7 @@
 #include "detection/fixed_point.h"
 #include "detection/instruction_set.h"
 #include "detection/kernel.h"
+#include "detection/load_channels.h"
 #include "detection/unfolded_batch.h"
 #include "support/assert.h"
 
@@ -122,26 +123,14 @@ inline bool any_above(const Lanes &x, float limit) {
 }
 
 // Channels' matrices [rows][n], times their gain, to lanes.
-inline void load_channels(std::span<const Estimate> lanes, int num_rows, int n, const Matrix &to) {
+inline void load_estimates(std::span<const Estimate> lanes, int num_rows, const Matrix &to) {
     Lanes gain;
+    const std::complex<float> *h[native_lanes];
     for (int l = 0; l < native_lanes; ++l)
-        gain[l] = lanes[l].gain;
-    constexpr int per_vector = native_lanes / 2; // complex numbers
-    const std::size_t total = static_cast<std::size_t>(num_rows) * n;
-    std::size_t i = 0;
-    for (; i + per_vector <= total; i += per_vector) {
-        Lanes block[native_lanes];
-        for (int l = 0; l < native_lanes; ++l)
-            block[l] = *reinterpret_cast<const LooseLanes *>(lanes[l].h + i);
-        transpose(block);
-        for (int e = 0; e < per_vector; ++e)
-            at(to.re, i + e) = block[2 * e] * gain, at(to.im, i + e) = block[2 * e + 1] * gain;
-    }
-    for (; i < total; ++i)
-        for (int l = 0; l < native_lanes; ++l) {
-            to.re[i * native_lanes + l] = lanes[l].h[i].real() * gain[l];
-            to.im[i * native_lanes + l] = lanes[l].h[i].imag() * gain[l];
-        }
+        gain[l] = lanes[l].gain, h[l] = lanes[l].h;
+    for_each_entry(h, num_rows * to.columns, [&](int i, const Lanes &re, const Lanes &im) {
+        at(to.re, i) = re * gain, at(to.im, i) = im * gain;
+    });
 }
 
 // out = the n x n matrix with its columns times factors
@@ -389,7 +378,7 @@ void prepare_batch(const Form &form, std::span<const Estimate> lanes_of, const L
     const float per_unit = static_cast<float>(state_half_distance) / network.half_distance;
 
     const Matrix h = form.direct ? s.h : b.filter();
-    load_channels(lanes_of, num_rx, n, h);
+    load_estimates(lanes_of, num_rx, h);
     gram_matrix(h, num_rx, n, s.gram);
     const LaneValues lanes(lanes_of, n, s.gram);
     const Lanes factor = per_unit * lanes.gain;

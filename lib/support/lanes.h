@@ -37,11 +37,9 @@ constexpr int native_lanes = 4;
 
 typedef float Lanes __attribute__((vector_size(4 * native_lanes)));
 typedef std::int32_t LanesInt __attribute__((vector_size(4 * native_lanes)));
-typedef std::int16_t LanesShort __attribute__((vector_size(2 * native_lanes)));
 // the same without a promise of alignment
 typedef std::int32_t LooseLanesInt __attribute__((vector_size(4 * native_lanes), aligned(4), may_alias));
 typedef float LooseLanes __attribute__((vector_size(4 * native_lanes), aligned(4), may_alias));
-typedef std::int16_t LooseLanesShort __attribute__((vector_size(2 * native_lanes), aligned(2), may_alias));
 
 inline Lanes &at(float *p, std::size_t index) { return *reinterpret_cast<Lanes *>(p + index * native_lanes); }
 inline const Lanes &at(const float *p, std::size_t index) {
@@ -108,6 +106,7 @@ inline Lanes minimum(const Lanes &a, const Lanes &b) { return _mm256_min_ps(a, b
 inline Lanes maximum(const Lanes &a, const Lanes &b) { return a > b ? a : b; }
 inline Lanes minimum(const Lanes &a, const Lanes &b) { return a < b ? a : b; }
 #endif
+inline LanesInt minimum(const LanesInt &a, const LanesInt &b) { return a < b ? a : b; }
 // low where x is NaN
 inline Lanes clip(const Lanes &x, float low, float high) { return minimum(maximum(x, all(low)), all(high)); }
 inline Lanes finite_or_zero(const Lanes &x) { return x - x == 0.0f ? x : Lanes{}; }
