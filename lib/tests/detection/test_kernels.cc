@@ -8,20 +8,9 @@
 #include <cstdlib>
 #include <limits>
 
-#include "tests/detection/links.h"
+#include "tests/detection/hard_links.h"
 
 using namespace kaq_test;
-
-namespace {
-
-float worst_error(const Link &link, const Output &out) {
-    float worst = 0;
-    for (std::size_t i = 0; i < link.x.size(); ++i)
-        worst = std::max(worst, std::abs(out.symbols[i] - link.x[i]));
-    return worst;
-}
-
-} // namespace
 
 BOOST_AUTO_TEST_CASE(detects_without_noise_at_every_size) {
     for (const kaq::Kernel *kernel : kernels())
@@ -83,9 +72,7 @@ BOOST_AUTO_TEST_CASE(detects_whatever_the_gain_of_the_radio) {
         for (const int exponent : {-45, -10, 10, 50, 100}) {
             const auto net = network(kaq::NetworkType::admm, 2, 3);
             Link link(net, 3, 9, 6, 3);
-            for (std::vector<Complex> *values : {&link.h, &link.y})
-                for (Complex &value : *values)
-                    value *= std::ldexp(1.0f, exponent);
+            set_radio_gain(link, exponent);
             kaq::Plan plan(net, *kernel, link.channels, link.num_rx, link.num_tx);
             const double snr_db = 30;
             plan.prepare(link.h, kaq::Noise::of_snr_db({&snr_db, 1}));
@@ -120,16 +107,7 @@ BOOST_AUTO_TEST_CASE(refuses_what_it_has_no_room_for) {
 
 BOOST_AUTO_TEST_CASE(refuses_channels_that_are_not_finite) {
     const auto net = network(kaq::NetworkType::admm, 1, 1);
-    for (const kaq::Kernel *kernel : kernels())
-        for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
-            for (const std::size_t place : {0, 7, 41, 69}) {
-                Link link(net, 7, 2, 5, 2);
-                link.h[place].imag(bad);
-                kaq::Plan plan(net, *kernel, link.channels, link.num_rx, link.num_tx);
-                BOOST_CHECK_THROW(link.prepare(plan), std::invalid_argument);
-                link.h[place].imag(0); // and goes on
-                BOOST_TEST(link.run(plan).num_invalid == 0u);
-            }
+    check_refuses_channels<kaq::Plan>(net, kernels());
 }
 
 BOOST_AUTO_TEST_CASE(the_environment_names_the_kernel) {

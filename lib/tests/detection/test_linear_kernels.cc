@@ -8,7 +8,7 @@
 #include <cstring>
 #include <limits>
 
-#include "tests/detection/links.h"
+#include "tests/detection/hard_links.h"
 
 using namespace kaq_test;
 
@@ -16,15 +16,7 @@ namespace {
 
 using Type = kaq::LinearNetwork::Type;
 
-constexpr float infinity = std::numeric_limits<float>::infinity();
 const double weak_noise = 1e-3;
-
-float worst_error(const Link &link, const Output &out) {
-    float worst = 0;
-    for (std::size_t i = 0; i < link.x.size(); ++i)
-        worst = std::max(worst, std::abs(out.symbols[i] - link.x[i]));
-    return worst;
-}
 
 // Every kernel and both layouts give this, if they agree; with one matrix, or with two.
 Output agreed(const kaq::LinearNetwork &net, const Link &link, const kaq::Noise &noise, bool one_matrix = true) {
@@ -112,29 +104,13 @@ BOOST_AUTO_TEST_CASE(channels_that_need_more_than_single_precision) {
 }
 
 BOOST_AUTO_TEST_CASE(linear_detectors_at_the_ends_of_what_a_float_holds) {
-    const float values[] = {
-        0,         -0.0f, std::numeric_limits<float>::denorm_min(), 1e-40f, 1e-30f, 1e18f, 1e38f, 3e38f, infinity,
-        -infinity, NAN};
-    const double noises[] = {0, 5e-324, 1e-12, 1, 1e300};
     for (const Type type : {Type::lmmse, Type::zero_forcing})
         for (const int num_tx : {1, 2, 3, 4, 8}) {
             const kaq::LinearNetwork net = linear_network(type, 2);
-            std::size_t place = 0;
-            for (const float value : values) {
-                Link link(net, 7, 3, num_tx + 1, num_tx);
-                for (int again = 0; again < 6; ++again) {
-                    place += 37;
-                    link.y[place % link.y.size()] = {value, again % 2 ? 0 : -value};
-                    if (std::isfinite(value)) {
-                        link.h[place % link.h.size()] = {again % 3 ? value : 0, value};
-                        for (int r = 0; again == 5 && r <= num_tx; ++r) // all of one stream
-                            link.h[r * num_tx] = value;
-                    }
-                }
-                const double noise_var = noises[place % 5];
+            for_each_extreme_link(net, num_tx, [&](const Link &link, const double &noise_var) {
                 for (const bool one_matrix : {false, true})
                     agreed(net, link, kaq::Noise::of_variance({&noise_var, 1}), one_matrix);
-            }
+            });
         }
 }
 
@@ -144,29 +120,15 @@ BOOST_AUTO_TEST_CASE(nearly_singular_channels_of_linear_detectors_at_any_snr) {
             for (const float distance : {0.0f, 1e-6f, 1e-3f})
                 for (const double snr_db : {-40, 40, 60, 90}) {
                     const kaq::LinearNetwork net = linear_network(type, 2);
-                    Link link(net, 5, 2, 64, num_tx);               // many antennas round more
-                    for (std::size_t i = 0; i < link.h.size(); ++i) // all streams from about one direction
-                        link.h[i] = link.h[i - i % num_tx] + (i % num_tx ? distance : 0) * link.h[i];
+                    Link link(net, 5, 2, 64, num_tx); // many antennas round more
+                    come_from_one_direction(link, distance);
                     agreed(net, link, kaq::Noise::of_snr_db({&snr_db, 1}));
                 }
 }
 
 BOOST_AUTO_TEST_CASE(linear_detectors_count_vectors_that_are_not_finite) {
-    for (const float bad : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN()}) {
-        const kaq::LinearNetwork net = linear_network(Type::lmmse, 2);
-        Link link(net, 3, 6, 4, 4);
-        const Output before = agreed(net, link);
-        link.y[3] = {0, bad}; // vector 0
-        link.y[7 * 4] = {bad, 0};
-        const Output out = agreed(net, link);
-        BOOST_TEST(out.num_invalid == 2u);
-        for (std::size_t i = 0; i < out.symbols.size(); ++i) {
-            const bool invalid = i / 4 == 0 || i / 4 == 7;
-            BOOST_TEST(out.symbols[i] == (invalid ? Complex{} : before.symbols[i]));
-            for (std::size_t bit = 4 * i; bit < 4 * i + 4; ++bit)
-                BOOST_TEST(out.llrs[bit] == (invalid ? 0 : before.llrs[bit]));
-        }
-    }
+    const kaq::LinearNetwork net = linear_network(Type::lmmse, 2);
+    check_invalid_vectors(net, [&](const Link &link) { return agreed(net, link); });
 }
 
 BOOST_AUTO_TEST_CASE(linear_detectors_say_nothing_of_channels_and_streams_of_zeros) {
@@ -194,9 +156,7 @@ BOOST_AUTO_TEST_CASE(linear_detectors_do_not_depend_on_the_gain_of_the_radio) {
             Output expected;
             for (const int exponent : {0, -45, -10, 10, 50, 90}) {
                 Link link(net, 3, 9, 6, 3);
-                for (std::vector<Complex> *values : {&link.h, &link.y})
-                    for (Complex &value : *values)
-                        value *= std::ldexp(1.0f, exponent);
+                set_radio_gain(link, exponent);
                 const double noise_var = std::ldexp(1e-3, 2 * exponent);
                 const Output out = agreed(net, link, kaq::Noise::of_variance({&noise_var, 1}), one_matrix);
                 if (!exponent)
@@ -216,41 +176,18 @@ BOOST_AUTO_TEST_CASE(channels_of_linear_detectors_do_not_meet) {
     const kaq::Noise noise = kaq::Noise::of_variance({&noise_var, 1});
     for (const bool one_matrix : {false, true}) {
         const Output all = agreed(net, link, noise, one_matrix);
-        for (const int channel : {0, 6, 7, 8, 20}) {
-            Link one = link;
-            one.channels = 1;
-            one.h.assign(link.h.begin() + channel * 20, link.h.begin() + (channel + 1) * 20);
-            one.y.assign(link.y.begin() + channel * 35, link.y.begin() + (channel + 1) * 35);
-            one.x.resize(28);
-            const Output out = agreed(net, one, noise, one_matrix);
-            BOOST_TEST(!std::memcmp(out.symbols.data(), all.symbols.data() + channel * 28, 28 * sizeof(Complex)));
-            BOOST_TEST(!std::memcmp(out.llrs.data(), all.llrs.data() + channel * 112, 112 * sizeof(float)));
-        }
+        for (const int channel : {0, 6, 7, 8, 20})
+            check_channel_alone(link, all, channel,
+                                [&](const Link &one) { return agreed(net, one, noise, one_matrix); });
     }
 }
 
 BOOST_AUTO_TEST_CASE(symbols_of_linear_detectors_do_not_depend_on_whether_llrs_are_wanted) {
-    for (const kaq::Kernel *kernel : linear_kernels()) {
-        const kaq::LinearNetwork net = linear_network(Type::lmmse, 2);
-        const Link link(net, 5, 7, 4, 4);
-        kaq::LinearPlan plan(net, *kernel, 5, 4, 4);
-        link.prepare(plan);
-        BOOST_TEST(same_bits(detect_streams(link, plan, false).symbols, link.detect(plan).symbols));
-    }
+    check_symbols_alone<kaq::LinearPlan>(linear_network(Type::lmmse, 2), linear_kernels());
 }
 
 BOOST_AUTO_TEST_CASE(a_linear_plan_refuses_channels_that_are_not_finite) {
-    const kaq::LinearNetwork net = linear_network(Type::lmmse, 1);
-    for (const kaq::Kernel *kernel : linear_kernels())
-        for (const float bad : {std::numeric_limits<float>::quiet_NaN(), infinity})
-            for (const std::size_t place : {0, 7, 41, 69}) {
-                Link link(net, 7, 2, 5, 2);
-                link.h[place].imag(bad);
-                kaq::LinearPlan plan(net, *kernel, link.channels, link.num_rx, link.num_tx);
-                BOOST_CHECK_THROW(link.prepare(plan), std::invalid_argument);
-                link.h[place].imag(0); // and goes on
-                BOOST_TEST(link.run(plan).num_invalid == 0u);
-            }
+    check_refuses_channels<kaq::LinearPlan>(linear_network(Type::lmmse, 1), linear_kernels());
 }
 
 BOOST_AUTO_TEST_CASE(a_linear_plan_says_what_is_wrong) {
