@@ -11,11 +11,6 @@
 namespace kaq {
 namespace {
 
-const LinearNetwork &checked(const LinearNetwork &network) {
-    network.check();
-    return network;
-}
-
 Size checked_size(int num_rx, int num_tx) {
     expect(num_rx >= 1, "num_rx is ", num_rx, "; at least 1 expected");
     expect(num_tx >= 1, "num_tx is ", num_tx, "; at least 1 expected");
@@ -38,8 +33,7 @@ void LinearPlan::prepare(std::span<const std::complex<float>> h, const Noise &no
     load_batches(batches_, h, num_rx(), levels_, [&](int batch, const auto &lanes, const auto &squared_norms) {
         linear_.load(size_, lanes, batches_[batch], squared_norms);
     });
-    constexpr double any_snr_db = 1e3; // nothing follows the SNR but through the noise
-    find_levels(noise, num_rx(), num_tx(), {-any_snr_db, any_snr_db}, levels_);
+    find_levels(noise, num_rx(), num_tx(), any_snr, levels_);
     // One matrix costs num_rx num_tx^2 products for each estimate, two cost num_tx^2 for each vector.
     one_matrix_ = vectors_per_estimate > num_rx();
     batches_.prepare([&](int batch, int thread) {

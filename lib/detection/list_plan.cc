@@ -15,11 +15,6 @@ namespace {
 // Noise is at least this times the mean power of a stream at all antennas; channel_levels.py.
 constexpr double least_noise = 1e-9;
 
-ListNetwork checked(ListNetwork network) {
-    network.check();
-    return network;
-}
-
 Size checked_size(int num_rx, int num_tx) {
     expect(num_rx >= 1 && num_rx <= max_list_rx, "num_rx is ", num_rx, "; 1 to ", max_list_rx, " expected");
     expect(num_tx >= 1 && num_tx <= max_list_streams, "num_tx is ", num_tx, "; 1 to ", max_list_streams, " expected");
@@ -40,8 +35,7 @@ void ListPlan::prepare(std::span<const std::complex<float>> h, const Noise &nois
     load_batches(batches_, h, num_rx(), levels_, [&](int batch, const auto &lanes, const auto &squared_norms) {
         list_.load(size_, lanes, batches_[batch], squared_norms);
     });
-    constexpr double any_snr_db = 1e3; // no parameter follows the SNR but through the noise
-    find_levels(noise, num_rx(), num_tx(), {-any_snr_db, any_snr_db}, levels_);
+    find_levels(noise, num_rx(), num_tx(), any_snr, levels_);
     batches_.prepare([&](int batch, int thread) {
         ListLevel lanes[max_lanes];
         for (int l = 0; l < list_.lanes; ++l) {

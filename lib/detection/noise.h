@@ -30,6 +30,9 @@ struct SnrRange {
     double low_db, high_db;
 };
 
+// For detectors of which nothing follows the SNR but through the noise.
+inline constexpr SnrRange any_snr{-1e3, 1e3};
+
 // All else of the levels from `power`; the SNR is clipped to the range. Throws std::invalid_argument if a power is NaN
 // or Inf.
 void find_levels(const Noise &noise, int num_rx, int num_tx, const SnrRange &range, std::span<ChannelLevels> levels);

@@ -10,11 +10,6 @@
 namespace kaq {
 namespace {
 
-Network checked(Network network) {
-    network.check();
-    return network;
-}
-
 Size checked_size(int num_rx, int num_tx) {
     expect(num_rx >= 1, "num_rx is ", num_rx, "; at least 1 expected");
     expect(num_tx >= 1 && num_tx <= max_streams, "num_tx is ", num_tx, "; 1 to ", max_streams, " expected");

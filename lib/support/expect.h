@@ -17,4 +17,11 @@ void expect(bool condition, const Parts &...parts) {
     throw std::invalid_argument(text.str());
 }
 
+// `value` once its check() found nothing: for the initializers of constructors.
+template <typename T>
+T checked(T value) {
+    value.check();
+    return value;
+}
+
 } // namespace kaq

@@ -86,6 +86,12 @@ def compile_grc(directory, document):
     return compiled, environment
 
 
+def run_python(folder, code, environment):
+    """Run a program beside the compiled flowgraph."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
 def test_compiles_and_runs(tmp_path):
     compiled, environment = compile_grc(tmp_path, flowgraph())
     assert compiled.returncode == 0, compiled.stdout + compiled.stderr
@@ -94,15 +100,7 @@ def test_compiles_and_runs(tmp_path):
         "tb.set_model('nope')  # must not raise: PyQt5 ends a program whose slot raises\n"
         "print(tb.hard.bits(), tb.soft.bits(), tb.channel.snr_db(), tb.detector.model_name(), tb.hard.ber() < 0.01)"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ran = run_python(tmp_path, code, environment)
     assert ran.stdout.endswith("\n16000 16000 10.0 zf True\n"), ran.stdout + ran.stderr
     assert "model rejected" in ran.stdout
 
@@ -125,15 +123,7 @@ def test_vector_ports_compile_and_run(tmp_path):
     code = (
         "import small; tb = small.small(); tb.run(); print(tb.hard.ber() < 0.01, tb.soft.bits(), tb.soft.ber() < 0.01)"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ran = run_python(tmp_path, code, environment)
     assert ran.stdout.endswith("True 16000 True\n"), ran.stdout + ran.stderr
 
 
