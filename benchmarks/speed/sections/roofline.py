@@ -7,6 +7,7 @@ per estimate, b and the output once per vector.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +134,12 @@ def plot(data: dict[str, Any], folder: Path) -> list[str]:
     for index, (level, values) in enumerate(data["bandwidth"].items()):
         line = spread(values).median / 1e9 * xs
         axis.plot(xs[line < top], line[line < top], color="0.55", linestyle=("-", "--", "-.", ":")[index], label=level)
-    for name, ns in roofs.values():
-        rate = 1 / spread(ns).median
+    above = math.inf
+    for rate, name in sorted(((1 / spread(ns).median, name) for name, ns in roofs.values()), reverse=True):
         axis.axhline(rate, color="0.2", linewidth=1)
-        axis.annotate(name, (0.11, rate), va="bottom", fontsize="small")
+        # roofs of about the same height have their names on either side
+        axis.annotate(name, (0.11, rate), va="bottom" if above > 2 * rate else "top", fontsize="small")
+        above = rate
     for index, (name, operand_bytes, state_bytes) in enumerate(((INT8, 1, 2), (FP32, 4, 4))):
         points = [p for p in data["points"] if size(p) == "16x16" and time_of(p["results"], name)]
         if not points:
@@ -144,10 +147,9 @@ def plot(data: dict[str, Any], folder: Path) -> list[str]:
         x = [intensity(p, operand_bytes, state_bytes) for p in points]
         y = [multiply_adds(p) / time_of(p["results"], name).median for p in points]  # type: ignore[union-attr]
         axis.plot(x, y, color=plots.COLOURS[index], marker=plots.MARKERS[index], linewidth=0.8, label=name)
-        for point, at in zip(points, zip(x, y, strict=True), strict=True):
-            axis.annotate(
-                f"T={point['num_vectors']}", at, textcoords="offset points", xytext=(4, -10), fontsize="x-small"
-            )
+        for place, (point, at) in enumerate(zip(points, zip(x, y, strict=True), strict=True)):
+            side = (4, 5) if place % 2 else (4, -10)  # the last ones are next to each other
+            axis.annotate(f"T={point['num_vectors']}", at, textcoords="offset points", xytext=side, fontsize="x-small")
     axis.set(xscale="log", yscale="log", xlabel="multiply-adds per byte", ylabel="10^9 multiply-adds per second")
     axis.set_ylim(1, 2 * top)
     plots.grid(axis)
