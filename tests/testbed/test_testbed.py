@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gr_kaq.testbed import Consumer, Producer, Tag
+from gr_kaq.testbed.endpoint import monitor
 from gr_kaq.testbed.zmq_frames import Uint64, encode_frame, encode_pmt
 
 NUM_RX, NUM_TX, NUM_SUBCARRIERS = 3, 2, 5
@@ -514,3 +515,26 @@ with Producer(1, 1, address="tcp://127.0.0.1:*") as producer, Consumer(1, addres
     assert consumer.receive().items.shape == (1, 1, 1)
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+
+
+def test_a_peer_that_is_away_does_not_stop_the_other_sockets():
+    """ZMQ tells of each attempt to connect; its thread must not wait until somebody reads that."""
+    timeout_ms = 5000
+    context = zmq.Context.instance()
+    waiting = context.socket(zmq.PULL)
+    waiting.setsockopt(zmq.RECONNECT_IVL, 1)  # ms: what takes minutes otherwise
+    events = monitor(waiting)
+    with context.socket(zmq.PUSH) as gone:
+        port = gone.bind_to_random_port("tcp://127.0.0.1")
+    waiting.connect(f"tcp://127.0.0.1:{port}")
+    time.sleep(3)
+    with context.socket(zmq.PUSH) as sender, context.socket(zmq.PULL) as receiver:
+        port = sender.bind_to_random_port("tcp://127.0.0.1")
+        sender.setsockopt(zmq.SNDTIMEO, timeout_ms)
+        receiver.setsockopt(zmq.RCVTIMEO, timeout_ms)
+        receiver.connect(f"tcp://127.0.0.1:{port}")
+        sender.send(b"sample")
+        assert receiver.recv() == b"sample"
+    waiting.disable_monitor()
+    events.close()
+    waiting.close()

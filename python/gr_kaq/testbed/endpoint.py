@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from typing import Any
@@ -17,6 +18,7 @@ CLOSING_SECONDS = 2.0  # beyond the linger period, on a busy machine
 RETRY_MS = 50
 
 _log = logging.getLogger(__name__)
+_monitors = itertools.count()
 
 
 class Endpoint:
@@ -67,8 +69,18 @@ def close_sockets(context: zmq.Context, linger: float) -> bool:
 
 
 def monitor(socket: zmq.Socket) -> zmq.Socket:
-    """A socket that tells what becomes of the connections of another, see `watch`."""
-    return socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
+    """A socket that tells what becomes of the connections of another, see `watch`. `disable_monitor` before closing it.
+
+    It takes any number of events. With a limit, ZMQ's own thread would wait for a place, and with it every socket of
+    the context: a peer that is away gives ten events a second, whether anybody reads them or not.
+    """
+    address = f"inproc://kaq.monitor.{next(_monitors)}"
+    socket.monitor(address, zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
+    reader = socket.context.socket(zmq.PAIR)
+    reader.setsockopt(zmq.LINGER, 0)
+    reader.setsockopt(zmq.RCVHWM, 0)
+    reader.connect(address)
+    return reader
 
 
 def watch(monitor: zmq.Socket, lost: bool) -> tuple[int, bool]:
