@@ -37,7 +37,8 @@ struct CarrierMap {
     int num_data() const { return static_cast<int>(data.size() / symbols.size()); }
 };
 
-// Turns the channel of each carrier by `slope` [num_active], then each symbol with pilots by its common phase.
+// Turns the channel of each carrier by `slope` [num_active], which may be left out; then finds the common phase of each
+// symbol with pilots.
 //
 // scale: what the antennas [num_rx] are multiplied with to have equal noise.
 // phase: of each symbol [num_symbols] in radians; those that are known before, and afterwards all.
@@ -47,16 +48,35 @@ double track_phases(const CarrierMap &map, ArrayView<const std::complex<float>, 
                     std::span<const std::complex<float>> slope, std::span<const double> scale,
                     ArrayView<std::complex<float>, 4> h, std::span<double> phase);
 
-// The data carriers with the phase [num_symbols] of their symbol taken away, and their channel; both multiplied with
-// scale [symbols with data][num_rx].
+// What each antenna is multiplied with so that all have the mean noise variance; 0 where nothing is received.
+void equal_noise(std::span<const double> noise_var, std::span<double> scale);
+
+// By how much the errors of the channel raise the noise on each symbol, as a share of the noise: the filter's own
+// estimate `error` [num_symbols], relative to the mean |h|^2, as a whole corrected by what the pilots show.
 //
-// received: [num_rx][symbols with data][num_data]
-// channel:  [symbols with data][num_data][num_rx][num_tx]
+// noise_var: [num_rx]
+// residual:  of track_phases
+// snr:       of the frame
+// share:     [num_symbols]
+void error_shares(const CarrierMap &map, std::span<const double> noise_var, double residual, double snr,
+                  std::span<const double> error, std::span<double> share);
+
+// What the data carriers have after `take_data`.
+struct DataNoise {
+    double noise_var; // the errors of the channel included
+    double snr_db;
+};
+
+// The data carriers with the phase [num_symbols] of their symbol taken away, and their channel: antennas and symbols
+// scaled to equal noise.
 //
-// Returns the sum of |channel|^2.
-double take_data(const CarrierMap &map, ArrayView<const std::complex<float>, 3> grid,
-                 ArrayView<const std::complex<float>, 4> h, std::span<const double> phase,
-                 ArrayView<const float, 2> scale, ArrayView<std::complex<float>, 3> received,
-                 ArrayView<std::complex<float>, 4> channel);
+// noise_var: [num_rx]
+// error:     [num_symbols], as error_shares gives it
+// received:  for each antenna [symbols with data][num_data]
+// channel:   [symbols with data][num_data][num_rx][num_tx]
+DataNoise take_data(const CarrierMap &map, ArrayView<const std::complex<float>, 3> grid,
+                    ArrayView<const std::complex<float>, 4> h, std::span<const double> phase,
+                    std::span<const double> noise_var, std::span<const double> error,
+                    std::span<std::complex<float> *const> received, ArrayView<std::complex<float>, 4> channel);
 
 } // namespace kaq

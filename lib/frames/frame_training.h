@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the training symbols of a frame say, but for the products with matrices in between:
-// python/gr_kaq/estimation/observation.py has the whole of it.
+// What the training symbols of a frame say, but for the products with matrices in between, see frame_observer.h.
 #pragma once
 
 #include <complex>
@@ -32,17 +31,6 @@ struct TrainingMap {
 // from -1 / (2 comb) to 1 / (2 comb).
 double least_squares(const TrainingMap &map, ArrayView<const std::complex<float>, 3> grid,
                      ArrayView<std::complex<double>, 4> ls, std::span<double> power);
-
-// Sums of |values|^2 for each antenna, from values [outer][num_rx][inner].
-template <typename T>
-std::vector<double> antenna_energies(ArrayView<const std::complex<T>, 3> values) {
-    std::vector<double> energies(values.extent(1));
-    for (std::size_t i = 0; i < values.extent(0); ++i)
-        for (std::size_t a = 0; a < energies.size(); ++a)
-            for (const std::complex<T> value : values.row(i, a))
-                energies[a] += std::norm(std::complex<double>(value));
-    return energies;
-}
 
 // Models of the delays: energies of the channel's modes [num_models][num_modes]; for each so many successive
 // models there is one share of diffuse power.

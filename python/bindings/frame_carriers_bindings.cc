@@ -51,8 +51,13 @@ void check_frame(const kaq::CarrierMap &map, const Array<Complex> &grid, const A
            ") expected; shape ", Shape{h}, " given");
 }
 
-void check_phase(const kaq::CarrierMap &map, const Array<double> &phase) {
-    expect(phase.size() == map.num_symbols, "phases of ", map.num_symbols, " symbols expected; ", phase.size(),
+void check_symbols(const kaq::CarrierMap &map, const Array<double> &values, const char *what) {
+    expect(values.size() == map.num_symbols, what, " of ", map.num_symbols, " symbols expected; ", values.size(),
+           " given");
+}
+
+void check_antennas(const Array<Complex> &grid, const Array<double> &noise_var) {
+    expect(noise_var.size() == grid.shape(1), "noise_var of ", grid.shape(1), " antennas expected; ", noise_var.size(),
            " given");
 }
 
@@ -66,31 +71,41 @@ std::vector<double> common_phases(const std::vector<std::complex<double>> &corre
     return kaq::common_phases({correlation, energy, total, count});
 }
 
-double track_phases(const kaq::CarrierMap &map, const Array<Complex> &grid, const Array<Complex> &slope,
-                    const Array<double> &scale, Array<Complex> &h, Array<double> &phase) {
+// By how much the errors of h raise the noise, (num_symbols,).
+Array<double> track_phases(const kaq::CarrierMap &map, const Array<Complex> &grid, const Array<Complex> &slope,
+                           const Array<double> &noise_var, double snr, const Array<double> &error, Array<Complex> &h,
+                           Array<double> &phase) {
     check_frame(map, grid, h);
-    check_phase(map, phase);
+    check_symbols(map, phase, "phase");
+    check_symbols(map, error, "error");
     expect(slope.size() == map.num_active, "slope of ", map.num_active, " carriers expected; ", slope.size(), " given");
-    expect(scale.size() == grid.shape(1), "scale of ", grid.shape(1), " antennas expected; ", scale.size(), " given");
-    return kaq::track_phases(map, view<3>(grid), values_of(slope), values_of(scale), mutable_view<4>(h),
-                             mutable_values_of(phase));
+    check_antennas(grid, noise_var);
+    std::vector<double> scale(grid.shape(1));
+    kaq::equal_noise(values_of(noise_var), scale);
+    const double residual =
+        kaq::track_phases(map, view<3>(grid), values_of(slope), scale, mutable_view<4>(h), mutable_values_of(phase));
+    Array<double> share(map.num_symbols);
+    kaq::error_shares(map, values_of(noise_var), residual, snr, values_of(error), mutable_values_of(share));
+    return share;
 }
 
-// (received, channel, sum of |channel|^2)
+// (received, channel, noise_var, snr_db)
 py::tuple take_data(const kaq::CarrierMap &map, const Array<Complex> &grid, const Array<Complex> &h,
-                    const Array<double> &phase, const Array<float> &scale) {
+                    const Array<double> &phase, const Array<double> &noise_var, const Array<double> &error) {
     check_frame(map, grid, h);
-    check_phase(map, phase);
+    check_symbols(map, phase, "phase");
+    check_symbols(map, error, "error");
+    check_antennas(grid, noise_var);
     const py::ssize_t num_rx = grid.shape(1), num_data = map.num_data();
     const auto symbols = static_cast<py::ssize_t>(map.symbols.size());
-    expect(scale.size() == symbols * num_rx, "scale of shape (", symbols, ", ", num_rx, ") expected; shape ",
-           Shape{scale}, " given");
     Array<Complex> received(std::vector<py::ssize_t>{num_rx, symbols, num_data}),
         channel(std::vector<py::ssize_t>{symbols, num_data, num_rx, map.num_tx});
-    const double power =
-        kaq::take_data(map, view<3>(grid), view<4>(h), values_of(phase), {scale.data(), symbols, num_rx},
-                       mutable_view<3>(received), mutable_view<4>(channel));
-    return py::make_tuple(received, channel, power);
+    std::vector<Complex *> antennas;
+    for (py::ssize_t a = 0; a < num_rx; ++a)
+        antennas.push_back(received.mutable_data(a, 0, 0));
+    const kaq::DataNoise noise = kaq::take_data(map, view<3>(grid), view<4>(h), values_of(phase), values_of(noise_var),
+                                                values_of(error), antennas, mutable_view<4>(channel));
+    return py::make_tuple(received, channel, noise.noise_var, noise.snr_db);
 }
 
 } // namespace
@@ -101,7 +116,8 @@ void bind_frame_carriers(py::module_ &module) {
     py::class_<kaq::CarrierMap>(module, "CarrierMap")
         .def(py::init(&make_map), py::kw_only(), py::arg("num_symbols"), py::arg("num_active"), py::arg("symbols"),
              py::arg("pilots"), py::arg("data"), py::arg("values"))
-        .def("track_phases", &track_phases, py::kw_only(), py::arg("grid"), py::arg("slope"), py::arg("scale"),
-             py::arg("h").noconvert(), py::arg("phase").noconvert())
-        .def("take_data", &take_data, py::kw_only(), py::arg("grid"), py::arg("h"), py::arg("phase"), py::arg("scale"));
+        .def("track_phases", &track_phases, py::kw_only(), py::arg("grid"), py::arg("slope"), py::arg("noise_var"),
+             py::arg("snr"), py::arg("error"), py::arg("h").noconvert(), py::arg("phase").noconvert())
+        .def("take_data", &take_data, py::kw_only(), py::arg("grid"), py::arg("h"), py::arg("phase"),
+             py::arg("noise_var"), py::arg("error"));
 }

@@ -21,6 +21,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -152,6 +153,64 @@ py::list pass_tags(gr::block &block, std::uint64_t count, const std::vector<unsi
     return found;
 }
 
+// Of the tags at the next `count` items of input 0: where those with the key are, counted from the next item on, and
+// their values, of which those that are null pointers become nil; and all others, by item.
+py::tuple split_tags(gr::block &block, std::uint64_t count, const pmt::pmt_t &key) {
+    const std::uint64_t next = block.nitems_read(0);
+    py::list items, values, others;
+    for (const gr::tag_t &tag : Tags::read(block, count)) {
+        if (tag.key && pmt::eq(tag.key, key)) {
+            items.append(tag.offset - next);
+            values.append(tag.value ? tag.value : pmt::PMT_NIL);
+        } else {
+            others.append(py::make_tuple(tag.offset - next, tag));
+        }
+    }
+    return py::make_tuple(items, values, others);
+}
+
+// So many c32vectors of this length, and for each an array over its memory. Only who made them may write there, and
+// before others get the vectors.
+py::tuple new_c32vectors(std::size_t count, std::size_t length) {
+    py::list vectors, arrays;
+    for (std::size_t i = 0; i < count; ++i) {
+        const pmt::pmt_t vector = pmt::make_c32vector(length, 0);
+        std::size_t stated = 0;
+        std::complex<float> *elements = pmt::c32vector_writable_elements(vector, stated);
+        const py::capsule owner(new pmt::pmt_t(vector), [](void *held) { delete static_cast<pmt::pmt_t *>(held); });
+        vectors.append(vector);
+        arrays.append(py::array_t<std::complex<float>>(static_cast<py::ssize_t>(length), elements, owner));
+    }
+    return py::make_tuple(vectors, arrays);
+}
+
+// A tag on output 0 at each of some successive items, with these values.
+void add_tags(gr::block &block, std::uint64_t first, const pmt::pmt_t &key, const std::vector<pmt::pmt_t> &values) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        gr::tag_t tag;
+        tag.offset = first + i;
+        tag.key = key;
+        tag.value = values[i];
+        tag.srcid = pmt::PMT_F;
+        Tags::add(block, 0, tag);
+    }
+}
+
+// A dict with these numbers added, in the order of their keys.
+pmt::pmt_t add_numbers(pmt::pmt_t dict, const std::vector<pmt::pmt_t> &keys, const std::vector<double> &numbers) {
+    if (keys.size() != numbers.size())
+        throw std::invalid_argument("as many keys as numbers expected");
+    for (std::size_t i = 0; i < keys.size(); ++i)
+        dict = pmt::dict_add(dict, keys[i], pmt::from_double(numbers[i]));
+    return dict;
+}
+
+// A PDU of these bytes.
+pmt::pmt_t make_pdu(const py::bytes &data, const pmt::pmt_t &metadata) {
+    const std::string_view bytes = data;
+    return pmt::cons(metadata, pmt::init_u8vector(bytes.size(), reinterpret_cast<const std::uint8_t *>(bytes.data())));
+}
+
 // `count` items of each port, whose capsule holds the address, as an array; the items of type dtypes[i], a vector for
 // one with a shape.
 py::list port_arrays(const py::sequence &capsules, const py::sequence &dtypes, py::ssize_t count) {
@@ -274,5 +333,11 @@ PYBIND11_MODULE(_gnuradio, module) {
     module.def("safe_dict", &safe_dict, "A dict of those entries that cannot crash who reads them.");
     module.def("pass_tags", &pass_tags,
                "Put the tags of input 0 on outputs; those with one of the keys: item, number of the key, value.");
+    module.def("split_tags", &split_tags,
+               "Of the next tags of input 0: items and values of those with the key, and all others by item.");
+    module.def("new_c32vectors", &new_c32vectors, "So many c32vectors of this length, and an array over each.");
+    module.def("add_tags", &add_tags, "Tags with one key on output 0, at successive items.");
+    module.def("add_numbers", &add_numbers, "A dict with numbers added under these keys.");
+    module.def("make_pdu", &make_pdu, "A PDU of bytes and a metadata dict.");
     module.def("numpy_to_c32vector", &numpy_to_c32vector, "A c32vector of all elements of an array, in C order.");
 }

@@ -360,3 +360,42 @@ def test_any_interpolator_can_be_plugged_in():
     assert np.isfinite(broken.estimate(grid, guards).h).all()
     with pytest.raises(ValueError, match="lmmse"):
         ChannelEstimator(frame_format, "wiener")
+
+
+# Many frames
+
+
+@pytest.mark.parametrize("method", INTERPOLATORS)
+@pytest.mark.parametrize(("num_rx", "num_tx", "fft_size"), [(1, 1, 64), (2, 3, 64), (4, 4, 64), (5, 2, 256)])
+def test_many_frames_are_what_each_is_alone(method, num_rx, num_tx, fft_size):
+    """One after the other with something in between, as they come from the Fourier transforms."""
+    frame_format, rng = FrameFormat(num_tx, fft_size), np.random.default_rng(num_rx)
+    middle, starts = fft_size // 2, [3, 17, 40, 54]
+    transforms = complex_normal(rng, (num_rx, 70, fft_size)).astype(np.complex64)
+    alone = []
+    estimator = ChannelEstimator(frame_format, method)
+    for i, start in enumerate(starts):
+        h = fading(frame_format, num_rx, PROFILES[i % 3], 100e-9, 100.0 * i, i)
+        grid, guards, _ = receive(frame_format, h, num_tx / from_db(5 + 8 * i), rng)
+        if i == 2:
+            grid[3, 0, :4] = np.nan, np.inf, 1e20, 1e-42
+            guards[1, 0, 5] = np.nan
+        symbols = transforms[:, start : start + NUM_SYMBOLS].swapaxes(0, 1)
+        symbols[..., frame_format.active_carriers + middle] = grid / frame_format.advance_correction
+        symbols[..., frame_format.guard_carriers + middle] = guards
+        estimate = estimator.estimate(grid, guards)
+        alone.append((estimate, estimator.data_symbols(grid, estimate)))
+    received = np.empty((num_rx, len(starts), frame_format.data_per_stream), np.complex64)
+    channels = np.empty((len(starts), frame_format.data_per_stream * num_rx * num_tx), np.complex64)
+    magnitudes = np.empty((len(starts), num_rx * num_tx * frame_format.num_active), np.float32)
+    reports = estimator.estimate_frames(transforms, starts, received, channels, magnitudes)
+    for i, ((estimate, data), report) in enumerate(zip(alone, reports, strict=True)):
+        np.testing.assert_allclose(received[:, i].reshape(data.received.shape), data.received, atol=2e-4)
+        np.testing.assert_allclose(channels[i].reshape(data.h.shape), data.h, atol=2e-4)
+        shown = magnitudes[i].reshape(num_rx, num_tx, -1)
+        np.testing.assert_allclose(shown, db(np.abs(estimate.h[7]) ** 2).transpose(1, 2, 0), atol=0.05)
+        expected = (
+            estimate.noise_var.mean(), estimate.snr_db, estimate.delay_spread, estimate.doppler,
+            estimate.carrier_offset, estimate.delay, data.noise_var, data.snr_db,
+        )  # fmt: skip
+        np.testing.assert_allclose(report, expected, rtol=1e-4, atol=1e-6)

@@ -32,10 +32,62 @@ def carriers(**changes):
     return KERNEL.CarrierMap(**{**few, "values": zeros(2, 2), **changes})
 
 
-def training(**changes):
-    places = np.zeros((2, 1, 4), np.int32)
-    few = {"num_symbols": 3, "num_active": 8, "comb": 2, "symbols": [0, 2], "indices": places, "carriers": places}
-    return KERNEL.TrainingMap(**{**few, "inverse": zeros(2, 1, 4, dtype=complex), **changes})
+def make_filter(**changes):
+    few = {"analysis": zeros(3, 1, 2, 4, dtype=complex), "diagonals": np.zeros(6), "pairs": np.zeros(6)}
+    return KERNEL.DopplerFilter(**{**few, "constant": np.zeros(1), **changes})
+
+
+def observer(make_filter=lambda *_: make_filter(), **changes):
+    places = np.zeros((3, 1, 4), np.int32)
+    few = {
+        "num_symbols": 3,
+        "num_active": 8,
+        "comb": 2,
+        "symbols": [0, 1, 2],
+        "indices": places,
+        "carriers": places,
+        "inverse": zeros(3, 1, 4, dtype=complex),
+        "noise_modes": zeros(3, 1, 1, 4, dtype=complex),
+        "delay_modes": zeros(3, 1, 4, 4, dtype=complex),
+        "delay_energies": np.ones((2, 4)),
+        "delay_scores": np.ones(2),
+        "per_share": 2,
+        "offset_turns": np.zeros((6, 5)),
+        "offset_scores": np.zeros(5),
+        "offsets": [0.0] * 5,
+    }
+    return KERNEL.FrameObserver(**{**few, "make_filter": make_filter, **changes})
+
+
+def wiener(**changes):
+    few = {"analysis": zeros(2, 6, 12), "time": np.zeros((3, 2), np.float32), "frequency": zeros(8, 3)}
+    return KERNEL.WienerFilter(**{**few, "error": np.zeros(3), **changes})
+
+
+def estimator(**changes):
+    few = {
+        "observer": observer(),
+        "filters": KERNEL.WienerFilters(lambda *_: wiener(), 2),
+        "fft_size": 16,
+        "active": range(8),
+        "guards": [15],
+        "numbers": range(8),
+        "correction": zeros(8),
+        "carriers": carriers(values=zeros(2, 1)),
+        "num_rx": 1,
+    }
+    return KERNEL.FrameEstimator(**{**few, **changes})
+
+
+def estimate_frames(num_frames=1, **changes):
+    few = {
+        "transforms": [zeros(3 * num_frames, 16)],
+        "starts": [3 * i for i in range(num_frames)],
+        "received": [zeros(num_frames, 4)],
+        "channels": [zeros(4) for _ in range(num_frames)],
+        "magnitudes": None,
+    }
+    return estimator().estimate_frames(**{**few, **changes})
 
 
 def take_data(**changes):
@@ -43,7 +95,8 @@ def take_data(**changes):
         "grid": zeros(3, 2, 8),
         "h": zeros(3, 8, 2, 2),
         "phase": np.zeros(3),
-        "scale": np.zeros((2, 2), np.float32),
+        "noise_var": np.ones(2),
+        "error": np.zeros(3),
     }
     return carriers().take_data(**{**frame, **changes})
 
@@ -51,11 +104,6 @@ def take_data(**changes):
 def join(num_grids=12, num_active=16, num_tx=2):
     grids, scale = np.zeros((num_grids, 8, 14), np.float32), np.ones(3, np.float32)
     return KERNEL.join_windows(grids=grids, scale=scale, num_active=num_active, num_tx=num_tx)
-
-
-def choose_doppler(coefficients, diagonals=6, pairs=6):
-    offsets = KERNEL.OffsetModels(np.zeros((6, 5)), np.zeros(5))
-    return offsets.choose_doppler(coefficients, np.zeros(diagonals), np.zeros(pairs), np.zeros(1), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -80,21 +128,42 @@ def choose_doppler(coefficients, diagonals=6, pairs=6):
         (lambda: carriers(num_active=5000), "4096 active carriers at most; 5000 given"),
         (lambda: carriers(values=zeros(3, 2)), "values of shape (2, num_tx) expected; shape (3, 2) given"),
         (lambda: take_data(h=zeros(3, 8, 2, 3)), "h of shape (3, 8, 2, 2) expected; shape (3, 8, 2, 3) given"),
-        (lambda: take_data(phase=np.zeros(4)), "phases of 3 symbols expected; 4 given"),
+        (lambda: take_data(phase=np.zeros(4)), "phase of 3 symbols expected; 4 given"),
         (lambda: KERNEL.common_phases([1], [1, 2], [1], 1), "energy of 1 symbols expected; 2 given"),
-        (lambda: training(symbols=[0, 3]), "symbols with training below 3 expected; 3 given"),
-        (lambda: training(comb=0), "a comb of at least 1 expected; 0 given"),
+        (lambda: take_data(noise_var=np.ones(3)), "noise_var of 2 antennas expected; 3 given"),
+        (lambda: observer(symbols=[0, 1]), "3 symbols with training expected; 2 given"),
+        (lambda: observer(symbols=[0, 1, 3]), "symbols with training below 3 expected; 3 given"),
+        (lambda: observer(comb=0), "a comb of at least 1 expected; 0 given"),
+        (lambda: observer(per_share=3), "per_share has to divide 2 models; 3 given"),
         (
-            lambda: training().least_squares(zeros(3, 1, 9)),
+            lambda: observer(noise_modes=zeros(3, 1, 1, 5, dtype=complex)),
+            "noise_modes of shape (3, 1, modes, 4) expected",
+        ),
+        (lambda: observer(offset_turns=np.zeros(6)), "offset_turns of shape (6, 5) expected; shape (6,) given"),
+        (
+            lambda: observer().observe(zeros(3, 1, 9), np.zeros(1), 1),
             "grid of shape (3, num_rx, 8) expected; shape (3, 1, 9) given",
         ),
-        (lambda: KERNEL.DelayModels(np.ones((5, 2)), np.ones(5), 3), "per_share has to divide 5 models; 3 given"),
         (
-            lambda: choose_doppler(zeros(2, 1, 2, 1, dtype=complex)),
-            "(3, num_tx, modes, num_rx) expected; shape (2, 1, 2, 1)",
+            lambda: observer(lambda *_: make_filter(analysis=zeros(3, 1, 2, 5, dtype=complex))).observe(
+                zeros(3, 1, 8), np.zeros(1), 1
+            ),
+            "a DopplerFilter for 1 streams and 4 places",
         ),
-        (lambda: choose_doppler(zeros(3, 1, 2, 1, dtype=complex), pairs=7), "pairs of 1 Dopplers and 2 modes expected"),
-        (lambda: KERNEL.antenna_energies(zeros(2, 3), axis=2), "one of 2 axes expected; axis 2 given"),
+        (lambda: make_filter(analysis=zeros(2, 1, 2, 4, dtype=complex)), "(3, num_tx, modes, places) expected"),
+        (lambda: make_filter(pairs=np.zeros(7)), "pairs of 1 Dopplers and 2 modes expected; shape (7,) given"),
+        (lambda: wiener(analysis=zeros(2, 5, 12)), "analysis of shape (num_tx, 6, values) expected"),
+        (lambda: wiener(error=np.zeros(4)), "error of 3 symbols expected; 4 given"),
+        (lambda: wiener().interpolate(zeros(3, 2, 5, 1)), "with 12 values of a stream expected; shape (3, 2, 5, 1)"),
+        (lambda: estimator(active=range(7)), "8 active carriers expected; 7 given"),
+        (lambda: estimator(guards=[16]), "guard carriers below 16 expected; 16 given"),
+        (lambda: estimator(carriers=carriers()), "observer and carriers of one format expected"),
+        (lambda: estimate_frames(starts=[1]), "frames that begin at 0 to 0 expected; 1 given"),
+        (lambda: estimate_frames(transforms=[zeros(3, 15)]), "transforms of shape (items, 16) expected"),
+        (lambda: estimate_frames(received=[zeros(1, 5)]), "received of shape (1, 4) expected; shape (1, 5) given"),
+        (lambda: estimate_frames(channels=[zeros(5)]), "a channel of 4 values expected; shape (5,) given"),
+        (lambda: estimate_frames(magnitudes=np.zeros(7, np.float32)), "magnitudes of 8 values expected"),
+        (estimate_frames, "a filter for frames of another format"),
         (
             lambda: KERNEL.cut_windows(zeros(1, 8, 2, 1), np.ones(2, np.float32), 3),
             "width has to divide 8 carriers; 3 given",
@@ -112,4 +181,5 @@ def test_what_fits_is_taken():
     assert search().position == 0
     take_data()
     assert join(num_grids=24)[1]
-    assert choose_doppler(zeros(3, 1, 2, 1, dtype=complex)) == (0, 0)
+    assert observer().observe(zeros(3, 1, 8), np.zeros(1), 1)[4:6] == (0, 0)
+    assert wiener().interpolate(zeros(3, 2, 4, 5)).shape == (3, 8, 5, 2)

@@ -127,3 +127,20 @@ def test_what_was_hit_by_a_burst_is_right_or_refused(start, seed):
 def test_llrs_of_a_wrong_size():
     with pytest.raises(ValueError, match=r"LLRs of shape \(100,\); \(4224,\) expected"):
         payload.decode(MEDIUM, np.zeros((1, 100)))
+
+
+@pytest.mark.parametrize("frame", [SMALL, MEDIUM])
+def test_streams_of_many_frames(frame):
+    """The LLRs as a detector gives them, a port for each stream, give what they give in the order of the code."""
+    rng = np.random.default_rng(5)
+    sent = [rng.bytes(payload.max_payload(frame)) for _ in range(5)]
+    grid = np.stack(
+        [llrs_of(bits)[frame.interleaver].reshape(-1, frame.num_tx, frame.constellation.bits_per_symbol)
+         for bits in payload.encode(frame, sent)]
+    )  # fmt: skip
+    grid[3] = 0
+    streams = [np.ascontiguousarray(grid[:, :, stream], np.float32).reshape(5, -1) for stream in range(frame.num_tx)]
+    coder = payload.PayloadCoder(frame)
+    assert coder.decode_streams(streams) == [*sent[:3], None, sent[4]]
+    with pytest.raises(ValueError, match="of each stream expected"):
+        coder.decode_streams([streams[0][:, 1:], *streams[1:]])

@@ -161,29 +161,61 @@ BOOST_AUTO_TEST_CASE(data_of_frames_from_1x1_to_5x4_are_taken_with_their_channel
             Frame frame = make_frame(num_rx, num_tx, 0.1, random);
             const int num_data = frame.map.num_data();
             BOOST_REQUIRE_EQUAL(num_data, 48);
-            std::vector<float> scales;
-            for (int i = 0; i < 3 * num_rx; ++i)
-                scales.push_back(i % 4 * 0.5f); // a dead antenna among them
+            std::vector<double> noise_var, error(num_symbols);
+            for (int a = 0; a < num_rx; ++a)
+                noise_var.push_back(a == 3 ? 0 : 0.5 * (a + 1)); // a dead antenna among them
+            for (int s = 0; s < num_symbols; ++s)
+                error[s] = 0.1 * s;
+            double mean_noise = 0, mean_error = 0;
+            for (const double each : noise_var)
+                mean_noise += each / (num_rx > 3 ? num_rx - 1 : num_rx);
+            for (const int s : frame.map.symbols)
+                mean_error += (1 + error[s]) / 3;
             std::vector<Complex> received_values(num_rx * 3 * num_data), channel_values(3 * num_data * num_rx * num_tx);
             const kaq::ArrayView received(received_values.data(), num_rx, 3, num_data);
             const kaq::ArrayView channel(channel_values.data(), 3, num_data, num_rx, num_tx);
-            const double power = kaq::take_data(frame.map, frame.grid(), frame.h(), frame.phase,
-                                                {scales.data(), 3, num_rx}, received, channel);
-            double expected_power = 0;
+            std::vector<Complex *> antennas;
+            for (int a = 0; a < num_rx; ++a)
+                antennas.push_back(received.row(a, 0).data());
+            const kaq::DataNoise noise =
+                kaq::take_data(frame.map, frame.grid(), frame.h(), frame.phase, noise_var, error, antennas, channel);
+            double power = 0;
             for (int s = 0; s < 3; ++s)
                 for (int d = 0; d < num_data; ++d) {
                     const int symbol = frame.map.symbols[s], carrier = frame.map.data[s * num_data + d];
                     for (int a = 0; a < num_rx; ++a) {
-                        const float scale = scales[s * num_rx + a];
-                        const ComplexDouble expected = ComplexDouble(frame.grid()(symbol, a, carrier)) *
-                                                       std::polar(double(scale), -frame.phase[symbol]);
-                        BOOST_REQUIRE_SMALL(std::abs(ComplexDouble(received(a, s, d)) - expected), 1e-6);
+                        const double scale =
+                            a == 3 ? 0 : std::sqrt(mean_error / (1 + error[symbol]) * mean_noise / noise_var[a]);
+                        const ComplexDouble expected =
+                            ComplexDouble(frame.grid()(symbol, a, carrier)) * std::polar(scale, -frame.phase[symbol]);
+                        BOOST_REQUIRE_SMALL(std::abs(ComplexDouble(received(a, s, d)) - expected), 2e-6);
                         for (int t = 0; t < num_tx; ++t) {
-                            BOOST_REQUIRE_EQUAL(channel(s, d, a, t), frame.h()(symbol, carrier, a, t) * scale);
-                            expected_power += std::norm(ComplexDouble(channel(s, d, a, t)));
+                            const ComplexDouble pair = scale * ComplexDouble(frame.h()(symbol, carrier, a, t));
+                            BOOST_REQUIRE_SMALL(std::abs(ComplexDouble(channel(s, d, a, t)) - pair), 2e-6);
+                            power += std::norm(pair) / (3 * num_data * num_rx);
                         }
                     }
                 }
-            BOOST_TEST(std::abs(power - expected_power) <= 1e-6 * expected_power);
+            BOOST_TEST(std::abs(noise.noise_var - mean_noise * mean_error) < 1e-12);
+            BOOST_TEST(std::abs(noise.snr_db - 10 * std::log10(power / noise.noise_var)) < 1e-5);
         }
+}
+
+BOOST_AUTO_TEST_CASE(errors_are_what_the_pilots_show_within_limits) {
+    Generator random(5);
+    const Frame frame = make_frame(2, 2, 0.1, random); // symbols 1, 2 and 12 have data
+    const std::vector<double> noise_var{1, 3};
+    std::vector<double> error(num_symbols, 0.02), share(num_symbols);
+    error[12] = 0.05;
+    const double snr = 10, expected = (0.2 + 0.2 + 0.5) / 3;
+    const auto shown = [&](double times) {
+        kaq::error_shares(frame.map, noise_var, 4 * (1 + times * expected), snr, error, share);
+        return share[12] / 0.5;
+    };
+    BOOST_TEST(std::abs(shown(2) - 2) < 1e-9);
+    BOOST_TEST(std::abs(share[5] - 0.4) < 1e-9);
+    BOOST_TEST(std::abs(shown(-1) - 0.25) < 1e-9);
+    BOOST_TEST(std::abs(shown(50) - 10) < 1e-9);
+    kaq::error_shares(frame.map, std::vector<double>(2), 0, snr, error, share);
+    BOOST_TEST(share == std::vector<double>(num_symbols), boost::test_tools::per_element());
 }

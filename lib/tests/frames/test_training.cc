@@ -86,18 +86,6 @@ BOOST_AUTO_TEST_CASE(least_squares_of_zeros_are_zeros) {
     BOOST_TEST(power == std::vector<double>(2), boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(energies_of_2_antennas) {
-    const std::vector<std::complex<float>> single{{1, 0}, {0, 2}, {3, 0}, {0, 0}, {1, 1}, {2, 0}, {0, 0}, {0, 4}};
-    const std::vector<ComplexDouble> twofold(single.begin(), single.end());
-    const std::vector<double> expected{1 + 4 + 2 + 4, 9 + 0 + 0 + 16};
-    BOOST_TEST(kaq::antenna_energies<float>({single.data(), 2, 2, 2}) == expected, boost::test_tools::per_element());
-    BOOST_TEST(kaq::antenna_energies<double>({twofold.data(), 2, 2, 2}) == expected, boost::test_tools::per_element());
-    const std::vector<double> of_rows{1 + 4 + 9 + 0 + 2 + 4 + 0 + 16};
-    BOOST_TEST(kaq::antenna_energies<float>({single.data(), 8, 1, 1}) == of_rows, boost::test_tools::per_element());
-    BOOST_TEST(kaq::antenna_energies<float>({single.data(), 0, 3, 1}) == std::vector<double>(3),
-               boost::test_tools::per_element());
-}
-
 namespace {
 
 constexpr int num_modes = 11, num_spreads = 6;

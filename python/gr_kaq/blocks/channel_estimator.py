@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -14,18 +16,17 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, Estimate
+from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, FrameReport
 from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
 from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
 from .counters import Counters, counter, reading
-from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt
+from .csi_pmt import CSI_KEY, SNR_KEY, vector_to_pmt
 
 __all__ = ["channel_estimator"]
 
 FRAME, CSI, SNR = (pmt.intern(key) for key in ("frame", CSI_KEY, SNR_KEY))
 DESCRIPTION = [pmt.intern(key) for key in ("noise_var", "snr", "delay_spread", "doppler")]
-MIDDLE = NUM_SYMBOLS // 2
 
 
 @dataclass
@@ -123,10 +124,8 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         )
         self.enlarge_buffers()
         self._lock = threading.Lock()  # set_method is called from other threads
-        middle = fft_size // 2
-        self._active = self._frame_format.active_carriers + middle
-        self._guards = self._frame_format.guard_carriers + middle
-        self._last: Estimate | None = None
+        self._shape = (self._frame_format.data_per_stream, self._num_rx, self._frame_format.num_tx)
+        self._last: FrameReport | None = None
         self._unrefined_frames = self._estimation_ns = 0
         self.message_port_register_in(pmt.intern("method"))
         self.set_msg_handler(pmt.intern("method"), self.handle_method)
@@ -141,18 +140,11 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> tuple[int, int]:
         """Estimate the frames that are there as a whole, and drop what belongs to none."""
         available, room = len(input_items[0]), len(output_items[0])
-        first, written = self.nitems_read(0), self.nitems_written(0)
-        tags: dict[int, list[Any]] = {}
-        starts: dict[int, Any] = {}  # item: value of the tag
-        for tag in self.get_tags_in_window(0, 0, available):
-            item = tag.offset - first
-            if tag.key is not None and pmt.eq(tag.key, FRAME):
-                starts[item] = tag.value
-            else:
-                tags.setdefault(item, []).append(tag)
-
-        consumed = produced = 0
-        ordered = [*sorted(starts), available]
+        items, values, tags = _gnuradio.split_tags(self.gateway, available, FRAME)
+        value_at = dict(zip(items, values, strict=True))
+        starts: list[int] = []
+        consumed = 0
+        ordered = [*sorted(value_at), available]
         for start, next_start in itertools.pairwise(ordered):
             self._drop(start - consumed)
             consumed = start
@@ -161,71 +153,79 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
                 self.counters.incomplete_frames += 1
                 self.warn_once("incomplete", f"a frame ends after {next_start - start} of {NUM_SYMBOLS} symbols")
                 consumed = next_start
-            elif complete and produced < room:
+            elif complete and len(starts) < room:
                 consumed = start + NUM_SYMBOLS
-                outputs = [items[produced] for items in output_items]
-                with self._lock:
-                    self._estimate([items[start:consumed] for items in input_items], outputs, written + produced)
-                self.add_item_tag(0, written + produced, FRAME, self._describe(starts[start]))
-                for item in range(start, consumed):
-                    for tag in tags.get(item, ()):
-                        self.forward(tag, written + produced)
-                produced += 1
-                self.counters.frames += 1
+                starts.append(start)
             else:
                 break
         else:
             self._drop(available - consumed)
             consumed = available
+        if starts:
+            self._estimate(input_items, output_items, starts, [value_at[start] for start in starts])
+            self._pass_tags(tags, starts)
         self.publish_stats()
-        return consumed, produced
+        return consumed, len(starts)
 
     def _drop(self, count: int) -> None:
         if count:
             self.counters.items_without_frame += count
             self.warn_once("no frame", f"{count} items belong to no frame: they have no tag `frame` in front of them")
 
-    def _estimate(self, received: list[NDArray], outputs: list[NDArray], item: int) -> None:
-        """Estimate one frame, 14 items, into one; tag it, it is number `item`."""
+    def _estimate(
+        self, input_items: list[NDArray], output_items: list[NDArray], starts: list[int], values: list[Any]
+    ) -> None:
+        """Estimate the frames that begin at these items, each into one; tag them."""
         begin = time.perf_counter_ns()
-        symbols = np.stack(received, axis=1)  # (14, num_rx, fft_size)
-        grid = symbols[..., self._active] * self._frame_format.advance_correction
-        with np.errstate(all="ignore"):  # the input may hold NaN
-            self._last = estimate = self._estimator.estimate(grid, symbols[..., self._guards])
-            data = self._estimator.data_symbols(grid, estimate)
+        vectors, channels = _gnuradio.new_c32vectors(len(starts), math.prod(self._shape))
+        with self._lock:
+            reports = self._estimator.estimate_frames(
+                input_items,
+                starts,
+                output_items[: self._num_rx],
+                channels,
+                output_items[-1] if len(output_items) > self._num_rx else None,
+            )
+        self._last = reports[-1]
         if self.unrefined_frames() != self._unrefined_frames:
             self._unrefined_frames = self.unrefined_frames()
             self.warn_once(
                 "unrefined",
                 f"{self._method} leaves frames to LMMSE that it was not trained for: SNR "
-                f"{estimate.snr_db:.1f} dB, delay spread {estimate.delay_spread:.2f} samples, Doppler "
-                f"{estimate.doppler:.4f} cycles per symbol",
+                f"{self._last.snr_db:.1f} dB, delay spread {self._last.delay_spread:.2f} samples, Doppler "
+                f"{self._last.doppler:.4f} cycles per symbol",
             )
-        for antenna in range(self._num_rx):
-            outputs[antenna][:] = data.received[antenna].reshape(-1)
-        if len(outputs) > self._num_rx:
-            magnitudes = np.abs(estimate.h[MIDDLE]).transpose(1, 2, 0)
-            outputs[-1][:] = 20 * np.log10(np.maximum(magnitudes, 1e-10)).reshape(-1)
-        h = data.h.reshape(-1, *data.h.shape[2:])
-        self.add_item_tag(0, item, CSI, channel_to_pmt(h, data.noise_var, self.counters.frames))
-        self.add_item_tag(0, item, SNR, pmt.from_double(data.snr_db))
+        item = self.nitems_written(0)
+        estimates = [
+            vector_to_pmt(vector, self._shape, report.data_noise_var, self.counters.frames + i)
+            for i, (vector, report) in enumerate(zip(vectors, reports, strict=True))
+        ]
+        _gnuradio.add_tags(self.gateway, item, CSI, estimates)
+        _gnuradio.add_tags(self.gateway, item, SNR, [pmt.from_double(report.data_snr_db) for report in reports])
+        descriptions = [self._describe(*frame) for frame in zip(values, reports, strict=True)]
+        _gnuradio.add_tags(self.gateway, item, FRAME, descriptions)
+        self.counters.frames += len(starts)
         self._estimation_ns += time.perf_counter_ns() - begin
 
-    def _describe(self, value: Any) -> Any:
+    def _describe(self, value: Any, report: FrameReport) -> Any:
         """The entries of a frame's tag, and what the estimate adds."""
         entries = pmt.make_dict()
         try:
-            if value is None or not pmt.is_dict(value):
+            if not pmt.is_dict(value):
                 raise ValueError("no dict")
             entries = _gnuradio.safe_dict(value)
         except Exception as error:  # whatever a tag may hold
             self.counters.rejected_tags += 1
             self.warn_once("tag", f"the value of a tag `frame` was ignored: {error}; a dict expected")
-        for key, number in zip(
-            DESCRIPTION, (self.noise_var(), self.snr_db(), self.delay_spread(), self.doppler()), strict=True
-        ):
-            entries = pmt.dict_add(entries, key, pmt.from_double(number))
-        return entries
+        return _gnuradio.add_numbers(entries, DESCRIPTION, report[: len(DESCRIPTION)])
+
+    def _pass_tags(self, tags: list[tuple[int, Any]], starts: list[int]) -> None:
+        """Put the other tags of frames on their items."""
+        written = self.nitems_written(0)
+        for item, tag in tags:
+            frame = bisect.bisect_right(starts, item) - 1
+            if frame >= 0 and item < starts[frame] + NUM_SYMBOLS:
+                self.forward(tag, written + frame)
 
     # The method
 
@@ -275,7 +275,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
     @reading("squared samples")
     def noise_var(self) -> float:
         """Noise variance of the last frame's received carriers, mean over the antennas; NaN before the first."""
-        return float(self._last.noise_var.sum()) / self._num_rx if self._last else float("nan")
+        return self._last.noise_var if self._last else float("nan")
 
     @reading("samples")
     def delay_spread(self) -> float:

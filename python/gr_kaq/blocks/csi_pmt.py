@@ -8,6 +8,7 @@ a limit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from ..signals.csi import ChannelEstimate, InvalidCsi, check_snr
 from . import _gnuradio
 
-__all__ = ["CSI_KEY", "SNR_KEY", "channel_to_pmt", "check_keys", "parse_channel", "parse_snr"]
+__all__ = ["CSI_KEY", "SNR_KEY", "channel_to_pmt", "check_keys", "parse_channel", "parse_snr", "vector_to_pmt"]
 
 CSI_KEY, SNR_KEY = "mimo_channel", "snr"
 
 ENTRIES = ("h", "shape", "noise_var", "snr", "seq")
+H_ENTRY, SHAPE_ENTRY, NOISE_ENTRY, SNR_ENTRY, SEQ_ENTRY = (pmt.intern(key) for key in ENTRIES)
 INTEGER_VECTORS = [
     (getattr(pmt, f"is_{name}vector"), getattr(pmt, f"{name}vector_elements"))
     for name in ("s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64")
@@ -48,17 +50,28 @@ def channel_to_pmt(
         seq: sequence number of the estimate.
         snr_db: SNR in dB (for a message; on a stream it has a tag of its own).
     """
+    return vector_to_pmt(_gnuradio.numpy_to_c32vector(h), h.shape, noise_var, seq, snr_db)
+
+
+def vector_to_pmt(
+    vector: Any,
+    shape: Sequence[int],
+    noise_var: float | None = None,
+    seq: int | None = None,
+    snr_db: float | None = None,
+) -> Any:
+    """The same of a c32vector that holds the channel, and its shape."""
     entries = pmt.make_dict()
     optional = {
-        "snr": None if snr_db is None else pmt.from_double(float(snr_db)),
-        "seq": None if seq is None else pmt.from_uint64(int(seq)),
-        "noise_var": None if noise_var is None else pmt.from_double(float(noise_var)),
-        "shape": pmt.to_pmt(tuple(int(length) for length in h.shape)),
-        "h": _gnuradio.numpy_to_c32vector(h),
+        SNR_ENTRY: None if snr_db is None else pmt.from_double(float(snr_db)),
+        SEQ_ENTRY: None if seq is None else pmt.from_uint64(int(seq)),
+        NOISE_ENTRY: None if noise_var is None else pmt.from_double(float(noise_var)),
+        SHAPE_ENTRY: pmt.to_pmt(tuple(int(length) for length in shape)),
+        H_ENTRY: vector,
     }
     for key, value in optional.items():
         if value is not None:
-            entries = pmt.dict_add(entries, pmt.intern(key), value)
+            entries = pmt.dict_add(entries, key, value)
     return entries
 
 

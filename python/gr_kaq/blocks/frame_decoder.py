@@ -10,7 +10,7 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..frames.frame_format import DATA_SYMBOLS, MAX_STREAMS, FrameFormat
+from ..frames.frame_format import MAX_STREAMS, FrameFormat
 from ..frames.payload import PayloadCoder
 from .base import KaqBlock, check_integer, ports
 from .counters import Counters, counter, reading
@@ -57,21 +57,21 @@ class frame_decoder(KaqBlock[DecoderCounters]):
         bits_per_symbol = frame.constellation.bits_per_symbol
         super().__init__("KAQ frame decoder", ports(np.float32, frame.data_per_stream * bits_per_symbol, num_tx), [])
         self._coder = PayloadCoder(frame)
-        self._llrs = np.zeros((len(DATA_SYMBOLS), frame.num_data, num_tx, bits_per_symbol), np.float32)
         self._frame_key = pmt.intern("frame")
-        self.message_port_register_out(pmt.intern("pdus"))
+        self._pdus = pmt.intern("pdus")
+        self.message_port_register_out(self._pdus)
         self.announce_stats(stats_interval_s)
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Decode the frames that are there."""
-        num_items, first = len(input_items[0]), self.nitems_read(0)
-        tags = self.get_tags_in_window(0, 0, num_items, self._frame_key)
-        metadata = {tag.offset - first: self._entries(tag.value) for tag in tags}
-        shape = self._llrs.shape[:2] + self._llrs.shape[3:]
-        for item in range(num_items):
-            for stream, values in enumerate(input_items):
-                self._llrs[:, :, stream] = values[item].reshape(shape)
-            self._decode(metadata.get(item, pmt.PMT_NIL))
+        num_items = len(input_items[0])
+        metadata = {item: self._entries(value) for item, _, value in self.pass_tags(num_items, (), [self._frame_key])}
+        for item, payload in enumerate(self._coder.decode_streams(input_items)):
+            self.counters.frames += 1
+            if payload is None:
+                self.counters.block_errors += 1
+            else:
+                self.message_port_pub(self._pdus, make_pdu(payload, metadata.get(item)))
         self.publish_stats()
         return num_items
 
@@ -82,14 +82,6 @@ class frame_decoder(KaqBlock[DecoderCounters]):
         self.counters.malformed_tags += 1
         self.warn_once("frame tag", "a tag 'frame' is no dict; its frame is decoded without metadata")
         return pmt.PMT_NIL
-
-    def _decode(self, metadata: Any) -> None:
-        payload = self._coder.decode(self.frame_format.collect_llrs(self._llrs))
-        self.counters.frames += 1
-        if payload is None:
-            self.counters.block_errors += 1
-        else:
-            self.message_port_pub(pmt.intern("pdus"), make_pdu(payload, metadata))
 
     @reading("errors per frame")
     def block_error_rate(self) -> float:

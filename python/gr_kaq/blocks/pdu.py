@@ -7,6 +7,8 @@ from typing import Any
 
 import pmt
 
+from . import _gnuradio
+
 __all__ = ["MAX_PDU_BYTES", "InvalidPdu", "make_pdu", "pdu_bytes"]
 
 MAX_PDU_BYTES = 1 << 16
@@ -35,4 +37,4 @@ def pdu_bytes(message: Any, limit: int = MAX_PDU_BYTES) -> bytes:
 
 def make_pdu(data: bytes, metadata: Any = None) -> Any:
     """A PDU of these bytes, with this dict as metadata, or an empty one."""
-    return pmt.cons(pmt.make_dict() if metadata is None else metadata, pmt.init_u8vector(len(data), list(data)))
+    return _gnuradio.make_pdu(data, pmt.make_dict() if metadata is None else metadata)

@@ -17,9 +17,9 @@ mean delay back, and has the pilots say by how much each data symbol's phase is 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,14 @@ from .interpolation import (
     LinearInterpolator,
     WienerInterpolator,
 )
-from .observation import Observation, observe, observer
+from .observation import DELAY_MODELS, DOPPLERS, Observation, observe, observer
 
 __all__ = [
     "INTERPOLATORS",
     "ChannelEstimator",
     "DataSymbols",
     "Estimate",
+    "FrameReport",
     "FrequencyWienerInterpolator",
     "Interpolator",
     "LinearInterpolator",
@@ -55,8 +56,6 @@ INTERPOLATORS: dict[str, Callable[[FrameFormat], Interpolator]] = {
 
 DATA = np.array(DATA_SYMBOLS)
 SATURATION = 1e10  # larger samples are errors: a detector would not take their channel
-LEAST_NOISE = 1e-64  # of the noisiest antenna; to scale less to equal noise would leave complex64
-ERROR_RANGE = (0.25, 10.0)
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,21 @@ class DataSymbols:
     snr_db: float
 
 
+class FrameReport(NamedTuple):
+    """What is said of a frame; the attributes are those of `Estimate`, and the last two of `DataSymbols`."""
+
+    noise_var: float  # the mean over the antennas
+    snr_db: float
+    delay_spread: float
+    doppler: float
+    carrier_offset: float
+    delay: float
+    data_noise_var: float
+    data_snr_db: float
+
+
 class ChannelEstimator:
-    """Estimates the channel of frames, one at a time.
+    """Estimates the channel of frames: one at a time, or many from their Fourier transforms to what a detector gets.
 
     Args:
         frame_format: of the frames.
@@ -143,6 +155,7 @@ class ChannelEstimator:
             data=frame_format.data_indices.reshape(-1),
             values=pilots.reshape(-1, frame_format.num_tx),
         )
+        self._native: tuple[int, Any] | None = None  # for so many antennas
         self._turns = -2j * np.pi / frame_format.fft_size * frame_format.active_carriers
 
     def estimate(self, grid: NDArray[np.complexfloating], guards: NDArray[np.complexfloating]) -> Estimate:
@@ -160,10 +173,12 @@ class ChannelEstimator:
         if not h.flags.writeable:
             h = h.copy()
         phase = 2 * np.pi * observation.carrier_offset * np.arange(NUM_SYMBOLS)
-        residual = self._carriers.track_phases(
+        error = self._carriers.track_phases(
             grid=grid,
             slope=np.exp(observation.delay * self._turns).astype(np.complex64),
-            scale=_equal_noise(observation.noise_var),
+            noise_var=observation.noise_var,
+            snr=10 ** (observation.snr_db / 10),
+            error=self._wiener.error_variance(observation),  # of another interpolator, too: the pilots correct it
             h=h,
             phase=phase,
         )
@@ -171,7 +186,7 @@ class ChannelEstimator:
             h,
             phase,
             observation.noise_var,
-            self._error(observation, residual),
+            error,
             observation.delay,
             observation.carrier_offset,
             observation.delay_spread,
@@ -179,51 +194,115 @@ class ChannelEstimator:
             observation.snr_db,
         )
 
-    def _error(self, observation: Observation, residual: float) -> NDArray[np.float64]:
-        """`Estimate.error`: the Wiener filter's own estimate of it, as a whole corrected by what the pilots show.
-
-        Args:
-            residual: mean square of what the estimate does not explain at the pilots, a sum over antennas.
-        """
-        error = self._wiener.error_variance(observation) * 10 ** (observation.snr_db / 10)
-        noise = observation.noise_var.sum()  # as it is after the scaling, too
-        if noise == 0:
-            return np.zeros(NUM_SYMBOLS)
-        shown = (residual / noise - 1) / (error[DATA].sum() / len(DATA))
-        return error * min(max(shown, ERROR_RANGE[0]), ERROR_RANGE[1])
-
     def data_symbols(self, grid: NDArray[np.complexfloating], estimate: Estimate) -> DataSymbols:
         """The data carriers for a detector: common phases corrected, antennas and symbols scaled to equal noise.
 
         Args:
             grid: as it was given to `estimate`.
         """
-        error = 1 + estimate.error[DATA]
-        mean_error = float(error.sum()) / len(DATA)
-        scale = np.sqrt(mean_error / error)[:, None] * _equal_noise(estimate.noise_var)
-        received, h, power = self._carriers.take_data(
-            grid=without_errors(grid), h=estimate.h, phase=estimate.phase, scale=scale.astype(np.float32)
+        return DataSymbols(
+            *self._carriers.take_data(
+                grid=without_errors(grid),
+                h=estimate.h,
+                phase=estimate.phase,
+                noise_var=estimate.noise_var,
+                error=estimate.error,
+            )
         )
-        power /= len(DATA) * self.frame_format.num_data * len(estimate.noise_var)
-        alive = max(np.count_nonzero(_alive(estimate.noise_var)), 1)
-        noise_var = float((estimate.noise_var.sum() / alive or 1.0) * mean_error)
-        return DataSymbols(received, h, noise_var, 10 * math.log10(max(power / noise_var, 1e-4)))
 
+    def estimate_frames(
+        self,
+        transforms: Sequence[NDArray[np.complex64]],
+        starts: Sequence[int],
+        received: Sequence[NDArray[np.complex64]],
+        channels: Sequence[NDArray[np.complex64]],
+        magnitudes: NDArray[np.float32] | None = None,
+    ) -> list[FrameReport]:
+        """What `estimate` and `data_symbols` do, for many frames and into memory that is there.
 
-def _equal_noise(noise_var: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each antenna is multiplied with so that all have the mean noise variance; 0 where nothing is received."""
-    alive = _alive(noise_var)
-    if alive.all():
-        return np.sqrt(noise_var.sum() / len(noise_var) / noise_var)
-    scale = np.zeros(len(noise_var))
-    if alive.any():
-        scale[alive] = np.sqrt(noise_var[alive].mean() / noise_var[alive])
-    return scale
+        With the interpolator ``"lmmse"`` nothing of it is Python, and other threads run meanwhile.
 
+        Args:
+            transforms: for each antenna (items, fft_size), carrier 0 in the middle.
+            starts: items at which frames begin, 14 items each.
+            received: for each antenna (items, data_per_stream), an item for each frame.
+            channels: for each frame, data_per_stream * num_rx * num_tx values: the channel of each data carrier.
+            magnitudes: |h| in dB in the middle of each frame, (items, num_rx * num_tx * num_active), antennas
+                outermost; or None.
+        """
+        if isinstance(self.interpolator, WienerInterpolator):
+            return self._estimate_natively(transforms, starts, received, channels, magnitudes)
+        frame_format = self.frame_format
+        middle = frame_format.fft_size // 2
+        active, guards = frame_format.active_carriers + middle, frame_format.guard_carriers + middle
+        reports = []
+        for item, start in enumerate(starts):
+            symbols = np.stack([of[start : start + NUM_SYMBOLS] for of in transforms], axis=1)
+            with np.errstate(all="ignore"):  # the input may hold NaN
+                grid = symbols[..., active] * frame_format.advance_correction
+                estimate = self.estimate(grid, symbols[..., guards])
+                data = self.data_symbols(grid, estimate)
+            for antenna, values in zip(received, data.received, strict=True):
+                antenna[item] = values.reshape(-1)
+            channels[item][:] = data.h.reshape(-1)
+            if magnitudes is not None:
+                of_pairs = np.abs(estimate.h[NUM_SYMBOLS // 2]).transpose(1, 2, 0)
+                magnitudes[item] = 20 * np.log10(np.maximum(of_pairs, 1e-10)).reshape(-1)
+            reports.append(
+                FrameReport(
+                    float(estimate.noise_var.mean()),
+                    estimate.snr_db,
+                    estimate.delay_spread,
+                    estimate.doppler,
+                    estimate.carrier_offset,
+                    estimate.delay,
+                    data.noise_var,
+                    data.snr_db,
+                )
+            )
+        return reports
 
-def _alive(noise_var: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which antennas receive something."""
-    return noise_var > LEAST_NOISE * noise_var.max(initial=0)
+    def _estimate_natively(
+        self,
+        transforms: Sequence[NDArray[np.complex64]],
+        starts: Sequence[int],
+        received: Sequence[NDArray[np.complex64]],
+        channels: Sequence[NDArray[np.complex64]],
+        magnitudes: NDArray[np.float32] | None,
+    ) -> list[FrameReport]:
+        frame_format, num_rx = self.frame_format, len(transforms)
+        if self._native is None or self._native[0] != num_rx:
+            middle = frame_format.fft_size // 2
+            self._native = (
+                num_rx,
+                native.extension().FrameEstimator(
+                    observer=self._observer.native,
+                    filters=self._wiener.filters,
+                    fft_size=frame_format.fft_size,
+                    active=frame_format.active_carriers + middle,
+                    guards=frame_format.guard_carriers + middle,
+                    numbers=frame_format.active_carriers,
+                    correction=frame_format.advance_correction,
+                    carriers=self._carriers,
+                    num_rx=num_rx,
+                ),
+            )
+        estimates = self._native[1].estimate_frames(
+            transforms=transforms, starts=starts, received=received, channels=channels, magnitudes=magnitudes
+        )
+        size = frame_format.fft_size
+        return [
+            FrameReport(
+                noise_var,
+                snr_db,
+                DELAY_MODELS[delay_model][0] * size,
+                float(DOPPLERS[doppler]),
+                offset,
+                delay * size,
+                *data,
+            )
+            for noise_var, snr_db, delay_model, doppler, offset, delay, *data in estimates
+        ]
 
 
 def without_errors(samples: NDArray[np.complexfloating]) -> NDArray[np.complex64]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 from bisect import bisect
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import native
 from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
 from .observation import (
     DELAY_MODELS,
@@ -22,6 +23,7 @@ from .observation import (
     DIFFUSE,
     DOPPLERS,
     SNR_RANGE_DB,
+    SNR_STEP_DB,
     TRAINING,
     Observation,
     channel_covariance,
@@ -31,7 +33,6 @@ __all__ = ["FrequencyWienerInterpolator", "Interpolator", "LinearInterpolator", 
 
 Interpolator = Callable[[Observation], NDArray[np.complex64]]
 
-SNR_STEP_DB = 3
 TOLERANCE = 0.1  # of the noise: eigenvalues below do not matter
 CACHED_FILTERS = 128
 
@@ -102,54 +103,51 @@ class WienerInterpolator:
 
     T and F hold the dominant eigenvectors only. So this is the exact two-dimensional filter at a separable one's cost.
     Filters are cached, for statistics on a grid.
+
+    Attributes:
+        filters: `WienerFilters` of the kernel.
     """
 
     def __init__(self, frame_format: FrameFormat):
         self._frame_format = frame_format
-        self._covariance = channel_covariance(frame_format)
-        self._filters = lru_cache(maxsize=CACHED_FILTERS)(self._make_filters)
+        self.filters = native.extension().WienerFilters(partial(_make_wiener_filter, frame_format), CACHED_FILTERS)
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
-        analysis, time, frequency, _ = self._filters(*_steps(self._frame_format, observation))
-        _, num_rx, num_tx, _ = observation.training.shape
-        values = np.ascontiguousarray(observation.training.transpose(2, 0, 3, 1)).reshape(num_tx, -1, num_rx)
-        g = (analysis @ values).reshape(num_tx, time.shape[1], -1, num_rx)
-        over_time = np.ascontiguousarray(g.transpose(1, 2, 3, 0)).reshape(time.shape[1], -1)  # (J, K num_rx num_tx)
-        modes = (time @ over_time.view(np.float32)).view(np.complex64)
-        h = frequency @ modes.reshape(NUM_SYMBOLS, frequency.shape[1], -1)
-        return h.reshape(NUM_SYMBOLS, -1, num_rx, num_tx)
+        training = np.ascontiguousarray(observation.training.transpose(0, 2, 3, 1))
+        return self._filter(observation).interpolate(training)
 
     def error_variance(self, observation: Observation) -> NDArray[np.float64]:
         """Error variance of an entry of H at each symbol, (14,), relative to the mean |h|^2."""
-        return self._filters(*_steps(self._frame_format, observation))[3]
+        return self._filter(observation).error
 
-    def _make_filters(
-        self, snr_step: int, delay_step: int, doppler_step: int
-    ) -> tuple[NDArray[np.complex64], NDArray[np.float32], NDArray[np.complex64], NDArray[np.float64]]:
-        """Analysis (num_tx, J K, 3 P), T (14, J), F (num_active, K), error variance (14,)."""
-        noise = _training_noise(self._frame_format, snr_step)
-        time = _factor(*np.linalg.eigh(self._covariance.time(DOPPLERS[doppler_step])), TOLERANCE * noise)
-        frequency = _factor(*self._covariance.frequency_modes(delay_step), TOLERANCE * noise)
-        analysis, errors = [], np.zeros(NUM_SYMBOLS)
-        for stream in range(self._frame_format.num_tx):
-            places = self._frame_format.training_indices[:, stream]  # (3, P)
-            b = np.einsum("sj,spk->spjk", time[TRAINING], frequency[places]).reshape(places.size, -1)
-            b_h = b.conj().T
-            inverse = np.linalg.inv(b_h @ b + noise * np.eye(b.shape[1]))
-            analysis.append(inverse @ b_h)
-            # noise * inverse is the covariance of the error of g; only its blocks over time matter to the mean error
-            blocks = inverse.reshape(time.shape[1], frequency.shape[1], time.shape[1], frequency.shape[1])
-            energies = np.sum(np.abs(frequency) ** 2, axis=0) / len(frequency)
-            errors += (
-                noise * np.einsum("ti,ikjk,k,tj->t", time, blocks, energies, time).real / self._frame_format.num_tx
-            )
-        return (
-            np.stack(analysis).astype(np.complex64),
-            time.astype(np.float32),
-            frequency.astype(np.complex64),
-            errors,
-        )
+    def _filter(self, observation: Observation) -> Any:
+        return self.filters.get(*_steps(self._frame_format, observation))
+
+
+def _make_wiener_filter(frame_format: FrameFormat, snr_step: int, delay_model: int, doppler: int) -> Any:
+    """Analysis (num_tx, J K, 3 P), T (14, J), F (num_active, K), error variance (14,)."""
+    covariance = channel_covariance(frame_format)
+    noise = _training_noise(frame_format, snr_step)
+    time = _factor(*np.linalg.eigh(covariance.time(DOPPLERS[doppler])), TOLERANCE * noise)
+    frequency = _factor(*covariance.frequency_modes(delay_model), TOLERANCE * noise)
+    analysis, errors = [], np.zeros(NUM_SYMBOLS)
+    for stream in range(frame_format.num_tx):
+        places = frame_format.training_indices[:, stream]  # (3, P)
+        b = np.einsum("sj,spk->spjk", time[TRAINING], frequency[places]).reshape(places.size, -1)
+        b_h = b.conj().T
+        inverse = np.linalg.inv(b_h @ b + noise * np.eye(b.shape[1]))
+        analysis.append(inverse @ b_h)
+        # noise * inverse is the covariance of the error of g; only its blocks over time matter to the mean error
+        blocks = inverse.reshape(time.shape[1], frequency.shape[1], time.shape[1], frequency.shape[1])
+        energies = np.sum(np.abs(frequency) ** 2, axis=0) / len(frequency)
+        errors += noise * np.einsum("ti,ikjk,k,tj->t", time, blocks, energies, time).real / frame_format.num_tx
+    return native.extension().WienerFilter(
+        analysis=np.stack(analysis).astype(np.complex64),
+        time=time.astype(np.float32),
+        frequency=frequency.astype(np.complex64),
+        error=errors,
+    )
 
 
 def _steps(frame_format: FrameFormat, observation: Observation) -> tuple[int, int, int]:

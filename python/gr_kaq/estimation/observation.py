@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,7 @@ __all__ = [
     "DIFFUSE",
     "DOPPLERS",
     "SNR_RANGE_DB",
+    "SNR_STEP_DB",
     "ChannelCovariance",
     "Observation",
     "Observer",
@@ -33,7 +35,6 @@ __all__ = [
 ]
 
 SNR_RANGE_DB = (-20.0, 60.0)
-SNR_RANGE = (1e-2, 1e6)
 TRAINING = np.array(TRAINING_SYMBOLS)
 
 # What is told apart: delay spreads (those of the tail) in cycles per carrier; Dopplers, whose effect grows with their
@@ -46,11 +47,10 @@ DOPPLERS = 0.05 * (np.arange(33) / 32) ** 2
 OFFSETS = np.linspace(-0.06, 0.06, 121)
 OFFSET_SCORES = 0.5 * (OFFSETS / 0.01) ** 2  # the offset is expected to be of the order of 0.01
 DOPPLER_MODES = 8
-INDEPENDENT_SHARE = 0.25  # of the modes: profiles are not quite exponential (tuned for least error)
+SNR_STEP_DB = 3  # between two filters
 
 # Where a channel is at all, in cycles per carrier around its mean delay: beyond is noise
 DELAY_WINDOW = (-1 / 32, 3 / 32)
-MIN_NOISE_SAMPLES = 48  # of an antenna
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,11 @@ class ChannelCovariance:
 
 
 class Observer:
-    """Observes the frames of one format.
+    """Observes the frames of one format. What depends on the format only is made here; `lib/frames/frame_observer.cc`
+    does the rest.
 
-    Inside, values at training places are (3, num_tx, P, num_rx): as matrices for the filters of each symbol and stream.
+    Attributes:
+        native: the `FrameObserver` of the kernel.
     """
 
     def __init__(self, frame_format: FrameFormat):
@@ -135,9 +137,10 @@ class Observer:
         self._covariance = channel_covariance(frame_format)
         places = frame_format.training_indices  # (3, num_tx, P)
         self._carriers = frame_format.active_carriers[places]
-        kernel = native.extension()
-        self._energies = kernel.antenna_energies
-        self._training = kernel.TrainingMap(
+        delay_modes, delay_energies = self._make_delay_modes()
+        lags = TRAINING[[1, 2, 2]] - TRAINING[[0, 0, 1]]
+        turns = np.exp(-2j * np.pi * np.outer(lags, OFFSETS))
+        self.native = native.extension().FrameObserver(
             num_symbols=NUM_SYMBOLS,
             num_active=frame_format.num_active,
             comb=frame_format.comb,
@@ -145,14 +148,16 @@ class Observer:
             indices=places.astype(np.int32),
             carriers=self._carriers.astype(np.int32),
             inverse=1 / np.take_along_axis(frame_format.known_grid[TRAINING], places, axis=-1).astype(np.complex128),
+            noise_modes=self._make_noise_modes(),
+            delay_modes=delay_modes,
+            delay_energies=delay_energies,
+            delay_scores=DELAY_SCORES,
+            per_share=len(DELAY_SPREADS),
+            offset_turns=2 * np.concatenate([turns.real, -turns.imag]),
+            offset_scores=OFFSET_SCORES,
+            offsets=OFFSETS,
+            make_filter=partial(_make_doppler_filter, frame_format),
         )
-        self._noise_modes = self._make_noise_modes()
-        self._delay_modes, delay_energies = self._make_delay_modes()
-        self._delay_models = kernel.DelayModels(delay_energies, DELAY_SCORES, len(DELAY_SPREADS))
-        self._doppler_filters = lru_cache(maxsize=256)(self._make_doppler_filters)
-        lags = TRAINING[[1, 2, 2]] - TRAINING[[0, 0, 1]]
-        turns = np.exp(-2j * np.pi * np.outer(lags, OFFSETS))
-        self._offsets = kernel.OffsetModels(2 * np.concatenate([turns.real, -turns.imag]), OFFSET_SCORES)
 
     def __call__(self, grid: NDArray[np.complexfloating], guards: NDArray[np.complexfloating]) -> Observation:
         """Least squares and statistics of a frame.
@@ -161,31 +166,22 @@ class Observer:
             grid: received, (14, num_rx, num_active), `timing_advance` corrected.
             guards: received guard carriers, (14, num_rx, any number).
         """
-        frame_format = self._frame_format
         with np.errstate(over="ignore"):
             grid = np.ascontiguousarray(grid, np.complex64)
-        ls, power, delay = self._training.least_squares(grid)  # (3, num_tx, P, num_rx)
-
-        noise_var = self._noise_variance(ls, guards, power)
-        weights = np.divide(1, noise_var, where=noise_var > 0, out=np.zeros_like(noise_var))
-        alive = max(np.count_nonzero(noise_var), 1)
-        snr = (weights @ power / alive - 1 / frame_format.comb) * frame_format.num_tx
-        snr = min(max(float(snr), SNR_RANGE[0]), SNR_RANGE[1])
-        scaled = ls * np.sqrt(weights * frame_format.num_tx / snr)  # to a channel of unit power
-
-        noise = frame_format.num_tx / frame_format.comb / snr
-        delay_step = self._delay_step(scaled, noise, alive)
-        doppler, carrier_offset = self._doppler(scaled, noise, delay_step, alive)
-        ls *= np.exp(-2j * np.pi * carrier_offset * TRAINING)[:, None, None, None]
+        energy = np.sum(np.abs(guards.astype(np.complex128)) ** 2, axis=(0, 2))
+        training, delay, carrier_offset, noise_var, delay_model, doppler, snr = self.native.observe(
+            grid, energy, guards.shape[0] * guards.shape[2]
+        )
+        delay_spread, diffuse = DELAY_MODELS[delay_model]
         return Observation(
-            ls.astype(np.complex64).transpose(0, 3, 1, 2),
-            delay * frame_format.fft_size,
+            training.transpose(0, 3, 1, 2),
+            delay * self._frame_format.fft_size,
             carrier_offset,
             noise_var,
-            DELAY_MODELS[delay_step][0] * frame_format.fft_size,
-            doppler,
+            delay_spread * self._frame_format.fft_size,
+            float(DOPPLERS[doppler]),
             10 * math.log10(snr),
-            DELAY_MODELS[delay_step][1],
+            diffuse,
         )
 
     def _make_noise_modes(self) -> NDArray[np.complex128]:
@@ -201,26 +197,6 @@ class Observer:
         kept = np.stack([vectors[:, :count].conj().T for _, vectors in modes])
         return kept.reshape(*self._carriers.shape[:2], count, -1)
 
-    def _noise_variance(
-        self, ls: NDArray[np.complex128], guards: NDArray[np.complexfloating], power: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """From the guard carriers and from what no channel explains in the training symbols.
-
-        Guard carriers may hold more than noise (leakage, neighbours) or less (a radio's filters): where the two
-        differ by more than chance, the training symbols count.
-        """
-        guard_count = guards.shape[0] * guards.shape[2]
-        noise = guard = self._energies(np.ascontiguousarray(guards), axis=1) / guard_count
-        count = ls.shape[0] * ls.shape[1] * self._noise_modes.shape[2]
-        if count >= MIN_NOISE_SAMPLES:
-            training = self._frame_format.comb * self._energies(self._noise_modes @ ls, axis=3) / count
-            deviation = np.sqrt(1 / count + 1 / guard_count)
-            with np.errstate(all="ignore"):
-                differ = ~(np.abs(np.log(guard / training)) < 3.5 * deviation)
-            together = (guard * guard_count + training * count) / (guard_count + count)
-            noise = np.where(differ, training, together)
-        return np.maximum(noise, self._frame_format.num_tx * power / SNR_RANGE[1])
-
     def _make_delay_modes(self) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
         """Modes of a middling delay spread, (3, num_tx, P, P); their energies for all models, (models, P)."""
         covariances = [self._covariance.frequency(*model) for model in DELAY_MODELS]
@@ -234,55 +210,36 @@ class Observer:
         shaped = np.stack(modes).reshape(2, *self._carriers.shape[1:], -1)
         return shaped[[0, 1, 0]], np.mean(energies, axis=0)
 
-    def _delay_step(self, scaled: NDArray[np.complex128], noise: float, alive: int) -> int:
-        """Which of `DELAY_MODELS` an LMMSE filter had best assume.
 
-        The most likely share that is diffuse; then the spread with the least expected error over the posterior.
-        """
-        symbols, num_tx, _, _ = scaled.shape
-        weight = INDEPENDENT_SHARE * alive * num_tx
-        return int(self._delay_models.choose(self._delay_modes @ scaled, symbols * num_tx * alive, noise, weight))
+def _make_doppler_filter(frame_format: FrameFormat, delay_model: int, snr_step: int) -> Any:
+    """LMMSE estimates of the strongest modes' coefficients, and their likelihood over `DOPPLERS`.
 
-    def _doppler(
-        self, scaled: NDArray[np.complex128], noise: float, delay_step: int, alive: int
-    ) -> tuple[float, float]:
-        """The most likely Doppler, and carrier offset, in cycles per symbol."""
-        snr_step = round(-10 * math.log10(noise) / 3)
-        analysis, diagonals, pairs, constant = self._doppler_filters(delay_step, snr_step)
-        doppler_step, offset_step = self._offsets.choose_doppler(
-            analysis @ scaled, diagonals, pairs, constant, alive * scaled.shape[1]
-        )
-        return float(DOPPLERS[doppler_step]), float(OFFSETS[offset_step])
-
-    def _make_doppler_filters(
-        self, delay_step: int, snr_step: int
-    ) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """LMMSE estimates of the strongest modes' coefficients, and their likelihood over `DOPPLERS`.
-
-        Returns:
-            Filters, (3, num_tx, modes, P). Of the inverse covariances over the training symbols: diagonals,
-            (dopplers, modes 3), and pairs of symbols, (3, dopplers, modes). Sums of log-determinants, (dopplers,).
-        """
-        noise = 10 ** (-0.3 * snr_step)
-        values, vectors = self._covariance.frequency_modes(delay_step)
-        keep = values > 1e-5 * values[-1]
-        factor = vectors[:, keep] * np.sqrt(values[keep])
-        filters = []
-        for places in self._frame_format.training_indices.reshape(-1, self._carriers.shape[-1]):
-            f = factor[places]
-            f_h = f.conj().T
-            filters.append(np.linalg.solve(f_h @ f + noise * np.eye(f.shape[1]), f_h)[-DOPPLER_MODES:])
-        analysis = np.stack(filters).reshape(*self._carriers.shape[:2], -1, self._carriers.shape[-1])
-        gains = analysis @ factor[self._frame_format.training_indices]  # (3, num_tx, modes, all modes)
-        signal = np.einsum("sjkm,tjkm->kst", gains, gains.conj()).real / self._frame_format.num_tx
-        noises = noise * np.mean(np.sum(np.abs(analysis) ** 2, axis=3), axis=1).T  # (modes, 3)
-        over_time = np.stack([self._covariance.time(d)[np.ix_(TRAINING, TRAINING)] for d in DOPPLERS])
-        covariance = over_time[:, None] * signal + noises[:, :, None] * np.eye(3)
-        inverses = np.linalg.inv(covariance)
-        constant = np.sum(np.linalg.slogdet(covariance)[1], axis=1)
-        diagonals = np.diagonal(inverses, axis1=2, axis2=3).reshape(len(DOPPLERS), -1)
-        pairs = np.moveaxis(inverses[:, :, [0, 0, 1], [1, 2, 2]], 2, 0)
-        return analysis, np.ascontiguousarray(diagonals), np.ascontiguousarray(pairs), constant
+    Filters, (3, num_tx, modes, P). Of the inverse covariances over the training symbols: diagonals,
+    (dopplers, modes, 3), and pairs of symbols, (3, dopplers, modes). Sums of log-determinants, (dopplers,).
+    """
+    covariance_of, places_of = channel_covariance(frame_format), frame_format.training_indices
+    noise = 10 ** (-0.1 * SNR_STEP_DB * snr_step)
+    values, vectors = covariance_of.frequency_modes(delay_model)
+    keep = values > 1e-5 * values[-1]
+    factor = vectors[:, keep] * np.sqrt(values[keep])
+    filters = []
+    for places in places_of.reshape(-1, places_of.shape[-1]):
+        f = factor[places]
+        f_h = f.conj().T
+        filters.append(np.linalg.solve(f_h @ f + noise * np.eye(f.shape[1]), f_h)[-DOPPLER_MODES:])
+    analysis = np.stack(filters).reshape(*places_of.shape[:2], -1, places_of.shape[-1])
+    gains = analysis @ factor[places_of]  # (3, num_tx, modes, all modes)
+    signal = np.einsum("sjkm,tjkm->kst", gains, gains.conj()).real / frame_format.num_tx
+    noises = noise * np.mean(np.sum(np.abs(analysis) ** 2, axis=3), axis=1).T  # (modes, 3)
+    over_time = np.stack([covariance_of.time(d)[np.ix_(TRAINING, TRAINING)] for d in DOPPLERS])
+    covariance = over_time[:, None] * signal + noises[:, :, None] * np.eye(3)
+    inverses = np.linalg.inv(covariance)
+    return native.extension().DopplerFilter(
+        analysis=analysis,
+        diagonals=np.ascontiguousarray(np.diagonal(inverses, axis1=2, axis2=3)),
+        pairs=np.ascontiguousarray(np.moveaxis(inverses[:, :, [0, 0, 1], [1, 2, 2]], 2, 0)),
+        constant=np.sum(np.linalg.slogdet(covariance)[1], axis=1),
+    )
 
 
 @lru_cache(maxsize=16)

@@ -14,22 +14,19 @@ without a flowgraph is worth more than a floor without exceptions.
 
 from __future__ import annotations
 
-import ctypes
+import importlib
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import native
-from .frame_format import CRC_BYTES, TAIL_BITS, FrameFormat, known_octets
+from .frame_format import CRC_BYTES, DATA_SYMBOLS, FrameFormat, known_octets
 
 __all__ = ["LENGTH_BYTES", "PayloadCoder", "decode", "encode", "max_payload", "scrambler"]
 
 LENGTH_BYTES = 2
-POLYNOMIALS = [79, 109]
 
 # The decoder takes 8 bits: 128 is 'nothing known'. A Viterbi decoder does not mind a common factor, so the LLRs of a
 # frame are scaled until the median of their magnitudes is MEDIAN_LEVEL, and limited to the range. A lower level loses
@@ -56,16 +53,20 @@ class PayloadCoder:
     """
 
     def __init__(self, frame: FrameFormat):
-        from gnuradio import fec  # noqa: PLC0415
-
+        coding = importlib.import_module(f"{__package__}._coding")  # needs GNU Radio
         self._frame = frame
         self._scrambler = scrambler(frame)
-        self._soft_levels = native.extension().soft_levels
-        self._bits = 8 * (frame.payload_bytes + CRC_BYTES)
-        self._code_bits = 2 * (self._bits + TAIL_BITS)
-        self._encoder = fec.cc_encoder_make(self._bits, TAIL_BITS + 1, 2, POLYNOMIALS, mode=fec.CC_TERMINATED)
-        self._decoder = fec.cc_decoder_make(self._bits, TAIL_BITS + 1, 2, POLYNOMIALS, mode=fec.CC_TERMINATED)
-        assert self._encoder.get_output_size() == self._code_bits <= frame.coded_bits
+        # where the LLR of a coded bit is: [data symbol][data carrier][stream][bit] on the grid, streams outermost here
+        shape = (len(DATA_SYMBOLS) * frame.num_data, frame.num_tx, frame.constellation.bits_per_symbol)
+        by_stream = np.arange(frame.coded_bits).reshape(shape[1], shape[0], shape[2]).swapaxes(0, 1).reshape(-1)
+        places = np.empty(frame.coded_bits, np.int64)
+        places[frame.interleaver] = by_stream
+        self._coder = coding.Coder(
+            num_bits=8 * (frame.payload_bytes + CRC_BYTES),
+            places=places,
+            num_streams=frame.num_tx,
+            median_level=MEDIAN_LEVEL,
+        )
 
     def encode(self, payload: bytes) -> NDArray[np.uint8]:
         """Coded bits of a payload, (coded_bits,), 0 or 1 each.
@@ -79,9 +80,7 @@ class PayloadCoder:
         block += bytes(self._frame.payload_bytes - len(block))
         block += struct.pack("<I", zlib.crc32(block))
         bits = np.unpackbits(np.frombuffer(block, np.uint8) ^ self._scrambler)
-        coded = np.zeros(self._frame.coded_bits, np.uint8)
-        self._encoder.generic_work(_address(bits), _address(coded))
-        return coded
+        return self._coder.encode(bits)
 
     def decode(self, llrs: NDArray[np.floating]) -> bytes | None:
         """The payload from the LLRs of its coded bits, None where the CRC is wrong.
@@ -92,13 +91,21 @@ class PayloadCoder:
         if llrs.shape != (self._frame.coded_bits,):
             raise ValueError(f"LLRs of shape {llrs.shape}; ({self._frame.coded_bits},) expected")
         with np.errstate(over="ignore"):  # what does not fit becomes Inf
-            known = np.ascontiguousarray(llrs[: self._code_bits], np.float32)
-        levels = self._soft_levels(known, MEDIAN_LEVEL)
-        if levels is None:
+            known = np.ascontiguousarray(llrs[None], np.float32)
+        return self._payload(self._coder.decode(known)[0])
+
+    def decode_streams(self, llrs: Sequence[NDArray[np.float32]]) -> list[bytes | None]:
+        """The payloads of many frames, None for each whose CRC is wrong. Other threads run meanwhile.
+
+        Args:
+            llrs: of each stream (frames, data_per_stream * bits_per_symbol), as a detector gives them.
+        """
+        return [self._payload(block) for block in self._coder.decode_streams(llrs)]
+
+    def _payload(self, scrambled: bytes | None) -> bytes | None:
+        if scrambled is None:
             return None
-        bits = np.empty(self._bits, np.uint8)
-        self._decoder.generic_work(_address(levels), _address(bits))
-        block = (np.packbits(bits) ^ self._scrambler).tobytes()
+        block = (np.frombuffer(scrambled, np.uint8) ^ self._scrambler).tobytes()
         data, crc = block[:-CRC_BYTES], block[-CRC_BYTES:]
         (length,) = struct.unpack_from("<H", data)
         if struct.pack("<I", zlib.crc32(data)) != crc or length > max_payload(self._frame):
@@ -130,13 +137,3 @@ def decode(frame: FrameFormat, llrs: Sequence[NDArray[np.floating]] | NDArray[np
     """
     coder = PayloadCoder(frame)
     return [coder.decode(row) for row in llrs]
-
-
-_new_capsule = ctypes.pythonapi.PyCapsule_New
-_new_capsule.restype = ctypes.py_object
-_new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-
-
-def _address(array: NDArray[np.uint8]) -> Any:
-    """A `void *` of gr-fec's Python bindings: a capsule without a name. The array has to outlive its use."""
-    return _new_capsule(array.ctypes.data, None, None)

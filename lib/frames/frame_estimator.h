@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// From the Fourier transforms of a frame to what a detector takes: the whole of LMMSE channel estimation.
+// python/gr_kaq/estimation/estimator.py is the same in single steps.
+#pragma once
+
+#include <complex>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "frames/frame_carriers.h"
+#include "frames/frame_observer.h"
+#include "frames/wiener_interpolation.h"
+
+namespace kaq {
+
+// Where the carriers of a Fourier transform belong.
+struct TransformMap {
+    int fft_size;
+    std::vector<int> active, guards;
+    std::vector<int> numbers;                    // of the active ones, counted from the middle of the spectrum
+    std::vector<std::complex<float>> correction; // [active], what each is multiplied with
+};
+
+// A grid [num_symbols][num_rx][active] and the energies of the guard carriers [num_rx] of transforms: for each antenna
+// [num_symbols][fft_size]. NaN, Inf and values beyond 1e10 count as zeros: a detector would not take their channel.
+void collect_grid(const TransformMap &map, int num_symbols, std::span<const std::complex<float> *const> transforms,
+                  std::span<std::complex<float>> grid, std::span<double> guard_energy);
+
+// Of a frame.
+struct FrameEstimate {
+    double noise_var, snr_db; // of the received carriers; the mean over antennas
+    int delay_model, doppler; // which
+    double carrier_offset;    // that the synchronizer left, in cycles per symbol
+    double delay;             // mean, in cycles per carrier
+    DataNoise data;
+};
+
+// Estimates frames of one format, one at a time: it keeps its memory from one to the next.
+class FrameEstimator {
+public:
+    FrameEstimator(std::shared_ptr<FrameObserver> observer, std::shared_ptr<WienerFilters> filters, TransformMap map,
+                   CarrierMap carriers, int num_rx);
+
+    // transforms: for each antenna [num_symbols][fft_size]
+    // received:   for each antenna [symbols with data][num_data]
+    // channel:    [symbols with data][num_data][num_rx][num_tx]
+    // magnitudes: |h| in dB in the middle of the frame, [num_rx][num_tx][num_active]; empty if nobody wants it
+    FrameEstimate estimate(std::span<const std::complex<float> *const> transforms,
+                           std::span<std::complex<float> *const> received, std::complex<float> *channel,
+                           std::span<float> magnitudes);
+
+    int num_rx() const { return num_rx_; }
+    const TransformMap &transforms() const { return map_; }
+    const CarrierMap &carriers() const { return carriers_; }
+
+private:
+    std::shared_ptr<FrameObserver> observer_;
+    std::shared_ptr<WienerFilters> filters_;
+    TransformMap map_;
+    CarrierMap carriers_;
+    int num_rx_;
+
+    ObservedFrame observed_;
+    WienerScratch scratch_;
+    std::vector<std::complex<float>> grid_, h_, slope_;
+    std::vector<double> guard_energy_, scale_, phase_, error_;
+};
+
+// Of an SNR.
+int wiener_snr_step(double snr);
+
+} // namespace kaq

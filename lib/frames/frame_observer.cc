@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "frames/frame_observer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <numbers>
+#include <utility>
+
+#include "support/complex_matrix.h"
+#include "support/complex_product.h"
+#include "support/processors.h"
+
+namespace kaq {
+namespace {
+
+using Complex = std::complex<double>;
+
+constexpr double least_snr = 1e-2, most_snr = 1e6;
+constexpr int least_noise_samples = 48;    // of an antenna, for its noise in the training symbols to count
+constexpr double largest_deviation = 3.5;  // in standard deviations, of two estimates of the same noise
+constexpr double independent_share = 0.25; // of the modes: profiles are not quite exponential (tuned for least error)
+constexpr double snr_step_db = 3;
+constexpr std::size_t kept_filters = 256;
+
+// For each symbol and stream, so many modes of the values at its places: matrices [count][modes][places] times values
+// [count][places][num_rx].
+KAQ_EACH_PROCESSOR void find_modes(const Complex *matrices, const Complex *values, Complex *modes, std::size_t count,
+                                   std::size_t num_modes, std::size_t num_places, std::size_t num_rx) {
+    for (std::size_t i = 0; i < count; ++i)
+        multiply(matrices + i * num_modes * num_places, values + i * num_places * num_rx,
+                 modes + i * num_modes * num_rx, num_modes, num_places, num_rx);
+}
+
+} // namespace
+
+FrameObserver::FrameObserver(ObserverModel model, DopplerFilters::Make make_filter)
+    : model_(std::move(model)), filters_(std::move(make_filter), kept_filters) {}
+
+// From the guard carriers and from what no channel explains in the training symbols. Guard carriers may hold more than
+// noise (leakage, neighbours) or less (a radio's filters): where the two differ by more than chance, the training
+// symbols count.
+void FrameObserver::find_noise(std::span<const double> guard_energy, int guard_count, ObservedFrame &frame) const {
+    const TrainingMap &map = model_.map;
+    const std::size_t num_rx = guard_energy.size(), sets = map.symbols.size() * map.num_tx,
+                      num_modes = model_.num_noise_modes;
+    const double count = double(sets * num_modes);
+    frame.residual.assign(num_rx, 0);
+    if (count >= least_noise_samples) {
+        frame.modes.resize(sets * num_modes * num_rx);
+        find_modes(model_.noise_modes.data(), frame.ls.data(), frame.modes.data(), sets, num_modes, map.num_places,
+                   num_rx);
+        for (std::size_t i = 0; i < frame.modes.size(); i += num_rx)
+            for (std::size_t a = 0; a < num_rx; ++a)
+                frame.residual[a] += std::norm(frame.modes[i + a]);
+    }
+    for (std::size_t a = 0; a < num_rx; ++a) {
+        const double guard = guard_energy[a] / guard_count;
+        double noise = guard;
+        if (count >= least_noise_samples) {
+            const double training = map.comb * frame.residual[a] / count,
+                         deviation = std::sqrt(1 / count + 1. / guard_count);
+            const bool agree = std::abs(std::log(guard / training)) < largest_deviation * deviation; // not for NaN
+            noise = agree ? (guard * guard_count + training * count) / (guard_count + count) : training;
+        }
+        frame.noise_var[a] = std::max(noise, map.num_tx * frame.power[a] / most_snr);
+    }
+}
+
+void FrameObserver::observe(ArrayView<const std::complex<float>, 3> grid, std::span<const double> guard_energy,
+                            int guard_count, ObservedFrame &frame) {
+    const TrainingMap &map = model_.map;
+    const std::size_t num_rx = grid.extent(1), num_places = map.num_places, sets = map.symbols.size() * map.num_tx;
+    KAQ_ASSERT(guard_energy.size() == num_rx);
+    KAQ_ASSERT(map.symbols.size() == training_symbols);
+    const std::size_t values = sets * num_places * num_rx;
+    for (std::vector<Complex> *part : {&frame.ls, &frame.scaled})
+        part->resize(values);
+    frame.training.resize(values);
+    for (std::vector<double> *part : {&frame.power, &frame.noise_var})
+        part->resize(num_rx);
+    frame.delay = least_squares(
+        map, grid, ArrayView(frame.ls.data(), map.symbols.size(), map.num_tx, num_places, num_rx), frame.power);
+    find_noise(guard_energy, guard_count, frame);
+
+    double sum = 0;
+    std::size_t alive = 0;
+    for (std::size_t a = 0; a < num_rx; ++a)
+        if (frame.noise_var[a] > 0) {
+            sum += frame.power[a] / frame.noise_var[a];
+            ++alive;
+        }
+    alive = std::max<std::size_t>(alive, 1);
+    frame.snr = std::clamp((sum / alive - 1. / map.comb) * map.num_tx, least_snr, most_snr);
+    for (std::size_t a = 0; a < num_rx; ++a) // to a channel of unit power
+        frame.power[a] = frame.noise_var[a] > 0 ? std::sqrt(map.num_tx / (frame.noise_var[a] * frame.snr)) : 0;
+    for (std::size_t i = 0; i < values; i += num_rx)
+        for (std::size_t a = 0; a < num_rx; ++a)
+            frame.scaled[i + a] = frame.ls[i + a] * frame.power[a];
+
+    const double noise = double(map.num_tx) / map.comb / frame.snr;
+    frame.modes.resize(values);
+    find_modes(model_.delay_modes.data(), frame.scaled.data(), frame.modes.data(), sets, num_places, num_places,
+               num_rx);
+    frame.delay_model = choose_delay(model_.delays, {.coefficients = {frame.modes.data(), sets, num_places, num_rx},
+                                                     .num_observed = double(sets * alive),
+                                                     .noise = noise,
+                                                     .independent = independent_share * double(alive * map.num_tx)});
+
+    const int snr_step = static_cast<int>(std::nearbyint(-10 * std::log10(noise) / snr_step_db));
+    const std::shared_ptr<const DopplerFilter> filter = filters_.get({frame.delay_model, snr_step});
+    const std::size_t num_modes = filter->num_modes, num_dopplers = filter->constant.size();
+    frame.modes.resize(sets * num_modes * num_rx);
+    find_modes(filter->analysis.data(), frame.scaled.data(), frame.modes.data(), sets, num_modes, num_places, num_rx);
+    const DopplerChoice chosen =
+        choose_doppler({.diagonals = {filter->diagonals.data(), num_dopplers, num_modes, map.symbols.size()},
+                        .pairs = {filter->pairs.data(), training_pairs, num_dopplers, num_modes},
+                        .constant = filter->constant},
+                       model_.offsets, {frame.modes.data(), map.symbols.size(), map.num_tx, num_modes, num_rx},
+                       double(alive * map.num_tx));
+    frame.doppler = chosen.doppler;
+    frame.carrier_offset = model_.offset_values[chosen.offset];
+    const std::size_t of_symbol = values / map.symbols.size();
+    for (std::size_t s = 0; s < map.symbols.size(); ++s) {
+        const Complex back = std::polar(1.0, -2 * std::numbers::pi * frame.carrier_offset * map.symbols[s]);
+        for (std::size_t i = s * of_symbol; i < (s + 1) * of_symbol; ++i)
+            frame.training[i] = std::complex<float>(product(frame.ls[i], back));
+    }
+}
+
+} // namespace kaq

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Channel estimation of many frames in a call, over NumPy arrays. gr_kaq.estimation is its only user; what is checked
+// here is what would otherwise touch memory out of bounds.
+
+#include "frame_bindings.h"
+#include "shapes.h"
+
+#include <pybind11/functional.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "frames/frame_estimator.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using kaq::expect;
+
+std::shared_ptr<kaq::WienerFilter> make_filter(const Array<Complex> &analysis, const Array<float> &time,
+                                               const Array<Complex> &frequency, const Array<double> &error) {
+    expect(time.ndim() == 2, "time of shape (symbols, modes) expected; shape ", Shape{time}, " given");
+    expect(frequency.ndim() == 2, "frequency of shape (carriers, modes) expected; shape ", Shape{frequency}, " given");
+    const py::ssize_t coefficients = time.shape(1) * frequency.shape(1);
+    expect(analysis.ndim() == 3 && analysis.shape(1) == coefficients, "analysis of shape (num_tx, ", coefficients,
+           ", values) expected; shape ", Shape{analysis}, " given");
+    expect(error.size() == time.shape(0), "error of ", time.shape(0), " symbols expected; ", error.size(), " given");
+    return std::make_shared<kaq::WienerFilter>(kaq::WienerFilter{
+        .num_tx = static_cast<int>(analysis.shape(0)),
+        .num_values = static_cast<int>(analysis.shape(2)),
+        .num_symbols = static_cast<int>(time.shape(0)),
+        .num_active = static_cast<int>(frequency.shape(0)),
+        .time_modes = static_cast<int>(time.shape(1)),
+        .carrier_modes = static_cast<int>(frequency.shape(1)),
+        .analysis = copy(analysis),
+        .time = copy(time),
+        .frequency = copy(frequency),
+        .error = copy(error),
+    });
+}
+
+// training: (symbols, num_tx, places, num_rx)
+Array<Complex> interpolate(const kaq::WienerFilter &filter, const Array<Complex> &training) {
+    expect(training.ndim() == 4 && training.shape(1) == filter.num_tx &&
+               training.shape(0) * training.shape(2) == filter.num_values,
+           "training of shape (symbols, ", filter.num_tx, ", places, num_rx) with ", filter.num_values,
+           " values of a stream expected; shape ", Shape{training}, " given");
+    Array<Complex> h(std::vector<py::ssize_t>{filter.num_symbols, filter.num_active, training.shape(3), filter.num_tx});
+    kaq::WienerScratch scratch;
+    kaq::interpolate(filter, view<4>(training), {}, scratch, mutable_view<4>(h));
+    return h;
+}
+
+using MakeFilter = std::function<std::shared_ptr<kaq::WienerFilter>(int snr_step, int delay_model, int doppler)>;
+
+std::shared_ptr<kaq::WienerFilters> make_filters(MakeFilter make, std::size_t capacity) {
+    return std::make_shared<kaq::WienerFilters>(
+        [make = std::move(make)](const kaq::WienerFilters::Key &key) -> std::shared_ptr<const kaq::WienerFilter> {
+            std::shared_ptr<kaq::WienerFilter> filter = make(key[0], key[1], key[2]);
+            expect(filter != nullptr, "make has to give a WienerFilter");
+            return filter;
+        },
+        capacity);
+}
+
+struct FrameEstimator {
+    kaq::FrameEstimator estimator;
+    std::mutex in_use;
+};
+
+std::unique_ptr<FrameEstimator> make_estimator(std::shared_ptr<kaq::FrameObserver> observer,
+                                               std::shared_ptr<kaq::WienerFilters> filters, int fft_size,
+                                               const std::vector<int> &active, const std::vector<int> &guards,
+                                               const std::vector<int> &numbers, const Array<Complex> &correction,
+                                               const kaq::CarrierMap &carriers, int num_rx) {
+    const kaq::TrainingMap &training = observer->map();
+    expect(training.num_tx == carriers.num_tx && training.num_symbols == carriers.num_symbols &&
+               training.num_active == carriers.num_active,
+           "observer and carriers of one format expected");
+    expect(active.size() == static_cast<std::size_t>(carriers.num_active), carriers.num_active,
+           " active carriers expected; ", active.size(), " given");
+    expect(numbers.size() == active.size(), active.size(), " numbers expected; ", numbers.size(), " given");
+    expect(correction.size() == static_cast<py::ssize_t>(active.size()), "correction of ", active.size(),
+           " carriers expected; ", correction.size(), " given");
+    expect(!guards.empty(), "at least one guard carrier expected");
+    expect_below(active, fft_size, "active carriers");
+    expect_below(guards, fft_size, "guard carriers");
+    expect(num_rx >= 1 && num_rx <= 256, "1 to 256 antennas expected; ", num_rx, " given");
+    return std::unique_ptr<FrameEstimator>(
+        new FrameEstimator{{std::move(observer), std::move(filters),
+                            kaq::TransformMap{fft_size, active, guards, numbers, copy(correction)}, carriers, num_rx},
+                           {}});
+}
+
+// transforms: of each antenna, (items, fft_size); a frame begins at each of `starts`.
+// received:   of each antenna, (items, data_per_stream): one item for each frame.
+// channels:   for each frame, (data_per_stream, num_rx, num_tx).
+// magnitudes: (frames, num_rx, num_tx, num_active), or None.
+//
+// (noise_var, snr_db, delay_model, doppler, carrier_offset, delay, noise_var of the data, snr_db of the data) of each
+py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>> &transforms,
+                         const std::vector<py::ssize_t> &starts, std::vector<Array<Complex>> received,
+                         std::vector<Array<Complex>> channels, std::optional<Array<float>> magnitudes) {
+    kaq::FrameEstimator &estimator = self.estimator;
+    const kaq::CarrierMap &map = estimator.carriers();
+    const py::ssize_t num_rx = estimator.num_rx(), fft_size = estimator.transforms().fft_size;
+    const auto data_per_stream = static_cast<py::ssize_t>(map.data.size()),
+               num_frames = static_cast<py::ssize_t>(starts.size());
+    expect(static_cast<py::ssize_t>(transforms.size()) == num_rx && static_cast<py::ssize_t>(received.size()) == num_rx,
+           "transforms and received of ", num_rx, " antennas expected; ", transforms.size(), " and ", received.size(),
+           " given");
+    for (const Array<Complex> &of : transforms) {
+        expect(of.ndim() == 2 && of.shape(1) == fft_size, "transforms of shape (items, ", fft_size,
+               ") expected; shape ", Shape{of}, " given");
+        for (const py::ssize_t start : starts)
+            expect(start >= 0 && start + map.num_symbols <= of.shape(0), "frames that begin at 0 to ",
+                   of.shape(0) - map.num_symbols, " expected; ", start, " given");
+    }
+    for (const Array<Complex> &of : received)
+        expect(of.ndim() == 2 && of.shape(0) >= num_frames && of.shape(1) == data_per_stream, "received of shape (",
+               num_frames, ", ", data_per_stream, ") expected; shape ", Shape{of}, " given");
+    expect(channels.size() == starts.size(), num_frames, " channels expected; ", channels.size(), " given");
+    const py::ssize_t channel_size = data_per_stream * num_rx * map.num_tx,
+                      magnitude_size = num_rx * map.num_tx * map.num_active;
+    for (const Array<Complex> &channel : channels)
+        expect(channel.size() == channel_size, "a channel of ", channel_size, " values expected; shape ",
+               Shape{channel}, " given");
+    expect(!magnitudes || magnitudes->size() >= num_frames * magnitude_size, "magnitudes of ",
+           num_frames * magnitude_size, " values expected");
+
+    std::vector<const Complex *> from;
+    std::vector<Complex *> to, channel;
+    for (const Array<Complex> &of : transforms)
+        from.push_back(of.data());
+    for (Array<Complex> &of : received)
+        to.push_back(of.mutable_data());
+    for (Array<Complex> &of : channels)
+        channel.push_back(of.mutable_data());
+    float *shown = magnitudes ? magnitudes->mutable_data() : nullptr;
+    std::vector<kaq::FrameEstimate> estimates;
+    estimates.reserve(starts.size());
+    {
+        const py::gil_scoped_release release;
+        const std::lock_guard lock(self.in_use);
+        std::vector<const Complex *> of_frame(num_rx);
+        for (std::size_t i = 0; i < starts.size(); ++i) {
+            for (py::ssize_t a = 0; a < num_rx; ++a)
+                of_frame[a] = from[a] + starts[i] * fft_size;
+            const std::span<float> magnitude =
+                shown ? std::span<float>(shown + i * magnitude_size, magnitude_size) : std::span<float>();
+            estimates.push_back(estimator.estimate(of_frame, to, channel[i], magnitude));
+            for (Complex *&antenna : to)
+                antenna += data_per_stream;
+        }
+    }
+    py::list frames;
+    for (const kaq::FrameEstimate &of : estimates)
+        frames.append(py::make_tuple(of.noise_var, of.snr_db, of.delay_model, of.doppler, of.carrier_offset, of.delay,
+                                     of.data.noise_var, of.data.snr_db));
+    return frames;
+}
+
+} // namespace
+
+void bind_frame_estimator(py::module_ &module) {
+    py::class_<kaq::WienerFilter, std::shared_ptr<kaq::WienerFilter>>(module, "WienerFilter")
+        .def(py::init(&make_filter), py::kw_only(), py::arg("analysis"), py::arg("time"), py::arg("frequency"),
+             py::arg("error"))
+        .def("interpolate", &interpolate, py::arg("training"))
+        .def_property_readonly("error", [](const kaq::WienerFilter &self) {
+            return py::array_t<double>(static_cast<py::ssize_t>(self.error.size()), self.error.data());
+        });
+    py::class_<kaq::WienerFilters, std::shared_ptr<kaq::WienerFilters>>(module, "WienerFilters")
+        .def(py::init(&make_filters), py::arg("make"), py::arg("capacity"))
+        .def(
+            "get",
+            [](kaq::WienerFilters &self, int snr_step, int delay_model, int doppler) {
+                return std::const_pointer_cast<kaq::WienerFilter>(self.get({snr_step, delay_model, doppler}));
+            },
+            py::arg("snr_step"), py::arg("delay_model"), py::arg("doppler"));
+    py::class_<FrameEstimator>(module, "FrameEstimator")
+        .def(py::init(&make_estimator), py::kw_only(), py::arg("observer"), py::arg("filters"), py::arg("fft_size"),
+             py::arg("active"), py::arg("guards"), py::arg("numbers"), py::arg("correction"), py::arg("carriers"),
+             py::arg("num_rx"))
+        .def("estimate_frames", &estimate_frames, py::kw_only(), py::arg("transforms"), py::arg("starts"),
+             py::arg("received"), py::arg("channels"), py::arg("magnitudes"));
+}
