@@ -42,7 +42,7 @@ void prepare_until(const Form &form, std::span<const Estimate> lanes_of, const L
         return;
     const LaneValues lanes(lanes_of, n, s.gram);
     const Lanes factor = per_unit * lanes.gain;
-    const Lanes rho = laws([](const LawValues &of) { return of.regularization; }) * lanes.noise_var;
+    const Lanes rho = laws(&LawValues::regularization) * lanes.noise_var;
     const Matrix to = form.direct ? s.inverse : b.inverse();
     const Matrix &matrix = invert_gram(n, lanes, rho, s, to);
     if constexpr (Last == inverse)

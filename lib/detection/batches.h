@@ -29,8 +29,16 @@ public:
     // The first channel of a batch, and how many it has.
     int first_channel(int batch) const { return batch * lanes_; }
     int channels_of(int batch) const { return std::min(lanes_, num_channels_ - first_channel(batch)); }
-    // Where there are fewer channels than lanes, several lanes have the same.
-    int channel_of(int batch, int lane) const { return first_channel(batch) + lane % channels_of(batch); }
+    // visit(lane, channel): where there are fewer channels than lanes, several lanes have the same.
+    template <typename Visit>
+    void for_each_lane(int batch, const Visit &visit) const {
+        const int first = first_channel(batch), count = channels_of(batch);
+        for (int lane = 0, of = 0; lane < lanes_; ++lane) {
+            visit(lane, first + of);
+            if (++of == count)
+                of = 0;
+        }
+    }
 
     AlignedVector<float> &operator[](int batch) { return batches_[batch]; }
     const AlignedVector<float> &operator[](int batch) const { return batches_[batch]; }

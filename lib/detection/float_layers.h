@@ -52,11 +52,10 @@ private:
     Lanes operand(int k, int i, const Lanes &x, const Lanes &before, Lanes &u) const {
         if constexpr (!Admm)
             return x;
-        const int place = k * layout_.streams + i;
         const Lanes z = before + u; // the operand is z - u
         const Lanes relaxed = plus_product(z, batch_(layout_.first_gain, k), x - z);
-        const Lanes next = ramp(relaxed + u, batch_(layout_.slope, place));
-        u = plus_product(u, batch_(layout_.dual, place), relaxed - next);
+        const Lanes next = ramp(relaxed + u, batch_(layout_.slope(k, i)));
+        u = plus_product(u, batch_(layout_.dual(k, i)), relaxed - next);
         return next - u;
     }
 
@@ -119,7 +118,7 @@ private:
         const Lanes threshold = batch_(layout_.threshold, k);
         if (prox == Prox::soft_threshold)
             return maximum(x - threshold, Lanes{}) + minimum(x + threshold, Lanes{});
-        return prox == Prox::ramp ? ramp(x, batch_(layout_.slope, k * layout_.streams + i)) : x;
+        return prox == Prox::ramp ? ramp(x, batch_(layout_.slope(k, i))) : x;
     }
 
     template <bool Admm>

@@ -38,7 +38,7 @@
 //     set32(value)
 //     dot(s, matrix, columns)  s + the products of the columns in each word
 //     subtract32(s, e)
-//     combine(linear, diagonal, s, e, s_rescale, e_rescale)
+//     combine(linear, diagonal, s, e, rescale)
 //                              saturate(linear + diagonal + ((accumulators rescale + 2^11) >> 12)); s accumulates the
 //                              real part, e the imaginary part
 #pragma once
@@ -81,7 +81,7 @@ concept HasProducts = requires(typename Isa::I16 x, typename Isa::I32 s, const s
     s = Isa::clamp_columns(s, value);
     s = Isa::dot(s, s, s);
     s = Isa::subtract32(s, s);
-    x = Isa::combine(x, x, s, s, s, s);
+    x = Isa::combine(x, x, s, s, s);
 };
 
 // Known when the layers are compiled.

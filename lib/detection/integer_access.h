@@ -16,19 +16,19 @@ namespace {
 template <typename Isa, typename Channel, typename Visit>
 void each_integer(const Form &form, std::span<float> batch, int lane, const Channel &channel, Visit visit) {
     const UnfoldedLayout layout(form.network, form.size, Isa::streams_per_word);
-    const std::size_t n = layout.n, rows = 2 * n, layers = form.network.num_layers(), streams = layout.streams;
-    constexpr int columns = 2 * Isa::streams_per_word;             // of a word
-    const auto words = [&](std::size_t begin, std::size_t index) { // of this lane
-        return reinterpret_cast<std::int32_t *>(batch.data()) + (begin + index) * native_lanes + lane;
+    const std::size_t n = layout.n, rows = 2 * n, layers = form.network.num_layers();
+    constexpr int columns = 2 * Isa::streams_per_word; // of a word
+    const auto words = [&](std::size_t place) {        // of this lane
+        return reinterpret_cast<std::int32_t *>(batch.data()) + place * native_lanes + lane;
     };
-    const auto state = [&](std::size_t begin, std::size_t index, int part) {
-        return reinterpret_cast<std::int16_t *>(batch.data()) + (begin + index) * 2 * native_lanes + lane / 4 * 8 +
-               part * 4 + lane % 4;
+    const auto state = [&](std::size_t place, int part) {
+        return reinterpret_cast<std::int16_t *>(batch.data()) + place * 2 * native_lanes + lane / 4 * 8 + part * 4 +
+               lane % 4;
     };
     for (std::size_t r = 0; r < rows; ++r)
         for (std::size_t c = 0; c < rows; ++c) {
             const std::size_t stream = c % n, row = 2 * (r % n) + r / n;
-            std::int32_t *word = words(layout.matrix, row * layout.words + stream / Isa::streams_per_word);
+            std::int32_t *word = words(layout.matrix + row * layout.words + stream / Isa::streams_per_word);
             const std::size_t within = stream % Isa::streams_per_word * 2 + c / n;
             if constexpr (columns == 4) {
                 // bytes, offset
@@ -42,17 +42,17 @@ void each_integer(const Form &form, std::span<float> batch, int lane, const Chan
         }
     for (std::size_t k = 0; k < layers; ++k) {
         for (std::size_t r = 0; r < rows; ++r) {
-            const std::size_t plain = k * rows + r, place = k * streams + r % n;
-            const int part = static_cast<int>(r / n);
-            visit(channel.rescale[plain], *words(layout.rescale, 2 * place + part));
-            visit(channel.diagonal[plain], *state(layout.diagonal, place, part));
-            visit(channel.slope[plain], *state(layout.slope, place, part));
-            visit(channel.inverse_step[plain], *state(layout.inverse_step, place, part));
-            visit(channel.second_gain[plain], *state(layout.dual, place, part));
+            const std::size_t plain = k * rows + r;
+            const int layer = static_cast<int>(k), stream = static_cast<int>(r % n), part = static_cast<int>(r / n);
+            visit(channel.rescale[plain], *words(layout.rescale(layer, stream)));
+            visit(channel.diagonal[plain], *state(layout.diagonal(layer, stream), part));
+            visit(channel.slope[plain], *state(layout.slope(layer, stream), part));
+            visit(channel.inverse_step[plain], *state(layout.inverse_step(layer, stream), part));
+            visit(channel.second_gain[plain], *state(layout.dual(layer, stream), part));
         }
         for (int part = 0; part < 2; ++part) { // both have the same
-            visit(channel.threshold[k], *state(layout.threshold, k, part));
-            visit(channel.first_gain[k], *state(layout.first_gain, k, part));
+            visit(channel.threshold[k], *state(layout.threshold + k, part));
+            visit(channel.first_gain[k], *state(layout.first_gain + k, part));
         }
     }
     for (std::size_t r = 0; r < rows; ++r)

@@ -63,24 +63,24 @@ private:
 
     static I16 multiply_q15_plus_1(I16 x, I16 gain) { return Isa::adds(x, Isa::multiply_q15(x, gain)); }
 
-    // Where value `index` of an array of the batch lies. Pointers are kept in variables: what is stored might change
+    // What lies at a place of the batch. Pointers are kept in variables: what is stored might change
     // members, for all that compilers know, which would load them again and again.
-    const std::int16_t *values(std::size_t begin, std::size_t index) const {
-        return reinterpret_cast<const std::int16_t *>(batch_.data) + (begin + index) * rows;
+    const std::int16_t *values(std::size_t place) const {
+        return reinterpret_cast<const std::int16_t *>(batch_.data) + place * rows;
     }
-    const std::int32_t *words(std::size_t begin, std::size_t index) const {
-        return reinterpret_cast<const std::int32_t *>(batch_.data) + (begin + index) * native_lanes;
+    const std::int32_t *words(std::size_t place) const {
+        return reinterpret_cast<const std::int32_t *>(batch_.data) + place * native_lanes;
     }
     static std::int16_t *at(std::int16_t *state, int stream) { return state + stream * Vectors * rows; }
 
     // From x, the estimate of streams first.. , to the operands of layer k and their activations.
     template <bool Admm, int Streams>
     [[gnu::always_inline]] void begin_layer(int k, int first, const I16 (&x)[Streams][Vectors]) {
-        const std::size_t place = static_cast<std::size_t>(k) * layout_.streams + first;
-        const std::int16_t *inverse_step = values(layout_.inverse_step, place), *slope = values(layout_.slope, place),
-                           *dual = values(layout_.dual, place);
+        const std::int16_t *inverse_step = values(layout_.inverse_step(k, first)),
+                           *slope = values(layout_.slope(k, first)), *dual = values(layout_.dual(k, first));
+        const int step_stride = layout_.inverse_step.per_stream * rows;
         std::int16_t *of_operand = at(operand_, first), *of_z = at(z_, first), *of_u = at(u_, first);
-        const I16 first_gain = Isa::load(values(layout_.first_gain, k));
+        const I16 first_gain = Isa::load(values(layout_.first_gain + k));
         const int largest = network_.activation_max, outermost = outermost_threshold();
         I16 quantized[Streams][Vectors];
         for (int s = 0; s < Streams; ++s)
@@ -100,7 +100,7 @@ private:
                     operand = Isa::subs(next_z, next_u);
                 }
                 Isa::store(of_operand + here, operand);
-                quantized[s][v] = Isa::multiply_q15(operand, Isa::load(inverse_step + s * rows));
+                quantized[s][v] = Isa::multiply_q15(operand, Isa::load(inverse_step + s * step_stride));
             }
         constexpr int per_word = Isa::streams_per_word;
         std::int32_t *to = activations_[k % 2] + first / per_word * Vectors * native_lanes;
@@ -135,7 +135,7 @@ private:
                 for (int v = 0; v < Vectors; ++v)
                     sum[s][part][v] = begin[v];
         const int num_words = layout_.words, row = num_words * native_lanes;
-        const std::int32_t *matrix = words(layout_.matrix, 2 * static_cast<std::size_t>(first) * num_words);
+        const std::int32_t *matrix = words(layout_.matrix + 2 * static_cast<std::size_t>(first) * num_words);
         const std::int32_t *columns = activations_[k % 2];
         for (int w = 0; w < num_words; ++w, matrix += native_lanes, columns += Vectors * native_lanes)
             for (int s = 0; s < Streams; ++s)
@@ -144,12 +144,11 @@ private:
                     for (int v = 0; v < Vectors; ++v)
                         sum[s][part][v] = Isa::dot(sum[s][part][v], entries, Isa::load32(columns + v * native_lanes));
                 }
-        const std::size_t place = static_cast<std::size_t>(k) * layout_.streams + first;
-        const std::int16_t *diagonal = values(layout_.diagonal, place), *slope = values(layout_.slope, place),
+        const std::int16_t *diagonal = values(layout_.diagonal(k, first)), *slope = values(layout_.slope(k, first)),
                            *operand = at(operand_, first), *of_b = at(b, first);
-        const std::int32_t *rescale = words(layout_.rescale, 2 * place);
-        const I16 first_gain = Isa::load(values(layout_.first_gain, k)),
-                  threshold = Isa::load(values(layout_.threshold, k));
+        const std::int32_t *rescale = words(layout_.rescale(k, first));
+        const I16 first_gain = Isa::load(values(layout_.first_gain + k)),
+                  threshold = Isa::load(values(layout_.threshold + k));
         const Prox prox = network_.layers[k].prox;
         const int outermost = outermost_threshold();
         I16 x[Streams][Vectors];
@@ -161,8 +160,7 @@ private:
                     linear = multiply_q15_plus_1(linear, first_gain);
                 x[s][v] =
                     Isa::combine(linear, Isa::multiply_q15(Isa::load(operand + here), Isa::load(diagonal + s * rows)),
-                                 sum[s][0][v], sum[s][1][v], Isa::load32(rescale + 2 * s * native_lanes),
-                                 Isa::load32(rescale + (2 * s + 1) * native_lanes));
+                                 sum[s][0][v], sum[s][1][v], Isa::load32(rescale + s * native_lanes));
                 if constexpr (!Admm) {
                     if (prox == Prox::soft_threshold)
                         x[s][v] = Isa::add(Isa::max(Isa::subs(x[s][v], threshold), Isa::set(0)),

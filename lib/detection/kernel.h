@@ -53,8 +53,8 @@ struct Kernel {
     std::size_t (*batch_floats)(const Network &, const Size &);
     std::size_t (*scratch_floats)(const Network &, const Size &);
 
-    // ||H||_F^2; NaN if it holds NaN or Inf.
-    double (*squared_norm)(std::span<const std::complex<float>> h);
+    // ||H||_F^2 of as many channels as there are norms, one after the other; NaN if one holds NaN or Inf.
+    void (*squared_norms)(std::span<const std::complex<float>> h, std::span<double> norms);
 
     // From the estimate of each lane to all that detection needs. `common`: the laws where most of them are evaluated.
     void (*prepare)(const Form &, std::span<const Estimate> lanes, const LawValues &common, std::span<float> batch,

@@ -41,12 +41,12 @@ struct Avx2State {
 
     static I32 subtract32(I32 a, I32 b) { return _mm256_sub_epi32(a, b); }
 
-    static I16 combine(I16 linear, I16 diagonal, I32 re, I32 im, I32 re_rescale, I32 im_rescale) {
+    static I16 combine(I16 linear, I16 diagonal, I32 re, I32 im, I32 rescale) {
         const __m256i ones = set(1); // linear + diagonal, in 32 bits
         const __m256i low = _mm256_madd_epi16(_mm256_unpacklo_epi16(linear, diagonal), ones);
         const __m256i high = _mm256_madd_epi16(_mm256_unpackhi_epi16(linear, diagonal), ones);
-        return _mm256_packs_epi32(_mm256_add_epi32(rescaled(re, re_rescale), low),
-                                  _mm256_add_epi32(rescaled(im, im_rescale), high));
+        return _mm256_packs_epi32(_mm256_add_epi32(rescaled(re, rescale), low),
+                                  _mm256_add_epi32(rescaled(im, rescale), high));
     }
 
 private:

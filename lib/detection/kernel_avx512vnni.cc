@@ -58,11 +58,11 @@ struct Avx512Vnni {
     }
     static I32 subtract32(I32 a, I32 b) { return _mm512_sub_epi32(a, b); }
 
-    static I16 combine(I16 linear, I16 diagonal, I32 re, I32 im, I32 re_rescale, I32 im_rescale) {
+    static I16 combine(I16 linear, I16 diagonal, I32 re, I32 im, I32 rescale) {
         const __m512i ones = _mm512_set1_epi16(1); // linear + diagonal, in 32 bits
         return _mm512_packs_epi32(
-            _mm512_dpwssd_epi32(rescaled(re, re_rescale), _mm512_unpacklo_epi16(linear, diagonal), ones),
-            _mm512_dpwssd_epi32(rescaled(im, im_rescale), _mm512_unpackhi_epi16(linear, diagonal), ones));
+            _mm512_dpwssd_epi32(rescaled(re, rescale), _mm512_unpacklo_epi16(linear, diagonal), ones),
+            _mm512_dpwssd_epi32(rescaled(im, rescale), _mm512_unpackhi_epi16(linear, diagonal), ones));
     }
 
 private:

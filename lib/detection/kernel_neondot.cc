@@ -52,10 +52,10 @@ struct NeonDot {
     }
     static I32 subtract32(I32 a, I32 b) { return vsubq_s32(a, b); }
 
-    static I16 combine(I16 linear, I16 diagonal, I32 re, I32 im, I32 re_rescale, I32 im_rescale) {
+    static I16 combine(I16 linear, I16 diagonal, I32 re, I32 im, I32 rescale) {
         const int32x4_t low = vaddl_s16(vget_low_s16(linear), vget_low_s16(diagonal));
         const int32x4_t high = vaddl_s16(vget_high_s16(linear), vget_high_s16(diagonal));
-        return pack(vaddq_s32(rescaled(re, re_rescale), low), vaddq_s32(rescaled(im, im_rescale), high));
+        return pack(vaddq_s32(rescaled(re, rescale), low), vaddq_s32(rescaled(im, rescale), high));
     }
 
 private:

@@ -58,12 +58,12 @@ struct Portable {
     }
     static I32 subtract32(I32 a, I32 b) { return a - b; }
 
-    static I16 combine(I16 linear, I16 diagonal, I32 re, I32 im, I32 re_rescale, I32 im_rescale) {
-        const auto rescaled = [](I32 sum, I32 rescale) {
+    static I16 combine(I16 linear, I16 diagonal, I32 re, I32 im, I32 rescale) {
+        const auto rescaled = [&rescale](I32 sum) {
             return (sum * rescale + (1 << (rescale_shift - 1))) >> rescale_shift;
         };
-        return pack(rescaled(re, re_rescale) + real(linear) + real(diagonal),
-                    rescaled(im, im_rescale) + imaginary(linear) + imaginary(diagonal));
+        return pack(rescaled(re) + real(linear) + real(diagonal),
+                    rescaled(im) + imaginary(linear) + imaginary(diagonal));
     }
 
 private:

@@ -9,10 +9,8 @@
 namespace kaq {
 namespace {
 
-std::int16_t to_integer(double x, double low, double high) {
-    return static_cast<std::int16_t>(std::lrint(std::clamp(x, low, high)));
-}
-std::int16_t q15(double x) { return to_integer(q15_one * x, -int16_max, int16_max); }
+float to_integer(double x, double low, double high) { return static_cast<float>(std::lrint(std::clamp(x, low, high))); }
+float q15(double x) { return to_integer(q15_one * x, -int16_max, int16_max); }
 
 LayerValues values_of(const Network &network, const Layer &layer, double root) {
     const double distance = network.half_distance, unit = distance / state_half_distance;
@@ -21,8 +19,8 @@ LayerValues values_of(const Network &network, const Layer &layer, double root) {
     LayerValues out{};
     if (network.precision == Precision::int8) {
         out.inverse_step = to_integer(q15_one * unit / layer.step.at(root), 1, int16_max);
-        out.to_state =
-            static_cast<float>(rescale_one * (admm ? 1 : -gradient_step) * (double{q15_one} / out.inverse_step));
+        out.to_state = static_cast<float>(rescale_one * (admm ? 1 : -gradient_step) *
+                                          (double{q15_one} / double{out.inverse_step}));
     }
     out.gradient_step = static_cast<float>(gradient_step);
     out.relaxation = static_cast<float>(relaxation);
@@ -42,7 +40,8 @@ LayerValues values_of(const Network &network, const Layer &layer, double root) {
 
 LawValues::LawValues(const Network &network, double root)
     : inverse_root_snr(root), regularization(static_cast<float>(network.regularization.at(root))),
-      output_variance(network.output_variance.at(root)) {
+      to_llr(static_cast<float>(double{network.half_distance} * network.half_distance /
+                                (integer_llr_scale * network.output_variance.at(root)))) {
     for (int k = 0; k < network.num_layers(); ++k)
         layers[k] = values_of(network, network.layers[k], root);
 }

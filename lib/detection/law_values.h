@@ -2,15 +2,13 @@
 // The laws of a network at one SNR, as integers where the layers need integers.
 #pragma once
 
-#include <cstdint>
-
 #include "detection/network.h"
 
 namespace kaq {
 
 // Values of a layer that all rows share.
 struct LayerValues {
-    std::int16_t inverse_step, first_gain, threshold; // of the integer layers
+    float inverse_step, first_gain, threshold; // of the integer layers, 16-bit integers
     float gradient_step, dual_step;
     float to_state;                   // rescale over the step of a row
     float to_slope;                   // slope over the precision of a stream, Q9; 0 where the layer has no ramp
@@ -20,9 +18,10 @@ struct LayerValues {
 struct LawValues {
     double inverse_root_snr; // where the laws were evaluated
     float regularization;
-    double output_variance;
+    float to_llr; // LLRs, as the integer layers have them, over the precision of a stream
     LayerValues layers[max_layers];
 
+    LawValues() = default; // without values
     LawValues(const Network &network, double inverse_root_snr);
 };
 

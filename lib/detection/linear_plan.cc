@@ -38,14 +38,13 @@ void LinearPlan::prepare(std::span<const std::complex<float>> h, const Noise &no
     one_matrix_ = vectors_per_estimate > num_rx();
     batches_.prepare([&](int batch, int thread) {
         ChannelLevels lanes[max_lanes];
-        for (int l = 0; l < linear_.lanes; ++l)
-            lanes[l] = levels_[batches_.channel_of(batch, l)];
+        batches_.for_each_lane(batch, [&](int lane, int channel) { lanes[lane] = levels_[channel]; });
         const std::uint32_t imprecise =
             linear_.prepare(network_, size_, one_matrix_, {lanes, static_cast<std::size_t>(linear_.lanes)},
                             batches_[batch], batches_.scratch(thread));
         for (int l = 0; l < batches_.channels_of(batch); ++l)
             if (imprecise >> l & 1) {
-                const int channel = batches_.channel_of(batch, l);
+                const int channel = batches_.first_channel(batch) + l;
                 precise_[thread].prepare(network_, h.subspan(channel * antennas, antennas), levels_[channel]);
                 set_precise(batch, l, precise_[thread]);
             }

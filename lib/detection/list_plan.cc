@@ -29,7 +29,7 @@ ListPlan::ListPlan(ListNetwork network, const Kernel &kernel, int num_channels, 
       batches_(num_channels, list_.lanes, list_.batch_floats(size_), list_.scratch_floats(size_), num_threads),
       levels_(num_channels) {}
 
-void ListPlan::prepare(std::span<const std::complex<float>> h, const Noise &noise) {
+void ListPlan::prepare(std::span<const std::complex<float>> h, const Noise &noise, int /*vectors_per_estimate*/) {
     const std::size_t antennas = static_cast<std::size_t>(num_rx()) * num_tx();
     KAQ_ASSERT(h.size() == num_channels() * antennas);
     load_batches(batches_, h, num_rx(), levels_, [&](int batch, const auto &lanes, const auto &squared_norms) {
@@ -38,11 +38,11 @@ void ListPlan::prepare(std::span<const std::complex<float>> h, const Noise &nois
     find_levels(noise, num_rx(), num_tx(), any_snr, levels_);
     batches_.prepare([&](int batch, int thread) {
         ListLevel lanes[max_lanes];
-        for (int l = 0; l < list_.lanes; ++l) {
-            const ChannelLevels &of = levels_[batches_.channel_of(batch, l)];
+        batches_.for_each_lane(batch, [&](int lane, int channel) {
+            const ChannelLevels &of = levels_[channel];
             const double gain = of.gain, least = least_noise * (of.power / num_tx() * num_rx() * (gain * gain));
-            lanes[l] = {of.gain, static_cast<float>(of.gain > 0 ? std::max(of.noise_var, least) : 1.0)};
-        }
+            lanes[lane] = {of.gain, static_cast<float>(of.gain > 0 ? std::max(of.noise_var, least) : 1.0)};
+        });
         list_.prepare(network_, size_, {lanes, static_cast<std::size_t>(list_.lanes)}, batches_[batch],
                       batches_.scratch(thread));
     });

@@ -21,7 +21,7 @@ public:
     ListPlan(ListNetwork network, const Kernel &kernel, int num_channels, int num_rx, int num_tx, int num_threads = 1);
 
     // h: [num_channels][num_rx][num_tx]. Throws std::invalid_argument if h holds NaN or Inf.
-    void prepare(std::span<const std::complex<float>> h, const Noise &noise);
+    void prepare(std::span<const std::complex<float>> h, const Noise &noise, int vectors_per_estimate = 1);
 
     // Detect all vectors of all channels; returns how many held NaN or Inf.
     std::size_t detect(const ReceivedView &received, const DetectedView &detected);

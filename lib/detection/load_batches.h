@@ -25,15 +25,14 @@ void load_batches(Batches &batches, std::span<const std::complex<float>> h, int 
     batches.prepare([&](int batch, int) {
         const std::complex<float> *lanes[max_lanes];
         float squared_norms[max_lanes];
-        for (int l = 0; l < batches.lanes(); ++l)
-            lanes[l] = h.data() + batches.channel_of(batch, l) * antennas;
+        batches.for_each_lane(batch, [&](int lane, int channel) { lanes[lane] = h.data() + channel * antennas; });
         load(batch, std::span<const std::complex<float> *const>(lanes, num_lanes),
              std::span<float>(squared_norms, num_lanes));
         for (int l = 0; l < batches.channels_of(batch); ++l) {
             double norm = squared_norms[l];
             if (!(norm > least_exact && norm < largest_exact))
                 norm = exact_squared_norm({lanes[l], antennas});
-            levels[batches.channel_of(batch, l)].power = norm / num_rx;
+            levels[batches.first_channel(batch) + l].power = norm / num_rx;
         }
     });
 }

@@ -30,7 +30,7 @@ constexpr Kernel make_kernel(const char *name) {
             native_lanes,
             batch_floats<Isa>,
             scratch_floats<Isa>,
-            squared_norm,
+            squared_norms,
             prepare_batch<Isa>,
             detect_batch<Isa>,
             filter_batch<Isa>,

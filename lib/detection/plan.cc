@@ -27,12 +27,12 @@ Plan::Plan(Network network, const Kernel &kernel, int num_channels, int num_rx, 
 void Plan::prepare(std::span<const std::complex<float>> h, const Noise &noise, int vectors_per_estimate) {
     const std::size_t antennas = static_cast<std::size_t>(num_rx()) * num_tx();
     KAQ_ASSERT(h.size() == num_channels() * antennas);
-    const auto of_channel = [&](int c) { return h.data() + c * antennas; };
     batches_.prepare([&](int batch, int) {
-        for (int l = 0; l < batches_.channels_of(batch); ++l) {
-            const int c = batches_.first_channel(batch) + l;
-            levels_[c].power = kernel_.squared_norm({of_channel(c), antennas}) / num_rx();
-        }
+        double norms[max_lanes];
+        const std::size_t first = batches_.first_channel(batch), count = batches_.channels_of(batch);
+        kernel_.squared_norms(h.subspan(first * antennas, count * antennas), {norms, count});
+        for (std::size_t c = 0; c < count; ++c)
+            levels_[first + c].power = norms[c] / num_rx();
     });
     find_levels(noise, num_rx(), num_tx(), {network_.snr_low_db, network_.snr_high_db}, levels_);
     // One matrix costs num_rx num_tx^2 products for each estimate, two cost num_tx^2 for each vector.
@@ -40,11 +40,11 @@ void Plan::prepare(std::span<const std::complex<float>> h, const Noise &noise, i
     const LawValues common(network_, levels_[0].inverse_root_snr);
     batches_.prepare([&](int batch, int thread) {
         Estimate lanes[max_lanes];
-        for (int l = 0; l < kernel_.lanes; ++l) {
-            const int c = batches_.channel_of(batch, l);
-            const ChannelLevels &of = levels_[c];
-            lanes[l] = {of_channel(c), of.gain, static_cast<float>(of.noise_var), of.inverse_root_snr};
-        }
+        batches_.for_each_lane(batch, [&](int lane, int channel) {
+            const ChannelLevels &of = levels_[channel];
+            lanes[lane] = {h.data() + channel * antennas, of.gain, static_cast<float>(of.noise_var),
+                           of.inverse_root_snr};
+        });
         kernel_.prepare(form(), {lanes, static_cast<std::size_t>(kernel_.lanes)}, common, batches_[batch],
                         batches_.scratch(thread));
     });
@@ -91,10 +91,10 @@ Integers Plan::integers() const {
 
 void Plan::set_integers(const Integers &from) {
     for (int batch = 0; batch < batches_.size(); ++batch)
-        for (int l = 0; l < kernel_.lanes; ++l)
-            kernel_.set_integers(form(), batches_[batch], l,
-                                 {from, static_cast<std::size_t>(batches_.channel_of(batch, l)),
-                                  static_cast<std::size_t>(num_channels())});
+        batches_.for_each_lane(batch, [&](int lane, int channel) {
+            kernel_.set_integers(form(), batches_[batch], lane,
+                                 {from, static_cast<std::size_t>(channel), static_cast<std::size_t>(num_channels())});
+        });
 }
 
 } // namespace kaq

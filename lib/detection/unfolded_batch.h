@@ -12,18 +12,27 @@
 namespace kaq {
 namespace {
 
+// Values of each stream in each layer; what layers or streams have in common is there once.
+struct StreamValues {
+    std::size_t begin = 0;
+    int per_layer = 0, per_stream = 0;
+
+    std::size_t operator()(int k, int stream) const {
+        return begin + static_cast<std::size_t>(k) * per_layer + static_cast<std::size_t>(stream) * per_stream;
+    }
+};
+
 // Offsets are in vectors of lanes. A batch is one array of floats; integers share it. A register of int16 state holds
 // both rows of a stream: its first four lanes' real parts, then their imaginary parts, and so on.
 struct UnfoldedLayout {
     int num_rx, n;
-    int streams;                                     // n, padded with a stream of zeros to an even number
-    int words;                                       // in which a row of the int8 matrix lies
-    std::size_t first, inverse, scale;               // the filter: m = M^H y, then b = A m, or b = scale m
-    std::size_t matrix;                              // [streams][2][words]; in single precision complex [n][n]
-    std::size_t rescale;                             // [K][streams][2]
-    std::size_t diagonal, slope, inverse_step, dual; // [K][streams]; `dual` is second_gain
-    std::size_t threshold, first_gain;               // [K]
-    std::size_t llr_scale;                           // [streams][2]
+    int streams;                                               // n, padded with a stream of zeros to an even number
+    int words;                                                 // in which a row of the int8 matrix lies
+    std::size_t first, inverse, scale;                         // the filter: m = M^H y, then b = A m, or b = scale m
+    std::size_t matrix;                                        // [streams][2][words]; fp32: complex [n][n]
+    StreamValues rescale, diagonal, slope, inverse_step, dual; // `dual` is second_gain
+    std::size_t threshold, first_gain;                         // [K]
+    std::size_t llr_scale;                                     // [streams][2]
     std::size_t size;
 
     UnfoldedLayout(const Network &network, const Size &of, int streams_per_word)
@@ -40,11 +49,17 @@ struct UnfoldedLayout {
         inverse = room(admm ? 2 * n * n : 0);
         scale = room(1);
         matrix = room(integers ? 2 * streams * words : 2 * n * n);
-        rescale = room(integers ? 2 * layers * streams : 0);
-        diagonal = room(integers ? layers * streams : 0);
-        slope = room(layers * streams);
-        inverse_step = room(integers ? layers * streams : 0);
-        dual = room(layers * streams);
+        const auto of_streams = [&](bool by_layer = true, bool by_stream = true) {
+            const int count = by_stream ? streams : 1;
+            return StreamValues{room(by_layer ? layers * count : count), by_layer ? count : 0, by_stream ? 1 : 0};
+        };
+        if (integers) {
+            rescale = of_streams();
+            diagonal = of_streams(!admm);
+            inverse_step = of_streams(true, network.stream_steps);
+        }
+        slope = of_streams();
+        dual = of_streams();
         threshold = room(layers);
         first_gain = room(layers);
         llr_scale = room(2 * streams);

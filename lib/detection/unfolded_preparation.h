@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <span>
 
 #include "detection/fixed_point.h"
@@ -90,28 +89,36 @@ public:
         const LawValues *before = nullptr;
         for (int l = 0; l < native_lanes; ++l) {
             if (!before || lanes[l].inverse_root_snr != before->inverse_root_snr) {
-                own_[l].emplace(network, lanes[l].inverse_root_snr);
-                before = &*own_[l];
+                own_[l] = LawValues(network, lanes[l].inverse_root_snr);
+                before = &own_[l];
             }
             of_lane_[l] = before;
         }
     }
 
-    // value(laws) of each lane's laws
-    template <typename Value>
-    Lanes operator()(Value value) const {
-        if (is_common_)
-            return all(static_cast<float>(value(common_)));
-        Lanes out;
-        for (int l = 0; l < native_lanes; ++l)
-            out[l] = static_cast<float>(value(*of_lane_[l]));
-        return out;
+    Lanes operator()(float LawValues::*value) const {
+        return of_each([value](const LawValues &laws) { return laws.*value; });
+    }
+
+    // Of layer k.
+    Lanes operator()(int k, float LayerValues::*value) const {
+        return of_each([k, value](const LawValues &laws) { return laws.layers[k].*value; });
     }
 
 private:
+    template <typename Value>
+    Lanes of_each(const Value &value) const {
+        if (is_common_)
+            return all(value(common_));
+        Lanes out;
+        for (int l = 0; l < native_lanes; ++l)
+            out[l] = value(*of_lane_[l]);
+        return out;
+    }
+
     const LawValues &common_;
     bool is_common_ = true;
-    std::optional<LawValues> own_[native_lanes];
+    LawValues own_[native_lanes];
     const LawValues *of_lane_[native_lanes];
 };
 
@@ -147,8 +154,13 @@ inline void scale_matrix(const Matrix &matrix, int num_rows, const Lanes &factor
         at(matrix.re, i) = at(matrix.re, i) * factor, at(matrix.im, i) = at(matrix.im, i) * factor;
 }
 
-// What a stream's activation step is divided by: sqrt of its diagonal entry over their mean. And its inverse.
-inline void stream_scales(int n, const Matrix &matrix, float *scale, float *inverse) {
+// What a stream's activation step is divided by: sqrt of its diagonal entry over their mean, or 1. And its inverse.
+inline void stream_scales(const Network &network, int n, const Matrix &matrix, float *scale, float *inverse) {
+    if (!network.stream_steps) {
+        for (int i = 0; i < n; ++i)
+            at(scale, i) = at(inverse, i) = all(1);
+        return;
+    }
     Lanes mean{};
     for (int i = 0; i < n; ++i)
         mean += matrix.real(i, i);
@@ -160,55 +172,48 @@ inline void stream_scales(int n, const Matrix &matrix, float *scale, float *inve
     }
 }
 
-// Row i of scale * matrix, without its diagonal, in steps of clip times its largest entry over matrix_max. Column j is
-// multiplied by column_scale[j] first; nullptr: by 1. Returns the step.
-template <typename Isa>
+// Row i of the matrix, without its diagonal, in steps of its largest entry over matrix_max; as a rule. Otherwise, the
+// largest is matrix_clip times that, and column j is multiplied by column_scale[j] first. Returns the step.
+template <typename Isa, bool Rule>
 [[gnu::always_inline]] inline Lanes quantize_row(const Network &network, const UnfoldedBatch &b, int i,
-                                                 const Matrix &matrix, const Lanes &scale, const float *column_scale) {
-    const UnfoldedLayout &layout = b.layout;
-    const int n = layout.n;
-    const float largest = static_cast<float>(network.matrix_max);
-    Lanes peak{};
-    for (int j = 0; j < n; ++j) {
-        if (j == i)
-            continue;
-        Lanes entry = maximum(magnitude(matrix.real(i, j)), magnitude(matrix.imag(i, j)));
-        if (column_scale)
-            entry *= at(column_scale, j);
-        peak = maximum(peak, entry);
-    }
-    peak *= network.matrix_clip;
-    const Lanes per_step = largest / (peak > 0 ? peak : all(1));
-    const auto rounded = [&](const Lanes &of, int j) {
-        Lanes entry = of;
-        if (column_scale)
-            entry *= at(column_scale, j);
-        return round_to_int(clip(entry * per_step, -largest, largest));
-    };
+                                                 const Matrix &matrix, const float *column_scale) {
     using I16 = typename Isa::I16;
     using I32 = typename Isa::I32;
+    const UnfoldedLayout &layout = b.layout;
+    const int n = layout.n;
+    const float *re = matrix.re + static_cast<std::size_t>(i) * n * native_lanes,
+                *im = matrix.im + static_cast<std::size_t>(i) * n * native_lanes;
+    const float largest = static_cast<float>(network.matrix_max);
+    const auto scaled = [column_scale](const Lanes &x, int j) { return Rule ? x : x * at(column_scale, j); };
+    const Lanes diagonal = matrix.real(i, i);
+    matrix.real(i, i) = Lanes{}; // while the row is quantized
+    Lanes peak{};
+    for (int j = 0; j < n; ++j)
+        peak = maximum(peak, scaled(maximum(magnitude(at(re, j)), magnitude(at(im, j))), j));
+    if (!Rule)
+        peak *= network.matrix_clip;
+    const Lanes per_step = minimum(largest / (peak > 0 ? peak : all(1)), all(std::numeric_limits<float>::max()));
+    const auto rounded = [&](const Lanes &x, int j) {
+        const Lanes steps = scaled(x, j) * per_step;
+        return round_to_int(Rule ? steps : clip(steps, -largest, largest)); // what is not clipped is no larger
+    };
     const I32 offset = Isa::set32(static_cast<int>(Isa::matrix_offset * 0x01010101u));
     constexpr int per_word = Isa::streams_per_word;
-    std::int32_t *re_row = reinterpret_cast<std::int32_t *>(b.data) +
-                           (layout.matrix + 2 * static_cast<std::size_t>(i) * layout.words) * native_lanes;
-    std::int32_t *im_row = re_row + layout.words * native_lanes;
+    std::int32_t *to = reinterpret_cast<std::int32_t *>(b.data) +
+                       (layout.matrix + 2 * static_cast<std::size_t>(i) * layout.words) * native_lanes;
     for (int w = 0; w < layout.words; ++w) {
         I16 re_columns[2] = {Isa::set(0), Isa::set(0)}, im_columns[2] = {Isa::set(0), Isa::set(0)};
-        for (int s = 0; s < per_word; ++s) {
+        for (int s = 0; s < per_word && w * per_word + s < n; ++s) {
             const int j = w * per_word + s;
-            if (j == i || j >= n)
-                continue;
-            const LanesInt re = rounded(matrix.real(i, j), j), im = rounded(matrix.imag(i, j), j);
-            re_columns[s] = Isa::pack((I32)re, (I32)-im);
-            im_columns[s] = Isa::pack((I32)im, (I32)re);
+            const LanesInt of_re = rounded(at(re, j), j), of_im = rounded(at(im, j), j);
+            re_columns[s] = Isa::pack((I32)of_re, (I32)-of_im);
+            im_columns[s] = Isa::pack((I32)of_im, (I32)of_re);
         }
-        const auto store = [&](std::int32_t *row, const I16(&columns)[2]) {
-            at(row, w) = (LanesInt)Isa::columns(columns[0], columns[1]) ^ (LanesInt)offset;
-        };
-        store(re_row, re_columns);
-        store(im_row, im_columns);
+        at(to, w) = (LanesInt)Isa::columns(re_columns[0], re_columns[1]) ^ (LanesInt)offset;
+        at(to, layout.words + w) = (LanesInt)Isa::columns(im_columns[0], im_columns[1]) ^ (LanesInt)offset;
     }
-    return scale * peak / largest;
+    matrix.real(i, i) = diagonal;
+    return peak / largest;
 }
 
 // With this, no accumulator times its rescale leaves int32.
@@ -236,51 +241,50 @@ inline LanesInt to_rescale(const Lanes &x, std::int32_t limit) {
 
 // The integers of all layers, from each stream's step of quantization, diagonal entry and precision.
 template <typename Isa>
-[[gnu::always_inline]] inline void quantize_layers(const Network &network, const LaneLaws &laws, const UnfoldedBatch &b,
-                                                   const PreparationScratch &s) {
+inline void quantize_layers(const Network &network, const LaneLaws &laws, const UnfoldedBatch &b,
+                            const PreparationScratch &s) {
     const UnfoldedLayout &layout = b.layout;
-    const int n = layout.n, streams = layout.streams;
-    const bool admm = network.type == NetworkType::admm;
+    const int n = layout.n;
+    const float *const step = s.step, *const diagonal = s.diagonal, *const precision = s.precision,
+                       *const scale = s.stream_scale;
     const std::int32_t limit = rescale_max(network, 2 * n);
-    // Both rows of a stream have the same. Packing saturates at 32767; what may leave int32 has to be limited before.
-    const auto rows_of = [](const Lanes &value, float low) {
-        const typename Isa::I32 rounded = (typename Isa::I32)round_to_int(maximum(value, all(low)));
-        return Isa::pack(rounded, rounded);
-    };
-    const auto of_row = [&](std::size_t begin, int place) {
-        return reinterpret_cast<std::int16_t *>(b.data) + (begin + place) * 2 * native_lanes;
-    };
-    const auto store = [&](std::size_t begin, int place, typename Isa::I16 values) {
-        Isa::store(of_row(begin, place), values);
+    // value(i) of each stream, no less than `low`, to both of its rows from `place` on. Packing saturates at 32767;
+    // what may leave int32 has to be limited before.
+    const auto set = [&b](std::size_t place, int count, float low, const auto &value) {
+        std::int16_t *to = reinterpret_cast<std::int16_t *>(b.data) + place * 2 * native_lanes;
+        for (int i = 0; i < count; ++i, to += 2 * native_lanes) {
+            const typename Isa::I32 rounded = (typename Isa::I32)round_to_int(maximum(value(i), all(low)));
+            Isa::store(to, Isa::pack(rounded, rounded));
+        }
     };
     for (int k = 0; k < network.num_layers(); ++k) {
-        const auto of_layer = [&](auto member) {
-            return laws([&](const LawValues &of) { return of.layers[k].*member; });
-        };
-        const Lanes to_state = of_layer(&LayerValues::to_state), inverse_step = of_layer(&LayerValues::inverse_step),
-                    gradient_step = of_layer(&LayerValues::gradient_step),
-                    dual_step = of_layer(&LayerValues::dual_step), to_slope = of_layer(&LayerValues::to_slope);
-        const bool has_ramp = network.layers[k].prox == Prox::ramp;
-        store(layout.first_gain, k, rows_of(of_layer(&LayerValues::first_gain), -int16_max));
-        store(layout.threshold, k, rows_of(of_layer(&LayerValues::threshold), 0));
-        for (int i = 0; i < n; ++i) {
-            const int place = k * streams + i;
-            const Lanes diagonal = at(s.diagonal, i);
-            b.integer(layout.rescale, 2 * place) = b.integer(layout.rescale, 2 * place + 1) =
-                to_rescale(to_state * at(s.step, i), limit);
-            store(layout.inverse_step, place,
-                  rows_of(network.stream_steps ? inverse_step * at(s.stream_scale, i) : inverse_step, 1));
-            if (admm) {
-                // the diagonal is that of the first layer
-                store(layout.diagonal, place,
-                      k ? Isa::load(of_row(layout.diagonal, i)) : rows_of(q15_one * diagonal, -int16_max));
-                store(layout.dual, place, rows_of(q15_one * (minimum(dual_step * diagonal, all(2)) - 1), -int16_max));
-            } else {
-                const Lanes factor = minus_product(all(1), gradient_step, diagonal);
-                store(layout.diagonal, place, rows_of(q15_one * factor, -int16_max));
-            }
-            if (has_ramp)
-                store(layout.slope, place, rows_of(minimum(to_slope * at(s.precision, i), all(int16_max)), q9_one));
+        const Lanes to_state = laws(k, &LayerValues::to_state), inverse_step = laws(k, &LayerValues::inverse_step),
+                    first_gain = laws(k, &LayerValues::first_gain);
+        set(layout.first_gain + k, 1, -int16_max, [&](int) { return first_gain; });
+        LanesInt *const rescale = &b.integer(layout.rescale(k, 0));
+        for (int i = 0; i < n; ++i)
+            rescale[i] = to_rescale(to_state * at(step, i), limit);
+        set(layout.inverse_step(k, 0), network.stream_steps ? n : 1, 1,
+            [&](int i) { return inverse_step * at(scale, i); });
+        if (network.type == NetworkType::admm) {
+            const Lanes dual_step = laws(k, &LayerValues::dual_step);
+            if (k == 0)
+                set(layout.diagonal(0, 0), n, -int16_max, [&](int i) { return q15_one * at(diagonal, i); });
+            set(layout.dual(k, 0), n, -int16_max,
+                [&](int i) { return q15_one * (minimum(dual_step * at(diagonal, i), all(2)) - 1); });
+        } else {
+            const Lanes gradient_step = laws(k, &LayerValues::gradient_step);
+            set(layout.diagonal(k, 0), n, -int16_max,
+                [&](int i) { return q15_one * minus_product(all(1), gradient_step, at(diagonal, i)); });
+        }
+        if (network.layers[k].prox == Prox::soft_threshold) {
+            const Lanes threshold = laws(k, &LayerValues::threshold);
+            set(layout.threshold + k, 1, 0, [&](int) { return threshold; });
+        }
+        if (network.layers[k].prox == Prox::ramp) {
+            const Lanes to_slope = laws(k, &LayerValues::to_slope);
+            set(layout.slope(k, 0), n, q9_one,
+                [&](int i) { return minimum(to_slope * at(precision, i), all(int16_max)); });
         }
     }
 }
@@ -291,17 +295,13 @@ inline void set_layers_in_fp32(const Network &network, const LaneLaws &laws, con
     const UnfoldedLayout &layout = b.layout;
     const bool admm = network.type == NetworkType::admm;
     for (int k = 0; k < network.num_layers(); ++k) {
-        const auto of_layer = [&](auto member) {
-            return laws([&](const LawValues &of) { return of.layers[k].*member; });
-        };
-        const Lanes dual_step = of_layer(&LayerValues::dual_step),
-                    to_slope = of_layer(&LayerValues::to_slope) * (1.0f / q9_one);
-        b(layout.first_gain, k) = of_layer(admm ? &LayerValues::relaxation : &LayerValues::gradient_step);
-        b(layout.threshold, k) = of_layer(&LayerValues::soft_threshold);
+        const Lanes dual_step = laws(k, &LayerValues::dual_step),
+                    to_slope = laws(k, &LayerValues::to_slope) * (1.0f / q9_one);
+        b(layout.first_gain, k) = laws(k, admm ? &LayerValues::relaxation : &LayerValues::gradient_step);
+        b(layout.threshold, k) = laws(k, &LayerValues::soft_threshold);
         for (int i = 0; i < layout.n; ++i) {
-            const int place = k * layout.streams + i;
-            b(layout.dual, place) = minimum(dual_step * at(s.diagonal, i), all(2));
-            b(layout.slope, place) = maximum(to_slope * at(s.precision, i), all(1));
+            b(layout.dual(k, i)) = minimum(dual_step * at(s.diagonal, i), all(2));
+            b(layout.slope(k, i)) = maximum(to_slope * at(s.precision, i), all(1));
         }
     }
 }
@@ -337,12 +337,7 @@ template <typename Isa>
     const UnfoldedLayout &layout = b.layout;
     const int n = layout.n;
     const bool integers = network.precision == Precision::int8;
-    const double distance = double{network.half_distance} * network.half_distance;
-    const Lanes to_llr = laws(
-        [&](const LawValues &of) { return static_cast<float>(distance / (integer_llr_scale * of.output_variance)); });
-    const bool stream_steps = integers && network.stream_steps;
-    if (stream_steps)
-        stream_scales(n, matrix, s.stream_scale, s.column_scale);
+    const Lanes to_llr = laws(&LawValues::to_llr);
     for (int i = 0; i < n; ++i) {
         const Lanes diagonal = at(s.diagonal, i) = scale * matrix.real(i, i);
         // of channels beyond single precision, LLRs say nothing
@@ -350,8 +345,11 @@ template <typename Isa>
             to_llr * at(s.precision, i) / plus_product(all(1), network.output_spread * diagonal, diagonal));
     }
     if (integers) {
+        stream_scales(network, n, matrix, s.stream_scale, s.column_scale);
+        const bool rule = !network.stream_steps && network.matrix_clip == 1;
         for (int i = 0; i < n; ++i)
-            at(s.step, i) = quantize_row<Isa>(network, b, i, matrix, scale, stream_steps ? s.column_scale : nullptr);
+            at(s.step, i) = scale * (rule ? quantize_row<Isa, true>(network, b, i, matrix, s.column_scale)
+                                          : quantize_row<Isa, false>(network, b, i, matrix, s.column_scale));
         quantize_layers<Isa>(network, laws, b, s);
         return;
     }
@@ -393,7 +391,7 @@ void prepare_batch(const Form &form, std::span<const Estimate> lanes_of, const L
         set_layers<Isa>(network, laws, b, s.gram, normalise, s);
         return;
     }
-    const Lanes rho = laws([](const LawValues &of) { return of.regularization; }) * lanes.noise_var;
+    const Lanes rho = laws(&LawValues::regularization) * lanes.noise_var;
     const Matrix inverse = form.direct ? s.inverse : b.inverse();
     const Matrix &matrix = invert_gram(n, lanes, rho, s, inverse);
     set_layers<Isa>(network, laws, b, matrix, lanes.known ? rho : Lanes{}, s);

@@ -78,13 +78,18 @@ def integer_channels(rng: np.random.Generator, model, num_tx: int, extreme: bool
         values = rng.integers(low, high, shape, endpoint=True)
         return np.where(rng.random(shape) < 0.5, low, high) if extreme else values
 
+    def of_streams(low: int, high: int, layers: int, streams: int) -> np.ndarray:
+        """The same for both rows of a stream; what all layers or all streams have in common is drawn once."""
+        drawn = draw(low, high, c, layers, streams)
+        return np.tile(np.broadcast_to(drawn, (c, k, num_tx)), 2)
+
     matrix = draw(-matrix_max, matrix_max, c, n, n).astype(np.int8)
     matrix[:, np.arange(n), np.arange(n)] = 0
     return IntegerChannels(
         matrix=matrix,
-        diagonal=draw(-INT16_MAX, INT16_MAX, c, k, n).astype(np.int16),
-        rescale=draw(-rescale_max, rescale_max, c, k, n).astype(np.int32),
-        inverse_step=draw(1, INT16_MAX, c, k, n).astype(np.int16),
+        diagonal=of_streams(-INT16_MAX, INT16_MAX, 1 if model.network == "admm" else k, num_tx).astype(np.int16),
+        rescale=of_streams(-rescale_max, rescale_max, k, num_tx).astype(np.int32),
+        inverse_step=of_streams(1, INT16_MAX, k, num_tx if model.stream_steps else 1).astype(np.int16),
         slope=draw(512, INT16_MAX, c, k, n).astype(np.int16),
         threshold=draw(0, INT16_MAX, c, k).astype(np.int16),
         first_gain=draw(-INT16_MAX, INT16_MAX, c, k).astype(np.int16),

@@ -108,11 +108,21 @@ kaq::Integers random_integers(Choices &choices, Random &random, const kaq::Netwo
     for (std::size_t i = 0; i < integers.matrix.size(); ++i)
         if (i % (static_cast<std::size_t>(rows) * rows) % (rows + 1) == 0)
             integers.matrix[i] = 0;
-    draw(integers.diagonal, -32767, 32767);
+    // The same for both rows of a stream; what all layers or all streams have in common is drawn once.
+    const auto draw_of_streams = [&](auto &values, int low, int high, bool by_layer, bool by_stream) {
+        draw(values, low, high);
+        const std::size_t num_tx = rows / 2, layers = net.num_layers();
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            const std::size_t row = i % rows, layer = i / rows % layers, channel = i / rows / layers;
+            values[i] = values[(channel * layers + (by_layer ? layer : 0)) * rows + (by_stream ? row % num_tx : 0)];
+        }
+    };
+    const bool admm = net.type == kaq::NetworkType::admm;
+    draw_of_streams(integers.diagonal, -32767, 32767, !admm, true);
     const int rescale = (0x7fffffff - (1 << 11)) / (net.activation_max * net.matrix_max * (rows - 1));
-    draw(integers.rescale, -rescale, rescale);
+    draw_of_streams(integers.rescale, -rescale, rescale, true, true);
     draw(integers.slope, 512, 32767);
-    draw(integers.inverse_step, 1, 32767);
+    draw_of_streams(integers.inverse_step, 1, 32767, true, net.stream_steps);
     draw(integers.threshold, 0, 32767);
     draw(integers.first_gain, -32767, 32767);
     draw(integers.second_gain, -32767, 32767);

@@ -50,6 +50,7 @@ void run_case(const kaq::Kernel &kernel, std::istream &cases, std::ostream &resu
     kaq::Network net = network(static_cast<kaq::NetworkType>(header[0]), header[1], header[4]);
     net.activation_max = header[2];
     net.matrix_max = header[3];
+    net.stream_steps = net.type == kaq::NetworkType::admm; // there may be
     for (std::size_t k = 0; k < prox.size(); ++k)
         net.layers[k].prox = static_cast<kaq::Prox>(prox[k]);
     const int channels = header[5], vectors = header[6], num_tx = header[7];
