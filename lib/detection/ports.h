@@ -22,6 +22,15 @@ struct PortView {
     int width = 1; // values of a vector, next to each other
     std::ptrdiff_t offset = 0;
 
+    // Some vectors of every channel.
+    PortView vectors(int first, int count) const {
+        KAQ_ASSERT(first >= 0 && count >= 0 && count <= num_vectors - first);
+        PortView some = *this;
+        some.num_vectors = count;
+        some.offset += first * vector_stride;
+        return some;
+    }
+
     // Some vectors of one channel.
     PortView part(int channel, int first, int count) const {
         KAQ_ASSERT(channel >= 0 && channel < num_channels);
@@ -43,6 +52,10 @@ using ReceivedView = PortView<const std::complex<float>>;
 struct DetectedView {
     PortView<std::complex<float>> symbols;
     PortView<float> llrs = {}; // a stream's LLRs of a vector are next to each other; no ports: leave them out
+
+    DetectedView vectors(int first, int count) const {
+        return {symbols.vectors(first, count), llrs.ports.empty() ? PortView<float>{} : llrs.vectors(first, count)};
+    }
 
     DetectedView part(int channel, int first, int count) const {
         return {symbols.part(channel, first, count),

@@ -5,9 +5,12 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <mutex>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -75,6 +78,15 @@ std::ptrdiff_t stream_pointers(const char *name, const pybind11::sequence &array
     return row / size;
 }
 
+// Some vectors of all streams, and the estimate that is for them; no h: the one that was prepared last.
+struct Piece {
+    int first, count;
+    const Complex *h;
+    double noise;
+    bool is_snr_db;
+    int vectors_per_estimate;
+};
+
 // A plan, and pointers to its streams, so that a call does not allocate.
 template <typename Of>
 struct BoundPlan {
@@ -83,6 +95,7 @@ struct BoundPlan {
     std::vector<Complex *> streams;
     std::vector<float *> llr_streams;
     std::mutex in_use;
+    std::vector<Piece> pieces;
 
     template <typename Network>
     BoundPlan(const Network &network, const std::string &instruction_set, int num_channels, int num_rx, int num_tx,
@@ -101,13 +114,15 @@ struct BoundPlan {
         return lock;
     }
 
-    // `more` is what else the plan's prepare takes.
-    template <typename... More>
-    void prepare(const Array<Complex> &h, const Array<double> &noise, bool is_snr_db, More... more) {
+    void check_shape(const pybind11::array &h) const {
         kaq::expect(h.ndim() == 3 && h.shape(0) == plan.num_channels() && h.shape(1) == plan.num_rx() &&
                         h.shape(2) == plan.num_tx(),
                     "h of shape (", plan.num_channels(), ", ", plan.num_rx(), ", ", plan.num_tx(), ") expected; shape ",
                     Shape{h}, " given");
+    }
+
+    void prepare(const Array<Complex> &h, const Array<double> &noise, bool is_snr_db, int vectors_per_estimate) {
+        check_shape(h);
         kaq::expect(noise.size() == 1 || noise.size() == plan.num_channels(), "one noise variance or SNR, or ",
                     plan.num_channels(), ", expected; ", noise.size(), " given");
         const auto lock = use();
@@ -115,7 +130,7 @@ struct BoundPlan {
         const kaq::Noise given =
             is_snr_db ? kaq::Noise::of_snr_db(values_of(noise)) : kaq::Noise::of_variance(values_of(noise));
         pybind11::gil_scoped_release release;
-        plan.prepare(channels, given, more...);
+        plan.prepare(channels, given, vectors_per_estimate);
     }
 
     std::size_t detect(const Array<Complex> &y, Array<Complex> &symbols, Array<float> &llrs) {
@@ -138,8 +153,13 @@ struct BoundPlan {
                             .llrs = contiguous(llr_streams, num_channels, num_vectors, bits)});
     }
 
-    std::size_t detect_streams(const pybind11::sequence &received, const pybind11::sequence &symbols,
-                               const pybind11::sequence &llrs) {
+    struct Views {
+        kaq::ReceivedView from;
+        kaq::DetectedView to;
+    };
+
+    Views stream_views(const pybind11::sequence &received, const pybind11::sequence &symbols,
+                       const pybind11::sequence &llrs) {
         const int num_channels = plan.num_channels(), bits = llrs_of_symbol();
         kaq::expect(received.size() > 0 && pybind11::isinstance<pybind11::array>(received[0]),
                     "received: a list of streams, arrays of shape (T, ", num_channels, "), expected");
@@ -159,7 +179,6 @@ struct BoundPlan {
                                     .vector_stride = vector_stride,
                                     .width = width};
         };
-        const auto lock = use();
         const auto from = view(
             antennas, 1, stream_pointers<Complex>("received", received, antennas, num_vectors, num_channels, false));
         kaq::DetectedView to{
@@ -167,7 +186,60 @@ struct BoundPlan {
         if (llrs.size() > 0)
             to.llrs = view(llr_streams, bits,
                            stream_pointers<float>("llrs", llrs, llr_streams, num_vectors, num_channels * bits, true));
+        return {from, to};
+    }
+
+    std::size_t detect_streams(const pybind11::sequence &received, const pybind11::sequence &symbols,
+                               const pybind11::sequence &llrs) {
+        const auto lock = use();
+        const Views views = stream_views(received, symbols, llrs);
         pybind11::gil_scoped_release release;
-        return plan.detect(from, to);
+        return plan.detect(views.from, views.to);
+    }
+
+    // Of the fields of gr_kaq.detection.result.Piece.
+    Piece piece_of(const pybind11::sequence &fields, int num_vectors) const {
+        const auto number = [&](int i) { return fields[i].template cast<int>(); };
+        const int first = number(0), last = number(1);
+        kaq::expect(first >= 0 && first <= last && last <= num_vectors, "a piece of vectors ", first, " to ", last,
+                    " given; ", num_vectors, " are there");
+        Piece piece{first, last - first, nullptr, 0, false, number(5)};
+        const pybind11::object h = fields[2], snr_db = fields[3], noise_var = fields[4];
+        if (fields[6].template cast<bool>())
+            return piece;
+        kaq::expect(Array<Complex>::check_(h), "h of complex64 in C order expected");
+        const auto channels = pybind11::reinterpret_borrow<Array<Complex>>(h); // the caller's piece keeps it
+        check_shape(channels);
+        piece.h = channels.data();
+        piece.is_snr_db = !snr_db.is_none();
+        kaq::expect(piece.is_snr_db == noise_var.is_none(), "exactly one of snr_db and noise_var is expected");
+        piece.noise = (piece.is_snr_db ? snr_db : noise_var).template cast<double>();
+        kaq::expect(std::isfinite(piece.noise) && (piece.is_snr_db || piece.noise >= 0),
+                    piece.is_snr_db ? "snr_db has to be finite" : "noise_var has to be finite and not negative");
+        return piece;
+    }
+
+    // One estimate after the other, so that Python has its price once.
+    std::size_t detect_pieces(const pybind11::sequence &of_pieces, const pybind11::sequence &received,
+                              const pybind11::sequence &symbols, const pybind11::sequence &llrs) {
+        const auto lock = use();
+        const Views views = stream_views(received, symbols, llrs);
+        pieces.clear();
+        for (const pybind11::handle piece : of_pieces)
+            pieces.push_back(piece_of(pybind11::reinterpret_borrow<pybind11::sequence>(piece), views.from.num_vectors));
+        const std::size_t num_entries = static_cast<std::size_t>(plan.num_channels()) * plan.num_rx() * plan.num_tx();
+        pybind11::gil_scoped_release release;
+        std::size_t num_invalid = 0;
+        for (const Piece &piece : pieces) {
+            if (piece.h) {
+                const std::span<const double> noise(&piece.noise, 1);
+                plan.prepare({piece.h, num_entries},
+                             piece.is_snr_db ? kaq::Noise::of_snr_db(noise) : kaq::Noise::of_variance(noise),
+                             std::max(1, piece.vectors_per_estimate));
+            }
+            num_invalid +=
+                plan.detect(views.from.vectors(piece.first, piece.count), views.to.vectors(piece.first, piece.count));
+        }
+        return num_invalid;
     }
 };

@@ -29,11 +29,6 @@ kaq::LinearNetwork make_network(const std::string &type, int bits_per_dimension,
     return network;
 }
 
-void prepare(LinearPlan &self, const Array<Complex> &h, const Array<double> &noise, bool is_snr_db,
-             int vectors_per_estimate) {
-    self.prepare(h, noise, is_snr_db, vectors_per_estimate);
-}
-
 } // namespace
 
 void bind_linear(py::module_ &module) {
@@ -45,7 +40,8 @@ void bind_linear(py::module_ &module) {
              py::arg("instruction_set"), py::arg("num_channels"), py::arg("num_rx"), py::arg("num_tx"),
              py::arg("num_threads"))
         .def_property_readonly("instruction_set", [](const LinearPlan &self) { return self.plan.kernel().name; })
-        .def("prepare", &prepare, py::arg("h"), py::arg("noise"), py::arg("is_snr_db"), py::arg("vectors_per_estimate"))
+        .def("prepare", &LinearPlan::prepare)
         .def("detect", &LinearPlan::detect)
-        .def("detect_streams", &LinearPlan::detect_streams);
+        .def("detect_streams", &LinearPlan::detect_streams)
+        .def("detect_pieces", &LinearPlan::detect_pieces);
 }

@@ -44,10 +44,6 @@ kaq::ListNetwork make_network(int bits_per_dimension, float half_distance, int s
     return network;
 }
 
-void prepare(ListPlan &self, const Array<Complex> &h, const Array<double> &noise, bool is_snr_db) {
-    self.prepare(h, noise, is_snr_db);
-}
-
 } // namespace
 
 void bind_list(py::module_ &module) {
@@ -60,7 +56,8 @@ void bind_list(py::module_ &module) {
              py::arg("instruction_set"), py::arg("num_channels"), py::arg("num_rx"), py::arg("num_tx"),
              py::arg("num_threads"))
         .def_property_readonly("instruction_set", [](const ListPlan &self) { return self.plan.kernel().name; })
-        .def("prepare", &prepare, py::arg("h"), py::arg("noise"), py::arg("is_snr_db"))
+        .def("prepare", &ListPlan::prepare)
         .def("detect", &ListPlan::detect)
-        .def("detect_streams", &ListPlan::detect_streams);
+        .def("detect_streams", &ListPlan::detect_streams)
+        .def("detect_pieces", &ListPlan::detect_pieces);
 }

@@ -24,11 +24,6 @@ struct Plan : BoundPlan<kaq::Plan> {
     using BoundPlan::BoundPlan;
 };
 
-void prepare(Plan &self, const Array<Complex> &h, const Array<double> &noise, bool is_snr_db,
-             int vectors_per_estimate) {
-    self.prepare(h, noise, is_snr_db, vectors_per_estimate);
-}
-
 // visit(array, name, shape) for each array of the integers
 template <typename AnyIntegers, typename Visitor>
 void visit_integers(const kaq::Plan &plan, AnyIntegers &integers, Visitor visit) {
@@ -115,10 +110,11 @@ void bind_plan(py::module_ &module) {
              py::arg("num_threads"))
         .def_property_readonly("instruction_set", [](const Plan &self) { return self.plan.kernel().name; })
         .def_property("integers", &get_integers, &set_integers)
-        .def("prepare", &prepare, py::arg("h"), py::arg("noise"), py::arg("is_snr_db"), py::arg("vectors_per_estimate"))
+        .def("prepare", &Plan::prepare)
         .def("filter", &run_filter)
         .def("layers", &run_layers)
         .def("llrs", &run_llrs)
         .def("detect", &Plan::detect)
-        .def("detect_streams", &Plan::detect_streams);
+        .def("detect_streams", &Plan::detect_streams)
+        .def("detect_pieces", &Plan::detect_pieces);
 }

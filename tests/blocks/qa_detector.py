@@ -16,7 +16,7 @@ from gr_kaq.blocks.base import MAX_WARNINGS
 from gr_kaq.blocks.csi_pmt import channel_to_pmt
 from gr_kaq.detection import model_file
 from gr_kaq.detection.choice import choose
-from gr_kaq.detection.plan import Plan
+from gr_kaq.detection.kernel_plan import KernelPlan
 from tests.blocks.flowgraphs import Flowgraph, TaggedSource, run, run_to_end, snr_tag, tag, wait_until
 from tests.blocks.qa_csi_pmt import MALFORMED as MALFORMED_2_3_2
 from tests.blocks.qa_csi_pmt import NONE
@@ -432,14 +432,14 @@ def test_an_error_inside_gives_zeros_and_is_counted(monkeypatch):
     """Whatever the engine raises must not end the block's thread."""
     y, h = samples(30), channels(3)
     detector = lmmse()
-    prepare = Plan.prepare
+    detect_pieces = KernelPlan.detect_pieces
 
-    def failing(plan, estimate, **noise):
-        if np.array_equal(estimate, h[1]):
+    def failing(plan, pieces, *streams):
+        if any(np.array_equal(piece.h, h[1]) for piece in pieces):
             raise np.linalg.LinAlgError("{} singular")
-        return prepare(plan, estimate, **noise)
+        return detect_pieces(plan, pieces, *streams)
 
-    monkeypatch.setattr(Plan, "prepare", failing)
+    monkeypatch.setattr(KernelPlan, "detect_pieces", failing)
     flowgraph = run(detector, y, [tag(10 * k, channel_to_pmt(h[k], noise_var=0.1)) for k in range(3)])
     assert detector.internal_errors() >= 1
     expected = lmmse_by_numpy(y, [(0, h[0], {"noise_var": 0.1}), (10, None, {}), (20, h[2], {"noise_var": 0.1})])

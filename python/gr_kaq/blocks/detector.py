@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..detection.detector import Detector
 from ..detection.detectors import load_detector
 from ..detection.plan import Plan
-from ..detection.result import PreparedChannels, Streams
+from ..detection.result import Piece, Streams
 from ..signals.csi import ChannelEstimate, CsiState, InvalidCsi
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports
 from .counters import Counters, counter, reading
@@ -138,7 +138,7 @@ class detector(KaqBlock[DetectorCounters]):
         self._csi_item = self._next_item = 0  # the item that the estimate arrived at; the first that has not come
         self._items_per_estimate = 1  # how long the one before it was in force
         self._plan: Plan | None = None  # of the model in use, made when it is needed
-        self._prepared: PreparedChannels | None = None
+        self._is_prepared = False  # whether the plan has prepared the estimate in force
 
         self._tag_keys = [pmt.intern(csi_key), pmt.intern(snr_key)]
         self._detected_vectors = self._detection_ns = 0
@@ -151,7 +151,7 @@ class detector(KaqBlock[DetectorCounters]):
     def begin(self) -> None:
         """Called when the flowgraph starts: no estimate is known."""
         with self._lock:
-            self._csi, self._prepared = CsiState(self._shape), None
+            self._csi, self._is_prepared = CsiState(self._shape), False
             self._csi_item = self._next_item = 0
 
     # Samples
@@ -166,17 +166,23 @@ class detector(KaqBlock[DetectorCounters]):
             for item, kind, value in self.pass_tags(num_items, self._tag_outputs, self._tag_keys):
                 arrivals.setdefault(item, []).append((kind, value))
 
-            streams = (
-                self._streams(input_items, self._num_rx),
-                self._streams(output_items[: self._num_symbol_ports], self._num_tx),
-                self._streams(output_items[self._num_symbol_ports :], self._num_tx),
-            )
+            pieces: list[Piece] = []
             start = 0
             for item, tags in arrivals.items():
-                self._detect(streams, output_items, first, start, item)
+                self._add_piece(pieces, output_items, first, start, item)
                 self._take_tags(tags, first + item)
                 start = item
-            self._detect(streams, output_items, first, start, num_items)
+            self._add_piece(pieces, output_items, first, start, num_items)
+            if pieces:
+                began = time.perf_counter_ns()
+                streams = (
+                    self._streams(input_items, self._num_rx),
+                    self._streams(output_items[: self._num_symbol_ports], self._num_tx),
+                    self._streams(output_items[self._num_symbol_ports :], self._num_tx),
+                )
+                self._detect(pieces, streams, output_items)
+                self._detection_ns += time.perf_counter_ns() - began
+                self._detected_vectors += sum(piece.stop - piece.start for piece in pieces) * self._num_subcarriers
             self.counters.items += num_items
         self.publish_stats()
         return num_items
@@ -191,12 +197,12 @@ class detector(KaqBlock[DetectorCounters]):
             return items[0].reshape(len(items[0]), count, -1).swapaxes(0, 1)
         return [port.reshape(len(port), -1) for port in items]
 
-    def _detect(self, streams: tuple[Streams, ...], outputs: list[NDArray], first: int, start: int, stop: int) -> None:
-        """Detect items start to stop, or as far as the estimate goes, and fill the rest with zeros.
+    def _add_piece(self, pieces: list[Piece], outputs: list[NDArray], first: int, start: int, stop: int) -> None:
+        """Have items start to stop detected, or as far as the estimate goes, and fill the rest with zeros.
 
         Args:
-            streams: antennas, symbols and LLRs.
-            outputs: the same symbols and LLRs by port.
+            pieces: what is to be detected.
+            outputs: symbols and LLRs.
             first: number of item 0 in the stream.
             start, stop: items of the buffers.
         """
@@ -206,36 +212,41 @@ class detector(KaqBlock[DetectorCounters]):
         if self._max_csi_age:
             known = max(start, min(known, self._csi_item + self._max_csi_age + 1 - first))
         if known > start:
-            began = time.perf_counter_ns()
-            try:
-                if self._prepared is None:
-                    self._prepared = self._prepare()
-                received, symbols, llrs = streams
-                self.counters.invalid_vectors += self._prepared.detect_streams(
-                    _part(received, start, known), _part(symbols, start, known), _part(llrs, start, known)
-                )
-            except Exception as error:
-                self.failed(error)
-                for items in outputs:
-                    items[start:known] = 0
-            self._detection_ns += time.perf_counter_ns() - began
-            self._detected_vectors += (known - start) * self._num_subcarriers
+            assert self._csi.estimate is not None
+            h, given, length = self._csi.estimate.h, self._csi.given, self._items_per_estimate
+            pieces.append(
+                Piece(start, known, h, given.get("snr_db"), given.get("noise_var"), length, self._is_prepared)
+            )
+            self._is_prepared = True
         if known < stop:
             for items in outputs:
                 items[known:stop] = 0
             self.counters.items_without_csi += stop - known
 
-    def _prepare(self) -> PreparedChannels:
-        if self._plan is None:
-            self._plan = self._detector.plan(*self._shape)
-        assert self._csi.estimate is not None
-        given = self._csi.given
-        return self._plan.prepare(
-            self._csi.estimate.h,
-            snr_db=given.get("snr_db"),
-            noise_var=given.get("noise_var"),
-            vectors_per_estimate=self._items_per_estimate,
-        )
+    def failed(self, error: Exception) -> None:
+        self._is_prepared = False  # or it is not known
+        super().failed(error)
+
+    def _detect(self, pieces: list[Piece], streams: tuple[Streams, ...], outputs: list[NDArray]) -> None:
+        """Detect all pieces in one call; if that fails, one after the other, so that one does not spoil the others.
+
+        Args:
+            pieces: what is to be detected.
+            streams: antennas, symbols and LLRs.
+            outputs: the same symbols and LLRs by port.
+        """
+        try:
+            if self._plan is None:
+                self._plan = self._detector.plan(*self._shape)
+            self.counters.invalid_vectors += self._plan.detect_pieces(pieces, *streams)
+        except Exception as error:
+            if len(pieces) > 1:
+                for piece in pieces:
+                    self._detect([piece._replace(is_prepared=False)], streams, outputs)
+                return
+            self.failed(error)
+            for items in outputs:
+                items[pieces[0].start : pieces[0].stop] = 0
 
     # Estimates
 
@@ -256,7 +267,7 @@ class detector(KaqBlock[DetectorCounters]):
         if estimate is None and snr_db is None:
             return
         self._csi.update(estimate, snr_db)
-        self._prepared = None  # what has to be prepared, is when items follow
+        self._is_prepared = False  # what has to be prepared, is when items follow
         if estimate is not None:
             self._items_per_estimate = max(1, item - self._csi_item)
             self._csi_item = item
@@ -297,7 +308,7 @@ class detector(KaqBlock[DetectorCounters]):
         """
         loaded = self._load(model, self._detector.constellation.name)
         with self._lock:
-            self._detector, self._plan, self._prepared = loaded, None, None
+            self._detector, self._plan, self._is_prepared = loaded, None, False
             self._detected_vectors = self._detection_ns = 0
 
     def handle_model(self, message: Any) -> None:
@@ -343,13 +354,6 @@ class detector(KaqBlock[DetectorCounters]):
     def snr_db(self) -> float:
         """SNR of the estimate in force; NaN while unknown."""
         return self._csi.snr_db
-
-
-def _part(streams: Streams, start: int, stop: int) -> Streams:
-    """Some items of every stream."""
-    if isinstance(streams, np.ndarray):
-        return streams[:, start:stop]
-    return [stream[start:stop] for stream in streams]
 
 
 def _check_age(max_csi_age: int) -> int:

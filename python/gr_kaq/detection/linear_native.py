@@ -8,48 +8,29 @@ conditioned for that are found by the pivots of their Gram matrices, and prepare
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from ..native import extension
 from ..signals.constellation import Constellation
-from ..signals.signal_model import Noise
-from .kernel_channels import KernelChannels
-from .plan import Plan
+from .kernel_plan import KernelPlan
 
 __all__ = ["NativeLinearPlan"]
 
 
-class NativeLinearPlan(Plan):
-    """Buffers of the kernel for channels of one size; nothing is allocated once it exists.
+class NativeLinearPlan(KernelPlan):
+    """A `KernelPlan` for a filter.
 
     Args:
         name: ``"lmmse"`` or ``"zf"``.
         constellation: what every stream carries.
-        num_channels, num_rx, num_tx: C, antennas and streams.
-        num_threads: threads that share the work; the result has the same bits.
-        instruction_set: one of `instruction_sets()`; empty: the best, or the environment's choice.
+        shape: num_channels, num_rx, num_tx.
+        options: as for `KernelPlan`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        constellation: Constellation,
-        num_channels: int,
-        num_rx: int,
-        num_tx: int,
-        *,
-        num_threads: int = 1,
-        instruction_set: str = "",
-    ):
-        super().__init__((num_channels, num_rx, num_tx))
-        self._constellation = constellation
+    def __init__(self, name: str, constellation: Constellation, *shape: int, **options: Any):
         network = extension().LinearNetwork(
             type=name,
             bits_per_dimension=constellation.bits_per_dimension,
             half_distance=constellation.half_distance,
         )
-        self.kernel = extension().LinearPlan(network, instruction_set, *self.shape, num_threads)
-
-    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> KernelChannels:
-        return KernelChannels(self.kernel, self._constellation, h, noise, vectors_per_estimate)
+        super().__init__(extension().LinearPlan, network, constellation, shape, **options)

@@ -5,44 +5,24 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..native import extension
-from ..signals.signal_model import Noise
-from .kernel_channels import KernelChannels
+from .kernel_plan import KernelPlan
 from .list_model import ListModel
-from .plan import Plan
 
 __all__ = ["NativeListPlan"]
 
 
-class NativeListPlan(Plan):
-    """Buffers of the kernel for `model` and channels of one size; nothing is allocated once it exists.
+class NativeListPlan(KernelPlan):
+    """A `KernelPlan` for `model`.
 
     Args:
         model: a quantized model.
-        num_channels, num_rx, num_tx: C, antennas and streams.
-        num_threads: threads that share the work; the result has the same bits.
-        instruction_set: one of `instruction_sets()`; empty: the best, or the environment's choice.
+        shape: num_channels, num_rx, num_tx.
+        options: as for `KernelPlan`.
     """
 
-    def __init__(
-        self,
-        model: ListModel,
-        num_channels: int,
-        num_rx: int,
-        num_tx: int,
-        *,
-        num_threads: int = 1,
-        instruction_set: str = "",
-    ):
-        super().__init__((num_channels, num_rx, num_tx))
-        self.model = model
-        self.kernel = extension().ListPlan(_network(model), instruction_set, *self.shape, num_threads)
-
-    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> KernelChannels:
-        return KernelChannels(self.kernel, self.model.constellation, h, noise)
+    def __init__(self, model: ListModel, *shape: int, **options: Any):
+        super().__init__(extension().ListPlan, _network(model), model.constellation, shape, **options)
 
 
 def _network(model: ListModel) -> Any:

@@ -10,44 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..native import extension
-from ..signals.signal_model import Noise
-from .kernel_channels import KernelChannels
+from .kernel_plan import KernelChannels, KernelPlan
 from .laws import NO_REGULARIZATION, law_bounds
 from .model_file import DetectorModel, Law
-from .plan import Plan
 from .quantization import IntegerChannels
 
 __all__ = ["NativeChannels", "NativePlan", "network", "run_layers"]
-
-
-class NativePlan(Plan):
-    """Buffers of the kernel for `model` and channels of one size; nothing is allocated once it exists.
-
-    Args:
-        model: the model.
-        precision: ``"int8"``, for a quantized model, or ``"fp32"``.
-        num_channels, num_rx, num_tx: C, antennas and streams.
-        num_threads: threads that share the work; the result has the same bits.
-        instruction_set: one of `instruction_sets()`; empty: the best, or the environment's choice.
-    """
-
-    def __init__(
-        self,
-        model: DetectorModel,
-        num_channels: int,
-        num_rx: int,
-        num_tx: int,
-        *,
-        precision: str = "int8",
-        num_threads: int = 1,
-        instruction_set: str = "",
-    ):
-        super().__init__((num_channels, num_rx, num_tx))
-        self.model = model
-        self.kernel = extension().Plan(network(model, precision), instruction_set, *self.shape, num_threads)
-
-    def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> NativeChannels:
-        return NativeChannels(self.kernel, self.model.constellation, h, noise, vectors_per_estimate)
 
 
 class NativeChannels(KernelChannels):
@@ -62,6 +30,22 @@ class NativeChannels(KernelChannels):
         """b and finite, as `quantize_estimates`."""
         b, finite = self._kernel.filter(np.require(y, np.complex64, ["C", "A"]))
         return b, finite
+
+
+class NativePlan(KernelPlan):
+    """A `KernelPlan` for `model`.
+
+    Args:
+        model: the model.
+        shape: num_channels, num_rx, num_tx.
+        precision: ``"int8"``, for a quantized model, or ``"fp32"``.
+        options: as for `KernelPlan`.
+    """
+
+    channels_type = NativeChannels
+
+    def __init__(self, model: DetectorModel, *shape: int, precision: str = "int8", **options: Any):
+        super().__init__(extension().Plan, network(model, precision), model.constellation, shape, **options)
 
 
 def run_layers(

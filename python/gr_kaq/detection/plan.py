@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..signals.signal_model import Noise
-from .result import PreparedChannels
+from .result import Piece, PreparedChannels, Streams
 
 __all__ = ["Plan"]
 
@@ -27,6 +28,7 @@ class Plan(ABC):
 
     def __init__(self, shape: tuple[int, int, int]):
         self.shape = shape
+        self._latest: PreparedChannels | None = None  # of `detect_pieces`
 
     @abstractmethod
     def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> PreparedChannels:
@@ -67,6 +69,30 @@ class Plan(ABC):
             noise_var=None if noise_var is None else self._per_channel("noise_var", noise_var, 0.0),
         )
         return self._prepare(h, noise, max(1, int(vectors_per_estimate)))
+
+    def detect_pieces(self, pieces: Sequence[Piece], received: Streams, symbols: Streams, llrs: Streams = ()) -> int:
+        """Prepare one estimate after the other, and detect the vectors that each is for. Last, the last is prepared.
+
+        Args:
+            pieces: the estimates and their vectors.
+            received, symbols, llrs: buffers of all vectors, as for `PreparedChannels.detect_streams`.
+
+        Returns:
+            How many vectors held NaN or Inf.
+
+        Raises:
+            ValueError: a piece or a buffer does not fit, or a value is not finite.
+            RuntimeError: another thread is using the plan.
+        """
+        num_invalid = 0
+        for start, stop, h, snr_db, noise_var, vectors_per_estimate, is_prepared in pieces:
+            if not is_prepared or self._latest is None:
+                self._latest = self.prepare(
+                    h, snr_db=snr_db, noise_var=noise_var, vectors_per_estimate=vectors_per_estimate
+                )
+            parts = ([stream[start:stop] for stream in streams] for streams in (received, symbols, llrs))
+            num_invalid += self._latest.detect_streams(*parts)
+        return num_invalid
 
     def _per_channel(self, name: str, value: ArrayLike, low: float) -> NDArray[np.float64]:
         """`value` as (1,) or (C,)."""

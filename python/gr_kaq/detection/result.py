@@ -6,12 +6,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Detection", "PreparedChannels", "Streams"]
+__all__ = ["Detection", "Piece", "PreparedChannels", "Streams"]
 
 Streams = Sequence[NDArray[Any]] | NDArray[Any]
 """An array (T, width) for each antenna or stream, or all of them as one array (streams, T, width)."""
@@ -30,6 +30,27 @@ class Detection:
     symbols: NDArray[np.complex64]
     llrs: NDArray[np.float32]
     num_invalid: int
+
+
+class Piece(NamedTuple):
+    """Vectors that share a channel estimate, some of those that a call detects.
+
+    Attributes:
+        start, stop: vectors `start` to `stop` - 1 of each channel.
+        h: complex64 (C, num_rx, num_tx), contiguous.
+        snr_db: SNR in dB over all channels; or
+        noise_var: noise variance per receive antenna. Exactly one of the two.
+        vectors_per_estimate: as for `Plan.prepare`.
+        is_prepared: whether that is what the plan prepared last.
+    """
+
+    start: int
+    stop: int
+    h: NDArray[np.complex64]
+    snr_db: float | None = None
+    noise_var: float | None = None
+    vectors_per_estimate: int = 1
+    is_prepared: bool = False
 
 
 class PreparedChannels(ABC):
