@@ -16,6 +16,8 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <complex>
 #include <cstdint>
 #include <memory>
@@ -31,11 +33,11 @@ namespace py = pybind11;
 namespace {
 
 // The array does not own its memory: it keeps the vector alive, and is read-only, as others may hold the vector too.
-py::array c32vector_to_numpy(const pmt::pmt_t &vector) {
+py::array c32vector_to_numpy(const pmt::pmt_t &vector, const std::vector<py::ssize_t> &shape) {
     std::size_t length = 0;
     const std::complex<float> *elements = pmt::c32vector_elements(vector, length);
     const py::capsule owner(new pmt::pmt_t(vector), [](void *held) { delete static_cast<pmt::pmt_t *>(held); });
-    py::array_t<std::complex<float>> array(static_cast<py::ssize_t>(length), elements, owner);
+    py::array_t<std::complex<float>> array(shape, elements, owner);
     py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
     return std::move(array);
 }
@@ -59,7 +61,7 @@ py::object plain(const pmt::pmt_t &value) {
     if (pmt::is_real(value))
         return py::float_(pmt::to_double(value));
     if (pmt::is_c32vector(value))
-        return c32vector_to_numpy(value);
+        return c32vector_to_numpy(value, {static_cast<py::ssize_t>(pmt::length(value))});
     if (pmt::is_tuple(value) && pmt::length(value) <= max_length) {
         py::tuple integers(pmt::length(value));
         for (std::size_t i = 0; i < integers.size(); ++i) {
@@ -118,6 +120,76 @@ pmt::pmt_t safe_dict(const pmt::pmt_t &dict) {
     return safe;
 }
 
+// Reads channel estimates that are as they are sent. It leaves all others to csi_pmt.parse_channel, which takes more
+// forms, and says what is wrong.
+class EstimateReader {
+public:
+    // What csi.py says of an estimate.
+    EstimateReader(const std::array<long, 3> &shape, float max_amplitude, double max_noise_var,
+                   const std::pair<double, double> &snr_range_db)
+        : shape_(shape), max_amplitude_(max_amplitude), noise_var_range_(0, max_noise_var), snr_range_(snr_range_db) {}
+
+    // A tuple: h of the shape, noise_var, snr, seq, the last three None where they are not there; or the PMT.
+    py::object read(const pmt::pmt_t &value) const {
+        pmt::pmt_t h, shape, noise_var, snr, seq;
+        const std::pair<const pmt::pmt_t *, pmt::pmt_t *> names[] = {
+            {&h_, &h}, {&shape_name_, &shape}, {&noise_var_, &noise_var}, {&snr_, &snr}, {&seq_, &seq}};
+        try {
+            for_entries(value, [&](const pmt::pmt_t &key, const pmt::pmt_t &of) {
+                for (const auto &[name, to] : names)
+                    if (key == *name && !*to) // equal symbols are the same object; of equal keys the first counts
+                        *to = of ? of : pmt::PMT_NIL;
+                return true;
+            });
+        } catch (const std::invalid_argument &) {
+            return py::cast(value);
+        }
+        if (!is_channel(h, shape) || !is_within(noise_var, noise_var_range_) || !is_within(snr, snr_range_) ||
+            (seq && !pmt::is_uint64(seq)))
+            return py::cast(value);
+        const auto number = [](const pmt::pmt_t &of) {
+            return of ? py::object(py::float_(pmt::to_double(of))) : py::none();
+        };
+        return py::make_tuple(c32vector_to_numpy(h, {shape_[0], shape_[1], shape_[2]}), number(noise_var), number(snr),
+                              seq ? py::object(py::int_(pmt::to_uint64(seq))) : py::none());
+    }
+
+private:
+    bool is_channel(const pmt::pmt_t &h, const pmt::pmt_t &shape) const {
+        if (!h || !shape || !pmt::is_c32vector(h) || !pmt::is_tuple(shape) || pmt::length(shape) != shape_.size())
+            return false;
+        for (std::size_t i = 0; i < shape_.size(); ++i) {
+            const pmt::pmt_t length = pmt::tuple_ref(shape, i);
+            if (!length || !pmt::is_integer(length) || pmt::to_long(length) != shape_[i])
+                return false;
+        }
+        std::size_t length = 0;
+        const std::complex<float> *elements = pmt::c32vector_elements(h, length);
+        const float *parts = reinterpret_cast<const float *>(elements);
+        if (length != static_cast<std::size_t>(shape_[0] * shape_[1] * shape_[2]))
+            return false;
+        int wrong = 0;
+        for (std::size_t i = 0; i < 2 * length; ++i)
+            wrong |= !(std::abs(parts[i]) <= max_amplitude_); // NaN too
+        return !wrong;
+    }
+
+    static bool is_within(const pmt::pmt_t &number, const std::pair<double, double> &range) {
+        if (!number)
+            return true;
+        if (!pmt::is_real(number))
+            return false;
+        const double value = pmt::to_double(number);
+        return value >= range.first && value <= range.second;
+    }
+
+    const pmt::pmt_t h_ = pmt::intern("h"), shape_name_ = pmt::intern("shape"), noise_var_ = pmt::intern("noise_var"),
+                     snr_ = pmt::intern("snr"), seq_ = pmt::intern("seq");
+    const std::array<long, 3> shape_;
+    const float max_amplitude_;
+    const std::pair<double, double> noise_var_range_, snr_range_;
+};
+
 // What gr::block lets only blocks do.
 struct Tags : gr::block {
     // Those at the next `count` items of input 0.
@@ -135,15 +207,17 @@ struct Tags : gr::block {
 };
 
 // Puts the tags at the next `count` items of input 0 on outputs, and gives those with one of `keys`: the item, counted
-// from the next one on, the number of the key, and the value.
+// from the next one on, the number of the key, and the value; of the first key, as `estimates`, where there is one,
+// reads it.
 py::list pass_tags(gr::block &block, std::uint64_t count, const std::vector<unsigned> &outputs,
-                   const std::vector<pmt::pmt_t> &keys) {
+                   const std::vector<pmt::pmt_t> &keys, const EstimateReader *estimates) {
     const std::uint64_t next = block.nitems_read(0);
     py::list found;
     for (gr::tag_t &tag : Tags::read(block, count)) {
         for (std::size_t i = 0; i < keys.size(); ++i)
             if (tag.key && pmt::eq(tag.key, keys[i]))
-                found.append(py::make_tuple(tag.offset - next, i, tag.value));
+                found.append(py::make_tuple(tag.offset - next, i,
+                                            i == 0 && estimates ? estimates->read(tag.value) : py::cast(tag.value)));
         for (pmt::pmt_t *part : {&tag.key, &tag.value, &tag.srcid})
             if (!*part)
                 *part = pmt::PMT_NIL; // a null pointer crashes who reads it
@@ -331,8 +405,12 @@ PYBIND11_MODULE(_gnuradio, module) {
                py::arg("block"), py::arg("port"), py::arg("part"), py::arg("port_of_part"), py::arg("is_input"));
     module.def("plain_entries", &plain_entries, "Entries of a PMT dict with these names, each as `plain` makes it.");
     module.def("safe_dict", &safe_dict, "A dict of those entries that cannot crash who reads them.");
-    module.def("pass_tags", &pass_tags,
-               "Put the tags of input 0 on outputs; those with one of the keys: item, number of the key, value.");
+    py::class_<EstimateReader>(module, "EstimateReader", "Reads channel estimates that are as they are sent.")
+        .def(py::init<const std::array<long, 3> &, float, double, const std::pair<double, double> &>(),
+             py::arg("shape"), py::arg("max_amplitude"), py::arg("max_noise_var"), py::arg("snr_range_db"));
+    module.def(
+        "pass_tags", &pass_tags,
+        "Put the tags of input 0 on outputs; those with one of the keys: item, number of the key, value as read.");
     module.def("split_tags", &split_tags,
                "Of the next tags of input 0: items and values of those with the key, and all others by item.");
     module.def("new_c32vectors", &new_c32vectors, "So many c32vectors of this length, and an array over each.");

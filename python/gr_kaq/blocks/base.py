@@ -171,14 +171,16 @@ class _Common(Generic[CountersT]):
         key, value, source = (pmt.PMT_NIL if part is None else part for part in (tag.key, tag.value, tag.srcid))
         self.add_item_tag(output, tag.offset if item is None else item, key, value, source)
 
-    def pass_tags(self, count: int, outputs: Sequence[int], keys: Sequence[Any]) -> list[tuple[int, int, Any]]:
+    def pass_tags(
+        self, count: int, outputs: Sequence[int], keys: Sequence[Any], estimates: _gnuradio.EstimateReader | None = None
+    ) -> list[tuple[int, int, Any]]:
         """Put the tags at the next `count` items of input 0 on outputs, and read some of them, in one call.
 
         Returns:
             Of each tag with one of `keys`, by item: its item, counted from the next one on; the number of the key; and
-            the value, which may be None.
+            the value, which may be None; with `estimates`, of the first key, as `csi_pmt.parse_channel` takes it.
         """
-        return _gnuradio.pass_tags(self.gateway, count, outputs, keys)
+        return _gnuradio.pass_tags(self.gateway, count, outputs, keys, estimates)
 
     def publish(self, port: str, values: Mapping[str, Any]) -> None:
         """Send a dict on a message port."""

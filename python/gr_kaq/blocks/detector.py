@@ -20,7 +20,7 @@ from ..detection.result import Piece, Streams
 from ..signals.csi import ChannelEstimate, CsiState, InvalidCsi
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports
 from .counters import Counters, counter, reading
-from .csi_pmt import CSI_KEY, SNR_KEY, check_keys, parse_channel, parse_snr
+from .csi_pmt import CSI_KEY, SNR_KEY, check_keys, estimate_reader, parse_channel, parse_snr
 
 __all__ = ["detector"]
 
@@ -140,6 +140,7 @@ class detector(KaqBlock[DetectorCounters]):
         self._plan: Plan | None = None  # of the model in use, made when it is needed
         self._is_prepared = False  # whether the plan has prepared the estimate in force
 
+        self._reader = estimate_reader(self._shape)
         self._tag_keys = [pmt.intern(csi_key), pmt.intern(snr_key)]
         self._detected_vectors = self._detection_ns = 0
 
@@ -163,7 +164,7 @@ class detector(KaqBlock[DetectorCounters]):
             first = self.nitems_read(0)
             self._next_item = first + num_items
             arrivals: dict[int, list[tuple[int, Any]]] = {}
-            for item, kind, value in self.pass_tags(num_items, self._tag_outputs, self._tag_keys):
+            for item, kind, value in self.pass_tags(num_items, self._tag_outputs, self._tag_keys, self._reader):
                 arrivals.setdefault(item, []).append((kind, value))
 
             pieces: list[Piece] = []

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,16 @@ from numpy.typing import NDArray
 from .. import native
 from .signal_model import noise_var_from_snr, snr_from_noise_var
 
-__all__ = ["SNR_RANGE_DB", "ChannelEstimate", "CsiState", "InvalidCsi", "check_noise_var", "check_snr"]
+__all__ = [
+    "MAX_AMPLITUDE",
+    "MAX_NOISE_VAR",
+    "SNR_RANGE_DB",
+    "ChannelEstimate",
+    "CsiState",
+    "InvalidCsi",
+    "check_noise_var",
+    "check_snr",
+]
 
 SNR_RANGE_DB = (-40.0, 100.0)
 """An SNR estimate outside this range is taken for a mistake, not for an SNR."""
@@ -68,6 +78,13 @@ class ChannelEstimate:
     snr_db: float | None = None
     seq: int | None = None
     _valid_shape: tuple[int, int, int] | None = field(default=None, init=False, repr=False)
+
+    @classmethod
+    def checked(cls, shape: tuple[int, int, int], *fields: Any) -> ChannelEstimate:
+        """One that is known to pass `check` for this shape."""
+        estimate = cls(*fields)
+        object.__setattr__(estimate, "_valid_shape", shape)
+        return estimate
 
     def check(self, shape: tuple[int, int, int]) -> None:
         """Raise InvalidCsi unless the estimate has this shape and every value is in range."""
