@@ -41,7 +41,7 @@ class Link:
         """Of all channels."""
         return self.num_channels * self.num_vectors
 
-    @property
+    @cached_property
     def noise_var(self) -> float:
         """Per receive antenna."""
         return self.num_tx / float(from_db(SNR_DB))

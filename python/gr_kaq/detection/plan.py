@@ -15,6 +15,9 @@ from .result import Piece, PreparedChannels, Streams
 __all__ = ["Plan"]
 
 
+COMPLEX = np.dtype(np.complex64)
+
+
 class Plan(ABC):
     """A detector with room for the channels of one estimate; from `Detector.plan`. Not to be shared by threads.
 
@@ -55,7 +58,7 @@ class Plan(ABC):
             ValueError: a shape does not fit, or a value is not finite.
             RuntimeError: another thread is using the plan.
         """
-        if not (isinstance(h, np.ndarray) and h.dtype == np.complex64):
+        if not (isinstance(h, np.ndarray) and h.dtype is COMPLEX):
             with np.errstate(over="ignore"):  # what does not fit single precision becomes Inf, and is refused as such
                 h = np.asarray(h).astype(np.complex64)
         if not h.flags.carray:
@@ -65,8 +68,8 @@ class Plan(ABC):
         if (snr_db is None) == (noise_var is None):
             raise ValueError("exactly one of snr_db and noise_var is expected")
         noise = Noise(
-            snr_db=None if snr_db is None else self._per_channel("snr_db", snr_db, -np.inf),
-            noise_var=None if noise_var is None else self._per_channel("noise_var", noise_var, 0.0),
+            None if snr_db is None else self._per_channel("snr_db", snr_db, -np.inf),
+            None if noise_var is None else self._per_channel("noise_var", noise_var, 0.0),
         )
         return self._prepare(h, noise, max(1, int(vectors_per_estimate)))
 

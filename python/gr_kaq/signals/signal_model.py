@@ -6,7 +6,7 @@ y: (num_rx,), H: (num_rx, num_tx), x: (num_tx,) with E|x|^2 = 1 per stream, n ~ 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,8 +59,7 @@ def snr_from_noise_var(h: NDArray, noise_var: ArrayLike) -> NDArray[np.float64]:
         return np.where(power > 0, db(power) - db(noise_var), -np.inf)
 
 
-@dataclass(frozen=True)
-class Noise:
+class Noise(NamedTuple):
     """How strong the noise over C channels is: exactly one of its attributes is known.
 
     Attributes:
