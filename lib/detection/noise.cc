@@ -13,9 +13,10 @@
 namespace kaq {
 namespace {
 
-// Power of all entries that a stream arrives with, below which nothing is known of a channel. It is far below what any
-// radio delivers, and its inverse is far inside of single precision.
-constexpr double least_power = 1e-30;
+// Power of all entries that a stream arrives with, below which nothing is known of a channel: entries are below 1e-24,
+// by far less than any radio delivers. A filter takes samples back to 1: its entries are up to 2^80, times 2^11 for the
+// unit of states and 2^33 for a channel that is close to singular. That is still inside of single precision.
+constexpr double least_power = 1e-48;
 
 // Largest exponent of a gain. 2^120 and its inverse are normal numbers of single precision, with some room left.
 constexpr int max_gain_exponent = 120;

@@ -125,9 +125,10 @@ pmt::pmt_t safe_dict(const pmt::pmt_t &dict) {
 class EstimateReader {
 public:
     // What csi.py says of an estimate.
-    EstimateReader(const std::array<long, 3> &shape, float max_amplitude, double max_noise_var,
-                   const std::pair<double, double> &snr_range_db)
-        : shape_(shape), max_amplitude_(max_amplitude), noise_var_range_(0, max_noise_var), snr_range_(snr_range_db) {}
+    EstimateReader(const std::array<long, 3> &shape, const std::pair<float, float> &amplitude_range,
+                   double max_noise_var, const std::pair<double, double> &snr_range_db)
+        : shape_(shape), amplitude_range_(amplitude_range), noise_var_range_(0, max_noise_var),
+          snr_range_(snr_range_db) {}
 
     // A tuple: h of the shape, noise_var, snr, seq, the last three None where they are not there; or the PMT.
     py::object read(const pmt::pmt_t &value) const {
@@ -168,10 +169,14 @@ private:
         const float *parts = reinterpret_cast<const float *>(elements);
         if (length != static_cast<std::size_t>(shape_[0] * shape_[1] * shape_[2]))
             return false;
-        int wrong = 0;
-        for (std::size_t i = 0; i < 2 * length; ++i)
-            wrong |= !(std::abs(parts[i]) <= max_amplitude_); // NaN too
-        return !wrong;
+        float largest = 0;
+        bool finite = true;
+        for (std::size_t i = 0; i < 2 * length; ++i) {
+            const float part = std::abs(parts[i]);
+            largest = std::max(largest, part);
+            finite &= part <= amplitude_range_.second; // NaN is not
+        }
+        return finite && (largest == 0 || largest >= amplitude_range_.first);
     }
 
     static bool is_within(const pmt::pmt_t &number, const std::pair<double, double> &range) {
@@ -186,7 +191,7 @@ private:
     const pmt::pmt_t h_ = pmt::intern("h"), shape_name_ = pmt::intern("shape"), noise_var_ = pmt::intern("noise_var"),
                      snr_ = pmt::intern("snr"), seq_ = pmt::intern("seq");
     const std::array<long, 3> shape_;
-    const float max_amplitude_;
+    const std::pair<float, float> amplitude_range_; // of the largest part; or all are zero
     const std::pair<double, double> noise_var_range_, snr_range_;
 };
 
@@ -406,8 +411,9 @@ PYBIND11_MODULE(_gnuradio, module) {
     module.def("plain_entries", &plain_entries, "Entries of a PMT dict with these names, each as `plain` makes it.");
     module.def("safe_dict", &safe_dict, "A dict of those entries that cannot crash who reads them.");
     py::class_<EstimateReader>(module, "EstimateReader", "Reads channel estimates that are as they are sent.")
-        .def(py::init<const std::array<long, 3> &, float, double, const std::pair<double, double> &>(),
-             py::arg("shape"), py::arg("max_amplitude"), py::arg("max_noise_var"), py::arg("snr_range_db"));
+        .def(py::init<const std::array<long, 3> &, const std::pair<float, float> &, double,
+                      const std::pair<double, double> &>(),
+             py::arg("shape"), py::arg("amplitude_range"), py::arg("max_noise_var"), py::arg("snr_range_db"));
     module.def(
         "pass_tags", &pass_tags,
         "Put the tags of input 0 on outputs; those with one of the keys: item, number of the key, value as read.");

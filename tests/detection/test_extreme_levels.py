@@ -63,6 +63,23 @@ def test_a_radio_s_gain_changes_no_bit_of_the_reference(name, exponent):
     np.testing.assert_array_equal(found.llrs, expected.llrs)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("exponent", [-78, -70, -50, 39])
+def test_a_radio_s_gain_changes_no_decision_of_the_kernel(name, exponent):
+    """From 3e-24 to 1e12. |h| below 1e-15 used to give zeros."""
+    rng = np.random.default_rng(3)
+    detector = load(name, "native")
+    h = complex_values(rng, 1.0, 6, 4, 2)
+    x = gr_kaq.CONSTELLATIONS["16qam"].points[rng.integers(0, 16, (6, 5, 2))].astype(np.complex64)
+    y = x @ h.swapaxes(-1, -2) + complex_values(rng, 0.05, 6, 5, 4)
+    expected = detector.prepare(h, noise_var=0.005).detect(y)
+    h, y = (np.ldexp(np.ascontiguousarray(of).view(np.float32), exponent).view(np.complex64) for of in (h, y))
+    found = detector.prepare(h, noise_var=0.005 * 4.0**exponent).detect(y)
+    np.testing.assert_allclose(found.symbols, expected.symbols, atol=1e-4)
+    np.testing.assert_allclose(found.llrs, expected.llrs, rtol=1e-3, atol=1e-2)
+    assert np.abs(expected.llrs).max() > 1
+
+
 @pytest.mark.parametrize("backend", ["native", "reference"])
 @pytest.mark.parametrize("name", NAMES)
 def test_streams_that_do_not_arrive_say_nothing(name, backend):

@@ -84,6 +84,8 @@ def with_value(value):
         (ChannelEstimate(with_value(-np.inf), 0.1), "not finite"),
         (ChannelEstimate(with_value(1e38), 0.1), "range"),
         (ChannelEstimate(with_value(-1e38j), 0.1), "range"),
+        (ChannelEstimate(H * np.float32(1e-24), 0.1), "weak"),
+        (ChannelEstimate(H * np.float32(1e-45), 0.1), "weak"),
         (ChannelEstimate(H, -1e-9), "noise_var"),
         (ChannelEstimate(H, np.nan), "noise_var"),
         (ChannelEstimate(H, np.inf), "noise_var"),

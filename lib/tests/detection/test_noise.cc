@@ -70,7 +70,7 @@ BOOST_AUTO_TEST_CASE(a_channel_of_no_power_is_known_to_be_unknown) {
 
 BOOST_AUTO_TEST_CASE(gains_are_normal_numbers_and_noise_has_a_limit) {
     const double noise_var = 1e300;
-    for (const double power : {1e-29, 1e-10, 1e10, 1e70, 1e300}) {
+    for (const double power : {1e-47, 1e-29, 1e-10, 1e10, 1e70, 1e300}) {
         const auto levels = levels_of(kaq::Noise::of_variance({&noise_var, 1}), {power});
         BOOST_TEST(std::isnormal(levels[0].gain));
         BOOST_TEST(levels[0].noise_var <= 1e10);

@@ -9,7 +9,7 @@ class EstimateReader:
     def __init__(
         self,
         shape: tuple[int, int, int],
-        max_amplitude: float,
+        amplitude_range: tuple[float, float],
         max_noise_var: float,
         snr_range_db: tuple[float, float],
     ): ...

@@ -15,7 +15,15 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..signals.csi import MAX_AMPLITUDE, MAX_NOISE_VAR, SNR_RANGE_DB, ChannelEstimate, InvalidCsi, check_snr
+from ..signals.csi import (
+    MAX_AMPLITUDE,
+    MAX_NOISE_VAR,
+    MIN_AMPLITUDE,
+    SNR_RANGE_DB,
+    ChannelEstimate,
+    InvalidCsi,
+    check_snr,
+)
 from . import _gnuradio
 
 __all__ = [
@@ -86,7 +94,7 @@ def vector_to_pmt(
 
 def estimate_reader(shape: tuple[int, int, int]) -> _gnuradio.EstimateReader:
     """For `KaqBlock.pass_tags`: reads estimates (num_subcarriers, num_rx, num_tx) many times as fast as Python."""
-    return _gnuradio.EstimateReader(shape, MAX_AMPLITUDE, MAX_NOISE_VAR, SNR_RANGE_DB)
+    return _gnuradio.EstimateReader(shape, (MIN_AMPLITUDE, MAX_AMPLITUDE), MAX_NOISE_VAR, SNR_RANGE_DB)
 
 
 def parse_channel(value: Any, shape: tuple[int, int, int]) -> ChannelEstimate:

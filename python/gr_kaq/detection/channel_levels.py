@@ -11,7 +11,7 @@ from .fused_products import plus_product
 
 __all__ = ["channel_levels"]
 
-LEAST_POWER = 1e-30
+LEAST_POWER = 1e-48
 MAX_GAIN_EXPONENT = 120
 MAX_NOISE_VAR = 1e10
 NOISE_FLOOR = 1e-9

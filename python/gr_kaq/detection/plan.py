@@ -48,7 +48,8 @@ class Plan(ABC):
         """Do what a channel estimate needs once. What was prepared before is overwritten.
 
         Args:
-            h: (C, num_rx, num_tx), of the plan's shape.
+            h: (C, num_rx, num_tx), of the plan's shape. A channel whose entries are all below 1e-24 counts as zero in
+                the kernel: its symbols and LLRs are 0.
             snr_db: SNR in dB, a scalar for all channels together or (C,); or
             noise_var: noise variance per receive antenna, a scalar or (C,). Exactly one of the two.
             vectors_per_estimate: about how many vectors will be detected for each channel. The native kernel chooses

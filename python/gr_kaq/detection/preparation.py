@@ -28,6 +28,9 @@ be far above the noise of weak streams beside strong ones.
 COMMON_FLOOR = 1e-10
 """noise_var is at least this times the mean diagonal entry, so that a stream that does not arrive has a rho, too."""
 
+LEAST_POWER = 1e-48
+"""Mean power of a stream at all antennas, below which a channel counts as zero."""
+
 LARGEST_NOISE = 1e10
 """noise_var is at most this times the mean diagonal entry: nothing at all is known of the symbols there."""
 
@@ -72,7 +75,7 @@ def prepare(model: DetectorModel, h: NDArray[np.complexfloating], noise_var: Flo
     gram = hermitian @ h
     powers = np.einsum("cii->ci", gram).real
     mean_power = powers.mean(axis=-1)
-    alive = mean_power > 1e-30
+    alive = mean_power > LEAST_POWER
     scale = np.where(alive, mean_power, 1.0)
     noise_var = np.clip(noise_var, COMMON_FLOOR * scale, LARGEST_NOISE * scale)[:, None]
     values = layer_values(model, snr_db)

@@ -18,6 +18,7 @@ from .signal_model import noise_var_from_snr, snr_from_noise_var
 __all__ = [
     "MAX_AMPLITUDE",
     "MAX_NOISE_VAR",
+    "MIN_AMPLITUDE",
     "SNR_RANGE_DB",
     "ChannelEstimate",
     "CsiState",
@@ -31,6 +32,9 @@ SNR_RANGE_DB = (-40.0, 100.0)
 
 MAX_AMPLITUDE = 1e12
 """Largest real or imaginary part of h: its powers, summed and inverted, stay finite in single precision."""
+
+MIN_AMPLITUDE = 1e-22
+"""Where no part of h is larger, h is zero or refused: the kernels take channels below 1e-24 for zero."""
 
 MAX_NOISE_VAR = MAX_AMPLITUDE**2
 
@@ -93,12 +97,15 @@ class ChannelEstimate:
         if self.h.shape != shape:
             raise InvalidCsi("shape", f"h has shape {self.h.shape}; {shape} (num_subcarriers, num_rx, num_tx) expected")
         h = np.ascontiguousarray(self.h, np.complex64)
-        if not native.squared_norm(h) < MAX_AMPLITUDE**2:  # otherwise no part is larger
+        # the norm of h is between its largest part and that times the root of their number
+        if not h.size * 2 * MIN_AMPLITUDE**2 <= native.squared_norm(h) < MAX_AMPLITUDE**2:
             peak = np.abs(h.view(np.float32)).max()  # NaN, if there is one
             if not np.isfinite(peak):
                 raise InvalidCsi("not finite", "h holds NaN or Inf")
             if peak > MAX_AMPLITUDE:
                 raise InvalidCsi("range", f"h holds values above {MAX_AMPLITUDE:g}")
+            if 0 < peak < MIN_AMPLITUDE:
+                raise InvalidCsi("weak", f"h holds nothing above {MIN_AMPLITUDE:g}, and is not zero")
         if self.noise_var is not None:
             check_noise_var(self.noise_var)
         if self.snr_db is not None:
