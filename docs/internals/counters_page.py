@@ -35,8 +35,10 @@ first of each type is logged, with the places where it was raised; please report
 A block that cannot start, because a port is taken or a device is gone, says why and ends the flowgraph.
 
 **lock() and unlock() lose what is on its way.** GNU Radio 3.10 empties all buffers in unlock(), with their tags, and
-counts items from 0 again (gnuradio#6105, #6110). Each block says so once, and counts what waited in front of it. What
-the block before it was at just then may come on top. Settings of a block can be changed while it runs, without lock().
+counts items from 0 again (gnuradio#6105, #6110). Each block says so once, and counts what waited in front of it, and
+in front of blocks of GNU Radio before it: all of it where a block of gr-kaq sends, and at least what was there when
+this block stopped where another does. `frame_transmitter` counts bursts that were cut off. Settings of a block can be
+changed while it runs, without lock().
 
 **A log line is one line.** What is quoted from a message, tag or file has escape sequences in place of line breaks and
 control characters. A block logs at most 16 warnings of a kind, and one kind never silences another.

@@ -379,13 +379,40 @@ void end_flowgraph(gr::block &block) {
         each->_post(pmt::intern("system"), pmt::cons(pmt::intern("done"), pmt::from_long(1)));
 }
 
-// Which buffers the block has, as an address, and how many items wait in front of each input.
-std::pair<std::uintptr_t, std::vector<int>> waiting_items(const gr::block &block) {
+using BlockNumbers = std::unordered_set<long>;
+
+// How many items wait on their way to an input: in front of it, and of the blocks before it that are not `ours`.
+double waiting_at(const gr::block_detail_sptr &detail, int input, const BlockNumbers &ours) {
+    const gr::block_sptr before = detail->input(input)->buffer()->link();
+    double most = 0;
+    if (!ours.count(before->unique_id()))
+        for (int i = 0; i < before->detail()->ninputs(); ++i)
+            most = std::max(most, waiting_at(before->detail(), i, ours));
+    return detail->input(input)->items_available() + most * before->relative_rate();
+}
+
+// Which buffers the block has, as an address, and how many items wait on their way to each input.
+std::pair<std::uintptr_t, std::vector<int>> waiting_items(const gr::block &block, const BlockNumbers &ours) {
     std::vector<int> items;
     const gr::block_detail_sptr detail = block.detail();
     for (int i = 0; detail && i < detail->ninputs(); ++i)
-        items.push_back(detail->input(i)->items_available());
+        items.push_back(static_cast<int>(waiting_at(detail, i, ours)));
     return {reinterpret_cast<std::uintptr_t>(detail.get()), items};
+}
+
+// Which of `ours` read what this one gives out, as it is or behind others.
+BlockNumbers reading_blocks(const gr::block &block, const BlockNumbers &ours) {
+    BlockNumbers found;
+    const gr::block_detail_sptr detail = block.detail();
+    for (int i = 0; detail && i < detail->noutputs(); ++i)
+        for (std::size_t reader = 0; reader < detail->output(i)->nreaders(); ++reader) {
+            const gr::block_sptr behind = detail->output(i)->reader(reader)->link();
+            if (ours.count(behind->unique_id()))
+                found.insert(behind->unique_id());
+            else
+                found.merge(reading_blocks(*behind, ours));
+        }
+    return found;
 }
 
 } // namespace
@@ -403,7 +430,10 @@ PYBIND11_MODULE(_gnuradio, module) {
     module.def("owned_block", &owned_block, "A block as connect() takes it, which keeps the Python object.");
     module.def("end_flowgraph", &end_flowgraph, "Have all blocks that streams connect with this one end.");
     module.def("waiting_items", &waiting_items,
-               "Which buffers the block has, as a number, and how many items wait in front of each input.");
+               "Which buffers the block has, as a number, and how many items wait on their way to each input.",
+               py::arg("block"), py::arg("ours"));
+    module.def("reading_blocks", &reading_blocks, "Which of `ours` read what the block gives out.", py::arg("block"),
+               py::arg("ours"));
     module.def("port_arrays", &port_arrays, "The items of ports as arrays over GNU Radio's buffers.");
     module.def("connect_own_message_port", &connect_own_message_port,
                "Connect a message port of a hierarchical block with one of a part of it; they can be freed afterwards.",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Each block in each state that a flowgraph may have: started again, locked, unable to start, idle, about to stop."""
 
+import itertools
 import threading
 import time
 
@@ -251,3 +252,26 @@ def test_swapped_while_it_stops(name, tmp_path):
         ended = True
         swapping.join()
     assert rig.block.internal_errors() == 0
+
+
+def test_what_unlock_drops_is_counted_to_the_item():
+    """Also what the block in front gave out after this one had stopped."""
+    first, second = (
+        gr_kaq.detector("lmmse", 1, 1, constellation="qpsk", backend=name) for name in ("native", "reference")
+    )
+    feed, tb = Feed(list(first.in_sig())), gr.top_block()
+    tb.connect(feed, first, second, blocks.null_sink(gr.sizeof_gr_complex))
+    tb.start()
+    try:
+        for rounds in itertools.count():
+            if rounds >= 30 and second.dropped_items():
+                break
+            before = second.items()
+            wait_until(lambda before=before: second.items() > before)
+            tb.lock()
+            tb.unlock()
+        feed.open = False
+        wait_until(lambda: first.items() == second.items() + second.dropped_items())
+    finally:
+        tb.stop()
+        tb.wait()

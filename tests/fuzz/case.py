@@ -25,7 +25,7 @@ from tests.fuzz.values import Choices
 
 __all__ = ["Case", "run_case"]
 
-SETTLE_S = 5.0  # for what has arrived to be worked off
+SETTLE_S = 5.0  # in which nothing moves: what has arrived is not worked off any more then
 MAX_STEPS = 16
 EXTREME = 1e15  # what is larger may overflow in single precision when it is squared
 DENORMAL = 1e-30  # the square of what is smaller is
@@ -197,7 +197,9 @@ class Case:
                 bounds["items given out by the source"] = self.feeder.given, self.fed
             if self.target.equal_rate() and self.complete:
                 bounds["items that came out"] = self.collector.taken, self.fed
-            missing = {name: bound for name, bound in bounds.items() if bound[0] < bound[1]}
+            before, missing = missing, {name: bound for name, bound in bounds.items() if bound[0] < bound[1]}
+            if missing != before:
+                deadline = time.monotonic() + SETTLE_S
             if missing:
                 time.sleep(0.002)
                 self._nudge()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import operator
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 
@@ -35,6 +36,8 @@ MAX_TEXT = 500  # characters of a warning
 MAX_NAME = 4096  # characters of a name in a message
 MAX_PLACES = 8  # of a traceback
 BUFFER_ITEMS, BUFFER_BYTES = 256, 1 << 20
+
+_blocks: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # all there are, by their unique numbers
 
 
 def check_integer(name: str, value: Any, low: int, high: int) -> int:
@@ -77,6 +80,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:MAX_TEXT])
 
 
+def _numbers() -> set[int]:
+    """Of all blocks of this class that there are. Others may be made meanwhile, in other threads."""
+    return {reference.key for reference in _blocks.valuerefs()}
+
+
 def _places(error: Exception) -> str:
     """Where an exception was raised, innermost last: a programming error must not look like bad reception."""
     return "".join(traceback.format_tb(error.__traceback__)[-MAX_PLACES:]).rstrip()
@@ -111,6 +119,8 @@ class _Common(Generic[CountersT]):
         self._warned: dict[str, set[Hashable]] = {}  # by kind
         self._started = True  # unless it could not be
         self._buffers: tuple[int, list[int]] = (0, [])  # when it stopped
+        self._stopped = False
+        _blocks[self.gateway.unique_id()] = self
         self.unlocked = False  # whether it was started by unlock()
         self._stats_interval_s: float | None = None  # no such port
         self._thread_state = workarounds.KeptThreadState()
@@ -264,7 +274,7 @@ class _Common(Generic[CountersT]):
                 step()
             except Exception as error:
                 self.failed(error)
-        self._buffers = _gnuradio.waiting_items(self.gateway)
+        self._note_waiting_items()
         blas_threads.end(self)
         self._thread_state.drop()
         return True
@@ -273,9 +283,23 @@ class _Common(Generic[CountersT]):
         if self._stats_interval_s is not None:
             self.publish("stats", self.stats())
 
+    def _note_waiting_items(self) -> None:
+        """Note what waits. If this block stops after those that read its output, there is more in front of them now."""
+        self._stopped = True
+        self._buffers = self._waiting_items()
+        for number in _gnuradio.reading_blocks(self.gateway, _numbers()):
+            reader = _blocks.get(number)
+            if reader and reader._stopped and (waiting := reader._waiting_items())[0] == reader._buffers[0]:
+                reader._buffers = waiting
+
+    def _waiting_items(self) -> tuple[int, list[int]]:
+        """Which buffers the block has, as a number, and how many items wait on their way to each input."""
+        return _gnuradio.waiting_items(self.gateway, _numbers())
+
     def _count_dropped_items(self) -> None:
         """Count what waited when the flowgraph was locked: GNU Radio empties all buffers when it is unlocked."""
-        buffers, inputs = _gnuradio.waiting_items(self.gateway)
+        self._stopped = False
+        buffers, inputs = self._waiting_items()
         self.unlocked = bool(buffers) and buffers == self._buffers[0]
         if self.unlocked and inputs:
             self.counters.dropped_items += max(self._buffers[1])

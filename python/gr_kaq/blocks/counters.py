@@ -69,7 +69,7 @@ class Counters:
     internal_errors: int = counter("exceptions", "Exceptions that were caught and should not have happened.")
     failed_starts: int = counter("starts", "How often the block could not start, so that the flowgraph ended.")
     dropped_items: int = counter(
-        "items", "Items in front of the block that were dropped when the flowgraph was unlocked: at least so many."
+        "items", "Items on their way to the block that were dropped when the flowgraph was unlocked."
     )
 
 

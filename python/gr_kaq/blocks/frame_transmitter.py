@@ -36,6 +36,7 @@ class TransmitterCounters(Counters):
     frames: int = counter("bursts", "Bursts sent, or begun.")
     bad_pdus: int = counter("PDUs", "PDUs that were malformed, empty or too long.")
     dropped_pdus: int = counter("PDUs", "PDUs that came when the queue was full, or after the end of the stream.")
+    cut_bursts: int = counter("bursts", "Bursts that were cut off when the flowgraph was stopped or unlocked.")
 
 
 class frame_transmitter(KaqBlock[TransmitterCounters]):
@@ -184,6 +185,7 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
 
     def begin(self) -> None:
         """Called when the flowgraph starts: a burst that was cut off when it was stopped is not continued."""
+        self.counters.cut_bursts += self._sent < self.frame_format.frame_length
         self._sent, self._ending, self._flushed = self._burst_length, False, 0
         self._requested = 0  # who has ended has to be asked again to say so
         self._request()

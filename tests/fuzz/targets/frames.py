@@ -477,6 +477,7 @@ class Link(Target):
                 yield "order: payloads came out that were not sent, or in another order"
             said = sum(part.dropped_items() for part in self.parts()) + self.receiver.synchronizer.incomplete_frames()
             said += self.receiver.estimator.items_without_frame() + self.receiver.estimator.incomplete_frames()
+            said += self.transmitter.cut_bursts()
             if not case.interrupted and not self.transmitter.dropped_pdus() and len(came) < len(sent) and not said:
                 yield f"unsaid loss: {len(came)} payloads came out of {len(sent)}"
         elif came != sent:
