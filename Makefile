@@ -40,7 +40,7 @@ define build_kernels
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long sanitize fuzz fuzz-blocks soak test-compilers test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx lint format install uninstall clean
+.PHONY: help setup build demo test test-long sanitize sanitize-python fuzz fuzz-blocks fuzz-contents soak test-compilers test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx lint format install uninstall clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,19 +79,35 @@ sanitize:  ## Run the kernels' tests under AddressSanitizer, UndefinedBehaviorSa
 	$(call build_kernels,tsan,-DCMAKE_CXX_COMPILER=clang++ -DKAQ_SANITIZE=thread)
 	ctest --test-dir $(BUILD)/tsan --output-on-failure -j $(JOBS)
 
+# The tests that use the bindings most. What Python itself leaves behind at its end is no leak of ours.
+SANITIZED_TESTS ?= tests/detection/test_arrays.py tests/detection/test_native_kernel.py tests/detection/test_plan_sharing.py \
+    tests/detection/test_extreme_levels.py tests/frames tests/estimation tests/blocks
+sanitize-python: setup  ## Run the tests of the bindings with the extensions built under the first two
+	@mkdir -p $(BUILD)
+	@cmake -S . -B $(BUILD)/asan-python -DPYTHON_EXECUTABLE=$(PYTHON) -DKAQ_SANITIZE=address$(,)undefined > $(BUILD)/asan-python.log 2>&1 || \
+	    { cat $(BUILD)/asan-python.log; exit 1; }
+	@cmake --build $(BUILD)/asan-python -j $(JOBS) --target _kernel _coding _gnuradio -- --no-print-directory
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	    ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(BUILD)/asan-python/test_modules GRC_BLOCKS_PATH=$(CURDIR)/grc \
+	    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTHON) -B -m pytest -q -p no:cacheprovider $(SANITIZED_TESTS)
+
 FUZZ_SECONDS ?= 60
-fuzz:  ## Feed the kernels any networks, shapes, layouts and values for FUZZ_SECONDS (default 60)
+fuzz:  ## Feed kernels and receiver anything that there may be, for FUZZ_SECONDS (60) each
 	$(call apt_install,$(CLANG_PACKAGES))
 	$(call build_kernels,asan,-DCMAKE_CXX_COMPILER=clang++ -DKAQ_SANITIZE=address$(,)undefined$(,)fuzzer-no-link)
-	@mkdir -p $(BUILD)/asan/corpus
-	cd $(BUILD)/asan && tests/fuzz_plan corpus -max_total_time=$(FUZZ_SECONDS) -max_len=192 -len_control=0 \
-	    -timeout=60 -fork=$(JOBS)
+	@for target in fuzz_plan fuzz_frames; do \
+	    mkdir -p $(BUILD)/asan/corpus-$$target && \
+	    (cd $(BUILD)/asan && tests/$$target corpus-$$target -max_total_time=$(FUZZ_SECONDS) -max_len=192 -len_control=0 \
+	        -timeout=60 -fork=$(JOBS) -artifact_prefix=$$target-) || exit 1; done
 
 # CASES in place of SECONDS, SEED, and what else `python -m tests.fuzz --help` lists, as in FUZZ_ARGS="--block detector"
 SEED ?= 1
 SECONDS ?= 60
 fuzz-blocks: build  ## Fuzz every block in flowgraphs, for SECONDS (60) or CASES, from SEED (1): out/fuzz
 	PYTHONPATH=$(BUILD)/test_modules:. $(PYTHON) -B -m tests.fuzz --seed $(SEED) $(if $(CASES),--cases $(CASES),--seconds $(SECONDS)) --jobs $(JOBS) $(FUZZ_ARGS)
+
+fuzz-contents: $(VENV)/.complete build  ## Fuzz all that is read, files and frames over ZMQ, for SECONDS (60), from SEED (1): out/fuzz
+	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -B -m tests.fuzz.contents --seed $(SEED) --seconds $(SECONDS) $(FUZZ_ARGS)
 
 MINUTES ?= 3
 LIMIT_MIB ?= 4

@@ -10,8 +10,9 @@
 
 using Complex = std::complex<float>;
 
+// In C order and at addresses that the type allows; a copy of what is not.
 template <typename T>
-using Array = pybind11::array_t<T, pybind11::array::c_style>;
+using Array = pybind11::array_t<T, int{pybind11::array::c_style} | pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_>;
 
 inline void require(bool condition, const char *what) {
     if (!condition)
