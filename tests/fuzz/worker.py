@@ -28,6 +28,7 @@ CPU_S = float(os.environ.get("KAQ_FUZZ_CPU_S", "10"))  # of one case
 FAULTS = re.compile(r"Traceback|caught exception|terminate called|unhandled|Segmentation|\x1b|^FORGED", re.MULTILINE)
 INTERNAL = re.compile(r"internal error, please report: (.*)")
 LOG_SHOWN = 3000
+FORGET = 40  # cases; the parent looks at the memory after such multiples
 
 
 def status(field: str) -> int:
@@ -36,6 +37,17 @@ def status(field: str) -> int:
         if line.startswith(field + ":"):
             return int(line.split()[1])
     return 0
+
+
+def forget() -> None:
+    """What estimators keep of each frame format: a flowgraph has one, a batch of cases has them all."""
+    from gr_kaq.estimation import observation
+
+    observation.observer.cache_clear()
+    observation.channel_covariance.cache_clear()
+    observation.ChannelCovariance.frequency_modes.cache_clear()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def run(name: str, seed: int, number: int, log: int, limit: float) -> dict[str, object]:
@@ -73,7 +85,6 @@ def run(name: str, seed: int, number: int, log: int, limit: float) -> dict[str, 
         "log": text[-LOG_SHOWN:] if failures else "",
         "did": did,
         "seconds": round(seconds, 3),
-        "rss_kib": status("VmRSS"),
     }
 
 
@@ -90,9 +101,12 @@ def main() -> int:
     faulthandler.enable(log)
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for line in sys.stdin:
+    for done, line in enumerate(sys.stdin, 1):
         name, seed, number = line.split()
-        answers.write(json.dumps(run(name, int(seed), int(number), log, options.limit)) + "\n")
+        outcome = run(name, int(seed), int(number), log, options.limit)
+        if done % FORGET == 0:
+            forget()
+        answers.write(json.dumps({**outcome, "rss_kib": status("VmRSS")}) + "\n")
     answers.flush()
     os._exit(0)  # a flowgraph that hangs must not keep it
 

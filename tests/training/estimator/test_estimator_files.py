@@ -22,6 +22,7 @@ from gr_kaq.estimation.learned import (
     list_estimators,
 )
 from gr_kaq.estimation.trial import try_apart
+from tests.fuzz.contents import CORPUS, KINDS, try_content
 from tests.refusals import refusals
 from training.estimator.frames import Conditions, FrameSource, format_of
 
@@ -227,6 +228,15 @@ def test_flipped_bytes_never_end_the_process(tmp_path, count):
             faults.append(str(error))
         assert len(set(faults)) == 1, faults
         assert not faults[0] or (faults[0].startswith("flipped.onnx: ") and faults[0].isprintable())
+
+
+@pytest.mark.parametrize("count", [30, pytest.param(2000, marks=pytest.mark.long)])
+def test_a_mutated_graph_is_refused_or_loses_no_frame(tmp_path, count):
+    kind, rng = KINDS["estimators"], np.random.default_rng(1)
+    once_failed = [path.read_bytes() for path in sorted((CORPUS / "estimators").glob("*"))]
+    for content in (*once_failed, *(kind.draw(rng) for _ in range(count))):
+        fault, _, _ = try_content(kind, content, tmp_path)
+        assert not fault, fault
 
 
 WRONG = {
