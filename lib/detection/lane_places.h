@@ -32,9 +32,12 @@ struct Places {
 class LanePlaces {
 public:
     explicit LanePlaces(const LaneVectors &of) : of_(of), copies_(native_lanes / of.num_channels) {
-        for (int l = 0; l < native_lanes; ++l) {
-            channel_[l] = of.first_channel + l % of.num_channels;
-            copy_[l] = std::min(l / of.num_channels, copies_ - 1);
+        // counted: divisions would take longer than all else here
+        for (int l = 0, channel = 0, copy = 0; l < native_lanes; ++l) {
+            channel_[l] = of.first_channel + channel;
+            copy_[l] = std::min(copy, copies_ - 1);
+            if (++channel == of.num_channels)
+                channel = 0, ++copy;
         }
     }
 
