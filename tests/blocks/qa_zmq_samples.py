@@ -14,6 +14,7 @@ from benchmarks.killed_peers import RECEIVERS, SENDERS, kill
 from gr_kaq.blocks.qam_source import qam_source
 from gr_kaq.blocks.zmq_sample_sink import zmq_sample_sink
 from gr_kaq.blocks.zmq_sample_source import zmq_sample_source
+from gr_kaq.testbed.endpoint import MAX_REQUEST_BYTES
 from gr_kaq.testbed.zmq_frames import Tag, encode_frame
 from tests.blocks.flowgraphs import run_to_end, wait_until
 
@@ -79,6 +80,37 @@ def test_too_long_a_message_ends_the_connection_and_no_more(pattern):
             wait_until(lambda: len(received()) == 400)
         np.testing.assert_array_equal(received(), numbered(100, 400))
     assert source.bad_messages() == source.internal_errors() == 0
+
+
+@pytest.mark.parametrize(("pattern", "kind"), [("rep", zmq.REQ), ("pub", zmq.XSUB)])
+def test_who_takes_samples_may_not_send_much(pattern, kind):
+    """Requests and subscriptions were of any length: 40 of 50 MB filled the memory."""
+    sink = zmq_sample_sink(["tcp://127.0.0.1:*"], 1, pattern)
+    address = sink._sockets[0].getsockopt_string(zmq.LAST_ENDPOINT)
+    tb = gr.top_block()
+    tb.connect(qam_source(1), sink)
+    tb.start()
+    with zmq.Context() as context, context.socket(kind) as hostile, context.socket(zmq.PAIR) as monitor:
+        hostile.setsockopt(zmq.LINGER, 0)
+        hostile.monitor("inproc://hostile", zmq.EVENT_DISCONNECTED)
+        monitor.connect("inproc://hostile")
+        hostile.connect(address)
+        hostile.send(b"\1" + bytes(MAX_REQUEST_BYTES))
+        assert monitor.poll(20_000), "the connection goes on"
+        hostile.disable_monitor()
+    kinds = {"rep": zmq.REQ, "pub": zmq.SUB}
+    with zmq.Context() as context, context.socket(kinds[pattern]) as taker:
+        taker.setsockopt(zmq.LINGER, 0)
+        taker.setsockopt(zmq.RCVTIMEO, 20_000)
+        taker.connect(address)
+        if pattern == "pub":
+            taker.setsockopt(zmq.SUBSCRIBE, b"")
+        if pattern == "rep":
+            taker.send(b"\xff")
+        assert len(taker.recv()) % 8 == 0
+    tb.stop()
+    tb.wait()
+    assert sink.internal_errors() == 0
 
 
 @pytest.mark.parametrize("num_tags", [0, 3])

@@ -11,7 +11,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from ..testbed.endpoint import close_sockets
+from ..testbed.endpoint import MAX_REQUEST_BYTES, close_sockets
 from .base import MAX_ANTENNAS, KaqBlock, check_integer, ports
 
 __all__ = ["PATTERNS", "zmq_sample_sink"]
@@ -26,7 +26,7 @@ class zmq_sample_sink(KaqBlock):
 
     With one address, streams alternate in a message: stream 0, stream 1, ..., stream 0, ... With one address per
     stream, each has messages of its own, of the same lengths. With pattern ``"rep"`` a message answers a request,
-    whatever that says: the radio of srsRAN's ZMQ driver.
+    whatever that says in up to 4096 bytes: the radio of srsRAN's ZMQ driver.
 
     GNU Radio's own push_sink waits for ever when its peer goes away while it sends; this one goes on when there is
     another.
@@ -65,6 +65,7 @@ class zmq_sample_sink(KaqBlock):
         self._unsent: dict[int, bytes] = {}  # by the socket's place
         self._count = 0  # samples of a stream in those messages
         for socket, address in zip(self._sockets, self._addresses, strict=True):
+            socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
             try:
                 socket.bind(address)
             except zmq.ZMQError as error:

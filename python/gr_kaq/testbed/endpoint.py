@@ -12,10 +12,13 @@ import numpy as np
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-__all__ = ["Endpoint", "close_sockets", "monitor", "positive", "socket_type", "watch"]
+__all__ = ["MAX_REQUEST_BYTES", "Endpoint", "close_sockets", "monitor", "positive", "socket_type", "watch"]
 
 CLOSING_SECONDS = 2.0  # beyond the linger period, on a busy machine
 RETRY_MS = 50
+
+MAX_REQUEST_BYTES = 4096
+"""That a socket takes which sends samples: of a request, or of a subscription. Who connects may send anything."""
 
 _log = logging.getLogger(__name__)
 _monitors = itertools.count()

@@ -11,7 +11,7 @@ import zmq
 from numpy.typing import ArrayLike
 
 from ..signals.csi import ChannelEstimate, check_snr
-from .endpoint import Endpoint, positive, socket_type
+from .endpoint import MAX_REQUEST_BYTES, Endpoint, positive, socket_type
 from .zmq_frames import Tag, Uint64, encode_frame
 
 __all__ = ["PRODUCER_ADDRESS", "Producer"]
@@ -61,6 +61,7 @@ class Producer(Endpoint):
         self.num_items = 0
         self.num_estimates = 0
         options = {
+            zmq.MAXMSGSIZE: MAX_REQUEST_BYTES,
             zmq.SNDHWM: positive("high_water_mark", high_water_mark),  # ZMQ takes 0 for 'no limit'
         }
         super().__init__(socket_type(pattern, push=zmq.PUSH, pub=zmq.PUB), address, True, timeout, options)
