@@ -223,7 +223,9 @@ def radio(**arguments):
 
 
 @pytest.mark.parametrize("chunk", [None, 77])
-@pytest.mark.parametrize("channel, profile", [("tdl-c", "tdl-c"), ("tdl-d", "tdl-d"), ("tdl-flat", "flat")])
+@pytest.mark.parametrize(
+    "channel, profile", [("tdl-c", "tdl-c"), ("tdl-d", "tdl-d"), ("tdl-flat", "flat"), ("cdl-c", "cdl-c")]
+)
 def test_samples_go_through_the_radio_channel(channel, profile, chunk):
     """The one of the same parameters and seed, with which a reference without noise can be made."""
     x = samples(20000)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from gr_kaq.channels.fading import PROFILES
+from gr_kaq.channels.profiles import PROFILES
 from gr_kaq.estimation.learned import WINDOW
 from gr_kaq.frames.frame_format import FFT_SIZES, MAX_STREAMS, NUM_SYMBOLS
 
@@ -26,7 +26,7 @@ class Data:
     Args:
         num_rx, num_tx: numbers of antennas and streams that the frames are drawn from, in equal shares.
         fft_sizes: sizes that the frames are drawn from, in equal shares.
-        profiles: of `gr_kaq.channels.fading.PROFILES`, in equal shares.
+        profiles: of `gr_kaq.channels.profiles.PROFILES`, in equal shares.
         snr_db: lowest and highest SNR, uniform in dB.
         doppler_hz: lowest and highest maximum Doppler shift, uniform; every tenth frame has none at all.
         delay_spread_ns: lowest and highest RMS delay spread, uniform in its logarithm.

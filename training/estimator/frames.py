@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Frames to train and measure estimators on: true channels, and what the receiver's estimators make of them.
 
-A frame passes a tapped delay line at the reference numerology (31.25 kHz) that is constant within an OFDM symbol; what
+A frame passes a delay line at the reference numerology (31.25 kHz) that is constant within an OFDM symbol; what
 its change within a symbol adds, interference between carriers, is noise of the mean power (pi Doppler / spacing)^2 / 6
 (Robertson and Kaiser, "The effects of Doppler spreads in OFDM(A) mobile radio systems", VTC 1999, for Jakes Doppler).
 """
@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from gr_kaq.channels.fading import TappedDelayLine
 from gr_kaq.channels.flat import complex_normal
+from gr_kaq.channels.profiles import delay_line
 from gr_kaq.estimation.estimator import LinearInterpolator, Observation, WienerInterpolator, observe
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 from gr_kaq.signals.signal_model import from_db
@@ -35,7 +35,7 @@ class Conditions:
 
     Attributes:
         frame_format: of the frame.
-        profile: of the tapped delay line.
+        profile: of the delay line.
         snr_db: mean over the channels' fading, per receive antenna.
         doppler_hz: maximum Doppler shift.
         delay_spread_ns: RMS.
@@ -84,7 +84,7 @@ class FrameSource:
     def draw(self, conditions: Conditions) -> Frame:
         """A frame of these conditions; powers are such that a carrier of a pair has mean power 1."""
         frame_format, rng = conditions.frame_format, self._rng
-        line = TappedDelayLine(
+        line = delay_line(
             conditions.num_rx,
             frame_format.num_tx,
             profile=conditions.profile,

@@ -2,7 +2,8 @@
 """The LMMSE estimate of a receiver that knows everything but the fading and the noise: what cannot be beaten.
 
 It knows the delay profile, delay spread, Doppler, timing and noise variance of the frame, so for the Gaussian channels
-that these describe its estimate is the posterior mean:
+that these describe its estimate is the posterior mean (on a clustered delay line it takes Doppler for that of Jakes,
+and antennas for independent):
 
     h = (T kron W) g,  g ~ CN(0, I):  T T^H the covariance over time, W the taps' waves over the carriers
     y = S h + noise:   g = (B^H B + noise_var I)^-1 B^H y,  B = S (T kron W)
@@ -15,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from gr_kaq.channels.fading import TappedDelayLine
+from gr_kaq.channels.profiles import delay_line
 from gr_kaq.estimation.observation import j0
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS
 
@@ -62,5 +63,5 @@ def genie_lmmse(frame: Frame) -> NDArray[np.complex64]:
 @lru_cache
 def _taps(profile: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Delays over the RMS delay spread, and powers."""
-    line = TappedDelayLine(1, 1, profile=profile, delay_spread=1.0)
+    line = delay_line(1, 1, profile=profile, delay_spread=1.0)
     return line.delays, line.powers

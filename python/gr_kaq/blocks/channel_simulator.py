@@ -12,8 +12,8 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..channels.fading import PROFILES
 from ..channels.flat import ChannelModel, RayleighChannels, RecordedChannels, complex_normal
+from ..channels.profiles import PROFILES
 from ..channels.radio_channel import RadioChannel
 from ..signals.csi import SNR_RANGE_DB
 from ..signals.signal_model import from_db, snr_from_noise_var
@@ -24,7 +24,7 @@ from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt, check_keys
 __all__ = ["CHANNELS", "RADIO_CHANNELS", "channel_simulator"]
 
 CHANNELS = ("iid", "kronecker", "recorded")
-RADIO_CHANNELS = {"tdl-" + profile.removeprefix("tdl-"): profile for profile in PROFILES}
+RADIO_CHANNELS = {"tdl-flat" if profile == "flat" else profile: profile for profile in PROFILES}
 
 
 @dataclass
@@ -40,10 +40,10 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         y = H x + n     y: (num_rx,)  H: (num_rx, num_tx)  x: (num_tx,)  n ~ CN(0, noise_var I)
 
     The channels ``"iid"``, ``"kronecker"`` and ``"recorded"`` are of this kind, with H constant for items_per_estimate
-    items. The channels ``"tdl-..."`` are a `gr_kaq.channels.radio_channel.RadioChannel` between streams of samples
-    (num_subcarriers is 1): multipath that changes all the time, carrier and clock offset, phase noise, delay, gains of
-    the antennas. There is no H that holds for a sample, so they put no estimates on tags: the receiver has to estimate.
-    docs/guide/channel-simulator.md says which parameter is for which channel.
+    items. The channels ``"tdl-..."`` and ``"cdl-..."`` are a `gr_kaq.channels.radio_channel.RadioChannel` between
+    streams of samples (num_subcarriers is 1): multipath that changes all the time, carrier and clock offset, phase
+    noise, delay, gains of the antennas. There is no H that holds for a sample, so they put no estimates on tags: the
+    receiver has to estimate.
 
     All channels have mean |h|^2 = 1. The noise is constant, noise_var = num_tx / SNR for E|x|^2 = 1, so that BER curves
     match the literature; the SNR of a single H differs from the nominal one.
@@ -52,7 +52,7 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
 
     Outputs: num_rx complex ports; an item is a vector of num_subcarriers samples.
 
-    Tags, on output 0, at the first item of each estimate (docs/guide/csi-contract.md), not with ``"tdl-..."``:
+    Tags, on output 0, at the first item of each estimate (docs/guide/csi-contract.md), not of radio channels:
         mimo_channel: dict with `h`, `shape`, `noise_var`, and `seq`, counted from 0.
         snr: SNR in dB of this H and noise_var, within the range that the detector accepts.
 
@@ -63,9 +63,9 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         num_tx, num_rx: streams and antennas.
         num_subcarriers: length of an item; 1 for a flat channel.
         channel: ``"iid"`` (Rayleigh), ``"kronecker"`` (Rayleigh, antennas correlated exponentially), ``"recorded"``;
-            ``"tdl-a"`` to ``"tdl-e"`` (3GPP TR 38.901) or ``"tdl-flat"`` (one tap).
-        snr_db: nominal SNR in dB, -40 to 100. A new value counts from the next estimate on; with ``"tdl-..."`` from the
-            next samples on, as carrier_offset does.
+            ``"tdl-a"`` to ``"tdl-e"`` or ``"cdl-a"`` to ``"cdl-e"`` (3GPP TR 38.901), or ``"tdl-flat"`` (one tap).
+        snr_db: nominal SNR in dB, -40 to 100. A new value counts from the next estimate on; with radio channels
+            from the next samples on, as carrier_offset does.
         items_per_estimate: items that share one H.
         seed: of channel, noise and estimation error.
         flat: one H for all subcarriers instead of independent ones (iid, kronecker).
@@ -76,7 +76,7 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         csi_key, snr_key: names of the two tags.
         sample_rate, delay_spread, doppler, carrier_offset, clock_offset_ppm, phase_noise, timing_offset,
             antenna_gains_db: see `gr_kaq.channels.radio_channel.RadioChannel`, which gives the same output for the
-            same seed (tdl).
+            same seed (radio channels).
 
     Raises:
         ValueError: an argument is out of range, num_subcarriers is not 1 for a channel between samples, or the
@@ -224,7 +224,7 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
                 self._radio.set_snr_db(snr_db)
 
     def set_carrier_offset(self, carrier_offset: float) -> None:
-        """Set the carrier offset in Hz, from the next samples on; the phase goes on. For ``"tdl-..."`` only."""
+        """Set the carrier offset in Hz, from the next samples on; the phase goes on. For radio channels only."""
         if self._radio is not None:
             self._radio.set_carrier_offset(carrier_offset)
 

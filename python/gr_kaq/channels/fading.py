@@ -6,14 +6,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..signals.signal_model import from_db
+from .delay_line import DelayLine, check_line, phasors
 
 __all__ = ["PROFILES", "TappedDelayLine"]
 
 SINUSOIDS = 16
-STRIDE = 16
 BLOCK = 1 << 15  # phasors at once, so that they stay in the cache
 
 # Tables 7.7.2-1 to 7.7.2-5 of TR 38.901: delay over RMS delay spread, and power in dB. The first row of D and E is the
@@ -52,7 +52,7 @@ PROFILES: dict[str, tuple[tuple[float, float], ...]] = {
 }  # fmt: skip
 
 
-class TappedDelayLine:
+class TappedDelayLine(DelayLine):
     """Channels of a MIMO link that fade: independent taps with one power delay profile for all pairs of antennas.
 
         H(t, f) = sum over taps p of g_p(t) exp(-2j pi f delays[p])     E|g_p|^2 = powers[p], sum of powers 1
@@ -83,71 +83,35 @@ class TappedDelayLine:
         doppler: float = 0.0,
         seed: int | np.random.SeedSequence = 0,
     ):
-        if num_rx < 1 or num_tx < 1:
-            raise ValueError(f"num_rx is {num_rx} and num_tx {num_tx}; at least 1 expected")
+        check_line(num_rx, num_tx, delay_spread, doppler)
         if profile not in PROFILES:
             raise ValueError(f"unknown profile {profile!r}; one of {', '.join(PROFILES)} expected")
-        for name, value in (("delay_spread", delay_spread), ("doppler", doppler)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name} is {value}; at least 0 and finite expected")
         delays, decibels = np.array(PROFILES[profile]).T
         powers = from_db(decibels)
         powers /= powers.sum()
         self._line_of_sight = 0.0
         if profile in LINE_OF_SIGHT:
             self._line_of_sight, delays, powers = math.sqrt(powers[0]), delays[1:], powers[1:]
-        self._doppler = float(doppler)
-        self._delays = delays * delay_spread
         self._amplitudes = np.sqrt(powers / SINUSOIDS).astype(np.float32)[:, None, None]
-        self._powers = powers
-        self._powers[0] += self._line_of_sight**2
+        powers[0] += self._line_of_sight**2
+        super().__init__(delays * delay_spread, powers, doppler)
 
         # Shift in Hz and phase in turns of each sinusoid, (taps * num_rx * num_tx, sinusoids), and of the line of sight
         rng = np.random.default_rng(seed)
         self._shape = (len(delays), num_rx, num_tx)
         size = (math.prod(self._shape), SINUSOIDS)
         angles = (np.arange(SINUSOIDS) + rng.random(size)) / SINUSOIDS
-        self._sinusoids = self._doppler * np.cos(2 * np.pi * angles), rng.random(size)
-        direct_shift = np.full((num_rx * num_tx, 1), LINE_OF_SIGHT_DOPPLER * self._doppler)
+        self._sinusoids = doppler * np.cos(2 * np.pi * angles), rng.random(size)
+        direct_shift = np.full((num_rx * num_tx, 1), LINE_OF_SIGHT_DOPPLER * doppler)
         self._direct = direct_shift, rng.random((num_rx * num_tx, 1))
 
-    @property
-    def delays(self) -> NDArray[np.float64]:
-        """Delays of the taps in seconds, (taps,); not ascending."""
-        return self._delays
-
-    @property
-    def powers(self) -> NDArray[np.float64]:
-        """Mean powers of the taps, (taps,), sum 1."""
-        return self._powers
-
-    def gains(self, times: ArrayLike) -> NDArray[np.complex64]:
-        """Gains of the taps, (T, taps, num_rx, num_tx), at these times in seconds, (T,)."""
-        return self._gains(np.asarray(times, np.float64), np.zeros(1))
-
-    def gains_in_steps(self, start: float, step: float, count: int) -> NDArray[np.complex64]:
-        """`gains` at start + step * (0, 1, ... count - 1), faster for many."""
-        coarse = start + step * np.arange(0, count, STRIDE)
-        return self._gains(coarse, step * np.arange(STRIDE))[:count]
-
     def _gains(self, coarse: NDArray[np.float64], fine: NDArray[np.float64]) -> NDArray[np.complex64]:
-        """`gains` at every sum of a coarse and a fine time, (coarse * fine, taps, num_rx, num_tx)."""
-        repetitions = 1
-        if not self._doppler:
-            repetitions, coarse, fine = len(coarse) * len(fine), np.zeros(1), np.zeros(1)
         gains = _sums_of_sinusoids(*self._sinusoids, coarse, fine).reshape(-1, *self._shape)
         gains *= self._amplitudes
         if self._line_of_sight:
             direct = _sums_of_sinusoids(*self._direct, coarse, fine).reshape(-1, *self._shape[1:])
             gains[:, 0] += np.float32(self._line_of_sight) * direct
-        return np.repeat(gains, repetitions, axis=0) if repetitions != 1 else gains
-
-    def frequency_response(self, times: ArrayLike, frequencies: ArrayLike) -> NDArray[np.complex64]:
-        """H(t, f), (T, F, num_rx, num_tx), at times in seconds, (T,), and frequencies in Hz from the carrier, (F,)."""
-        gains = self.gains(times)
-        turns = np.outer(np.asarray(frequencies, np.float64), self._delays)
-        response = np.exp(-2j * np.pi * turns).astype(np.complex64) @ gains.reshape(*gains.shape[:2], -1)
-        return response.reshape(*response.shape[:2], *gains.shape[2:])
+        return gains
 
 
 def _sums_of_sinusoids(
@@ -165,17 +129,7 @@ def _sums_of_sinusoids(
     block = max(1, BLOCK // (shifts.shape[1] * max(len(coarse), len(fine))))
     for first in range(0, len(shifts), block):
         part = slice(first, first + block)
-        begin = _phasors(coarse[:, None] * shifts[part, None] + phases[part, None])
-        turn = _phasors(shifts[part, :, None] * fine)
+        begin = phasors(coarse[:, None] * shifts[part, None] + phases[part, None])
+        turn = phasors(shifts[part, :, None] * fine)
         sums[:, part] = (begin @ turn).reshape(len(begin), -1).T
     return sums
-
-
-def _phasors(turns: NDArray[np.float64]) -> NDArray[np.complex64]:
-    """exp(2j pi turns). The whole turns go first, so that single precision is enough after hours, too."""
-    turns -= np.rint(turns)
-    angles = turns.astype(np.float32)
-    angles *= np.float32(2 * np.pi)
-    phasors = np.empty(angles.shape, np.complex64)
-    phasors.real, phasors.imag = np.cos(angles), np.sin(angles)
-    return phasors

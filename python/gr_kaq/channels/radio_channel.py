@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..signals.signal_model import from_db
-from .fading import TappedDelayLine
 from .flat import complex_normal
+from .profiles import delay_line
 
 __all__ = ["RadioChannel"]
 
@@ -42,7 +42,7 @@ class RadioChannel:
 
         y_i[n] = a_i (exp(j phi[n]) sum over j, p of g_p,ij(n) x_j(n (1 + clock_offset) - d_p - delay) + w_i[n])
 
-    g_p, d_p: the taps of a `TappedDelayLine`, d_p in samples; a_i: gain of an antenna; phi: carrier offset and phase
+    g_p, d_p: the taps of a `DelayLine`, d_p in samples; a_i: gain of an antenna; phi: carrier offset and phase
     noise; w ~ CN(0, noise_var), noise_var = num_tx / SNR: the project's SNR for E|x|^2 = 1 on the carriers (see
     `signal_model`). One oscillator and one clock serve all antennas of a radio. The delay is `latency` plus the timing
     offset. Fading, phase noise and noise have random generators of their own: the same seed with snr_db=inf gives the
@@ -58,8 +58,8 @@ class RadioChannel:
     Args:
         num_rx, num_tx: antennas of receiver and transmitter; at most 1024 pairs.
         sample_rate: in Hz.
-        profile, delay_spread, doppler: see `TappedDelayLine`; delay_spread in seconds, so that the last tap comes at
-            most 488 samples late; doppler in Hz, at most sample_rate / 1000.
+        profile, delay_spread, doppler: see `profiles.delay_line`; delay_spread in seconds, so that the last tap comes
+            at most 488 samples late; doppler in Hz, at most sample_rate / 1000.
         snr_db: nominal SNR in dB; inf: no noise.
         carrier_offset: by how much the received carrier lies above the receiver's, in Hz; at most half of sample_rate.
         clock_offset_ppm: by how much longer than the transmitter's the receiver's sample period is, in parts per
@@ -115,7 +115,7 @@ class RadioChannel:
             )
         sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         fading_seed, phase_seed, noise_seed = sequence.spawn(3)
-        self._fading = TappedDelayLine(
+        self._fading = delay_line(
             num_rx, num_tx, profile=profile, delay_spread=delay_spread, doppler=doppler, seed=fading_seed
         )
         self._phase_rng = np.random.Generator(np.random.SFC64(phase_seed))
