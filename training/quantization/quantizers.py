@@ -19,10 +19,12 @@ __all__ = [
     "Calibration",
     "StepGradient",
     "calibrated_clip",
+    "calibrated_row_clips",
     "calibrated_step",
     "fake_quantize",
     "fake_quantize_rows",
     "largest",
+    "limits",
 ]
 
 Calibration = Literal["lsq", "minmax", "percentile", "mse"]
@@ -47,13 +49,20 @@ def largest(bits: int) -> int:
     return 2 ** (bits - 1) - 1
 
 
+def limits(bits: int, unsigned: bool) -> tuple[int, int]:
+    """Lowest and highest integer: symmetric, or what is at least 0."""
+    return (0, 2**bits - 1) if unsigned else (-largest(bits), largest(bits))
+
+
 def _round(x: Tensor) -> Tensor:
     """Round half to even; the straight-through estimator takes the gradient to be 1 (Bengio 2013)."""
     return x + (torch.round(x) - x).detach()
 
 
-def fake_quantize(v: Tensor, step: Tensor, bits: int, gradient: StepGradient = "straight_through") -> Tensor:
-    """Activations: round(clip(v / step)) step.
+def fake_quantize(
+    v: Tensor, step: Tensor, bits: int, gradient: StepGradient = "straight_through", unsigned: bool = False
+) -> Tensor:
+    """Activations: round(clip(v / step)) step. Unsigned ones, with gradient straight_through, are clipped at 0.
 
     The gradient with respect to v is 1 inside the clipping range and 0 outside. That with respect to the step is, by
     `gradient`,
@@ -72,14 +81,14 @@ def fake_quantize(v: Tensor, step: Tensor, bits: int, gradient: StepGradient = "
     if gradient == "lsq":
         scaled = step / math.sqrt(v.shape[-1] * limit)
         step = scaled + (step - scaled).detach()
-    return _round(torch.clamp(v / step, -limit, limit)) * step
+    return _round(torch.clamp(v / step, *limits(bits, unsigned))) * step
 
 
 def fake_quantize_rows(matrix: Tensor, bits: int, clip: Tensor) -> Tensor:
-    """Matrices (..., n, n) with a step for each row, clip max |row| / largest(bits).
+    """Matrices (..., n, m) with a step for each row, clip max |row| / largest(bits).
 
-    The gradient with respect to the matrix is 1; that with respect to the clip (a scalar) is the straight-through one
-    of the steps, as of activations.
+    The clip is a scalar, or one for each row (..., n, 1). The gradient with respect to the matrix is 1; that with
+    respect to the clip is the straight-through one of the steps, as of activations.
     """
     with torch.no_grad():
         full_step = matrix.abs().amax(-1, keepdim=True) / largest(bits)
@@ -99,7 +108,14 @@ def calibrated_clip(matrices: Tensor, bits: int) -> Tensor:
     return clips[torch.stack(errors).argmin()]
 
 
-def calibrated_step(v: Tensor, bits: int, method: Calibration) -> Tensor:
+def calibrated_row_clips(matrix: Tensor, bits: int) -> Tensor:
+    """The clip of each row, (n, 1), that makes the least squared error of a matrix (n, m) quantized row by row."""
+    clips = torch.linspace(0.2, 1, 81, device=matrix.device)
+    errors = [(fake_quantize_rows(matrix, bits, clip) - matrix).square().sum(-1) for clip in clips]
+    return clips[torch.stack(errors).argmin(0)][:, None]
+
+
+def calibrated_step(v: Tensor, bits: int, method: Calibration, unsigned: bool = False) -> Tensor:
     """A step for activations like v, a scalar.
 
     Args:
@@ -107,8 +123,9 @@ def calibrated_step(v: Tensor, bits: int, method: Calibration) -> Tensor:
         bits: of the quantized ones.
         method: ``"lsq"`` (2 mean|v| / sqrt(largest), what LSQ starts from), ``"minmax"`` (nothing is clipped),
             ``"percentile"`` (clips all above the `PERCENTILE` of |v|) or ``"mse"`` (least squared error of v).
+        unsigned: whether v, and the integers, are at least 0.
     """
-    limit = largest(bits)
+    limit = limits(bits, unsigned)[1]
     magnitudes = v.detach().abs().flatten()
     if method == "lsq":
         return 2 * magnitudes.mean() / math.sqrt(limit)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mixed precision: a width for each product, such that costs are least and a budget is kept."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp  # type: ignore[import-untyped]
+
+from ..config import ConfigError
+
+__all__ = ["Allocation", "Budget", "allocate", "allocations", "prices", "regret"]
+
+Allocation = tuple[int, ...]
+"""Bits of each product, of both operands."""
+
+UNITS = ("bops", "bytes")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an allocation may use.
+
+    Attributes:
+        unit: ``"bops"`` (bit operations: multiplications times the bits of either operand) or ``"bytes"`` (of weights).
+        share: of what all products take at the largest width.
+    """
+
+    unit: str
+    share: float
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Of UNIT:SHARE, such as bops:0.5.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        unit, _, share = text.partition(":")
+        try:
+            value = float(share)
+        except ValueError:
+            value = 0.0
+        if unit not in UNITS or not 0 < value <= 1:
+            raise ConfigError(
+                f"--budget {text}: {' or '.join(UNITS)}, a colon and a share above 0, at most 1, expected"
+            )
+        return cls(unit, value)
+
+
+def prices(unit: str, multiplications: Sequence[int], weights: Sequence[int], bits: int) -> list[float]:
+    """What each product takes at a width."""
+    if unit == "bops":
+        return [float(count * bits * bits) for count in multiplications]
+    return [count * bits / 8 for count in weights]
+
+
+def allocations(num_products: int, bits: Sequence[int]) -> Iterator[Allocation]:
+    """All of them."""
+    return itertools.product(bits, repeat=num_products)
+
+
+def allocate(costs: Sequence[Mapping[int, float]], price: Mapping[int, Sequence[float]], budget: float) -> Allocation:
+    """The allocation of the least sum of costs whose sum of prices is within the budget: an integer programme.
+
+    Args:
+        costs: of each product, by width.
+        price: by width, of each product.
+        budget: of the sum.
+
+    Raises:
+        ConfigError: no allocation is within the budget.
+    """
+    bits = sorted(price)
+    least = sum(map(min, zip(*(price[width] for width in bits), strict=True)))
+    if least > budget * (1 + 1e-9):
+        raise ConfigError(
+            f"the budget is {budget:.4g}; the least that an allocation of {bits} bits takes is {least:.4g}"
+        )
+    count = len(costs)
+    cost = np.array([[product[width] for width in bits] for product in costs]).ravel()
+    scale = np.abs(cost).max() or 1.0
+    one_each = np.kron(np.eye(count), np.ones(len(bits)))
+    taken = np.array([[price[width][i] for width in bits] for i in range(count)]).ravel()
+    found = milp(
+        cost / scale,
+        integrality=np.ones(cost.size),
+        bounds=Bounds(0, 1),
+        constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(taken / budget, -np.inf, 1 + 1e-9)],
+        options={"mip_rel_gap": 0.0},
+    )
+    if found.x is None:
+        raise ConfigError(f"the integer programme failed: {found.message}")
+    chosen = found.x.reshape(count, len(bits)).argmax(1)
+    return tuple(bits[i] for i in chosen)
+
+
+def regret(
+    chosen: Mapping[float, Allocation], loss: Mapping[Allocation, float], price: Mapping[Allocation, float]
+) -> dict[float, float]:
+    """By how much more than the best allocation within each budget the chosen one loses."""
+    return {
+        budget: loss[own] - min(value for other, value in loss.items() if price[other] <= budget * (1 + 1e-9))
+        for budget, own in chosen.items()
+    }
