@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one command: python -m training train | export | compare | evaluate | onnx | presets.
+"""The one command: python -m training train | export | quantize | losses | allocate | compare | evaluate | ...
 
-What is to be done is in `detector.commands` and `estimator.commands`. The configuration, or the one that a run's
-directory holds, says which of the two it is for.
+What is to be done is in `detector.commands`, `estimator.commands` and `estimator.quantize_commands`. The configuration,
+or the one that a run's directory holds, says which of the two it is for.
 """
 
 from __future__ import annotations
@@ -20,12 +20,22 @@ from .config import SAVED, ConfigError, kind_of, presets
 from .detector import commands as detector
 from .detector import onnx_export
 from .estimator import commands as estimator
+from .estimator import quantize_commands
+from .estimator.allocate import SCORES
+from .estimator.compare import BITS
+from .estimator.config import Quantizer
 from .estimator.page import PAGE
+from .quantization.allocation import Budget
+from .quantization.recipes import RECIPES
 
 ROOMS = {"detector": detector, "estimator": estimator}
 RUNS = {"detector": Path("out/training"), "estimator": Path("out/estimator")}
 """Where runs go by default."""
 
+STUDIES = Path("out/quantized")
+"""Where what quantizers do goes by default."""
+
+FRAMES = 6000
 EXIT_INTERRUPTED = 130
 
 
@@ -52,7 +62,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1: the matrices are small)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    for add in (_add_train, _add_export, _add_compare, _add_evaluate, _add_onnx, _add_presets):
+    adders = (
+        _add_train,
+        _add_export,
+        _add_quantize,
+        _add_losses,
+        _add_allocate,
+        _add_compare,
+        _add_evaluate,
+        _add_onnx,
+    )
+    for add in (*adders, _add_presets):
         add(commands)
     return parser
 
@@ -90,39 +110,107 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(command=_export)
 
 
+def _add_quantize(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "quantize",
+        help="estimators: quantize a full-precision network by one of the recipes",
+        description="Quantize the full-precision network of an estimator: fold and calibrate as the recipe says, and "
+        "train on, if there are iterations. export takes the run's directory. What was interrupted goes on.",
+    )
+    _add_network(command)
+    _add_method(command)
+    command.add_argument("--bits", type=int, default=8, help="of weights and activations (default %(default)s)")
+    command.add_argument("--widths", type=int, nargs="+", default=[], help="bits of each product, as allocate says")
+    command.add_argument("--strength", type=float, help="of the scales, 0 to 1 (default 1; smoothquant 0.5)")
+    command.add_argument(
+        "--law",
+        choices=("static", "dynamic"),
+        default="static",
+        help="of the steps; dynamic is KAQ: they follow the SNR, and the distribution is matched",
+    )
+    command.add_argument("--iterations", type=int, default=0, help="of training (default %(default)s: calibrate only)")
+    command.add_argument("--seed", type=int, default=1, help="of everything random (default %(default)s)")
+    command.add_argument("--name", help="of the exported estimator (default: of network, method and bits)")
+    _add_output(command)
+    _add_fresh(command)
+    command.set_defaults(command=_quantize)
+
+
+def _add_losses(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "losses",
+        help="estimators: which product loses what, and how different the channels are",
+        description="Quantize one operand at a time, and measure the loss; and the range of each channel before and "
+        "after a recipe's folds. Where the largest is not twice the median, folding cannot matter.",
+    )
+    _add_network(command)
+    _add_method(command)
+    command.add_argument("--bits", type=int, default=4, help="of what is quantized (default %(default)s)")
+    _add_output(command)
+    _add_page(command)
+    command.set_defaults(command=_losses)
+
+
+def _add_allocate(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "allocate",
+        help="estimators: mixed precision, a width for each product within a budget",
+        description="Score what each product loses at each width, and take the widths that lose least within a budget. "
+        "--truth measures every allocation, and by how much each score misses the best.",
+    )
+    _add_network(command)
+    _add_method(command)
+    command.add_argument(
+        "--budget",
+        required=True,
+        metavar="UNIT:SHARE",
+        help="bops or bytes, and a share of 8 bits everywhere: bops:0.5",
+    )
+    scores = tuple(score for score in SCORES if score != "random")
+    command.add_argument(
+        "--score",
+        choices=scores,
+        default="jacobian",
+        help="default %(default)s. lrp is patented: free of charge for personal and scientific purposes only",
+    )
+    command.add_argument("--bits", type=int, nargs="+", default=[4, 8], help="widths to choose from (default 4 8)")
+    command.add_argument("--truth", action="store_true", help="measure all allocations, and the regret of every score")
+    _add_output(command)
+    _add_page(command)
+    command.set_defaults(command=_allocate)
+
+
 def _add_compare(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "compare",
         help="train and measure several quantization methods side by side",
         description="Of detectors: train every method of a comparison at every width and seed, from the same "
-        "full-precision twins, and measure all on the same transmissions; what is finished is skipped, what was "
-        "interrupted goes on. Of an estimator: quantize the twin of a finished run by every method of "
-        "training/estimator/compare.py at 8 and 4 bits, on the same batches; writes compare.json into the run's "
-        "directory.",
+        "full-precision twins, and measure all on the same transmissions. Of an estimator: quantize the full-precision "
+        "network by every method of training/estimator/compare.py, on the same batches. What is finished is skipped; "
+        "of a detector, what was interrupted goes on.",
     )
     command.add_argument(
         "what",
-        type=Path,
-        metavar="COMPARISON|RUN",
+        metavar="COMPARISON|NETWORK",
         help="YAML file of a comparison of detectors, such as training/detector/comparisons/methods.yaml; or directory "
-        "of a finished estimator run",
+        "of a finished estimator run, or name of an estimator",
     )
-    of_detectors = command.add_argument_group("options of a comparison of detectors")
-    of_detectors.add_argument(
+    command.add_argument(
         "--output",
         type=Path,
         metavar="DIRECTORY",
-        help="of comparisons; this one goes into a folder named after its file (default out/compare)",
+        help=f"of comparisons; this one goes into a folder of its name (default out/compare; estimators {STUDIES})",
     )
+    of_detectors = command.add_argument_group("options of a comparison of detectors")
     of_detectors.add_argument("--jobs", type=int, help=f"processes (default: one per core, here {os.cpu_count()})")
     _add_fresh(of_detectors)
     _add_overrides(of_detectors, "base.quantized.iterations=100")
-    of_run = command.add_argument_group("options of an estimator's run")
-    of_run.add_argument("--iterations", type=int, help="of each trained method (default 500)")
-    of_run.add_argument("--seeds", type=int, help="repetitions (default 2)")
-    of_run.add_argument(
-        "--page", type=Path, metavar="FILE", help="Markdown file whose marked table is replaced (default: none)"
-    )
+    of_run = command.add_argument_group("options of an estimator")
+    of_run.add_argument("--iterations", type=int, help="of each trained method (default 500); 0: calibrated ones only")
+    of_run.add_argument("--seeds", type=int, help="repetitions (default 3)")
+    of_run.add_argument("--bits", type=int, nargs="+", help=f"widths (default {' '.join(map(str, BITS))})")
+    of_run.add_argument("--frames", type=int, help=f"to calibrate and train on (default {FRAMES})")
+    _add_page(of_run)
     command.set_defaults(command=_compare)
 
 
@@ -171,6 +259,38 @@ def _add_presets(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(command=_presets)
 
 
+def _add_network(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "network",
+        metavar="NETWORK",
+        help="directory of a finished estimator run, or a name: estimator (what ships) or estimator-published",
+    )
+    command.add_argument(
+        "--frames", type=int, default=FRAMES, help="to calibrate and train on (default %(default)s; 10 s per 1000)"
+    )
+
+
+def _add_method(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--method",
+        choices=tuple(RECIPES),
+        default="mse",
+        help="recipe of training/quantization/recipes.py (default %(default)s)",
+    )
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--output", type=Path, metavar="DIRECTORY", default=STUDIES, help="of results (default %(default)s)"
+    )
+
+
+def _add_page(command: argparse._ActionsContainer) -> None:
+    command.add_argument(
+        "--page", type=Path, metavar="FILE", help="Markdown file whose marked table is replaced (default: none)"
+    )
+
+
 def _add_fresh(command: argparse._ActionsContainer) -> None:
     command.add_argument("--fresh", action="store_true", help="start over, where something is found")
 
@@ -196,18 +316,62 @@ def _export(options: argparse.Namespace) -> None:
     ROOMS[_kind_of_run(options.run)].export(options.run, options.output or options.run)
 
 
+def _quantize(options: argparse.Namespace) -> None:
+    strength = options.strength
+    if strength is None:
+        strength = 0.5 if options.method == "smoothquant" else 1.0
+    quantizer = Quantizer(options.bits, options.law, "mse", options.method, strength, tuple(options.widths))
+    quantize_commands.quantize_network(
+        options.network,
+        quantizer,
+        options.iterations,
+        options.frames,
+        options.seed,
+        options.name,
+        options.output,
+        fresh=options.fresh,
+    )
+
+
+def _losses(options: argparse.Namespace) -> None:
+    quantizer = Quantizer(options.bits, "static", "mse", options.method)
+    quantize_commands.losses(options.network, quantizer, options.frames, options.output, options.page)
+
+
+def _allocate(options: argparse.Namespace) -> None:
+    quantize_commands.allocate(
+        options.network,
+        Budget.parse(options.budget),
+        options.score,
+        options.bits,
+        options.method,
+        options.frames,
+        options.output,
+        options.page,
+        truth=options.truth,
+    )
+
+
 def _compare(options: argparse.Namespace) -> None:
-    if not options.what.is_dir():
-        _refuse(options, ("iterations", "seeds", "page"), "an estimator's run", "the file of a comparison")
+    path = Path(options.what)
+    if path.is_file():
+        _refuse(options, ("iterations", "seeds", "bits", "frames", "page"), "an estimator", "the file of a comparison")
         jobs = os.cpu_count() or 1 if options.jobs is None else options.jobs
         output = options.output or Path("out/compare")
-        detector.compare_methods(options.what, options.overrides, output, jobs, fresh=options.fresh)
-    elif _kind_of_run(options.what) == "estimator":
-        _refuse(options, ("output", "jobs", "fresh", "overrides"), "a comparison of detectors", "an estimator's run")
-        given = {"iterations": options.iterations, "seeds": options.seeds, "page": options.page}
-        estimator.compare_methods(options.what, **{key: value for key, value in given.items() if value is not None})
-    else:
-        raise ConfigError(f"{options.what}: a detector's run; the file of a comparison, or an estimator's run expected")
+        detector.compare_methods(path, options.overrides, output, jobs, fresh=options.fresh)
+        return
+    if path.is_dir() and _kind_of_run(path) != "estimator":
+        raise ConfigError(f"{path}: a detector's run; the file of a comparison, or an estimator's run expected")
+    _refuse(options, ("jobs", "fresh", "overrides"), "a comparison of detectors", "an estimator")
+    quantize_commands.compare_methods(
+        options.what,
+        500 if options.iterations is None else options.iterations,
+        3 if options.seeds is None else options.seeds,
+        options.bits or BITS,
+        FRAMES if options.frames is None else options.frames,
+        options.output or STUDIES,
+        options.page,
+    )
 
 
 def _refuse(options: argparse.Namespace, names: tuple[str, ...], theirs: str, found: str) -> None:

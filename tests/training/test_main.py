@@ -27,7 +27,8 @@ class Room:
 @pytest.fixture
 def rooms(monkeypatch):
     rooms = {kind: Room() for kind in presets()}
-    monkeypatch.setattr(command, "ROOMS", rooms)
+    monkeypatch.setattr(command, "ROOMS", dict(rooms))
+    rooms["quantize_commands"] = Room()
     for kind, room in rooms.items():
         monkeypatch.setattr(command, kind, room)
     return rooms
@@ -55,21 +56,26 @@ def test_the_run_decides_who_exports(config, rooms, tmp_path):
 
 def test_a_comparison_is_of_detectors_and_a_run_of_an_estimator(rooms, tmp_path):
     EstimatorConfig.load("estimator").save(tmp_path)
-    assert main(["compare", str(tmp_path), "--seeds", "3"]) == 0
-    assert rooms["estimator"].asked == [("compare_methods", (tmp_path,), {"seeds": 3})]
-    assert main(["compare", "some.yaml", "--jobs", "3", "--fresh"]) == 0
+    assert main(["compare", str(tmp_path), "--seeds", "2", "--bits", "4"]) == 0
+    ((_, (source, iterations, seeds, bits, *_), _),) = rooms["quantize_commands"].asked
+    assert (source, iterations, seeds, bits) == (str(tmp_path), 500, 2, [4])
+    comparison = tmp_path / "some.yaml"
+    comparison.touch()
+    assert main(["compare", str(comparison), "--jobs", "3", "--fresh"]) == 0
     ((_, (source, _, _, jobs), named),) = rooms["detector"].asked
-    assert (str(source), jobs, named) == ("some.yaml", 3, {"fresh": True})
+    assert (source, jobs, named) == (comparison, 3, {"fresh": True})
 
 
 def test_options_of_the_other_kind_are_refused(rooms, tmp_path, capsys):
     EstimatorConfig.load("estimator").save(tmp_path)
-    for option in (["--jobs", "2"], ["--fresh"], ["--set", "seeds=[1]"], ["--output", "x"]):
+    for option in (["--jobs", "2"], ["--fresh"], ["--set", "seeds=[1]"]):
         assert main(["compare", str(tmp_path), *option]) == 2
         assert f"{option[0]} is an option of a comparison of detectors" in capsys.readouterr().err
+    comparison = tmp_path / "some.yaml"
+    comparison.touch()
     for option in ("--seeds", "--iterations", "--page"):
-        assert main(["compare", "some.yaml", option, "1"]) == 2
-        assert f"{option} is an option of an estimator's run; some.yaml is" in capsys.readouterr().err
+        assert main(["compare", str(comparison), option, "1"]) == 2
+        assert f"{option} is an option of an estimator; {comparison} is" in capsys.readouterr().err
     DetectorConfig.load("paper").save(tmp_path)
     assert main(["compare", str(tmp_path)]) == 2
     assert "a detector's run" in capsys.readouterr().err
@@ -85,7 +91,7 @@ def test_options_of_the_other_kind_are_refused(rooms, tmp_path, capsys):
             "key kind: one of detector, estimator expected",
         ),
         (["train", "."], ".: cannot be read: not a regular file"),
-        (["compare", "no-such-file"], "no-such-file: cannot be read"),
+        (["compare", "no-such-file"], "no-such-file: directory of a finished run, or one of estimator, "),
         (["compare", "training/estimator/configs/estimator.yaml"], "key kind: comparison expected, got estimator"),
         (["compare", "training/detector/comparisons/quick.yaml", "--jobs", "0"], "--jobs is 0; at least 1 expected"),
         (["export", "training"], "no config.yaml, so this is no directory of a run; train it first"),
@@ -115,7 +121,9 @@ def test_presets_are_listed_by_kind(capsys):
     assert lines.index("detectors:") < lines.index("  paper") < lines.index("estimators:") < lines.index("  estimator")
 
 
-@pytest.mark.parametrize("name", ["train", "export", "compare", "evaluate", "onnx", "presets"])
+@pytest.mark.parametrize(
+    "name", ["train", "export", "quantize", "losses", "allocate", "compare", "evaluate", "onnx", "presets"]
+)
 def test_every_command_has_help(name, capsys):
     with pytest.raises(SystemExit) as end:
         main([name, "--help"])

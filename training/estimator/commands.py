@@ -13,18 +13,16 @@ from gr_kaq.estimation.learned import WINDOW, LearnedEstimator
 from gr_kaq.frames.frame_format import NUM_SYMBOLS
 
 from ..config import SAVED, ConfigError
-from . import compare
 from .config import Config
 from .evaluate import SQUARE, measure, mse_table, plot, speed, speed_table, summary
 from .export import error_db, held_out_windows, linear, refined
 from .export import export as export_files
 from .network import EstimatorNet
 from .page import replace_blocks
+from .sources import RUN_FILE, load_twin
 from .train import quantize, train_twin, training_windows
 
-__all__ = ["compare_methods", "evaluate", "export", "train"]
-
-RUN_FILE = "estimator.pt"
+__all__ = ["begin_run", "evaluate", "export", "train"]
 
 
 def train(source: str, overrides: Sequence[str], directory: Path, *, fresh: bool) -> None:
@@ -32,18 +30,18 @@ def train(source: str, overrides: Sequence[str], directory: Path, *, fresh: bool
 
     Args:
         source, overrides: see `Config.load`.
-        directory: of the run; what is there is overwritten.
-        fresh: no difference: a run starts over in any case.
+        directory: of the run; one that was interrupted goes on.
+        fresh: start over.
 
     Raises:
-        ConfigError: the configuration cannot be used.
+        ConfigError: the configuration cannot be used, or the directory holds another one's run.
     """
     config = Config.load(source, overrides)
+    checkpoints = [directory / f"{stage}.checkpoint.pt" for stage in ("full_precision", "quantized")]
+    begin_run(config, directory, [*checkpoints, directory / RUN_FILE], fresh=fresh)
     data = training_windows(config)
-    twin, twin_history = train_twin(config, data)
-    network, history = quantize(config, data, twin)
-    directory.mkdir(parents=True, exist_ok=True)
-    config.save(directory)
+    twin, twin_history = train_twin(config, data, checkpoint=checkpoints[0])
+    network, history = quantize(config, data, twin, checkpoint=checkpoints[1])
     (directory / "history.json").write_text(
         json.dumps({"full_precision": twin_history, "quantized": history}, indent=1), "utf-8"
     )
@@ -68,28 +66,6 @@ def export(directory: Path, output: Path) -> None:
     """
     for path in export_files(*_load_run(directory), output):
         print(path)
-
-
-def compare_methods(directory: Path, iterations: int = 500, seeds: int = 2, page: Path | None = None) -> None:
-    """Quantize the twin of a finished run by several methods; write compare.json and print a table.
-
-    Args:
-        directory: of the run.
-        iterations: of each trained method.
-        seeds: repetitions.
-        page: Markdown file that gets the table, see `page.replace_blocks`.
-
-    Raises:
-        ConfigError: the run is not finished, or the page has no place for the table.
-    """
-    config, twin, _ = _load_run(directory)
-    result = compare.run(config, twin, iterations, seeds)
-    path = directory / "compare.json"
-    path.write_text(json.dumps(result, indent=1), "utf-8")
-    print(compare.table(result))
-    if page is not None:
-        replace_blocks(page, {f"kaq {config.name}": compare.table(result)})
-    print(f"wrote {path}")
 
 
 def evaluate(names: Sequence[str], frames: int, seed: int, page: Path) -> None:
@@ -127,13 +103,36 @@ def evaluate(names: Sequence[str], frames: int, seed: int, page: Path) -> None:
     print(f"wrote {page}, {folder}/mse.json and mse.png")
 
 
+def begin_run(config: Config, directory: Path, files: Sequence[Path], *, fresh: bool) -> None:
+    """Write the configuration into the directory of a run.
+
+    Args:
+        config: of the run.
+        directory: of the run.
+        files: that hold how far it got, and that are removed to start over.
+        fresh: start over.
+
+    Raises:
+        ConfigError: there is a run of another configuration.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    if fresh:
+        for path in files:
+            path.unlink(missing_ok=True)
+    elif any(path.exists() for path in files) and (directory / SAVED).exists():
+        stored, given = Config.load(directory / SAVED).to_dict(), config.to_dict()
+        different = sorted(key for key in given if stored[key] != given[key])
+        if different:
+            raise ConfigError(
+                f"{directory}: holds a run with another configuration (differs in: {', '.join(different)}); "
+                "start over with --fresh, or choose another --output"
+            )
+    config.save(directory)
+
+
 def _load_run(directory: Path) -> tuple[Config, EstimatorNet, EstimatorNet]:
     """Configuration, twin and quantized network."""
-    if not (directory / RUN_FILE).exists():
-        raise ConfigError(f"{directory}: no {RUN_FILE}, so this is no finished run; train it first")
-    config = Config.load(directory / SAVED)
-    state = torch.load(directory / RUN_FILE, weights_only=True)
-    twin, network = EstimatorNet(config, quantized=False), EstimatorNet(config, quantized=True)
-    twin.load_state_dict(state["twin"])
-    network.load_state_dict(state["network"])
+    config, twin = load_twin(str(directory))
+    network = EstimatorNet(config, quantized=True)
+    network.load_state_dict(torch.load(directory / RUN_FILE, weights_only=True, map_location="cpu")["network"])
     return config, twin, network

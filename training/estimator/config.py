@@ -15,6 +15,7 @@ from ..optimization import Stage
 from ..quantization.laws import LawKind
 from ..quantization.mmd import Mmd
 from ..quantization.quantizers import Calibration
+from ..quantization.recipes import Method
 
 __all__ = ["Config", "Data", "Network", "Quantizer"]
 
@@ -72,7 +73,9 @@ class Network:
         base: the estimate that the network corrects: ``"lmmse"`` (it sees by how much LS differs), or ``"ls"``, as
             published.
         unit: of corrections, and of the difference of LS and LMMSE: ``"noise"`` (SNR^(-1/2)) or ``"channel"`` (1).
-        patch: carriers and symbols of a patch.
+        entry: how training symbols become tokens: ``"patches"`` (one product interpolates to all of them at once) or
+            ``"grid"`` (one interpolates to the grid, another one embeds each patch of it), as published.
+        patch: carriers and symbols of a patch. Of the last carriers, what is beyond the window is left out.
         width: of a token.
         heads: of the attention.
         layers: of the encoder.
@@ -81,6 +84,7 @@ class Network:
 
     base: Literal["lmmse", "ls"] = "lmmse"
     unit: Literal["noise", "channel"] = "noise"
+    entry: Literal["patches", "grid"] = "patches"
     patch: tuple[int, int] = (4, 14)
     width: int = 48
     heads: int = 1
@@ -93,10 +97,16 @@ class Network:
         if self.width % self.heads:
             raise InvalidKey("heads", f"has to divide the width, {self.width}, got {self.heads}")
         carriers, symbols = self.patch
-        if carriers < 1 or symbols < 1 or WINDOW % carriers or NUM_SYMBOLS % symbols:
+        if not 1 <= carriers <= WINDOW or symbols < 1 or NUM_SYMBOLS % symbols:
             raise InvalidKey(
-                "patch", f"has to divide {WINDOW} carriers and {NUM_SYMBOLS} symbols, got {list(self.patch)}"
+                "patch",
+                f"1 to {WINDOW} carriers, and symbols that divide {NUM_SYMBOLS}, expected, got {list(self.patch)}",
             )
+
+    @property
+    def num_products(self) -> int:
+        """Products with weights."""
+        return (3 if self.entry == "grid" else 2) + 4 * self.layers
 
 
 @dataclass(frozen=True)
@@ -107,14 +117,23 @@ class Quantizer:
         bits: of weights and activations.
         law: ``"dynamic"`` (alpha SNR^(-1/2) + gamma) or ``"static"`` (alpha = 0).
         start: calibration of the activations' steps, see `training.quantization.quantizers.calibrated_step`.
+        method: what is folded and calibrated first, see `training.quantization.recipes`.
+        strength: of the folded scales, 0 to 1.
+        widths: bits of each product, in the order of the network; empty: `bits` of all of them.
     """
 
     bits: int = 8
     law: LawKind = "dynamic"
     start: Calibration = "mse"
+    method: Method = "plain"
+    strength: float = 1.0
+    widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        one_of("bits", self.bits, range(2, 9))
+        for key, bits in [("bits", self.bits), *(("widths", width) for width in self.widths)]:
+            one_of(key, bits, range(2, 9))
+        if not 0 <= self.strength <= 1:
+            raise InvalidKey("strength", f"0 to 1 expected, got {self.strength}")
 
 
 @dataclass(frozen=True)
@@ -153,3 +172,8 @@ class Config(Configuration):
         at_least("held_out", self.held_out, 1)
         at_least("batch", self.batch, 2)
         at_least("full_precision.iterations", self.full_precision.iterations, 1)
+        if self.quantizer.widths and len(self.quantizer.widths) != self.network.num_products:
+            raise InvalidKey(
+                "quantizer.widths",
+                f"{self.network.num_products} expected, one of each product, got {len(self.quantizer.widths)}",
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +14,14 @@ import gr_kaq
 from gr_kaq.estimation.learned import FILE_FORMAT, SUFFIX
 from gr_kaq.signals.signal_model import from_db
 
-from .config import Config, Data
+from ..quantization.quantizers import limits
+from .config import Config, Data, Quantizer
 from .frames import SPACING_HZ, FrameSource
 from .network import EstimatorNet, interpolated
 from .onnx_model import onnx_model
 from .windows import Windows, windows
 
-__all__ = ["error_db", "export", "held_out_windows", "linear", "refined", "statistics_range"]
+__all__ = ["error_db", "export", "held_out_windows", "linear", "quantization", "refined", "statistics_range"]
 
 HELD_OUT_SEED = 1_000_000
 CHUNK = 4096
@@ -38,8 +40,11 @@ def export(config: Config, twin: EstimatorNet, network: EstimatorNet, directory:
     paths = []
     baselines = {"ls": error_db(held_out, linear(held_out)), "lmmse": error_db(held_out, held_out.lmmse)}
     for name, net in ((config.name, network), (f"{config.name}-fp", twin)):
-        bits = config.quantizer.bits if net is network else None
-        precision = "full precision" if bits is None else f"INT{bits}, step law alpha SNR^(-1/2) + gamma"
+        quantizer = config.quantizer if net is network else None
+        precision = "full precision"
+        if quantizer is not None:
+            widths = sorted(set(quantizer.widths or (quantizer.bits,)))
+            precision = f"INT{'/'.join(map(str, widths))}, step law alpha SNR^(-1/2) + gamma"
         mse = {**baselines, "estimator": error_db(held_out, refined(net, held_out))}
         metadata = {
             "format": FILE_FORMAT,
@@ -50,9 +55,28 @@ def export(config: Config, twin: EstimatorNet, network: EstimatorNet, directory:
             "mse": json.dumps({"frames": config.held_out, "db": mse}),
             "gr_kaq_version": gr_kaq.__version__,
         }
+        if quantizer is not None:
+            metadata["quantization"] = json.dumps(quantization(quantizer, net))
         paths.append(directory / f"{name}{SUFFIX}")
         paths[-1].write_bytes(onnx_model(net, name, metadata).SerializeToString())
     return paths
+
+
+def quantization(quantizer: Quantizer, network: EstimatorNet) -> dict[str, Any]:
+    """What `kaq info` shows of a quantized network: method, and of each product its widths and its range at 20 dB."""
+    root = torch.tensor([0.1])
+    products = {}
+    for name, product in network.products().items():
+        assert product.step is not None and product.activation_bits is not None
+        low, high = limits(product.activation_bits, product.unsigned)
+        step = float(product.step(root).detach())
+        products[name] = {
+            "weight_bits": product.weight_bits,
+            "activation_bits": product.activation_bits,
+            "range": [round(low * step, 4), round(high * step, 4)],
+            "law": {"alpha": round(float(product.step.alpha), 6), "gamma": round(float(product.step.gamma), 6)},
+        }
+    return {"method": quantizer.method, "law": quantizer.law, "products": products}
 
 
 def statistics_range(data: Data) -> list[list[float]]:
@@ -75,10 +99,11 @@ def held_out_windows(config: Config) -> Windows:
 @torch.no_grad()
 def refined(network: EstimatorNet, data: Windows) -> Tensor:
     """What a network makes of windows, complex64 (P, 52, 14)."""
-    chunks = []
-    for part in torch.arange(len(data.truth)).split(CHUNK):
-        ls, lmmse = (torch.cat([x[part].real, x[part].imag]) for x in (data.ls, data.lmmse))
-        chunks.append(torch.complex(*network(ls, lmmse, data.statistics[part].repeat(2, 1))[0].chunk(2)))
+    chunks, device = [], network.positions.device
+    for part in torch.arange(len(data.truth)).split(CHUNK // network.rows):
+        ls, lmmse = (torch.cat([x[part].real, x[part].imag]).to(device) for x in (data.ls, data.lmmse))
+        statistics = data.statistics[part].repeat(2, 1).to(device)
+        chunks.append(torch.complex(*network(ls, lmmse, statistics)[0].cpu().chunk(2)))
     return torch.cat(chunks)
 
 

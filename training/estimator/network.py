@@ -23,8 +23,9 @@ Attention's own products, softmax and normalisation stay in floating point.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,11 +35,12 @@ from torch.nn import functional
 from gr_kaq.estimation.learned import WINDOW
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS
 
-from ..quantization.laws import Law, LawKind
-from ..quantization.quantizers import Calibration, calibrated_step, fake_quantize, fake_quantize_rows
+from ..quantization.product import Constant, Feed, Norm, Product, Rows, Site, merge
+from ..quantization.quantizers import calibrated_step
+from ..quantization.recipes import RECIPES, prepare
 from .config import Config
 
-__all__ = ["LINES", "STATISTICS_RANGE", "EstimatorNet", "Product", "interpolated"]
+__all__ = ["LINES", "STATISTICS_RANGE", "EstimatorNet", "interpolated"]
 
 STATISTICS_RANGE = ((0.1, 1000.0), (3e-4, 0.02), (1e-3, 0.05))
 """Between what SNR (of a pair), delay spread (cycles per carrier) and Doppler (cycles per symbol) are clipped."""
@@ -46,43 +48,6 @@ STATISTICS_RANGE = ((0.1, 1000.0), (3e-4, 0.02), (1e-3, 0.05))
 LINES = np.stack([np.interp(range(NUM_SYMBOLS), TRAINING_SYMBOLS, values) for values in np.eye(3)])
 CALIBRATION_VALUES = 200_000
 KERNEL = 3  # patches in each direction that has more than one
-
-
-class Product(nn.Module):
-    """x W^T + bias on rows (..., inputs), as floating point or with quantized operands.
-
-    Args:
-        inputs, outputs: widths.
-        bits: of both operands; None: floating point.
-        law: of the activations' step, see `training.quantization.laws.Law`.
-    """
-
-    def __init__(self, inputs: int, outputs: int, bits: int | None, law: LawKind):
-        super().__init__()
-        self.bits = bits
-        self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        nn.init.normal_(self.weight, std=inputs**-0.5)
-        self.step = None if bits is None else Law(1, 1.0, 1e-6, 1e3, law)
-
-    def forward(
-        self, x: Tensor, root: Tensor, seen: list[Tensor], arrange: Callable[[Tensor], Tensor] | None = None
-    ) -> Tensor:
-        """The product.
-
-        Args:
-            x: (N, ..., inputs), or what `arrange` makes that of, once it is quantized.
-            root: SNR^(-1/2) of each grid, (N,).
-            seen: gets x appended, quantized if the product is.
-            arrange: makes rows of x.
-        """
-        weight: Tensor = self.weight
-        if self.bits is not None:
-            assert self.step is not None
-            x = fake_quantize(x, self.step(root).view(-1, *(1,) * (x.dim() - 1)), self.bits)
-            weight = fake_quantize_rows(weight, self.bits, torch.ones((), device=x.device))
-        seen.append(x)
-        return functional.linear(x if arrange is None else arrange(x), weight, self.bias)
 
 
 class EstimatorNet(nn.Module):
@@ -96,17 +61,20 @@ class EstimatorNet(nn.Module):
     def __init__(self, config: Config, quantized: bool):
         super().__init__()
         shape = self.shape = config.network
-        bits = config.quantizer.bits if quantized else None
+        quantizer = self.quantizer = config.quantizer
+        bits = quantizer.bits if quantized else None
         self.carriers, self.symbols = shape.patch
-        self.rows, self.columns = NUM_SYMBOLS // self.symbols, WINDOW // self.carriers
+        self.rows, self.columns = NUM_SYMBOLS // self.symbols, -(-WINDOW // self.carriers)
         self.kernel = (KERNEL, KERNEL if self.rows > 1 else 1)
-        law, width = config.quantizer.law, shape.width
+        law, width = quantizer.law, shape.width
 
-        def product(inputs: int, outputs: int) -> Product:
-            return Product(inputs, outputs, bits, law)
+        def product(inputs: int, outputs: int, unsigned: bool = False) -> Product:
+            return Product(inputs, outputs, bits, law, unsigned and RECIPES[quantizer.method].calibrates)
 
         taps, patch, patches = math.prod(self.kernel), self.carriers * self.symbols, self.rows * self.columns
-        self.embedding = product(2 * len(TRAINING_SYMBOLS) * WINDOW, patches * width)
+        known = 2 * len(TRAINING_SYMBOLS) * WINDOW
+        self.interpolation = product(known, patches * patch) if shape.entry == "grid" else None
+        self.embedding = product(patch, width) if shape.entry == "grid" else product(known, patches * width)
         self.positions = nn.Parameter(0.1 * torch.randn(patches, width))
         self.gains = _small_network(3, width, width, start=1.0)
         self.statistics = _small_network(3, width, 3 * width)
@@ -118,13 +86,16 @@ class EstimatorNet(nn.Module):
                     "combine": product(width, width),
                     "normalise_again": nn.LayerNorm(width),
                     "expand": product(width, shape.hidden),
-                    "contract": product(shape.hidden, width),
+                    "contract": product(shape.hidden, width, unsigned=True),
                 }
             )
             for _ in range(shape.layers)
         )
+        self.softmax = nn.Softmax(-1)
         self.output = product(taps * width, patch)
         nn.init.zeros_(self.output.weight)
+        for own, width_bits in zip(self.products().values(), quantizer.widths if quantized else (), strict=False):
+            own.weight_bits = own.activation_bits = width_bits
 
     def forward(self, ls: Tensor, lmmse: Tensor, statistics: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Refined grids (N, 52, 14), and the left operand of every product with weights, in their order.
@@ -146,7 +117,11 @@ class EstimatorNet(nn.Module):
             base, known = interpolated(ls), ls
         else:
             base, known = lmmse, (ls - lmmse[:, :, TRAINING_SYMBOLS]) / unit
-        x = self.embedding(_with_other_part(known.flatten(1)), root, seen).unflatten(1, (-1, self.shape.width))
+        x = _with_other_part(known.flatten(1))
+        if self.interpolation is not None:
+            x = self.interpolation(x, root, seen).unflatten(1, (-1, self.carriers * self.symbols))
+        x = self.embedding(x, root, seen)
+        x = x if x.dim() > 2 else x.unflatten(1, (-1, self.shape.width))
         x = x * self.gains(features)[:, None] + self.positions
         x = torch.cat([x, self.statistics(features).unflatten(1, (3, -1))], 1)
         for layer in self.layers:
@@ -162,20 +137,66 @@ class EstimatorNet(nn.Module):
         """Every product with weights, by name, in the order of `forward`."""
         return {name: module for name, module in self.named_modules() if isinstance(module, Product)}
 
-    def start_from(self, twin: EstimatorNet, seen: list[Tensor], start: Calibration) -> None:
-        """Take over the weights of the full-precision twin; the steps are calibrated on operands `seen` by it."""
+    def sites(self) -> list[Site]:
+        """The same with what feeds each."""
+        found = []
+        for name, product in self.products().items():
+            place, _, kind = name.rpartition(".")
+            feed: Feed = Constant(product)
+            if place:
+                layer = self.get_submodule(place)
+                assert isinstance(layer, nn.ModuleDict)
+                modules: dict[str, Any] = dict(layer.items())
+                feeds: dict[str, Feed] = {
+                    "project": Norm(modules["normalise"]),
+                    "combine": Rows(modules["project"], 2 * self.shape.width, self.shape.heads, shifts=True),
+                    "expand": Norm(modules["normalise_again"]),
+                    "contract": Rows(modules["expand"]),
+                }
+                feed = feeds[kind]
+            found.append(Site(name, product, feed))
+        return found
+
+    def start_from(self, twin: EstimatorNet, seen: list[Tensor]) -> None:
+        """Take over the weights of the full-precision twin, and prepare them as the quantizer says.
+
+        Args:
+            twin: the network in floating point.
+            seen: operands of its products, which ranges and steps are calibrated on.
+
+        Raises:
+            ConfigError: there is too little to calibrate on, or it is not finite.
+        """
         self.load_state_dict(twin.state_dict(), strict=False)
-        for product, operand in zip(self.products().values(), seen, strict=True):
-            assert product.step is not None and product.bits is not None
-            values = operand.flatten()[:: max(1, operand.numel() // CALIBRATION_VALUES)]
-            product.step.start_at(calibrated_step(values, product.bits, start).reshape(1))
+        prepared = prepare(self.quantizer.method, self.sites(), seen, self.quantizer.strength)
+        for product, (operand, step) in zip(self.products().values(), prepared, strict=True):
+            assert product.step is not None and product.activation_bits is not None
+            if step is None:
+                values = operand.flatten()[:: max(1, operand.numel() // CALIBRATION_VALUES)]
+                step = calibrated_step(values, product.activation_bits, self.quantizer.start, product.unsigned)
+            product.step.start_at(step.reshape(1))
+
+    def merge(self) -> None:
+        """Fold the scales of the channels: the network is then one of the same operators as any other."""
+        merge(self.sites())
+
+    def in_full_precision(self) -> EstimatorNet:
+        """A copy whose operands are not quantized."""
+        network = copy.deepcopy(self)
+        for product in network.products().values():
+            product.weight_bits = product.activation_bits = None
+        return network
 
     def multiplications(self) -> int:
         """Multiplications for a grid, without those that depend on the statistics only."""
         tokens = self.rows * self.columns + 3
-        rows = {"embedding": 1, "output": tokens - 3}
-        count = sum(rows.get(name, tokens) * product.weight.numel() for name, product in self.products().items())
-        return count + len(self.layers) * 2 * tokens**2 * self.shape.width
+        return sum(self.costs().values()) + len(self.layers) * 2 * tokens**2 * self.shape.width
+
+    def costs(self) -> dict[str, int]:
+        """Multiplications of each product with weights for a grid."""
+        patches = self.rows * self.columns
+        rows = {"interpolation": 1, "embedding": patches if self.interpolation else 1, "output": patches}
+        return {name: rows.get(name, patches + 3) * own.weight.numel() for name, own in self.products().items()}
 
     def _neighbours(self, patches: Tensor) -> Tensor:
         """Each patch beside its neighbours, zeros outside: (N, columns rows, taps inputs)."""
@@ -192,19 +213,20 @@ class EstimatorNet(nn.Module):
     def _grid(self, patches: Tensor) -> Tensor:
         """(N, columns rows, carriers symbols) to (N, 52, 14)."""
         split = patches.view(-1, self.columns, self.rows, self.carriers, self.symbols)
-        return split.transpose(2, 3).reshape(-1, WINDOW, NUM_SYMBOLS)
+        grid = split.transpose(2, 3).reshape(-1, self.columns * self.carriers, NUM_SYMBOLS)
+        return grid[:, :WINDOW]
 
     def _attend(self, projected: Tensor) -> Tensor:
         """Attention of queries, keys and values (N, tokens, 3 width)."""
         heads = projected.unflatten(-1, (3, self.shape.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = heads.unbind(0)
-        scores = torch.softmax(query @ key.mT / query.shape[-1] ** 0.5, -1)
+        scores = self.softmax(query @ key.mT / query.shape[-1] ** 0.5)
         return (scores @ value).transpose(1, 2).flatten(2)
 
 
 def interpolated(ls: Tensor) -> Tensor:
     """Straight lines over time, (..., 14), between the training symbols, (..., 3)."""
-    return ls @ torch.from_numpy(LINES).to(ls.dtype)
+    return ls @ torch.from_numpy(LINES).to(ls)
 
 
 def _small_network(inputs: int, hidden: int, outputs: int, start: float = 0.0) -> nn.Sequential:

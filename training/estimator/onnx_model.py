@@ -3,7 +3,9 @@
 
 An integer product is QuantizeLinear, with the step that the SNR among the inputs gives, MatMulInteger, Cast, Mul, Add;
 ONNX Runtime makes one operator of the last four. Activations are unsigned with zero point 128 and weights signed,
-which is what x86 processors multiply. QuantizeLinear saturates at -128, one step beyond the fake quantization.
+which is what x86 processors multiply; what follows a ReLU may be unsigned with zero point 0. QuantizeLinear saturates
+at -128, one step beyond the fake quantization. ONNX Runtime multiplies no narrower type on a processor, so activations
+of fewer bits are clipped (Clip), and weights of fewer bits are small integers of 8.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from onnx import TensorProto
 from gr_kaq.estimation.learned import SIGNATURE, WINDOW
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS
 
-from ..config import ConfigError
 from ..onnx_graph import Graph, float_value
 from ..quantization.laws import Law
-from ..quantization.quantizers import largest
-from .network import LINES, STATISTICS_RANGE, EstimatorNet, Product
+from ..quantization.product import Product
+from ..quantization.quantizers import largest, limits
+from .network import LINES, STATISTICS_RANGE, EstimatorNet
 
 __all__ = ["onnx_model"]
 
@@ -41,12 +43,9 @@ def onnx_model(network: EstimatorNet, name: str, metadata: dict[str, str]) -> on
     """The graph of a network, see `gr_kaq.estimation.learned` for its inputs and its output.
 
     Args:
-        network: in full precision or at 8 bits.
+        network: in full precision or quantized.
         name: of the graph.
         metadata: of the file.
-
-    Raises:
-        ConfigError: the network is quantized to another width.
     """
     graph = Graph(share_constants=False)
     _Layers(graph, network).build()
@@ -81,11 +80,17 @@ class _Layers:
                 x = add("Mul", x, snr_root)
         x = self._reshape(x, -1, WINDOW * len(TRAINING_SYMBOLS))
         products = network.products()
-        if network.embedding.bits is not None:
+        if network.embedding.activation_bits is not None:
             self._make_steps([product.step for product in products.values() if product.step is not None])
         patches = network.rows * network.columns
         gains = add("Tile", self._small_network(network.gains, clipped), self._graph.integers(patches))
-        x = self._product(network.embedding, self._with_other_part(x), gains=gains, offset=network.positions.flatten())
+        x = self._with_other_part(x)
+        if network.interpolation is not None:
+            x = self._reshape(self._product(network.interpolation, x), -1, patches, network.carriers * network.symbols)
+            gains = self._reshape(gains, patches, shape.width)
+            x = self._product(network.embedding, x, gains=gains, offset=network.positions)
+        else:
+            x = self._product(network.embedding, x, gains=gains, offset=network.positions.flatten())
         x = add("Concat", self._reshape(x, -1, patches, shape.width), self._tokens(clipped), axis=1)
         layers: Any = network.layers
         for layer in layers:
@@ -109,26 +114,37 @@ class _Layers:
             bias = add("Mul", gains, bias)
         if offset is not None:
             bias = add("Add", bias, offset)
-        if product.bits is None:
+        if product.scale is not None:
+            x = add("Mul", x, product.scale)
+        if product.select is not None:
+            x = add("Gather", x, self._graph.integers(*product.select.tolist()), axis=-1)
+        if product.activation_bits is None or product.weight_bits is None:
             x = x if arrange is None else arrange(x, self._graph.constant(0.0))
             x = add("MatMul", x, product.weight.T)
             return add("Add", add("Mul", x, gains) if gains else x, bias)
-        if product.bits != BITS:
-            raise ConfigError(f"the network has {product.bits} bits; {BITS} expected, there is no narrower ONNX type")
         step = add("Gather", self._steps, self._graph.constant(self._used_steps, np.int64))
         self._used_steps += 1
-        zero = self._graph.constant(ZERO_POINT, np.uint8)
+        low, high = limits(product.activation_bits, product.unsigned)
+        zero = self._graph.constant(0 if product.unsigned else ZERO_POINT, np.uint8)
         x = add("QuantizeLinear", x, step, zero)
+        if product.activation_bits < BITS:
+            bounds = (
+                self._graph.constant(bound + (0 if product.unsigned else ZERO_POINT), np.uint8) for bound in (low, high)
+            )
+            x = add("Clip", x, *bounds)
         x = x if arrange is None else arrange(x, zero)
         weight = product.weight.detach().numpy()
-        weight_step = np.abs(weight).max(1) / largest(BITS)
+        limit = largest(product.weight_bits)
+        weight_step = np.abs(weight).max(1) / limit
         weight_step[weight_step == 0] = 1
-        integers = self._graph.constant(np.rint(weight / weight_step[:, None]).T, np.int8)
-        sums = add("Cast", add("MatMulInteger", x, integers, zero), to=TensorProto.FLOAT)
+        if product.clip is not None:
+            weight_step *= product.clip.numpy()[:, 0]
+        integers = np.clip(np.rint(weight / weight_step[:, None]), -limit, limit)
+        sums = add("MatMulInteger", x, self._graph.constant(integers.T, np.int8), zero)
         scale = add("Mul", step, weight_step)
         if gains:
             scale = add("Mul", scale, gains)
-        return add("Add", add("Mul", sums, scale), bias)
+        return add("Add", add("Mul", add("Cast", sums, to=TensorProto.FLOAT), scale), bias)
 
     def _make_steps(self, laws: list[Law]) -> None:
         """The steps of all products, in their order, from the SNR."""
@@ -138,7 +154,7 @@ class _Layers:
 
     def _with_other_part(self, parts: str) -> str:
         """Of real parts, then imaginary parts (N, n): each beside the other part, (N, 2 n)."""
-        inputs = self._network.embedding.weight.shape[1] // 2
+        inputs = WINDOW * len(TRAINING_SYMBOLS)
         self._graph.add(
             "Split",
             self._reshape(parts, 2, -1, inputs),
@@ -202,7 +218,9 @@ class _Layers:
         if network.rows > 1:
             split = self._reshape(patches, -1, network.columns, network.rows, network.carriers, network.symbols)
             patches = self._graph.add("Transpose", split, perm=[0, 1, 3, 2, 4])
-        return self._reshape(patches, -1, WINDOW, NUM_SYMBOLS)
+        covered = network.columns * network.carriers
+        grid = self._reshape(patches, -1, covered, NUM_SYMBOLS)
+        return grid if covered == WINDOW else self._slice(grid, 1, 0, WINDOW)
 
     def _neighbours(self, patches: str, inputs: int, zero: str) -> str:
         """Each patch beside its neighbours: (N, columns rows, taps inputs)."""

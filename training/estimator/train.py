@@ -7,7 +7,10 @@ times the MMD between the operands of the twin's products and of the quantized n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+import time
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,9 +24,24 @@ from .frames import FrameSource
 from .network import EstimatorNet
 from .windows import Windows, windows
 
-__all__ = ["Batch", "draw_batch", "quantize", "train_twin", "training_windows"]
+__all__ = [
+    "DEVICE",
+    "Batch",
+    "calibration_operands",
+    "calibration_windows",
+    "draw_batch",
+    "quantize",
+    "train_twin",
+    "training_windows",
+]
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+"""Where networks compute. Batches are drawn on the CPU, so that they are the same."""
 
 CALIBRATION_BATCHES = 8
+CALIBRATION_FRAMES = 1000
+CALIBRATION_ROWS = 8192  # of a batch
+CHECKPOINT_SECONDS = 30.0
 HISTORY_ITERATIONS = 100
 
 
@@ -43,6 +61,10 @@ class Batch:
     target: Tensor
     statistics: Tensor
     weight: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 @dataclass
@@ -66,6 +88,11 @@ def training_windows(config: Config, progress: bool = True) -> Windows:
     frames = FrameSource(config.data.timing, config.seed).random(config.data, config.frames)
     bar = tqdm(frames, total=config.frames, desc="frames", mininterval=0.5, disable=not progress)
     return windows(bar, config.data.windows, config.seed)
+
+
+def calibration_windows(config: Config) -> Windows:
+    """Frames to calibrate on: at most `CALIBRATION_FRAMES` of those of a configuration, which train it, too."""
+    return training_windows(dataclasses.replace(config, frames=min(config.frames, CALIBRATION_FRAMES)), progress=False)
 
 
 def draw_batch(data: Windows, size: int, generator: torch.Generator) -> Batch:
@@ -92,48 +119,74 @@ def draw_batch(data: Windows, size: int, generator: torch.Generator) -> Batch:
     )
 
 
-def train_twin(config: Config, data: Windows, progress: bool = True) -> tuple[EstimatorNet, list[dict[str, Any]]]:
-    """The full-precision network, and the history of its loss."""
+def train_twin(
+    config: Config, data: Windows, progress: bool = True, checkpoint: Path | None = None
+) -> tuple[EstimatorNet, list[dict[str, Any]]]:
+    """The full-precision network, and the history of its loss.
+
+    Args:
+        config: the training.
+        data: what to train on.
+        progress: show a progress bar.
+        checkpoint: file that the state is kept in; what was interrupted goes on from there.
+    """
     torch.manual_seed(config.seed)
-    twin = EstimatorNet(config, quantized=False)
+    twin = EstimatorNet(config, quantized=False).to(DEVICE)
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.Adam(twin.parameters())
 
     def loss(batch: Batch) -> tuple[Tensor, Tensor]:
-        return squared_error(twin(batch.ls, batch.lmmse, batch.statistics)[0], batch), torch.zeros(())
+        refined = twin(batch.ls, batch.lmmse, batch.statistics)[0]
+        return squared_error(refined, batch), torch.zeros((), device=DEVICE)
 
     history = _iterate(
-        config, config.full_precision, data, twin, loss, optimizer, generator, "full precision", progress
+        config, config.full_precision, data, twin, loss, optimizer, generator, "full precision", progress, checkpoint
     )
     return twin, history
 
 
 def quantize(
-    config: Config, data: Windows, twin: EstimatorNet, progress: bool = True
+    config: Config, data: Windows, twin: EstimatorNet, progress: bool = True, checkpoint: Path | None = None
 ) -> tuple[EstimatorNet, list[dict[str, Any]]]:
-    """The quantized network that starts as a twin, and the history of its loss."""
-    network = EstimatorNet(config, quantized=True)
+    """The quantized network that starts as a twin, and the history of its loss; see `train_twin`."""
+    network = EstimatorNet(config, quantized=True).to(DEVICE)
     generator = torch.Generator().manual_seed(config.seed + 1)
-    with torch.no_grad():
-        batches = [draw_batch(data, config.batch, generator) for _ in range(CALIBRATION_BATCHES)]
-        operands = zip(*(twin(batch.ls, batch.lmmse, batch.statistics)[1] for batch in batches), strict=True)
-        seen = [torch.cat(operand) for operand in operands]
-    network.start_from(twin, seen, config.quantizer.start)
-    mmd = MmdLoss(seen, config.mmd)
+    network.start_from(twin, calibration_operands(twin, data, config.batch, generator))
+    if not config.quantized.iterations:
+        network.merge()
+        return network, []
+    reference = network.in_full_precision()  # the twin, with scales as in the network
+    batch = draw_batch(data, config.batch, torch.Generator().manual_seed(config.seed + 1)).to(DEVICE)
+    mmd = MmdLoss(_operands(reference, batch), config.mmd)
     parameters = [p for module in (network, mmd) for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters)
 
     def loss(batch: Batch) -> tuple[Tensor, Tensor]:
         refined, quantized = network(batch.ls, batch.lmmse, batch.statistics)
-        match = torch.zeros(())
+        match = torch.zeros((), device=DEVICE)
         if config.mmd.epsilon:
-            with torch.no_grad():
-                reference = twin(batch.ls, batch.lmmse, batch.statistics)[1]
-            match = mmd(reference, quantized, generator)
+            match = mmd(_operands(reference, batch), quantized, generator)
         return squared_error(refined, batch), match
 
-    history = _iterate(config, config.quantized, data, network, loss, optimizer, generator, "quantized", progress)
+    history = _iterate(
+        config, config.quantized, data, network, loss, optimizer, generator, "quantized", progress, checkpoint, mmd
+    )
+    network.merge()
     return network, history
+
+
+def calibration_operands(twin: EstimatorNet, data: Windows, batch: int, generator: torch.Generator) -> list[Tensor]:
+    """What each product of a full-precision network sees in `CALIBRATION_BATCHES` batches, (rows, channels) each."""
+    seen = []
+    for _ in range(CALIBRATION_BATCHES):
+        operands = (x.flatten(0, -2) for x in _operands(twin, draw_batch(data, batch, generator).to(DEVICE)))
+        seen.append([x[:: -(-len(x) // CALIBRATION_ROWS)].clone() for x in operands])
+    return [torch.cat(operand) for operand in zip(*seen, strict=True)]
+
+
+@torch.no_grad()
+def _operands(network: EstimatorNet, batch: Batch) -> list[Tensor]:
+    return network(batch.ls, batch.lmmse, batch.statistics)[1]
 
 
 def squared_error(refined: Tensor, batch: Batch) -> Tensor:
@@ -152,12 +205,41 @@ def _iterate(
     generator: torch.Generator,
     name: str,
     progress: bool,
+    checkpoint: Path | None,
+    *others: torch.nn.Module,
 ) -> list[dict[str, Any]]:
-    history = History()
-    bar = tqdm(range(stage.iterations), desc=f"{config.name} {name}", mininterval=0.5, disable=not progress)
+    history, first = History(), 0
+    parts: dict[str, Any] = {
+        "network": network,
+        "optimizer": optimizer,
+        **{f"other{i}": part for i, part in enumerate(others)},
+    }
+    if checkpoint is not None and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        for key, part in parts.items():
+            part.load_state_dict(state[key])
+        generator.set_state(state["generator"])
+        first, history = state["iteration"], History(state["entries"], state["pending"])
+    saved = time.monotonic()
+    bar = tqdm(
+        range(first, stage.iterations),
+        desc=f"{config.name} {name}",
+        total=stage.iterations,
+        initial=first,
+        mininterval=0.5,
+        disable=not progress,
+    )
     for iteration in bar:
-        error, mmd = loss(draw_batch(data, config.batch, generator))
+        error, mmd = loss(draw_batch(data, config.batch, generator).to(DEVICE))
         descend(optimizer, learning_rate(stage, iteration), error + config.mmd.epsilon * mmd, network)
         history.add(iteration, error.item(), mmd.item())
         bar.set_postfix(loss=f"{error.item():.4f}", refresh=False)
+        done = iteration + 1 == stage.iterations
+        if checkpoint is not None and (done or time.monotonic() - saved > CHECKPOINT_SECONDS):
+            state = {key: part.state_dict() for key, part in parts.items()}
+            state |= {"generator": generator.get_state(), "iteration": iteration + 1}
+            temporary = checkpoint.with_suffix(".part")
+            torch.save({**state, "entries": history.entries, "pending": history.pending}, temporary)
+            temporary.replace(checkpoint)  # a crash while writing leaves the previous one
+            saved = time.monotonic()
     return history.entries

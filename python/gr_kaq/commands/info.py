@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`kaq info`: the card of one detector, or what `auto` chooses and why."""
+"""`kaq info`: the card of one detector, of a learned channel estimator, or what `auto` chooses and why."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from ..detection.choice import ELSEWHERE, PURPOSES, RULES, choose
 from ..detection.detectors import list_detectors, load_model
 from ..detection.linear_detector import LINEAR_DETECTORS
 from ..detection.model_card import facts, model_card
+from ..estimation.estimator_card import estimator_card, estimator_facts
+from ..estimation.learned import SUFFIX as ESTIMATOR_SUFFIX
+from ..estimation.learned import LearnedEstimator, list_estimators
 from ..signals.constellation import CONSTELLATIONS
 from .arguments import parse_size
 
@@ -23,11 +26,16 @@ def add_parser(commands: Any) -> None:
     """Add `info` to the subcommands of an ArgumentParser."""
     command = commands.add_parser(
         "info",
-        help="show a detector's card",
+        help="show the card of a detector or a channel estimator",
         description="Show what a model file says of its detector: layers, widths, laws, training, measured BER with "
-        "95 % intervals, limits. As Markdown. Of auto and auto-fast: which detector they take for which size, and why.",
+        "95 % intervals, limits. As Markdown. Of auto and auto-fast: which detector they take for which size, and why. "
+        "Of a learned channel estimator: its error, and method, bits and ranges of each product (needs ONNX Runtime).",
     )
-    command.add_argument("detector", metavar="NAME", help="name of a detector, or path of a *.kaq.json file")
+    command.add_argument(
+        "detector",
+        metavar="NAME",
+        help="name of a detector or channel estimator, or path of a *.kaq.json or *.onnx file",
+    )
     command.add_argument(
         "--size",
         type=parse_size,
@@ -46,6 +54,10 @@ def _run(options: argparse.Namespace) -> int:
         return _run_auto(options.detector, options.size, options.constellation, options.json)
     if options.size or options.constellation:
         raise ValueError(f"--size and --constellation belong to {' and '.join(AUTO_DETECTORS)}")
+    if options.detector in list_estimators() or options.detector.endswith(ESTIMATOR_SUFFIX):
+        facts_of_estimator = estimator_facts(LearnedEstimator(options.detector))
+        print(json.dumps(facts_of_estimator, indent=2) if options.json else estimator_card(facts_of_estimator))
+        return 0
     if options.detector in LINEAR_DETECTORS:
         raise ValueError(f"{options.detector} is a formula and has no model file; docs/guide/detectors.md describes it")
     model = load_model(options.detector)

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mixed precision of an estimator: a width for each product, by several scores, against the truth where it is known.
+
+The truth is the loss of every allocation, measured after calibration on held-out frames. 6 products at 2 widths have 64
+allocations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any, Literal
+
+import torch
+from tqdm import tqdm
+
+from ..quantization.allocation import Allocation, Budget, allocate, allocations, prices, regret
+from ..quantization.relevance import contributions
+from ..quantization.sensitivity import noise_of_products
+from .config import Config
+from .losses import Reference
+from .network import EstimatorNet, interpolated
+from .train import DEVICE, draw_batch, quantize
+from .windows import Windows
+
+__all__ = ["SCORES", "Problem", "Score", "regrets"]
+
+Score = Literal["jacobian", "lrp", "measured", "random"]
+SCORES: tuple[Score, ...] = ("jacobian", "lrp", "measured", "random")
+MOST = 4096
+"""Allocations that are measured one by one."""
+
+SCORED_BATCHES = 4
+RANDOM_DRAWS = 200
+
+
+class Problem:
+    """A network, the widths that its products may have, and what they cost.
+
+    Args:
+        config: its quantizer says how products are calibrated.
+        twin: the full-precision network.
+        bits: widths to choose from.
+        data: to calibrate on.
+        reference: to measure on.
+    """
+
+    def __init__(self, config: Config, twin: EstimatorNet, bits: Sequence[int], data: Windows, reference: Reference):
+        self.config, self.twin, self.bits, self.data, self.reference = config, twin, sorted(bits), data, reference
+        self.names = list(twin.products())
+        self._multiplications = list(twin.costs().values())
+        self._weights = [product.weight.numel() for product in twin.products().values()]
+
+    def price(self, unit: str) -> dict[int, list[float]]:
+        """Of each product, by width."""
+        return {width: prices(unit, self._multiplications, self._weights, width) for width in self.bits}
+
+    def total(self, unit: str, allocation: Allocation) -> float:
+        """Of an allocation."""
+        price = self.price(unit)
+        return sum(price[width][i] for i, width in enumerate(allocation))
+
+    def limit(self, budget: Budget) -> float:
+        """What a budget is, in its unit: a share of 8 bits everywhere."""
+        return budget.share * sum(prices(budget.unit, self._multiplications, self._weights, 8))
+
+    def network(self, allocation: Allocation) -> EstimatorNet:
+        """The network with these widths, calibrated."""
+        quantizer = dataclasses.replace(self.config.quantizer, widths=allocation)
+        stage = dataclasses.replace(self.config.quantized, iterations=0)
+        own = dataclasses.replace(self.config, quantizer=quantizer, quantized=stage)
+        return quantize(own, self.data, self.twin, progress=False)[0]
+
+    def costs(self, score: Score) -> list[dict[int, float]]:
+        """What each product adds at each width, by a score; in units of the score."""
+        if score == "measured":
+            return self._measured()
+        if score == "random":
+            raise ValueError("random allocations have no costs")
+        network = self.network((max(self.bits),) * len(self.names)).in_full_precision()
+        generator = torch.Generator().manual_seed(self.config.seed)
+        sums = [dict.fromkeys(self.bits, 0.0) for _ in self.names]
+        for _ in range(SCORED_BATCHES):
+            batch = draw_batch(self.data, self.config.batch, generator).to(DEVICE)
+            given = (batch.ls.requires_grad_(), batch.lmmse, batch.statistics)
+            if score == "jacobian":
+                importance = 2 * batch.weight / batch.target[0].numel()
+                found = noise_of_products(
+                    lambda: network(*given)[0],  # noqa: B023  # called at once
+                    network.products(),
+                    self.bits,
+                    importance,
+                    generator,
+                )
+                values = [{width: found[name][width].total for width in self.bits} for name in self.names]
+            else:
+                # what the correction was worth: towards the genie's estimate, from the one that is corrected
+                base = interpolated(batch.ls.detach()) if network.shape.base == "ls" else batch.lmmse
+                seed = (batch.target - base) * batch.weight[:, None, None]
+                shares = contributions(network, lambda: network(*given), seed)  # noqa: B023
+                values = [{width: share * 4.0**-width for width in self.bits} for share in shares]
+            for own, value in zip(sums, values, strict=True):
+                for width in self.bits:
+                    own[width] += value[width] / SCORED_BATCHES
+        return sums
+
+    def _measured(self) -> list[dict[int, float]]:
+        """Each product at each width, the others in floating point."""
+        found: list[dict[int, float]] = [{} for _ in self.names]
+        for width in self.bits:
+            network = self.network((width,) * len(self.names))
+            products = list(network.products().values())
+            for own, product in zip(found, products, strict=True):
+                for other in products:
+                    other.weight_bits = other.activation_bits = width if other is product else None
+                own[width] = 10 ** (self.reference.loss(network).db / 10) - 1
+        return found
+
+    def truth(self, path: Path) -> dict[Allocation, float]:
+        """The loss of every allocation in dB, kept in a file; what is there is not measured again."""
+        stored = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        wanted = list(allocations(len(self.names), self.bits))
+        found = {}
+        for i, allocation in enumerate(tqdm(wanted, desc=f"{self.config.name} allocations", mininterval=0.5)):
+            key = " ".join(map(str, allocation))
+            if key not in stored:
+                stored[key] = self.reference.loss(self.network(allocation)).db
+                if i % 8 == 7:
+                    path.write_text(json.dumps(stored, indent=1), "utf-8")
+            found[allocation] = stored[key]
+        path.write_text(json.dumps(stored, indent=1), "utf-8")
+        return found
+
+    def choose(self, costs: Sequence[dict[int, float]], unit: str, limit: float) -> Allocation:
+        """The allocation that a score takes within a budget."""
+        return allocate(costs, self.price(unit), limit)
+
+
+def regrets(problem: Problem, truth: dict[Allocation, float], unit: str, costs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Regret of each score at every budget that some allocation takes exactly, in dB.
+
+    Random allocations are those of the budget's that no product can be widened in.
+    """
+    price = {allocation: problem.total(unit, allocation) for allocation in truth}
+    budgets = sorted(set(price.values()))
+    found: dict[str, Any] = {}
+    for score, own in costs.items():
+        chosen = {budget: problem.choose(own, unit, budget) for budget in budgets}
+        values = regret(chosen, truth, price)
+        found[score] = {
+            "largest": max(values.values()),
+            "mean": mean(values.values()),
+            "chosen": [[budget, list(chosen[budget]), truth[chosen[budget]]] for budget in budgets],
+        }
+    generator = random.Random(problem.config.seed)
+    drawn: list[float] = []
+    for budget in budgets:
+        best = min(loss for allocation, loss in truth.items() if price[allocation] <= budget)
+        full = [a for a in truth if price[a] <= budget and not any(price[w] <= budget for w in _wider(a, problem.bits))]
+        drawn += [truth[generator.choice(full)] - best for _ in range(RANDOM_DRAWS)]
+    found["random"] = {"largest": max(drawn), "mean": mean(drawn), "chosen": []}
+    return found
+
+
+def _wider(allocation: Allocation, bits: Sequence[int]) -> list[Allocation]:
+    """Those with one product a step wider."""
+    found = []
+    for i, width in enumerate(allocation):
+        wider = [other for other in bits if other > width]
+        if wider:
+            found.append((*allocation[:i], min(wider), *allocation[i + 1 :]))
+    return found

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plots of quantized estimators: loss over bits, ranges of channels, and all allocations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+
+from ..quantization.allocation import Allocation
+
+if TYPE_CHECKING:
+    from .allocate import Problem
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+__all__ = ["plot_allocations", "plot_losses", "plot_ranges"]
+
+FLOOR_DB = 1e-3
+MARKERS = "osD^v<>pPX*hd+x1234"
+
+
+def plot_losses(results: Sequence[dict[str, Any]], path: Path) -> None:
+    """Loss over bits, a line for each method; the range over seeds as bars. Below `FLOOR_DB` all is one."""
+    figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
+    methods = list(dict.fromkeys(cell["method"] for cell in results))
+    for i, method in enumerate(methods):
+        own = [cell for cell in results if cell["method"] == method]
+        bits = sorted({cell["bits"] for cell in own})
+        losses = [[max(cell["db"], FLOOR_DB) for cell in own if cell["bits"] == width] for width in bits]
+        middle = [mean(values) for values in losses]
+        spans = np.transpose([(m - min(v), max(v) - m) for m, v in zip(middle, losses, strict=True)])
+        trained = any(cell["iterations"] for cell in own)
+        style = {"linestyle": "--" if trained else "-", "marker": MARKERS[i % len(MARKERS)], "markersize": 5}
+        axes.errorbar(bits, middle, yerr=spans, label=method, capsize=2, linewidth=1, **style)
+    axes.set(xlabel="bits of weights and activations", ylabel="loss to full precision, dB", yscale="log")
+    axes.set_xticks(sorted({cell["bits"] for cell in results}))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, bbox_to_anchor=(1.01, 1), loc="upper left")
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def plot_ranges(ranges: Sequence[dict[str, Any]], path: Path) -> None:
+    """Largest magnitude of each channel over the median, before and after folding, channels sorted."""
+    shown = [entry for entry in ranges if entry["feed"] == "norm"] + [e for e in ranges if e["feed"] != "norm"]
+    shown = shown[:12]
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, grid = pyplot.subplots(
+        rows, columns, figsize=(4 * columns, 2.4 * rows), layout="constrained", squeeze=False
+    )
+    for axes in grid.flat[len(shown) :]:
+        axes.axis("off")
+    for axes, entry in zip(grid.flat, shown, strict=False):
+        for key, style in (("before", "-"), ("after", "--")):
+            values = np.sort(entry[key])[::-1]
+            axes.plot(np.linspace(0, 1, len(values)), values / np.median(values), style, label=key)
+        axes.axhline(2, color="grey", linewidth=0.5)
+        axes.set_title(f"{entry['product']} ({entry['feed']})", fontsize=8)
+        axes.set(ylim=(0, None))
+    grid.flat[0].legend(fontsize=7)
+    figure.supxlabel("channels, sorted")
+    figure.supylabel("largest magnitude over the median")
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def plot_allocations(
+    problem: Problem, truth: dict[Allocation, float], regrets: dict[str, Any], unit: str, path: Path
+) -> None:
+    """Every allocation as a dot, the best of each budget as a line, and what each score takes."""
+    whole = problem.total(unit, (8,) * len(problem.names)) if 8 in problem.bits else 1.0
+    points = sorted((problem.total(unit, allocation) / whole, loss) for allocation, loss in truth.items())
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    x, y = np.transpose(points)
+    axes.plot(x, y, ".", color="silver", label="all allocations")
+    axes.step(x, np.minimum.accumulate(y), where="post", color="black", linewidth=1, label="best within the budget")
+    for (score, entry), marker in zip(regrets.items(), "ov^s", strict=False):
+        if entry["chosen"]:
+            budgets, _, losses = zip(*entry["chosen"], strict=True)
+            axes.plot(np.array(budgets) / whole, losses, marker, markersize=4, fillstyle="none", label=score)
+    axes.set(xlabel=f"{unit}, over those of 8 bits everywhere", ylabel="loss to full precision, dB")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

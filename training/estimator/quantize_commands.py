@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What python -m training does to the full-precision network of an estimator: quantize, compare, losses, allocate."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..config import ConfigError
+from ..quantization.allocation import Budget
+from ..quantization.mmd import Mmd
+from ..quantization.recipes import Method
+from . import compare
+from .allocate import MOST, SCORES, Problem, Score, regrets
+from .commands import begin_run
+from .config import Config, Quantizer
+from .export import held_out_windows
+from .figures import plot_allocations, plot_losses, plot_ranges
+from .losses import Reference, channel_ranges, product_losses
+from .network import EstimatorNet
+from .page import replace_blocks
+from .sources import RUN_FILE, load_twin
+from .train import DEVICE, calibration_windows, quantize, training_windows
+
+__all__ = ["allocate", "compare_methods", "losses", "quantize_network"]
+
+CHECKPOINT = "quantized.checkpoint.pt"
+
+
+def quantize_network(
+    source: str,
+    quantizer: Quantizer,
+    iterations: int,
+    frames: int,
+    seed: int,
+    name: str | None,
+    output: Path,
+    *,
+    fresh: bool,
+) -> None:
+    """Quantize a network, and write a run that `export` takes.
+
+    Args:
+        source: see `sources.load_twin`.
+        quantizer: how.
+        iterations: of training; 0 calibrates only.
+        frames: to calibrate and train on.
+        seed: of everything random.
+        name: of the exported estimator; None: that of the network, the method and the bits.
+        output: directory of runs.
+        fresh: start over.
+
+    Raises:
+        ConfigError: there is no such network, or it cannot be quantized so.
+    """
+    config, twin = _source(source, frames)
+    widths = f"w{quantizer.bits}" if not quantizer.widths else "w" + "".join(map(str, quantizer.widths))
+    name = name or f"{config.name}-{quantizer.method}-{widths}"
+    own = dataclasses.replace(
+        config,
+        name=name,
+        quantizer=quantizer,
+        quantized=dataclasses.replace(config.quantized, iterations=iterations),
+        mmd=config.mmd if quantizer.law == "dynamic" else Mmd(epsilon=0.0),
+        seed=seed,
+    )
+    directory = output / name
+    begin_run(own, directory, [directory / CHECKPOINT, directory / RUN_FILE], fresh=fresh)
+    data = training_windows(own)
+    network, history = quantize(own, data, twin, checkpoint=directory / CHECKPOINT)
+    state = {"twin": twin.cpu().state_dict(), "network": network.cpu().state_dict()}
+    torch.save(state, directory / RUN_FILE)
+    reference = Reference(twin, held_out_windows(own))
+    loss = reference.loss(network)
+    result = {"db": loss.db, "interval": loss.interval, "twin_db": reference.db, "history": history}
+    (directory / "quantize.json").write_text(json.dumps(result, indent=1), "utf-8")
+    print(f"full precision {reference.db:+.3f} dB relative to LMMSE; quantized {loss.db:+.3f} ± {loss.interval:.3f} dB")
+    print(f"wrote {directory}; export with: python -m training export {directory}")
+
+
+def compare_methods(
+    source: str,
+    iterations: int,
+    seeds: int,
+    bits: Sequence[int],
+    frames: int,
+    output: Path,
+    page: Path | None,
+) -> None:
+    """Quantize a network by several methods, those that are missing; write a table and a plot of all.
+
+    Args:
+        source: see `sources.load_twin`.
+        iterations: of trained methods; 0 leaves those out.
+        seeds: of trained methods, from that of the network's configuration on.
+        bits: widths.
+        frames: to calibrate and train on.
+        output: directory; the results go into a folder named after the network.
+        page: Markdown file that gets the table, see `page.replace_blocks`.
+
+    Raises:
+        ConfigError: there is no such network, or the page has no place for the table.
+    """
+    config, twin = _source(source, frames)
+    unknown = sorted(set(bits) - set(compare.BITS))
+    if unknown or not bits:
+        raise ConfigError(f"--bits {' '.join(map(str, bits))}: some of {', '.join(map(str, compare.BITS))} expected")
+    directory = output / config.name
+    own_seeds = range(config.seed, config.seed + seeds)
+    compare.run(config, twin, list(compare.cells(bits, own_seeds, trained=iterations > 0)), iterations, directory)
+    results = [json.loads(path.read_text("utf-8")) for path in sorted(directory.glob("*bit-seed*.json"))]
+    text = compare.table(results)
+    print(text)
+    plot_losses(results, directory / "losses.png")
+    if page is not None:
+        replace_blocks(page, {f"methods {config.name}": text})
+    print(f"wrote {directory}")
+
+
+def losses(source: str, quantizer: Quantizer, frames: int, output: Path, page: Path | None) -> None:
+    """Measure which product loses what, and the ranges of the channels; print and write tables and a plot.
+
+    Raises:
+        ConfigError: there is no such network, or the page has no place for the tables.
+    """
+    config, twin = _source(source, frames)
+    config = dataclasses.replace(
+        config, quantizer=quantizer, quantized=dataclasses.replace(config.quantized, iterations=0)
+    )
+    data, reference = calibration_windows(config), Reference(twin, held_out_windows(config))
+    found: dict[str, Any] = {
+        "bits": quantizer.bits,
+        "method": quantizer.method,
+        "twin_db": reference.db,
+        "losses": product_losses(config, twin, data, reference),
+        "ranges": channel_ranges(config, twin, data),
+    }
+    directory = output / config.name
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"products-{quantizer.method}-{quantizer.bits}bit.json"
+    path.write_text(json.dumps(found, indent=1), "utf-8")
+    plot_ranges(found["ranges"], directory / f"ranges-{quantizer.method}-{quantizer.bits}bit.png")
+    text = _product_table(found)
+    print(text)
+    if page is not None:
+        replace_blocks(page, {f"products {config.name}": text})
+    print(f"wrote {path}")
+
+
+def allocate(
+    source: str,
+    budget: Budget,
+    score: Score,
+    bits: Sequence[int],
+    method: Method,
+    frames: int,
+    output: Path,
+    page: Path | None,
+    *,
+    truth: bool,
+) -> None:
+    """Choose a width for each product within a budget; on demand, measure all allocations and every score's regret.
+
+    Raises:
+        ConfigError: there is no such network, no allocation within the budget, or there are too many to measure.
+    """
+    config, twin = _source(source, frames)
+    bits = sorted(set(bits))
+    quantizer = [Quantizer(law="static", method=method, bits=width) for width in bits][-1]
+    config = dataclasses.replace(config, quantizer=quantizer)
+    count = len(bits) ** len(twin.products())
+    if truth and count > MOST:
+        raise ConfigError(f"{source}: {count} allocations; at most {MOST} are measured one by one")
+    held_out = held_out_windows(config)
+    problem = Problem(config, twin, bits, calibration_windows(config), Reference(twin, held_out))
+    limit = problem.limit(budget)
+    problem.choose([dict.fromkeys(bits, 0.0) for _ in problem.names], budget.unit, limit)  # is there one at all?
+    scored: list[Score] = [s for s in SCORES if s != "random"] if truth else [score]
+    costs = {name: problem.costs(name) for name in scored}
+    chosen = problem.choose(costs[score], budget.unit, limit)
+    loss = problem.reference.loss(problem.network(chosen))
+    for name, width in zip(problem.names, chosen, strict=True):
+        print(f"{name:20s}{width:2d} bits")
+    share = problem.total(budget.unit, chosen) / (limit / budget.share)
+    print(f"{budget.unit} {share:.3f} of 8 bits everywhere, {loss.db:+.3f} ± {loss.interval:.3f} dB after calibration")
+    print(f"quantize with: --method {method} --widths {' '.join(map(str, chosen))}")
+    directory = output / config.name
+    directory.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {
+        "names": problem.names,
+        "bits": list(bits),
+        "method": method,
+        "unit": budget.unit,
+        "budget": limit,
+        "score": score,
+        "chosen": list(chosen),
+        "db": loss.db,
+        "interval": loss.interval,
+        "costs": costs,
+    }
+    if truth:
+        measured = problem.truth(directory / f"allocations-{method}-{''.join(map(str, bits))}.json")
+        found["regrets"] = regrets(problem, measured, budget.unit, costs)
+        plot_allocations(problem, measured, found["regrets"], budget.unit, directory / f"allocations-{budget.unit}.png")
+        lines = ["| score | largest regret | mean regret |", "|---|---|---|"]
+        lines += [f"| {s} | {r['largest']:.3f} dB | {r['mean']:.3f} dB |" for s, r in found["regrets"].items()]
+        text = "\n".join(lines)
+        print(text)
+        if page is not None:
+            replace_blocks(page, {f"regret {config.name} {budget.unit}": text})
+    (directory / f"allocate-{budget.unit}.json").write_text(json.dumps(found, indent=1), "utf-8")
+    print(f"wrote {directory}")
+
+
+def _source(source: str, frames: int) -> tuple[Config, EstimatorNet]:
+    if frames < 1:
+        raise ConfigError(f"--frames is {frames}; at least 1 expected")
+    config, twin = load_twin(source)
+    return dataclasses.replace(config, frames=frames), twin.to(DEVICE)
+
+
+def _product_table(found: dict[str, Any]) -> str:
+    ranges = {entry["product"]: entry for entry in found["ranges"]}
+    lines = [
+        f"The twin: {found['twin_db']:+.3f} dB relative to LMMSE. {found['bits']} bits, `{found['method']}`.",
+        "",
+        "| product | behind | weights | activations | channels, max / median | the same, folded |",
+        "|---|---|---|---|---|---|",
+    ]
+    for entry in found["losses"]:
+        if entry["product"] == "all":
+            whole = entry["both"]
+            lines.append(f"| all | | {whole['db']:+.3f} ± {whole['interval']:.3f} dB, both | | | |")
+            continue
+        own = ranges[entry["product"]]
+        cells = " | ".join(
+            f"{entry[part]['db']:+.3f} ± {entry[part]['interval']:.3f} dB" for part in ("weights", "activations")
+        )
+        lines.append(
+            f"| {entry['product']} | {own['feed']} | {cells} | {own['max_over_median']:.2f} | "
+            f"{own['max_over_median_after']:.2f} |"
+        )
+    return "\n".join(lines)
