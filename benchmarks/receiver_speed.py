@@ -35,6 +35,7 @@ from gr_kaq.frames.payload import PayloadCoder, max_payload
 from gr_kaq.signals.signal_model import from_db
 
 GAP = 256
+SOURCE_BUFFER = 1 << 15  # samples
 TAPS = np.sqrt(np.array([0.9, 0.1], np.float32))  # an RMS delay spread of 0.3 samples
 BLOCKS = ("synchronizer", "estimator", "detector", "decoder")
 
@@ -65,6 +66,9 @@ class Flowgraph(gr.top_block):
         source = blocks.vector_source_c(np.ascontiguousarray(samples.T).ravel(), True, num_rx)
         head = blocks.head(gr.sizeof_gr_complex * num_rx, length * repeats)
         split = blocks.vector_to_streams(gr.sizeof_gr_complex, num_rx)
+        for block in (source, head, split):
+            block.set_log_level("warn")  # the next line would be logged
+            block.set_min_output_buffer(SOURCE_BUFFER)  # so that the source costs little
         self.connect(source, head, split)
         for antenna in range(num_rx):
             self.connect((split, antenna), (receiver, antenna))

@@ -5,13 +5,14 @@
 #include <complex>
 
 #include "frames/antenna_view.h"
+#include "support/processors.h"
 
 namespace kaq {
 namespace {
 
 // Sum of term(0) to term(count - 1), in a few partial sums that a processor adds at once.
 template <typename Term>
-inline double sum(int count, Term term) {
+[[gnu::always_inline]] inline double sum(int count, Term term) {
     constexpr int parts = 8;
     double partial[parts] = {};
     int n = 0;
@@ -26,20 +27,20 @@ inline double sum(int count, Term term) {
     return total;
 }
 
-inline double energy(const AntennaView &of, std::complex<double> without = 0) {
+KAQ_EACH_PROCESSOR inline double energy(const AntennaView &of, std::complex<double> without = 0) {
     const double re = without.real(), im = without.imag();
     const float *x = of.re.data(), *y = of.im.data();
     return sum(of.size(), [=](int n) { return (x[n] - re) * (x[n] - re) + (y[n] - im) * (y[n] - im); });
 }
 
-inline std::complex<double> mean(const AntennaView &of) {
+KAQ_EACH_PROCESSOR inline std::complex<double> mean(const AntennaView &of) {
     const float *x = of.re.data(), *y = of.im.data();
     return {sum(of.size(), [=](int n) { return x[n]; }) / of.size(),
             sum(of.size(), [=](int n) { return y[n]; }) / of.size()};
 }
 
 // With themselves `lag` samples later, their mean taken away.
-inline std::complex<double> self_correlation(const AntennaView &of, int lag) {
+KAQ_EACH_PROCESSOR inline std::complex<double> self_correlation(const AntennaView &of, int lag) {
     KAQ_ASSERT(lag >= 0 && lag < of.size());
     const std::complex<double> m = mean(of);
     const double re = m.real(), im = m.imag();

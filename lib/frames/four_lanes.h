@@ -13,7 +13,6 @@ typedef std::int32_t FourCounts __attribute__((vector_size(16)));
 
 inline Four four(const float *from) { return *reinterpret_cast<const LooseFour *>(from); }
 inline float total(const Four &of) { return (of[0] + of[1]) + (of[2] + of[3]); }
-inline int multiple_of_4(int count) { return (count + 3) / 4 * 4; }
 
 } // namespace
 } // namespace kaq

@@ -57,12 +57,11 @@ FrameSearch::FrameSearch(const FrameLayout &layout, int num_rx, ArrayView<const 
         part->resize(layout.fft_size);
 }
 
-std::size_t FrameSearch::push(ArrayView<const std::complex<float>, 2> samples, FrameSink &sink) {
-    KAQ_ASSERT(samples.extent(0) == static_cast<std::size_t>(num_rx()));
-    const std::size_t count = samples.extent(1);
+std::size_t FrameSearch::push(std::span<const std::complex<float> *const> antennas, std::size_t count,
+                              FrameSink &sink) {
     std::size_t invalid = 0;
     for (std::size_t first = 0; first < count; first += max_piece) {
-        invalid += samples_.append(samples, first, static_cast<int>(std::min<std::size_t>(max_piece, count - first)));
+        invalid += samples_.append(antennas, first, static_cast<int>(std::min<std::size_t>(max_piece, count - first)));
         metric_.update(samples_);
         search();
         try {

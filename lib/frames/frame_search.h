@@ -47,10 +47,10 @@ public:
     // Throws std::invalid_argument if the layout or a number is none that can be searched for.
     FrameSearch(const FrameLayout &layout, int num_rx, ArrayView<const std::complex<float>, 2> known);
 
-    // Take the next samples, [num_rx][any number]. Hands over the frames whose last window is complete now; returns how
-    // many samples were NaN or Inf, which are taken as 0. What the sink throws passes through: the samples behind are
-    // lost then, as if interrupt() had been called.
-    std::size_t push(ArrayView<const std::complex<float>, 2> samples, FrameSink &sink);
+    // Take the next samples, so many of each antenna. Hands over the frames whose last window is complete now; returns
+    // how many samples were NaN or Inf, which are taken as 0. What the sink throws passes through: the samples behind
+    // are lost then, as if interrupt() had been called.
+    std::size_t push(std::span<const std::complex<float> *const> antennas, std::size_t count, FrameSink &sink);
 
     // Samples are missing before the next: no frame reaches across. Returns how many were found and lack their end.
     std::size_t interrupt();

@@ -8,6 +8,7 @@
 #include <numbers>
 
 #include "support/complex_product.h"
+#include "support/processors.h"
 
 namespace kaq {
 namespace {
@@ -44,6 +45,28 @@ std::vector<double> delay_scores(const DelayModels &models, const ReceivedModes 
         scores[m] = received.independent * sum + models.scores[m];
     }
     return scores;
+}
+
+// The least of the scores for each offset with what these sums add, each times its turn [2 training_pairs][count].
+KAQ_EACH_PROCESSOR double least_score(const double *turns, const double *scores, const double *sums, std::size_t count,
+                                      double *score) {
+    for (std::size_t o = 0; o < count; ++o) {
+        double sum = scores[o];
+#pragma GCC unroll 6
+        for (int i = 0; i < 2 * training_pairs; ++i)
+            sum += sums[i] * turns[i * count + o];
+        score[o] = sum;
+    }
+    constexpr std::size_t together = 8; // that a processor compares at once
+    double parts[together];
+    std::fill(parts, parts + together, score[0]);
+    std::size_t o = 0;
+    for (; o + together <= count; o += together)
+        for (std::size_t i = 0; i < together; ++i)
+            parts[i] = score[o + i] < parts[i] ? score[o + i] : parts[i];
+    for (; o < count; ++o)
+        parts[0] = std::min(parts[0], score[o]);
+    return *std::min_element(parts, parts + together);
 }
 
 } // namespace
@@ -159,7 +182,6 @@ DopplerChoice choose_doppler(const DopplerModels &dopplers, const OffsetModels &
                 }
             }
         }
-    const ArrayView<const double, 3> turns(offsets.turns.data(), 2, training_pairs, num_offsets);
     double least = std::numeric_limits<double>::infinity();
     DopplerChoice best{0, 0};
     std::vector<double> score(num_offsets);
@@ -168,20 +190,18 @@ DopplerChoice choose_doppler(const DopplerModels &dopplers, const OffsetModels &
         const double *diagonals = dopplers.diagonals.row(d, 0).data();
         for (std::size_t i = 0; i < diagonal.size(); ++i)
             fixed += diagonals[i] * diagonal[i];
-        std::copy(offsets.scores.begin(), offsets.scores.end(), score.begin());
+        double sums[2 * training_pairs];
         for (int part = 0; part < 2; ++part)
             for (int p = 0; p < training_pairs; ++p) {
-                const std::span<const double> weights = dopplers.pairs.row(p, d), turns_here = turns.row(part, p);
-                double sum = 0;
+                const std::span<const double> weights = dopplers.pairs.row(p, d);
+                double &sum = sums[part * training_pairs + p] = 0;
                 for (std::size_t mode = 0; mode < num_modes; ++mode)
                     sum += weights[mode] * pair[p][part][mode];
-                for (std::size_t o = 0; o < num_offsets; ++o)
-                    score[o] += sum * turns_here[o];
             }
-        const auto here = std::min_element(score.begin(), score.end());
-        if (*here + fixed < least) {
-            least = *here + fixed;
-            best = {static_cast<int>(d), static_cast<int>(here - score.begin())};
+        const double here = least_score(offsets.turns.data(), offsets.scores.data(), sums, num_offsets, score.data());
+        if (here + fixed < least) {
+            least = here + fixed;
+            best = {static_cast<int>(d), static_cast<int>(std::find(score.begin(), score.end(), here) - score.begin())};
         }
     }
     return best;

@@ -6,7 +6,7 @@
 
 #include "frames/antenna_sums.h"
 #include "frames/carrier_offset.h"
-#include "frames/four_lanes.h"
+#include "support/processors.h"
 
 namespace kaq {
 namespace {
@@ -22,44 +22,75 @@ constexpr double explained_share = 0.07;
 // neighbours, 0.05 of its power one sample early.
 constexpr float first_path_share = 0.2f;
 
-// Correlations with the taps of all streams, [sample][re, im][stream] and each four times: out[re, im][stream][lags],
-// for a multiple of 4 lags.
+constexpr int lags_at_once = widest_register / 4;
+
+typedef float LagLanes __attribute__((vector_size(4 * lags_at_once)));
+typedef float LooseLagLanes __attribute__((vector_size(4 * lags_at_once), aligned(4), may_alias));
+
 template <int Streams>
-void correlate(const AntennaView &with, std::span<const float> taps, int lags, std::span<float> out) {
-    const int num_taps = static_cast<int>(taps.size()) / (4 * 2 * Streams);
-    KAQ_ASSERT(with.size() >= lags + num_taps - 1);
-    KAQ_ASSERT(lags % 4 == 0 && out.size() == static_cast<std::size_t>(2 * Streams * lags));
-    const float *samples_re = with.re.data(), *samples_im = with.im.data();
-    for (int lag = 0; lag < lags; lag += 4) {
-        Four re[Streams] = {}, im[Streams] = {};
-        const float *tap = taps.data();
-        for (int n = 0; n < num_taps; ++n, tap += 4 * 2 * Streams) {
-            const Four x = four(samples_re + lag + n), y = four(samples_im + lag + n);
+[[gnu::always_inline]] inline void correlate(const float *samples_re, const float *samples_im, const float *taps,
+                                             int num_taps, int lags, float *out) {
+    for (int lag = 0; lag < lags; lag += lags_at_once) {
+        LagLanes re[Streams] = {}, im[Streams] = {};
+        const float *tap = taps;
+        for (int n = 0; n < num_taps; ++n, tap += 2 * Streams) {
+            const LagLanes x = *reinterpret_cast<const LooseLagLanes *>(samples_re + lag + n),
+                           y = *reinterpret_cast<const LooseLagLanes *>(samples_im + lag + n);
+#pragma GCC unroll 4
             for (int s = 0; s < Streams; ++s) {
-                const Four tap_re = four(tap + 4 * s), tap_im = four(tap + 4 * (Streams + s));
-                re[s] += tap_re * x + tap_im * y;
-                im[s] += tap_re * y - tap_im * x;
+                re[s] += tap[s] * x + tap[Streams + s] * y;
+                im[s] += tap[s] * y - tap[Streams + s] * x;
             }
         }
         for (int s = 0; s < Streams; ++s) {
-            *reinterpret_cast<LooseFour *>(out.data() + s * lags + lag) = re[s];
-            *reinterpret_cast<LooseFour *>(out.data() + (Streams + s) * lags + lag) = im[s];
+            *reinterpret_cast<LooseLagLanes *>(out + s * lags + lag) = re[s];
+            *reinterpret_cast<LooseLagLanes *>(out + (Streams + s) * lags + lag) = im[s];
         }
     }
 }
 
-void correlate(const AntennaView &with, std::span<const float> taps, int num_streams, int lags, std::span<float> out) {
+// Correlations with the taps of all streams, [sample][re, im][stream]: out[re, im][stream][lags].
+KAQ_EACH_PROCESSOR void correlate(const float *samples_re, const float *samples_im, const float *taps, int num_taps,
+                                  int num_streams, int lags, float *out) {
     switch (num_streams) {
     case 1:
-        return correlate<1>(with, taps, lags, out);
+        return correlate<1>(samples_re, samples_im, taps, num_taps, lags, out);
     case 2:
-        return correlate<2>(with, taps, lags, out);
+        return correlate<2>(samples_re, samples_im, taps, num_taps, lags, out);
     case 3:
-        return correlate<3>(with, taps, lags, out);
+        return correlate<3>(samples_re, samples_im, taps, num_taps, lags, out);
     default:
-        return correlate<max_streams>(with, taps, lags, out);
+        return correlate<max_streams>(samples_re, samples_im, taps, num_taps, lags, out);
     }
 }
+
+void correlate(const AntennaView &with, const std::vector<float> &taps, int num_streams, int lags,
+               std::vector<float> &out) {
+    const int num_taps = static_cast<int>(taps.size()) / (2 * num_streams);
+    KAQ_ASSERT(with.size() >= lags + num_taps - 1);
+    KAQ_ASSERT(lags % lags_at_once == 0 && out.size() == static_cast<std::size_t>(2 * num_streams * lags));
+    correlate(with.re.data(), with.im.data(), taps.data(), num_taps, num_streams, lags, out.data());
+}
+
+// Squares of both correlations at each lag, and of their sum. The imaginary parts are so far behind the real ones.
+KAQ_EACH_PROCESSOR void add_squares(const float *preamble, const float *training, int to_imaginary,
+                                    int to_imaginary_training, int count, float *with_preamble, float *with_training,
+                                    float *with_both) {
+    for (int lag = 0; lag < count; ++lag) {
+        const float x = preamble[lag], y = preamble[to_imaginary + lag], u = training[lag],
+                    v = training[to_imaginary_training + lag];
+        with_preamble[lag] += x * x + y * y;
+        with_training[lag] += u * u + v * v;
+        with_both[lag] += (x + u) * (x + u) + (y + v) * (y + v);
+    }
+}
+
+KAQ_EACH_PROCESSOR void add(const float *from, int count, float *to) {
+    for (int i = 0; i < count; ++i)
+        to[i] += from[i];
+}
+
+int padded(int lags) { return (lags + lags_at_once - 1) / lags_at_once * lags_at_once; }
 
 // What Q exceeds with this probability at one of `num_lags` lags of white noise.
 double noise_threshold(double pairs, int num_lags, double probability) {
@@ -75,9 +106,9 @@ double make_taps(ArrayView<const std::complex<float>, 2> known, int first, int c
     double energy = 0;
     for (int n = first; n < first + count; ++n) {
         for (int s = 0; s < num_tx; ++s)
-            taps.insert(taps.end(), 4, known(s, n).real());
+            taps.push_back(known(s, n).real());
         for (int s = 0; s < num_tx; ++s)
-            taps.insert(taps.end(), 4, known(s, n).imag());
+            taps.push_back(known(s, n).imag());
         for (int s = 0; s < num_tx; ++s)
             energy += std::norm(std::complex<double>(known(s, n))) / num_tx;
     }
@@ -88,7 +119,7 @@ double make_taps(ArrayView<const std::complex<float>, 2> known, int first, int c
 
 KnownCorrelation::KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayView<const std::complex<float>, 2> known)
     : layout_(layout), num_rx_(num_rx), num_tx_(static_cast<int>(known.extent(0))),
-      num_lags_(layout.symbol_length() + 1), padded_lags_(multiple_of_4(num_lags_)),
+      num_lags_(layout.symbol_length() + 1), padded_lags_(padded(num_lags_)),
       threshold_(noise_threshold(double(num_rx) * num_tx_, num_lags_, false_alarm_probability)) {
     KAQ_ASSERT(num_tx_ >= 1 && num_tx_ <= max_streams);
     KAQ_ASSERT(known.extent(1) == static_cast<std::size_t>(layout.known_length()));
@@ -147,18 +178,10 @@ void KnownCorrelation::add_antenna() {
         for (int part = 0; part < 2; ++part)
             for (int k = 0; k < layout_.num_periods; ++k) {
                 const float *from = by_period_.data() + (part * num_tx + s) * period_lags + k * layout_.period;
-                float *to = preamble_.data() + part * lags;
-                for (int lag = 0; lag < lags; ++lag)
-                    to[lag] += from[lag];
+                add(from, lags, preamble_.data() + part * lags);
             }
-        const float *preamble_re = preamble_.data(), *preamble_im = preamble_re + lags,
-                    *training_re = by_training_.data() + s * lags, *training_im = training_re + num_tx * lags;
-        for (int lag = 0; lag < num_lags_; ++lag) {
-            const float re = preamble_re[lag] + training_re[lag], im = preamble_im[lag] + training_im[lag];
-            with_preamble_[lag] += preamble_re[lag] * preamble_re[lag] + preamble_im[lag] * preamble_im[lag];
-            with_training_[lag] += training_re[lag] * training_re[lag] + training_im[lag] * training_im[lag];
-            with_both_[lag] += re * re + im * im;
-        }
+        add_squares(preamble_.data(), by_training_.data() + s * lags, lags, num_tx * lags, num_lags_,
+                    with_preamble_.data(), with_training_.data(), with_both_.data());
     }
 }
 

@@ -34,10 +34,10 @@ private:
 
     FrameLayout layout_;
     int num_rx_, num_tx_;
-    int num_lags_, padded_lags_;                       // padded: to a multiple of 4
+    int num_lags_, padded_lags_;                       // padded: to as many as are looked at together
     double threshold_;                                 // of Q
     double preamble_energy_ = 0, training_energy_ = 0; // of what is known, 1 together
-    std::vector<float> preamble_taps_, training_taps_; // [sample][re, im][stream], the same four times
+    std::vector<float> preamble_taps_, training_taps_; // [sample][re, im][stream]
 
     // Of one antenna: samples of unit power without their carrier offset, and what takes it away.
     std::vector<float> re_, im_, rotation_re_, rotation_im_;

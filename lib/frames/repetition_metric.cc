@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "frames/four_lanes.h"
+#include "support/processors.h"
 
 namespace kaq {
 namespace {
@@ -25,13 +26,13 @@ constexpr double rounding_share = 1e-5;
 
 // Sums of window successive values from each place on, one for each of `sums`. They are made of sums over 1, 2, 4, ...
 // values: nothing accumulates from one window to the next. The values are overwritten.
-void sum_window(std::span<double> values, int window, std::span<double> sums) {
-    KAQ_ASSERT(values.size() >= sums.size() + window - 1);
-    std::fill(sums.begin(), sums.end(), 0.0);
-    std::size_t size = values.size(), begin = 0;
+KAQ_EACH_PROCESSOR void sum_window(double *values, std::size_t size, int window, double *sums, std::size_t count) {
+    KAQ_ASSERT(size >= count + window - 1);
+    std::fill(sums, sums + count, 0.0);
+    std::size_t begin = 0;
     for (int length = 1; window; length *= 2) {
         if (window & length) {
-            for (std::size_t i = 0; i < sums.size(); ++i)
+            for (std::size_t i = 0; i < count; ++i)
                 sums[i] += values[begin + i];
             begin += length;
             window -= length;
@@ -46,10 +47,11 @@ void sum_window(std::span<double> values, int window, std::span<double> sums) {
 
 // Adds C / E of one of num_rx antennas. No two arrays overlap: a compiler has to know it to work on several places at
 // once, and there are too many arrays for it to find out at run time.
-void add_normalized(std::size_t count, int window, int num_rx, const double *__restrict correlation_re,
-                    const double *__restrict correlation_im, const double *__restrict mean_re,
-                    const double *__restrict mean_im, const double *__restrict energy, double *__restrict combined_re,
-                    double *__restrict combined_im) {
+KAQ_EACH_PROCESSOR void add_normalized(std::size_t count, int window, int num_rx,
+                                       const double *__restrict correlation_re, const double *__restrict correlation_im,
+                                       const double *__restrict mean_re, const double *__restrict mean_im,
+                                       const double *__restrict energy, double *__restrict combined_re,
+                                       double *__restrict combined_im) {
     constexpr double least = std::numeric_limits<float>::min(); // an antenna without energy must not divide 0 by 0
     for (std::size_t i = 0; i < count; ++i) {
         const std::size_t later = i + steps_per_period;
@@ -113,11 +115,14 @@ void RepetitionMetric::sum_steps(const SampleHistory &samples, int antenna, std:
 }
 
 void RepetitionMetric::sum_windows() {
-    sum_window(product_re_, window_steps_, correlation_re_);
-    sum_window(product_im_, window_steps_, correlation_im_);
-    sum_window(squares_, window_steps_, energy_);
-    sum_window(sum_re_, window_steps_, mean_re_);
-    sum_window(sum_im_, window_steps_, mean_im_);
+    const auto sum = [this](std::vector<double> &values, std::vector<double> &sums) {
+        sum_window(values.data(), values.size(), window_steps_, sums.data(), sums.size());
+    };
+    sum(product_re_, correlation_re_);
+    sum(product_im_, correlation_im_);
+    sum(squares_, energy_);
+    sum(sum_re_, mean_re_);
+    sum(sum_im_, mean_im_);
 }
 
 // C / E of an antenna, means taken away.

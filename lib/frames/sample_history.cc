@@ -3,7 +3,25 @@
 
 #include <algorithm>
 
+#include "support/processors.h"
+
 namespace kaq {
+namespace {
+
+// Real and imaginary parts; returns how many samples were NaN or Inf, which become 0.
+KAQ_EACH_PROCESSOR int split(const float *samples, int count, float *re, float *im) {
+    int invalid = 0;
+    for (int n = 0; n < count; ++n) {
+        const float x = samples[2 * n], y = samples[2 * n + 1];
+        const bool finite = (x - x) + (y - y) == 0;
+        re[n] = finite ? x : 0;
+        im[n] = finite ? y : 0;
+        invalid += !finite;
+    }
+    return invalid;
+}
+
+} // namespace
 
 SampleHistory::SampleHistory(int num_rx, int zeros, int kept, int piece)
     : num_rx_(num_rx), zeros_(zeros), capacity_(static_cast<std::int64_t>(zeros) + kept + piece),
@@ -19,23 +37,13 @@ void SampleHistory::make_room(int count) {
     KAQ_ASSERT(place_ + count_ + count <= capacity_);
 }
 
-std::size_t SampleHistory::append(ArrayView<const std::complex<float>, 2> samples, std::size_t first, int count) {
-    KAQ_ASSERT(samples.extent(0) == static_cast<std::size_t>(num_rx_));
-    KAQ_ASSERT(first + count <= samples.extent(1));
+std::size_t SampleHistory::append(std::span<const std::complex<float> *const> antennas, std::size_t first, int count) {
+    KAQ_ASSERT(antennas.size() == static_cast<std::size_t>(num_rx_));
     make_room(count);
     std::size_t invalid = 0;
     for (int a = 0; a < num_rx_; ++a) {
-        float *re = row(2 * a) + place_ + count_, *im = row(2 * a + 1) + place_ + count_;
-        const float *from = reinterpret_cast<const float *>(samples.row(a).data() + first);
-        int bad = 0;
-        for (int n = 0; n < count; ++n) {
-            const float x = from[2 * n], y = from[2 * n + 1];
-            const bool finite = (x - x) + (y - y) == 0;
-            re[n] = finite ? x : 0;
-            im[n] = finite ? y : 0;
-            bad += !finite;
-        }
-        invalid += bad;
+        invalid += split(reinterpret_cast<const float *>(antennas[a] + first), count, row(2 * a) + place_ + count_,
+                         row(2 * a + 1) + place_ + count_);
     }
     count_ += count;
     return invalid;

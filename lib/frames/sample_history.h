@@ -4,10 +4,10 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "frames/antenna_view.h"
-#include "support/views.h"
 
 namespace kaq {
 
@@ -19,9 +19,8 @@ public:
     // to the next, and samples that are appended at once; each of them at most.
     SampleHistory(int num_rx, int zeros, int kept, int piece);
 
-    // Columns first to first + count - 1 of samples [num_rx][any number]. Returns how many were NaN or Inf, which are
-    // taken as 0.
-    std::size_t append(ArrayView<const std::complex<float>, 2> samples, std::size_t first, int count);
+    // Samples first to first + count - 1 of each antenna. Returns how many were NaN or Inf, which are taken as 0.
+    std::size_t append(std::span<const std::complex<float> *const> antennas, std::size_t first, int count);
 
     // What is before this sample will not be looked at any more.
     void drop_before(std::int64_t sample);

@@ -2,28 +2,58 @@
 #include "frames/soft_levels.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <vector>
 
 #include "support/assert.h"
+#include "support/processors.h"
 
 namespace kaq {
 namespace {
 
-constexpr std::size_t sampled = 4; // for the median, which takes longest, one in four will do
+constexpr std::size_t sampled = 4; // for the median one in four will do
 constexpr float neutral = 128.0f;
 constexpr float greatest_level = 255.0f;
 constexpr float limit = 1e18f; // of a magnitude: neither it nor its inverse overflows when it is scaled
 
 inline float magnitude(float llr) { return llr == llr ? std::min(std::abs(llr), limit) : 0; }
 
-float median(std::vector<float> &values) {
+// How many are less.
+KAQ_EACH_PROCESSOR std::size_t count_below(const std::uint32_t *values, std::size_t count, std::uint32_t limit) {
+    std::uint32_t below = 0;
+    for (std::size_t i = 0; i < count; ++i)
+        below += values[i] < limit;
+    return below;
+}
+
+// Of numbers that are not negative, which are ordered as their bits are. Bit by bit from the first: to look at all of
+// them 31 times takes less than to sort a few.
+float median(const std::vector<std::uint32_t> &values) {
     if (values.empty())
         return 0;
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    return values.size() % 2 ? *middle : (*std::max_element(values.begin(), middle) + *middle) / 2;
+    const std::size_t middle = values.size() / 2;
+    std::uint32_t upper = 0;
+    for (std::uint32_t bit = 1u << 30; bit; bit >>= 1)
+        if (count_below(values.data(), values.size(), upper | bit) <= middle)
+            upper |= bit;
+    std::uint32_t lower = upper;
+    if (values.size() % 2 == 0 && count_below(values.data(), values.size(), upper) == middle) {
+        lower = 0;
+        for (const std::uint32_t value : values)
+            if (value < upper)
+                lower = std::max(lower, value);
+    }
+    return (std::bit_cast<float>(lower) + std::bit_cast<float>(upper)) / 2;
+}
+
+KAQ_EACH_PROCESSOR void scale_to_levels(const float *llrs, std::size_t count, float scale, std::uint8_t *levels) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const float llr = llrs[i] == llrs[i] ? llrs[i] : 0;
+        const float level = std::clamp(llr, -limit, limit) * scale + (neutral + 0.5f); // the cast rounds down
+        levels[i] = static_cast<std::uint8_t>(static_cast<int>(std::clamp(level, 0.0f, greatest_level)));
+    }
 }
 
 } // namespace
@@ -31,26 +61,22 @@ float median(std::vector<float> &values) {
 bool soft_levels(std::span<const float> llrs, float median_level, std::span<std::uint8_t> levels) {
     KAQ_ASSERT(levels.size() == llrs.size());
     const std::size_t count = llrs.size();
-    std::vector<float> magnitudes;
+    std::vector<std::uint32_t> magnitudes;
     magnitudes.reserve(count);
     for (std::size_t i = 0; i < count; i += sampled)
-        magnitudes.push_back(magnitude(llrs[i]));
+        magnitudes.push_back(std::bit_cast<std::uint32_t>(magnitude(llrs[i])));
     float typical = median(magnitudes);
     if (typical == 0) { // of those that say anything, then
         magnitudes.clear();
         for (std::size_t i = 0; i < count; ++i)
             if (const float known = magnitude(llrs[i]); known > 0)
-                magnitudes.push_back(known);
+                magnitudes.push_back(std::bit_cast<std::uint32_t>(known));
         if (magnitudes.empty())
             return false;
         typical = median(magnitudes);
     }
     const float scale = median_level / std::max(typical, 1 / limit);
-    for (std::size_t i = 0; i < count; ++i) {
-        const float llr = llrs[i] == llrs[i] ? llrs[i] : 0;
-        const float level = std::clamp(llr, -limit, limit) * scale + (neutral + 0.5f); // the cast rounds down
-        levels[i] = static_cast<std::uint8_t>(static_cast<int>(std::clamp(level, 0.0f, greatest_level)));
-    }
+    scale_to_levels(llrs.data(), count, scale, levels.data());
     return true;
 }
 

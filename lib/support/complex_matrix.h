@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "support/processors.h"
+
 namespace kaq {
 namespace {
 
@@ -68,15 +70,16 @@ template <bool Add = false, typename T>
                                             std::size_t rows, std::size_t inner, std::size_t width) {
     const T *left = reinterpret_cast<const T *>(a), *right = reinterpret_cast<const T *>(b);
     T *result = reinterpret_cast<T *>(to);
-    constexpr std::size_t widest = 64 / (2 * sizeof(T)); // of a register
+    constexpr std::size_t widest = widest_register / (2 * sizeof(T));
     std::size_t c = 0;
     for (; c + widest <= width; c += widest)
         multiply_columns<Add, widest>(left, right + 2 * c, result + 2 * c, rows, inner, width);
     if constexpr (widest > 4)
         for (; c + 4 <= width; c += 4)
             multiply_columns<Add, 4>(left, right + 2 * c, result + 2 * c, rows, inner, width);
-    for (; c + 2 <= width; c += 2)
-        multiply_columns<Add, 2>(left, right + 2 * c, result + 2 * c, rows, inner, width);
+    if constexpr (widest > 2)
+        for (; c + 2 <= width; c += 2)
+            multiply_columns<Add, 2>(left, right + 2 * c, result + 2 * c, rows, inner, width);
     for (; c < width; ++c)
         multiply_columns<Add, 1>(left, right + 2 * c, result + 2 * c, rows, inner, width);
 }

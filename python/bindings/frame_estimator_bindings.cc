@@ -96,6 +96,39 @@ std::unique_ptr<FrameEstimator> make_estimator(std::shared_ptr<kaq::FrameObserve
                            {}});
 }
 
+// Transforms of each antenna, (items, fft_size), which hold the frames that begin at `starts`.
+std::vector<const Complex *> check_transforms(const kaq::FrameEstimator &estimator,
+                                              const std::vector<Array<Complex>> &transforms,
+                                              const std::vector<py::ssize_t> &starts) {
+    const auto num_rx = static_cast<std::size_t>(estimator.num_rx());
+    const py::ssize_t fft_size = estimator.transforms().fft_size, num_symbols = estimator.carriers().num_symbols;
+    expect(transforms.size() == num_rx, "transforms of ", num_rx, " antennas expected; ", transforms.size(), " given");
+    std::vector<const Complex *> first;
+    for (const Array<Complex> &of : transforms) {
+        expect(of.ndim() == 2 && of.shape(1) == fft_size, "transforms of shape (items, ", fft_size,
+               ") expected; shape ", Shape{of}, " given");
+        for (const py::ssize_t start : starts)
+            expect(start >= 0 && start + num_symbols <= of.shape(0), "frames that begin at 0 to ",
+                   of.shape(0) - num_symbols, " expected; ", start, " given");
+        first.push_back(of.data());
+    }
+    return first;
+}
+
+// (grid, energies of the guard carriers)
+py::tuple collect_grid(const FrameEstimator &self, const std::vector<Array<Complex>> &transforms, py::ssize_t start) {
+    const kaq::FrameEstimator &estimator = self.estimator;
+    std::vector<const Complex *> from = check_transforms(estimator, transforms, {start});
+    for (const Complex *&antenna : from)
+        antenna += start * estimator.transforms().fft_size;
+    const kaq::CarrierMap &map = estimator.carriers();
+    Array<Complex> grid(std::vector<py::ssize_t>{map.num_symbols, estimator.num_rx(), map.num_active});
+    Array<double> energy(estimator.num_rx());
+    kaq::collect_grid(estimator.transforms(), map.num_symbols, from, mutable_values_of(grid),
+                      mutable_values_of(energy));
+    return py::make_tuple(grid, energy);
+}
+
 // transforms: of each antenna, (items, fft_size); a frame begins at each of `starts`.
 // received:   of each antenna, (items, data_per_stream): one item for each frame.
 // channels:   for each frame, (data_per_stream, num_rx, num_tx).
@@ -110,16 +143,9 @@ py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>>
     const py::ssize_t num_rx = estimator.num_rx(), fft_size = estimator.transforms().fft_size;
     const auto data_per_stream = static_cast<py::ssize_t>(map.data.size()),
                num_frames = static_cast<py::ssize_t>(starts.size());
-    expect(static_cast<py::ssize_t>(transforms.size()) == num_rx && static_cast<py::ssize_t>(received.size()) == num_rx,
-           "transforms and received of ", num_rx, " antennas expected; ", transforms.size(), " and ", received.size(),
-           " given");
-    for (const Array<Complex> &of : transforms) {
-        expect(of.ndim() == 2 && of.shape(1) == fft_size, "transforms of shape (items, ", fft_size,
-               ") expected; shape ", Shape{of}, " given");
-        for (const py::ssize_t start : starts)
-            expect(start >= 0 && start + map.num_symbols <= of.shape(0), "frames that begin at 0 to ",
-                   of.shape(0) - map.num_symbols, " expected; ", start, " given");
-    }
+    const std::vector<const Complex *> from = check_transforms(estimator, transforms, starts);
+    expect(static_cast<py::ssize_t>(received.size()) == num_rx, "received of ", num_rx, " antennas expected; ",
+           received.size(), " given");
     for (const Array<Complex> &of : received)
         expect(of.ndim() == 2 && of.shape(0) >= num_frames && of.shape(1) == data_per_stream, "received of shape (",
                num_frames, ", ", data_per_stream, ") expected; shape ", Shape{of}, " given");
@@ -132,10 +158,7 @@ py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>>
     expect(!magnitudes || magnitudes->size() >= num_frames * magnitude_size, "magnitudes of ",
            num_frames * magnitude_size, " values expected");
 
-    std::vector<const Complex *> from;
     std::vector<Complex *> to, channel;
-    for (const Array<Complex> &of : transforms)
-        from.push_back(of.data());
     for (Array<Complex> &of : received)
         to.push_back(of.mutable_data());
     for (Array<Complex> &of : channels)
@@ -186,6 +209,7 @@ void bind_frame_estimator(py::module_ &module) {
         .def(py::init(&make_estimator), py::kw_only(), py::arg("observer"), py::arg("filters"), py::arg("fft_size"),
              py::arg("active"), py::arg("guards"), py::arg("numbers"), py::arg("correction"), py::arg("carriers"),
              py::arg("num_rx"))
+        .def("collect_grid", &collect_grid, py::arg("transforms"), py::arg("start"))
         .def("estimate_frames", &estimate_frames, py::kw_only(), py::arg("transforms"), py::arg("starts"),
              py::arg("received"), py::arg("channels"), py::arg("magnitudes"));
 }

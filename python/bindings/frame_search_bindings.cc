@@ -5,6 +5,8 @@
 #include "frame_bindings.h"
 #include "shapes.h"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -21,12 +23,44 @@ namespace {
 
 using kaq::expect;
 
+using Windows = std::shared_ptr<std::vector<Complex>>;
+
+// A frame that Python can have: one whose memory is its own.
+struct OwnFrame {
+    std::int64_t start;
+    double carrier_offset, metric;
+    bool overlapping;
+    Windows windows;
+    std::vector<std::uint8_t> dead, saturated;
+};
+
+// Memory for windows, which is used again when Python has let go of it.
+class WindowPool {
+public:
+    explicit WindowPool(std::size_t num_values) : num_values_(num_values) {}
+
+    Windows take() {
+        const auto is_free = [](const Windows &each) { return each.use_count() == 1; };
+        const auto free = std::find_if(all_.begin(), all_.end(), is_free);
+        if (free != all_.end())
+            return *free;
+        all_.push_back(std::make_shared<std::vector<Complex>>(num_values_));
+        return all_.back();
+    }
+
+private:
+    std::size_t num_values_;
+    std::vector<Windows> all_;
+};
+
 struct FrameSearch {
     kaq::FrameSearch search;
+    WindowPool windows;
     std::mutex in_use;
 
     FrameSearch(const kaq::FrameLayout &layout, int num_rx, kaq::ArrayView<const Complex, 2> known)
-        : search(layout, num_rx, known) {}
+        : search(layout, num_rx, known),
+          windows(static_cast<std::size_t>(layout.num_symbols) * num_rx * layout.fft_size) {}
 };
 
 std::unique_ptr<FrameSearch> make_search(int num_rx, const Array<Complex> &known, int fft_size, int cp_length,
@@ -41,22 +75,13 @@ std::unique_ptr<FrameSearch> make_search(int num_rx, const Array<Complex> &known
     return std::make_unique<FrameSearch>(layout, num_rx, view<2>(known));
 }
 
-// A frame that Python can have: one whose memory is its own.
-struct OwnFrame {
-    std::int64_t start;
-    double carrier_offset, metric;
-    bool overlapping;
-    std::vector<Complex> windows;
-    std::vector<std::uint8_t> dead, saturated;
-};
-
 class Frames : public kaq::FrameSink {
 public:
-    explicit Frames(std::size_t num_values) : num_values_(num_values) {}
+    explicit Frames(WindowPool &pool) : pool_(pool) {}
 
     std::span<Complex> windows() override {
-        windows_.resize(num_values_);
-        return windows_;
+        windows_ = pool_.take();
+        return *windows_;
     }
     void take(const kaq::FoundFrame &frame) override {
         all.push_back({frame.start,
@@ -66,21 +91,19 @@ public:
                        std::move(windows_),
                        {frame.dead.begin(), frame.dead.end()},
                        {frame.saturated.begin(), frame.saturated.end()}});
-        windows_ = {};
     }
 
     std::vector<OwnFrame> all;
 
 private:
-    std::size_t num_values_;
-    std::vector<Complex> windows_; // of the next
+    WindowPool &pool_;
+    Windows windows_; // of the next
 };
 
-// A NumPy array that keeps the vector.
-py::array_t<Complex> keep(std::vector<Complex> &&values, const std::vector<py::ssize_t> &shape) {
-    auto *held = new std::vector<Complex>(std::move(values));
-    const py::capsule owner(held, [](void *of) { delete static_cast<std::vector<Complex> *>(of); });
-    return py::array_t<Complex>(shape, held->data(), owner);
+// A NumPy array that keeps the memory.
+py::array_t<Complex> keep(const Windows &windows, const std::vector<py::ssize_t> &shape) {
+    const py::capsule owner(new Windows(windows), [](void *of) { delete static_cast<Windows *>(of); });
+    return py::array_t<Complex>(shape, windows->data(), owner);
 }
 
 py::array_t<bool> flags(const std::vector<std::uint8_t> &values) {
@@ -90,23 +113,30 @@ py::array_t<bool> flags(const std::vector<std::uint8_t> &values) {
 }
 
 // (frames, invalid samples); a frame is the fields of synchronization.FoundFrame in their order.
-py::tuple push(FrameSearch &self, const Array<Complex> &samples) {
+py::tuple push(FrameSearch &self, const std::vector<Array<Complex>> &samples) {
     kaq::FrameSearch &search = self.search;
-    expect(samples.ndim() == 2 && samples.shape(0) == search.num_rx(), "samples of shape (", search.num_rx(),
-           ", any number) expected; shape ", Shape{samples}, " given");
+    expect(samples.size() == static_cast<std::size_t>(search.num_rx()), "samples of ", search.num_rx(),
+           " antennas expected; ", samples.size(), " given");
+    std::vector<const Complex *> antennas;
+    for (const Array<Complex> &antenna : samples) {
+        expect(antenna.ndim() == 1 && antenna.size() == samples.front().size(), "samples of shape (",
+               samples.front().size(), ",) expected; shape ", Shape{antenna}, " given");
+        antennas.push_back(antenna.data());
+    }
+    const auto count = static_cast<std::size_t>(samples.front().size());
     const py::ssize_t num_symbols = search.layout().num_symbols, num_rx = search.num_rx(),
                       fft_size = search.layout().fft_size;
-    Frames found(static_cast<std::size_t>(num_symbols * num_rx * fft_size));
+    Frames found(self.windows);
     std::size_t invalid = 0;
     {
         const py::gil_scoped_release release;
         const std::lock_guard lock(self.in_use);
-        invalid = search.push(view<2>(samples), found);
+        invalid = search.push(antennas, count, found);
     }
     py::list frames;
     for (OwnFrame &frame : found.all)
         frames.append(py::make_tuple(frame.start, frame.carrier_offset, frame.metric,
-                                     keep(std::move(frame.windows), {num_symbols, num_rx, fft_size}), frame.overlapping,
+                                     keep(frame.windows, {num_symbols, num_rx, fft_size}), frame.overlapping,
                                      flags(frame.dead), flags(frame.saturated)));
     return py::make_tuple(frames, invalid);
 }

@@ -17,9 +17,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <complex>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -248,20 +250,42 @@ py::tuple split_tags(gr::block &block, std::uint64_t count, const pmt::pmt_t &ke
     return py::make_tuple(items, values, others);
 }
 
-// So many c32vectors of this length, and for each an array over its memory. Only who made them may write there, and
-// before others get the vectors.
-py::tuple new_c32vectors(std::size_t count, std::size_t length) {
-    py::list vectors, arrays;
-    for (std::size_t i = 0; i < count; ++i) {
-        const pmt::pmt_t vector = pmt::make_c32vector(length, 0);
-        std::size_t stated = 0;
-        std::complex<float> *elements = pmt::c32vector_writable_elements(vector, stated);
-        const py::capsule owner(new pmt::pmt_t(vector), [](void *held) { delete static_cast<pmt::pmt_t *>(held); });
-        vectors.append(vector);
-        arrays.append(py::array_t<std::complex<float>>(static_cast<py::ssize_t>(length), elements, owner));
+// Memory for c32vectors of one length. A vector is used again when nobody else has it any more: who made a tag cannot
+// know when its last reader lets go of it, but that it has.
+class VectorPool {
+public:
+    explicit VectorPool(std::size_t length) : length_(length) {}
+
+    // So many vectors that nobody else has, and for each an array over its memory. Only who took them may write there,
+    // and before others get the vectors.
+    py::tuple take(std::size_t count) {
+        py::list vectors, arrays;
+        for (std::size_t i = 0; i < count; ++i) {
+            const pmt::pmt_t vector = next();
+            std::size_t length = 0;
+            std::complex<float> *elements = pmt::c32vector_writable_elements(vector, length);
+            const py::capsule owner(new pmt::pmt_t(vector), [](void *held) { delete static_cast<pmt::pmt_t *>(held); });
+            vectors.append(vector);
+            arrays.append(py::array_t<std::complex<float>>(static_cast<py::ssize_t>(length), elements, owner));
+        }
+        return py::make_tuple(vectors, arrays);
     }
-    return py::make_tuple(vectors, arrays);
-}
+
+private:
+    // The one that was taken longest ago, if it is free; or a new one.
+    pmt::pmt_t next() {
+        if (!vectors_.empty() && vectors_.front().use_count() == 1) {
+            std::atomic_thread_fence(std::memory_order_acquire); // after what others have read of it
+            std::rotate(vectors_.begin(), vectors_.begin() + 1, vectors_.end());
+        } else {
+            vectors_.push_back(pmt::make_c32vector(length_, 0));
+        }
+        return vectors_.back();
+    }
+
+    std::size_t length_;
+    std::deque<pmt::pmt_t> vectors_;
+};
 
 // A tag on output 0 at each of some successive items, with these values.
 void add_tags(gr::block &block, std::uint64_t first, const pmt::pmt_t &key, const std::vector<pmt::pmt_t> &values) {
@@ -275,12 +299,17 @@ void add_tags(gr::block &block, std::uint64_t first, const pmt::pmt_t &key, cons
     }
 }
 
-// A dict with these numbers added, in the order of their keys.
-pmt::pmt_t add_numbers(pmt::pmt_t dict, const std::vector<pmt::pmt_t> &keys, const std::vector<double> &numbers) {
-    if (keys.size() != numbers.size())
-        throw std::invalid_argument("as many keys as numbers expected");
-    for (std::size_t i = 0; i < keys.size(); ++i)
-        dict = pmt::dict_add(dict, keys[i], pmt::from_double(numbers[i]));
+// A dict with these entries added; values are PMTs, floats, or integers that are not negative.
+pmt::pmt_t extend_dict(pmt::pmt_t dict, const std::vector<pmt::pmt_t> &keys, const py::sequence &values) {
+    if (keys.size() != values.size())
+        throw std::invalid_argument("as many keys as values expected");
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        const py::object value = values[i];
+        dict = pmt::dict_add(dict, keys[i],
+                             py::isinstance<py::float_>(value) ? pmt::from_double(value.cast<double>())
+                             : py::isinstance<py::int_>(value) ? pmt::from_uint64(value.cast<std::uint64_t>())
+                                                               : value.cast<pmt::pmt_t>());
+    }
     return dict;
 }
 
@@ -449,9 +478,11 @@ PYBIND11_MODULE(_gnuradio, module) {
         "Put the tags of input 0 on outputs; those with one of the keys: item, number of the key, value as read.");
     module.def("split_tags", &split_tags,
                "Of the next tags of input 0: items and values of those with the key, and all others by item.");
-    module.def("new_c32vectors", &new_c32vectors, "So many c32vectors of this length, and an array over each.");
+    py::class_<VectorPool>(module, "VectorPool")
+        .def(py::init<std::size_t>(), py::arg("length"))
+        .def("take", &VectorPool::take, py::arg("count"), "So many c32vectors, and an array over each.");
     module.def("add_tags", &add_tags, "Tags with one key on output 0, at successive items.");
-    module.def("add_numbers", &add_numbers, "A dict with numbers added under these keys.");
+    module.def("extend_dict", &extend_dict, "A dict with PMTs, floats and integers added under these keys.");
     module.def("make_pdu", &make_pdu, "A PDU of bytes and a metadata dict.");
     module.def("numpy_to_c32vector", &numpy_to_c32vector, "A c32vector of all elements of an array, in C order.");
 }

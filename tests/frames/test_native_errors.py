@@ -115,7 +115,8 @@ def join(num_grids=12, num_active=16, num_tx=2):
         (lambda: search(num_rx=0), "num_rx is 0; at least 1 expected"),
         (lambda: search(period=24), "period is 24; a multiple of 16 up to 65536 expected"),
         (lambda: search(fft_size=512), "OFDM symbols have 528 samples; at most 106 expected"),
-        (lambda: search(num_rx=2).push(zeros(3, 5)), "samples of shape (2, any number) expected; shape (3, 5) given"),
+        (lambda: search(num_rx=2).push([zeros(5)]), "samples of 2 antennas expected; 1 given"),
+        (lambda: search(num_rx=2).push([zeros(5), zeros(4)]), "samples of shape (5,) expected; shape (4,) given"),
         (
             lambda: KERNEL.carrier_offset(zeros(2, 80), 16),
             "more than 5 periods of 16 samples expected; 80 samples given",
@@ -160,6 +161,7 @@ def join(num_grids=12, num_active=16, num_tx=2):
         (lambda: estimator(carriers=carriers()), "observer and carriers of one format expected"),
         (lambda: estimate_frames(starts=[1]), "frames that begin at 0 to 0 expected; 1 given"),
         (lambda: estimate_frames(transforms=[zeros(3, 15)]), "transforms of shape (items, 16) expected"),
+        (lambda: estimator().collect_grid([zeros(3, 16)], 1), "frames that begin at 0 to 0 expected; 1 given"),
         (lambda: estimate_frames(received=[zeros(1, 5)]), "received of shape (1, 4) expected; shape (1, 5) given"),
         (lambda: estimate_frames(channels=[zeros(5)]), "a channel of 4 values expected; shape (5,) given"),
         (lambda: estimate_frames(magnitudes=np.zeros(7, np.float32)), "magnitudes of 8 values expected"),

@@ -271,5 +271,7 @@ def test_a_frame_that_ends_early():
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="num_rx is 0"):
         Synchronizer(FRAME, 0)
-    with pytest.raises(ValueError, match=r"shape \(3, 5\); \(2, any number\) expected"):
+    with pytest.raises(ValueError, match=r"shapes \(5,\), \(5,\), \(5,\); as many samples of each of 2 antennas"):
         Synchronizer(FRAME, 2).push(np.zeros((3, 5), np.complex64))
+    with pytest.raises(ValueError, match=r"shapes \(5,\), \(4,\); as many"):
+        Synchronizer(FRAME, 2).push([np.zeros(5, np.complex64), np.zeros(4, np.complex64)])

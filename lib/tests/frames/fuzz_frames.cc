@@ -128,7 +128,7 @@ Found find(kaq::FrameSearch &&search, const std::vector<std::vector<Complex>> &r
         for (const auto &of_antenna : received)
             part.insert(part.end(), of_antenna.begin() + first, of_antenna.begin() + end);
         part.shrink_to_fit();
-        found.invalid += search.push({part.data(), received.size(), end - first}, collector);
+        found.invalid += push(search, {part.data(), received.size(), end - first}, collector);
         first = end;
         if (std::ranges::find(interruptions, end) != interruptions.end())
             found.lost.push_back(search.interrupt());
@@ -212,11 +212,11 @@ void fuzz_search(Choices &choices, Random &random) {
         for (const auto &of_antenna : received)
             all.insert(all.end(), of_antenna.begin(), of_antenna.end());
         try {
-            other.push({all.data(), num_rx, length}, unwilling);
+            push(other, {all.data(), num_rx, length}, unwilling);
         } catch (const std::runtime_error &) {
         }
         const std::int64_t before = other.position();
-        other.push({all.data(), num_rx, length}, willing);
+        push(other, {all.data(), num_rx, length}, willing);
         check_frames(layout, willing.frames, static_cast<int>(before) + length, moderate);
     }
 }

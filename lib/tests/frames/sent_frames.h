@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <numbers>
 #include <span>
 
@@ -123,5 +124,13 @@ public:
 private:
     std::vector<Complex> next_;
 };
+
+// Samples [num_rx][any number], without an allocation.
+inline std::size_t push(kaq::FrameSearch &search, kaq::ArrayView<const Complex, 2> samples, kaq::FrameSink &sink) {
+    std::array<const Complex *, 256> antennas{};
+    for (std::size_t a = 0; a < samples.extent(0); ++a)
+        antennas.at(a) = samples.row(a).data();
+    return search.push({antennas.data(), samples.extent(0)}, samples.extent(1), sink);
+}
 
 } // namespace kaq_test

@@ -50,7 +50,7 @@ BOOST_AUTO_TEST_CASE(searches_from_1x1_to_4x4_allocate_nothing_after_constructio
                 const int allocations = allocations_of([&] {
                     for (int round = 0; round < 2; ++round) {
                         for (const std::vector<Complex> &samples : pieces)
-                            search.push({samples.data(), size, samples.size() / size}, counter);
+                            push(search, {samples.data(), size, samples.size() / size}, counter);
                         search.interrupt();
                     }
                 });
@@ -73,6 +73,6 @@ BOOST_AUTO_TEST_CASE(a_search_through_nothing_but_preambles_allocates_nothing) {
                 received.antenna(a)[first + n] += sent.streams[a][n];
     kaq::FrameSearch search = sent.search(2);
     Counter counter(search);
-    BOOST_TEST(allocations_of([&] { search.push(received.view(), counter); }) == 0);
+    BOOST_TEST(allocations_of([&] { push(search, received.view(), counter); }) == 0);
     BOOST_TEST(counter.count > 100);
 }

@@ -21,7 +21,7 @@ constexpr float no_number = std::numeric_limits<float>::quiet_NaN(), inf = std::
 std::vector<Kept> find(const Sent &sent, const Received &received) {
     kaq::FrameSearch search = sent.search(received.num_rx);
     Collector collector(search);
-    search.push(received.view(), collector);
+    push(search, received.view(), collector);
     return collector.frames;
 }
 
@@ -162,7 +162,7 @@ BOOST_AUTO_TEST_CASE(frames_are_the_same_however_the_stream_is_cut) {
                         Received part(num_rx, count);
                         for (int a = 0; a < num_rx; ++a)
                             std::ranges::copy(received.antenna(a).subspan(first, count), part.antenna(a).begin());
-                        invalid += search.push(part.view(), collector);
+                        invalid += push(search, part.view(), collector);
                     }
                     BOOST_TEST(search.position() == received.length);
                     BOOST_TEST(invalid == 2u);
@@ -185,7 +185,7 @@ BOOST_AUTO_TEST_CASE(nan_and_inf_are_taken_as_0_and_counted) {
     }
     kaq::FrameSearch search = sent.search(2);
     Collector collector(search);
-    BOOST_TEST(search.push(wrong.view(), collector) == 5u);
+    BOOST_TEST(push(search, wrong.view(), collector) == 5u);
     BOOST_REQUIRE_EQUAL(collector.frames.size(), 1u);
     BOOST_TEST((collector.frames == find(sent, zeros)));
 }
@@ -235,7 +235,7 @@ BOOST_AUTO_TEST_CASE(a_frame_is_given_out_with_the_last_sample_of_its_last_windo
     for (int n = 0; n < last; ++n) {
         BOOST_REQUIRE(collector.frames.empty());
         const std::vector<Complex> sample{received.antenna(0)[n], received.antenna(1)[n]};
-        search.push({sample.data(), 2, 1}, collector);
+        push(search, {sample.data(), 2, 1}, collector);
     }
     BOOST_TEST(starts(collector.frames) == std::vector<std::int64_t>{300}, boost::test_tools::per_element());
 }
@@ -249,10 +249,10 @@ BOOST_AUTO_TEST_CASE(no_frame_reaches_across_an_interruption_and_those_behind_ar
     next.add(sent, 10, flat_channel(2, 2, random));
     kaq::FrameSearch search = sent.search(2);
     Collector collector(search);
-    search.push(cut.view(), collector);
+    push(search, cut.view(), collector);
     BOOST_TEST(search.interrupt() == 1u);
     BOOST_TEST(search.interrupt() == 0u);
-    search.push(next.view(), collector);
+    push(search, next.view(), collector);
     BOOST_TEST(starts(collector.frames) == std::vector<std::int64_t>{cut.length + 10},
                boost::test_tools::per_element());
     BOOST_TEST(search.position() == cut.length + next.length);
@@ -414,9 +414,9 @@ BOOST_AUTO_TEST_CASE(a_sink_that_throws_loses_its_frame_and_the_search_goes_on) 
     kaq::FrameSearch search = sent.search(1);
     Collector collector(search);
     for (int round = 0; round < 5; ++round)
-        BOOST_CHECK_THROW(search.push(received.view(), throwing), std::bad_alloc);
+        BOOST_CHECK_THROW(push(search, received.view(), throwing), std::bad_alloc);
     const std::int64_t position = search.position();
-    search.push(received.view(), collector);
+    push(search, received.view(), collector);
     BOOST_TEST(collector.frames.size() == 8u);
     BOOST_TEST(collector.frames.front().start == position + 100);
 }

@@ -21,11 +21,12 @@ from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
 from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
 from .counters import Counters, counter, reading
-from .csi_pmt import CSI_KEY, SNR_KEY, vector_to_pmt
+from .csi_pmt import CSI_KEY, H_ENTRY, NOISE_ENTRY, SEQ_ENTRY, SHAPE_ENTRY, SNR_KEY
 
 __all__ = ["channel_estimator"]
 
 FRAME, CSI, SNR = (pmt.intern(key) for key in ("frame", CSI_KEY, SNR_KEY))
+ESTIMATE = [H_ENTRY, SHAPE_ENTRY, NOISE_ENTRY, SEQ_ENTRY]
 DESCRIPTION = [pmt.intern(key) for key in ("noise_var", "snr", "delay_spread", "doppler")]
 
 
@@ -125,6 +126,8 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         self.enlarge_buffers()
         self._lock = threading.Lock()  # set_method is called from other threads
         self._shape = (self._frame_format.data_per_stream, self._num_rx, self._frame_format.num_tx)
+        self._vectors = _gnuradio.VectorPool(math.prod(self._shape))
+        self._shape_pmt = pmt.to_pmt(self._shape)
         self._last: FrameReport | None = None
         self._unrefined_frames = self._estimation_ns = 0
         self.message_port_register_in(pmt.intern("method"))
@@ -177,7 +180,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
     ) -> None:
         """Estimate the frames that begin at these items, each into one; tag them."""
         begin = time.perf_counter_ns()
-        vectors, channels = _gnuradio.new_c32vectors(len(starts), math.prod(self._shape))
+        vectors, channels = self._vectors.take(len(starts))
         with self._lock:
             reports = self._estimator.estimate_frames(
                 input_items,
@@ -195,9 +198,9 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
                 f"{self._last.snr_db:.1f} dB, delay spread {self._last.delay_spread:.2f} samples, Doppler "
                 f"{self._last.doppler:.4f} cycles per symbol",
             )
-        item = self.nitems_written(0)
+        item, first, empty = self.nitems_written(0), self.counters.frames, pmt.make_dict()
         estimates = [
-            vector_to_pmt(vector, self._shape, report.data_noise_var, self.counters.frames + i)
+            _gnuradio.extend_dict(empty, ESTIMATE, (vector, self._shape_pmt, report.data_noise_var, first + i))
             for i, (vector, report) in enumerate(zip(vectors, reports, strict=True))
         ]
         _gnuradio.add_tags(self.gateway, item, CSI, estimates)
@@ -217,7 +220,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         except Exception as error:  # whatever a tag may hold
             self.counters.rejected_tags += 1
             self.warn_once("tag", f"the value of a tag `frame` was ignored: {error}; a dict expected")
-        return _gnuradio.add_numbers(entries, DESCRIPTION, report[: len(DESCRIPTION)])
+        return _gnuradio.extend_dict(entries, DESCRIPTION, report[: len(DESCRIPTION)])
 
     def _pass_tags(self, tags: list[tuple[int, Any]], starts: list[int]) -> None:
         """Put the other tags of frames on their items."""

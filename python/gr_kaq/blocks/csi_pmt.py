@@ -8,7 +8,6 @@ a limit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,13 +27,16 @@ from . import _gnuradio
 
 __all__ = [
     "CSI_KEY",
+    "H_ENTRY",
+    "NOISE_ENTRY",
+    "SEQ_ENTRY",
+    "SHAPE_ENTRY",
     "SNR_KEY",
     "channel_to_pmt",
     "check_keys",
     "estimate_reader",
     "parse_channel",
     "parse_snr",
-    "vector_to_pmt",
 ]
 
 CSI_KEY, SNR_KEY = "mimo_channel", "snr"
@@ -67,29 +69,16 @@ def channel_to_pmt(
         seq: sequence number of the estimate.
         snr_db: SNR in dB (for a message; on a stream it has a tag of its own).
     """
-    return vector_to_pmt(_gnuradio.numpy_to_c32vector(h), h.shape, noise_var, seq, snr_db)
-
-
-def vector_to_pmt(
-    vector: Any,
-    shape: Sequence[int],
-    noise_var: float | None = None,
-    seq: int | None = None,
-    snr_db: float | None = None,
-) -> Any:
-    """The same of a c32vector that holds the channel, and its shape."""
-    entries = pmt.make_dict()
-    optional = {
-        SNR_ENTRY: None if snr_db is None else pmt.from_double(float(snr_db)),
-        SEQ_ENTRY: None if seq is None else pmt.from_uint64(int(seq)),
-        NOISE_ENTRY: None if noise_var is None else pmt.from_double(float(noise_var)),
-        SHAPE_ENTRY: pmt.to_pmt(tuple(int(length) for length in shape)),
-        H_ENTRY: vector,
-    }
-    for key, value in optional.items():
+    keys, values = [H_ENTRY, SHAPE_ENTRY], [_gnuradio.numpy_to_c32vector(h), pmt.to_pmt(tuple(map(int, h.shape)))]
+    for key, value in (
+        (NOISE_ENTRY, None if noise_var is None else float(noise_var)),
+        (SEQ_ENTRY, None if seq is None else int(seq)),
+        (SNR_ENTRY, None if snr_db is None else float(snr_db)),
+    ):
         if value is not None:
-            entries = pmt.dict_add(entries, key, value)
-    return entries
+            keys.append(key)
+            values.append(value)
+    return _gnuradio.extend_dict(pmt.make_dict(), keys, values)
 
 
 def estimate_reader(shape: tuple[int, int, int]) -> _gnuradio.EstimateReader:

@@ -20,6 +20,10 @@ from .counters import Counters, counter, counters_of_ports
 
 __all__ = ["frame_synchronizer"]
 
+DESCRIPTION = [pmt.intern(key) for key in ("seq", "sample", "carrier_offset", "metric")]
+# So many samples may wait in front of the block, and are then searched at once. GNU Radio makes a buffer by what its
+# reader says of its rate: of windows per sample, which depends on how often frames come.
+WAITING_SAMPLES = 1 << 14
 FRAME_KEY, TIME_KEY, RATE_KEY = (pmt.intern(key) for key in ("frame", "rx_time", "rx_rate"))
 
 
@@ -86,6 +90,7 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
             "KAQ frame synchronizer", ports(np.complex64, 1, num_rx), ports(np.complex64, fft_size, num_rx)
         )
         self.enlarge_buffers()
+        self.set_inverse_relative_rate(WAITING_SAMPLES)
         self.counters.dead_antennas, self.counters.saturated_antennas = [0] * num_rx, [0] * num_rx
         self._begin(0)
         self.announce_stats(stats_interval_s)
@@ -123,7 +128,7 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
         """Push the items that are new, in pieces without a gap."""
         stop = first + len(input_items[0])
         for piece_stop in [*sorted(self._find_gaps(self._next - first, stop - first)), stop]:
-            samples = np.stack([items[self._next - first : piece_stop - first] for items in input_items])
+            samples = [items[self._next - first : piece_stop - first] for items in input_items]
             try:
                 found = self._synchronizer.push(samples)
             except Exception as error:
@@ -154,6 +159,8 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
         if frame.overlapping:
             self.counters.overlapping_frames += 1
             self.warn_once("overlap", f"frames overlap {where}: two transmitters at once?")
+        if not frame.faulty:
+            return
         for antenna in np.flatnonzero(frame.dead):
             self.counters.dead_antennas[antenna] += 1
             self.warn_once("dead", f"antenna {antenna} receives nothing {where}", antenna)
@@ -181,15 +188,9 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
         return produced
 
     def _describe(self, frame: FoundFrame) -> Any:
-        entries = pmt.make_dict()
-        for key, value in (
-            ("seq", pmt.from_uint64(self.counters.frames)),
-            ("sample", pmt.from_uint64(max(0, self._origin + frame.start))),
-            ("carrier_offset", pmt.from_double(frame.carrier_offset)),
-            ("metric", pmt.from_double(frame.metric)),
-        ):
-            entries = pmt.dict_add(entries, pmt.intern(key), value)
-        return entries
+        sample = max(0, self._origin + frame.start)
+        values = (self.counters.frames, sample, frame.carrier_offset, frame.metric)
+        return _gnuradio.extend_dict(pmt.make_dict(), DESCRIPTION, values)
 
     # The radio's time
 

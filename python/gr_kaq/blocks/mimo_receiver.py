@@ -8,7 +8,7 @@ from typing import Any
 
 from gnuradio import fft, gr
 
-from ..frames.frame_format import FrameFormat
+from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
 from . import _gnuradio
 from .base import MAX_ANTENNAS, check_integer
 from .channel_estimator import channel_estimator
@@ -17,6 +17,8 @@ from .frame_decoder import frame_decoder
 from .frame_synchronizer import frame_synchronizer
 
 __all__ = ["mimo_receiver"]
+
+WAITING_FRAMES = 32  # in front of the channel estimation, to be estimated at once
 
 
 class mimo_receiver(gr.hier_block2):
@@ -89,6 +91,7 @@ class mimo_receiver(gr.hier_block2):
         window = [frame.fft_size**-0.5] * frame.fft_size  # unitary: the noise variance stays
         for antenna in range(num_rx):
             transform = fft.fft_vcc(frame.fft_size, True, window, True)
+            transform.set_min_output_buffer(WAITING_FRAMES * NUM_SYMBOLS)
             self.connect((self, antenna), (self.synchronizer, antenna), transform, (self.estimator, antenna))
             self.connect((self.estimator, antenna), (self.detector, antenna))
             if monitor:

@@ -168,7 +168,9 @@ class ChannelEstimator:
         NaN, Inf and values beyond 1e10 count as zeros.
         """
         grid, guards = without_errors(grid), without_errors(guards)
-        observation = self._observer(grid, guards)
+        return self._estimate(grid, self._observer(grid, guards))
+
+    def _estimate(self, grid: NDArray[np.complex64], observation: Observation) -> Estimate:
         h = without_errors(self.interpolator(observation))
         if not h.flags.writeable:
             h = h.copy()
@@ -200,9 +202,12 @@ class ChannelEstimator:
         Args:
             grid: as it was given to `estimate`.
         """
+        return self._data_symbols(without_errors(grid), estimate)
+
+    def _data_symbols(self, grid: NDArray[np.complex64], estimate: Estimate) -> DataSymbols:
         return DataSymbols(
             *self._carriers.take_data(
-                grid=without_errors(grid),
+                grid=grid,
                 h=estimate.h,
                 phase=estimate.phase,
                 noise_var=estimate.noise_var,
@@ -230,18 +235,32 @@ class ChannelEstimator:
             magnitudes: |h| in dB in the middle of each frame, (items, num_rx * num_tx * num_active), antennas
                 outermost; or None.
         """
-        if isinstance(self.interpolator, WienerInterpolator):
-            return self._estimate_natively(transforms, starts, received, channels, magnitudes)
         frame_format = self.frame_format
-        middle = frame_format.fft_size // 2
-        active, guards = frame_format.active_carriers + middle, frame_format.guard_carriers + middle
+        kernel = self._frame_estimator(len(transforms))
+        if isinstance(self.interpolator, WienerInterpolator):
+            estimates = kernel.estimate_frames(
+                transforms=transforms, starts=starts, received=received, channels=channels, magnitudes=magnitudes
+            )
+            size = frame_format.fft_size
+            return [
+                FrameReport(
+                    noise_var,
+                    snr_db,
+                    DELAY_MODELS[delay_model][0] * size,
+                    float(DOPPLERS[doppler]),
+                    offset,
+                    delay * size,
+                    *data,
+                )
+                for noise_var, snr_db, delay_model, doppler, offset, delay, *data in estimates
+            ]
         reports = []
+        num_guards = NUM_SYMBOLS * len(frame_format.guard_carriers)
         for item, start in enumerate(starts):
-            symbols = np.stack([of[start : start + NUM_SYMBOLS] for of in transforms], axis=1)
-            with np.errstate(all="ignore"):  # the input may hold NaN
-                grid = symbols[..., active] * frame_format.advance_correction
-                estimate = self.estimate(grid, symbols[..., guards])
-                data = self.data_symbols(grid, estimate)
+            grid, guard_energy = kernel.collect_grid(transforms, start)
+            with np.errstate(all="ignore"):  # an interpolator may leave the range
+                estimate = self._estimate(grid, self._observer.observe(grid, guard_energy, num_guards))
+            data = self._data_symbols(grid, estimate)
             for antenna, values in zip(received, data.received, strict=True):
                 antenna[item] = values.reshape(-1)
             channels[item][:] = data.h.reshape(-1)
@@ -262,17 +281,10 @@ class ChannelEstimator:
             )
         return reports
 
-    def _estimate_natively(
-        self,
-        transforms: Sequence[NDArray[np.complex64]],
-        starts: Sequence[int],
-        received: Sequence[NDArray[np.complex64]],
-        channels: Sequence[NDArray[np.complex64]],
-        magnitudes: NDArray[np.float32] | None,
-    ) -> list[FrameReport]:
-        frame_format, num_rx = self.frame_format, len(transforms)
+    def _frame_estimator(self, num_rx: int) -> Any:
+        """The `FrameEstimator` of the kernel for so many antennas."""
         if self._native is None or self._native[0] != num_rx:
-            middle = frame_format.fft_size // 2
+            frame_format, middle = self.frame_format, self.frame_format.fft_size // 2
             self._native = (
                 num_rx,
                 native.extension().FrameEstimator(
@@ -287,22 +299,7 @@ class ChannelEstimator:
                     num_rx=num_rx,
                 ),
             )
-        estimates = self._native[1].estimate_frames(
-            transforms=transforms, starts=starts, received=received, channels=channels, magnitudes=magnitudes
-        )
-        size = frame_format.fft_size
-        return [
-            FrameReport(
-                noise_var,
-                snr_db,
-                DELAY_MODELS[delay_model][0] * size,
-                float(DOPPLERS[doppler]),
-                offset,
-                delay * size,
-                *data,
-            )
-            for noise_var, snr_db, delay_model, doppler, offset, delay, *data in estimates
-        ]
+        return self._native[1]
 
 
 def without_errors(samples: NDArray[np.complexfloating]) -> NDArray[np.complex64]:

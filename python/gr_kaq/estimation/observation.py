@@ -169,8 +169,12 @@ class Observer:
         with np.errstate(over="ignore"):
             grid = np.ascontiguousarray(grid, np.complex64)
         energy = np.sum(np.abs(guards.astype(np.complex128)) ** 2, axis=(0, 2))
+        return self.observe(grid, energy, guards.shape[0] * guards.shape[2])
+
+    def observe(self, grid: NDArray[np.complex64], guard_energy: NDArray[np.float64], guard_count: int) -> Observation:
+        """The same, given the sum of the energies of so many guard carriers of each antenna, (num_rx,)."""
         training, delay, carrier_offset, noise_var, delay_model, doppler, snr = self.native.observe(
-            grid, energy, guards.shape[0] * guards.shape[2]
+            grid, guard_energy, guard_count
         )
         delay_spread, diffuse = DELAY_MODELS[delay_model]
         return Observation(

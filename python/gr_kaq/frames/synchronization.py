@@ -33,7 +33,8 @@ step 1 and known_correlation.cc for step 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,7 @@ from .frame_format import DATA_SYMBOLS, NUM_SYMBOLS, PREAMBLE_PERIODS, FrameForm
 __all__ = ["FoundFrame", "Synchronizer", "carrier_offset"]
 
 
-@dataclass(frozen=True)
-class FoundFrame:
+class FoundFrame(NamedTuple):
     """A frame, cut into the windows of the receiver's Fourier transforms.
 
     Attributes:
@@ -67,6 +67,11 @@ class FoundFrame:
     overlapping: bool
     dead: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
+
+    @property
+    def faulty(self) -> bool:
+        """Whether an antenna is dead or saturated."""
+        return any(self.dead) or any(self.saturated)
 
 
 class Synchronizer:
@@ -106,11 +111,11 @@ class Synchronizer:
         """How many samples have been pushed."""
         return int(self._search.position)
 
-    def push(self, samples: NDArray[np.complexfloating]) -> list[FoundFrame]:
+    def push(self, samples: Sequence[NDArray[np.complexfloating]] | NDArray[np.complexfloating]) -> list[FoundFrame]:
         """Take the next samples.
 
         Args:
-            samples: (num_rx, any number).
+            samples: (num_rx, any number), or as many samples of each antenna.
 
         Returns:
             The frames whose last window is complete now, in the order of their starts.
@@ -118,9 +123,12 @@ class Synchronizer:
         Raises:
             ValueError: the shape is wrong.
         """
-        if samples.ndim != 2 or len(samples) != self.num_rx:
-            raise ValueError(f"samples have shape {samples.shape}; ({self.num_rx}, any number) expected")
-        found, invalid = self._search.push(_single_precision(samples))
+        if len(samples) != self.num_rx or any(np.ndim(of) != 1 or len(of) != len(samples[0]) for of in samples):
+            shapes = ", ".join(str(np.shape(of)) for of in samples)
+            raise ValueError(
+                f"samples have shapes {shapes}; as many samples of each of {self.num_rx} antennas expected"
+            )
+        found, invalid = self._search.push([_single_precision(of) for of in samples])
         self.invalid_samples += invalid
         return [FoundFrame(*frame) for frame in found]
 
