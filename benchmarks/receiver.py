@@ -7,6 +7,7 @@ Each frame is a burst of its own with a fresh channel (`gr_kaq.channels.radio_ch
 Jakes Doppler, carrier and clock offset), found by the synchronizer, estimated by each of the estimators, detected by
 the same detector and decoded. 'perfect' has the true start, carrier offset, noise variance, and the channel that each
 data carrier had: what each stream alone, without noise, makes of it. A frame that was not found is a block error.
+With --history, other frames come before it on the same channel, which do not count.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tqdm import tqdm
 import gr_kaq
 from gr_kaq.channels.radio_channel import RadioChannel
 from gr_kaq.estimation.estimator import INTERPOLATORS, ChannelEstimator, DataSymbols
+from gr_kaq.estimation.observation import Arrival
 from gr_kaq.frames.frame_format import DATA_SYMBOLS, FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
 from gr_kaq.frames.synchronization import Synchronizer
@@ -34,6 +36,7 @@ from gr_kaq.signals.signal_model import snr_from_noise_var
 
 PERFECT = "perfect"
 TARGET = 0.1
+GAP = 256  # samples of 64 carriers between two frames
 CARRIER_SPACING = 31250.0
 DATA = np.array(DATA_SYMBOLS)
 
@@ -81,15 +84,18 @@ class Link:
         symbols = frame.map_bits(self.coder.encode(payload))
         lead = int(rng.integers(2 * frame.symbol_length, 4 * frame.symbol_length))
         channel = self.channel(snr_db, seed)
-        length = lead + frame.frame_length + channel.latency + 4 * frame.symbol_length
+        # the frames before, then the one that counts
+        distance = frame.frame_length + frame.fft_size * GAP // 64
+        starts = lead + distance * np.arange(options.history + 1)
+        length = int(starts[-1]) + frame.frame_length + channel.latency + 4 * frame.symbol_length
         sent = np.zeros((frame.num_tx, length), np.complex64)
-        sent[:, lead : lead + frame.frame_length] = frame.modulate(symbols)
+        for begin in starts:
+            sent[:, begin : begin + frame.frame_length] = frame.modulate(symbols)
         received = channel.process(sent)
-        start = lead + channel.latency
+        start = int(starts[-1]) + channel.latency
 
-        found = [
-            f for f in Synchronizer(frame, options.num_rx).push(received) if abs(f.start - start) < frame.cp_length
-        ]
+        all_found = Synchronizer(frame, options.num_rx).push(received)
+        found = [f for f in all_found if abs(f.start - start) < frame.cp_length]
         truth = self._truth(sent, symbols, start, seed)
         snr_here = float(snr_from_noise_var(truth.reshape(-1, options.num_rx, options.num_tx), channel.noise_var))
         right = {}
@@ -107,13 +113,19 @@ class Link:
             elif not found:
                 right[name] = False
             else:
-                windows = found[0].windows.astype(np.complex128)  # NumPy 2 keeps single precision
-                spectrum = np.fft.fft(windows, norm="ortho")
-                grid = spectrum[..., frame.active_carriers % frame.fft_size] * frame.advance_correction
-                guards = spectrum[..., frame.guard_carriers % frame.fft_size]
                 estimator = self.estimators[name]
-                right[name] = self._decoded(estimator.data_symbols(grid, estimator.estimate(grid, guards))) == payload
+                for each in [f for f in all_found if f.start < found[0].start] + found[:1]:
+                    grid, guards = self._carriers(each.windows)
+                    estimate = estimator.estimate(grid, guards, Arrival(each.start, each.carrier_offset))
+                right[name] = self._decoded(estimator.data_symbols(grid, estimate)) == payload
         return bool(found), snr_here, right
+
+    def _carriers(self, windows: NDArray[np.complex64]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+        """Active carriers and guards of a frame that was found."""
+        frame = self.frame
+        spectrum = np.fft.fft(windows.astype(np.complex128), norm="ortho")  # NumPy 2 keeps single precision
+        grid = spectrum[..., frame.active_carriers % frame.fft_size] * frame.advance_correction
+        return grid, spectrum[..., frame.guard_carriers % frame.fft_size]
 
     def _grid(self, samples: NDArray[np.complex64], start: int) -> NDArray[np.complex64]:
         """What is received of the frame when start and carrier offset are known."""
@@ -170,7 +182,8 @@ def main() -> int:
     )
     parser.add_argument("--snr-db", type=float, nargs="+", default=[5, 10, 15, 20, 25], metavar="DB", help="nominal")
     parser.add_argument("--frames", type=int, default=200, help="at each SNR")
-    parser.add_argument("--profile", default="tdl-a", help="tapped delay line")
+    parser.add_argument("--history", type=int, default=0, help="frames before each, for estimators that remember")
+    parser.add_argument("--profile", default="tdl-a", help="delay line")
     parser.add_argument("--delay-spread", type=float, default=100e-9, help="seconds")
     parser.add_argument("--doppler", type=float, default=200.0, help="Hz, at 31.25 kHz carrier spacing")
     parser.add_argument("--carrier-offset", type=float, default=5000.0, help="Hz")

@@ -7,6 +7,7 @@ import pytest
 from gnuradio import blocks, fft, gr
 
 import gr_kaq
+from benchmarks.estimation_error import sequence
 from gr_kaq.blocks.csi_pmt import parse_channel
 from gr_kaq.channels.fading import TappedDelayLine
 from gr_kaq.channels.flat import complex_normal
@@ -211,3 +212,55 @@ def test_the_method_can_change_while_running():
 def test_says_what_is_wrong_with_an_argument(arguments):
     with pytest.raises(ValueError):
         gr_kaq.channel_estimator(**({"num_rx": 2, "num_tx": 2} | arguments))
+
+
+# Memory
+
+
+def following(count):
+    """Items (14 count, fft_size, num_rx) of frames on one channel, and their tags."""
+    items, tags = [], []
+    came = sequence(
+        FORMAT, RX, profile="tdl-a", delay_spread=1e-7, doppler=5.0, snr_db=15.0, count=count, gap=256, seed=1
+    )
+    for index, frame in enumerate(came):
+        spectrum = np.zeros((NUM_SYMBOLS, N, RX), np.complex64)
+        spectrum[:, FORMAT.active_carriers + MIDDLE] = frame.grid.swapaxes(1, 2) / FORMAT.advance_correction[:, None]
+        spectrum[:, FORMAT.guard_carriers + MIDDLE] = frame.guards.swapaxes(1, 2)
+        items.append(spectrum)
+        value = pmt.dict_add(pmt.make_dict(), pmt.intern("sample"), pmt.from_uint64(frame.sample))
+        value = pmt.dict_add(value, pmt.intern("carrier_offset"), pmt.from_double(frame.carrier_offset))
+        tags.append(frame_tag(NUM_SYMBOLS * index, value))
+    return np.concatenate(items), tags
+
+
+def test_the_last_frames_are_remembered():
+    """Their tags say when they came."""
+    items, tags = following(12)
+    flowgraph = run(estimator(method="lmmse-memory"), items, tags)
+    track = flowgraph.block.track()
+    assert track.frames == 8 and track.dopplers.shape == (TX,)
+    assert flowgraph.block.lost_tracks() == 0 and flowgraph.block.frames() == 12
+    assert run(estimator(method="lmmse"), items, tags).block.track() is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pmt.make_dict(),
+        pmt.intern("none"),
+        pmt.dict_add(pmt.make_dict(), pmt.intern("sample"), pmt.from_double(1.0)),
+        pmt.dict_add(
+            pmt.dict_add(pmt.make_dict(), pmt.intern("sample"), pmt.from_uint64(2**64 - 1)),
+            pmt.intern("carrier_offset"),
+            pmt.from_double(float("nan")),
+        ),
+    ],
+)
+def test_frames_that_came_nobody_knows_when(value):
+    """Each is estimated by itself."""
+    items, _ = following(4)
+    tags = [frame_tag(NUM_SYMBOLS * index, value) for index in range(4)]
+    flowgraph = run(estimator(method="lmmse-memory"), items, tags)
+    assert flowgraph.block.track() is None and flowgraph.block.frames() == 4
+    assert flowgraph.block.internal_errors() == 0

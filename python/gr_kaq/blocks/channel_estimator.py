@@ -17,6 +17,9 @@ import pmt
 from numpy.typing import NDArray
 
 from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, FrameReport
+from ..estimation.frame_memory import FrameMemory
+from ..estimation.frame_track import Track
+from ..estimation.observation import Arrival
 from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
 from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
@@ -25,6 +28,7 @@ from .csi_pmt import CSI_KEY, H_ENTRY, NOISE_ENTRY, SEQ_ENTRY, SHAPE_ENTRY, SNR_
 
 __all__ = ["channel_estimator"]
 
+SAMPLE, CARRIER_OFFSET = (pmt.intern(key) for key in ("sample", "carrier_offset"))
 FRAME, CSI, SNR = (pmt.intern(key) for key in ("frame", CSI_KEY, SNR_KEY))
 ESTIMATE = [H_ENTRY, SHAPE_ENTRY, NOISE_ENTRY, SEQ_ENTRY]
 DESCRIPTION = [pmt.intern(key) for key in ("noise_var", "snr", "delay_spread", "doppler")]
@@ -80,6 +84,9 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         stats (out): dict with the value of every counter, about every stats_interval_s while items flow, and at the
             end.
 
+    ``"lmmse-memory"`` needs `sample` and `carrier_offset` in the tag `frame`. A frame without them, or one that does
+    not fit to those before, is estimated by itself. The latter are counted (`lost_tracks`).
+
     A learned estimator leaves frames to LMMSE whose SNR, delay spread or Doppler it was not trained for. These are
     counted, and the first is logged.
 
@@ -91,8 +98,8 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         num_rx: antennas.
         num_tx: streams, 1 to 4.
         fft_size: carriers, 64 or 256.
-        method: ``"lmmse"``, ``"lmmse-frequency"`` (straight lines over time), ``"ls"`` (straight lines), or the name or
-            path of a learned estimator.
+        method: ``"lmmse"``, ``"lmmse-memory"`` (with what the last frames said), ``"lmmse-frequency"`` (straight lines
+            over time), ``"ls"`` (straight lines), or the name or path of a learned estimator.
         output_channel: whether there is the port for displays.
         stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
 
@@ -188,6 +195,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
                 output_items[: self._num_rx],
                 channels,
                 output_items[-1] if len(output_items) > self._num_rx else None,
+                [_arrival(value) for value in values] if self._memory() else None,
             )
         self._last = reports[-1]
         if self.unrefined_frames() != self._unrefined_frames:
@@ -209,6 +217,10 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         _gnuradio.add_tags(self.gateway, item, FRAME, descriptions)
         self.counters.frames += len(starts)
         self._estimation_ns += time.perf_counter_ns() - begin
+
+    def _memory(self) -> FrameMemory | None:
+        interpolator = self._estimator.interpolator
+        return interpolator if isinstance(interpolator, FrameMemory) else None
 
     def _describe(self, value: Any, report: FrameReport) -> Any:
         """The entries of a frame's tag, and what the estimate adds."""
@@ -270,6 +282,17 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         interpolator = self._estimator.interpolator
         return getattr(interpolator, "outside", 0) + getattr(interpolator, "fallbacks", 0)
 
+    def track(self) -> Track | None:
+        """What is known from frame to frame (``"lmmse-memory"``); None without a track."""
+        memory = self._memory()
+        return memory.track if memory else None
+
+    @reading("frames")
+    def lost_tracks(self) -> int:
+        """Frames that did not fit to those before, and were estimated by themselves (``"lmmse-memory"``)."""
+        memory = self._memory()
+        return memory.lost if memory else 0
+
     @reading("dB")
     def snr_db(self) -> float:
         """SNR of the last frame; NaN before the first."""
@@ -304,3 +327,13 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
     def time_per_frame_ns(self) -> float:
         """Mean time per frame; NaN before the first."""
         return self._estimation_ns / self.counters.frames if self.counters.frames else float("nan")
+
+
+def _arrival(value: Any) -> Arrival | None:
+    """What the value of a tag `frame` says of when it came; None: nothing that makes sense."""
+    try:
+        sample = pmt.to_uint64(pmt.dict_ref(value, SAMPLE, pmt.PMT_NIL))
+        offset = pmt.to_double(pmt.dict_ref(value, CARRIER_OFFSET, pmt.PMT_NIL))
+    except Exception:  # whatever a tag may hold
+        return None
+    return Arrival(sample, offset) if abs(offset) <= 1 else None

@@ -18,7 +18,7 @@ mean delay back, and has the pilots say by how much each data symbol's phase is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 
 from .. import native
 from ..frames.frame_format import DATA_SYMBOLS, NUM_SYMBOLS, FrameFormat
+from .frame_memory import FrameMemory
 from .interpolation import (
     FrequencyWienerInterpolator,
     Interpolator,
     LinearInterpolator,
     WienerInterpolator,
 )
-from .observation import DELAY_MODELS, DOPPLERS, Observation, observe, observer
+from .observation import DELAY_MODELS, DOPPLERS, Arrival, Observation, observe, observer
 
 __all__ = [
     "INTERPOLATORS",
@@ -52,6 +53,7 @@ INTERPOLATORS: dict[str, Callable[[FrameFormat], Interpolator]] = {
     "ls": LinearInterpolator,
     "lmmse-frequency": FrequencyWienerInterpolator,
     "lmmse": WienerInterpolator,
+    "lmmse-memory": FrameMemory,
 }
 
 DATA = np.array(DATA_SYMBOLS)
@@ -125,8 +127,9 @@ class ChannelEstimator:
 
     Args:
         frame_format: of the frames.
-        interpolator: a key of `INTERPOLATORS`: ``"ls"``, ``"lmmse-frequency"`` (linear over time) or ``"lmmse"``
-            (two-dimensional); or any other interpolator for this format.
+        interpolator: a key of `INTERPOLATORS`: ``"ls"``, ``"lmmse-frequency"`` (linear over time), ``"lmmse"``
+            (two-dimensional) or ``"lmmse-memory"`` (over the last frames, too); or any other interpolator for this
+            format.
 
     Raises:
         ValueError: there is no interpolator of this name.
@@ -146,6 +149,9 @@ class ChannelEstimator:
         self._wiener = (
             interpolator if isinstance(interpolator, WienerInterpolator) else WienerInterpolator(frame_format)
         )
+        self._errors: FrameMemory | WienerInterpolator = (
+            interpolator if isinstance(interpolator, FrameMemory) else self._wiener
+        )
         pilots = frame_format.known_grid[DATA[:, None], :, frame_format.pilot_indices]  # (11, num_pilots, num_tx)
         self._carriers = native.extension().CarrierMap(
             num_symbols=NUM_SYMBOLS,
@@ -158,17 +164,23 @@ class ChannelEstimator:
         self._native: tuple[int, Any] | None = None  # for so many antennas
         self._turns = -2j * np.pi / frame_format.fft_size * frame_format.active_carriers
 
-    def estimate(self, grid: NDArray[np.complexfloating], guards: NDArray[np.complexfloating]) -> Estimate:
+    def estimate(
+        self,
+        grid: NDArray[np.complexfloating],
+        guards: NDArray[np.complexfloating],
+        arrival: Arrival | None = None,
+    ) -> Estimate:
         """The channel of a frame.
 
         Args:
             grid: received, (14, num_rx, num_active), as `FrameFormat.demodulate` gives it.
             guards: received guard carriers, (14, num_rx, any number).
+            arrival: when it came, for an interpolator that remembers.
 
         NaN, Inf and values beyond 1e10 count as zeros.
         """
         grid, guards = without_errors(grid), without_errors(guards)
-        return self._estimate(grid, self._observer(grid, guards))
+        return self._estimate(grid, replace(self._observer(grid, guards), arrival=arrival))
 
     def _estimate(self, grid: NDArray[np.complex64], observation: Observation) -> Estimate:
         h = without_errors(self.interpolator(observation))
@@ -180,7 +192,7 @@ class ChannelEstimator:
             slope=np.exp(observation.delay * self._turns).astype(np.complex64),
             noise_var=observation.noise_var,
             snr=10 ** (observation.snr_db / 10),
-            error=self._wiener.error_variance(observation),  # of another interpolator, too: the pilots correct it
+            error=self._errors.error_variance(observation),  # whosever it is: the pilots correct it
             h=h,
             phase=phase,
         )
@@ -222,6 +234,7 @@ class ChannelEstimator:
         received: Sequence[NDArray[np.complex64]],
         channels: Sequence[NDArray[np.complex64]],
         magnitudes: NDArray[np.float32] | None = None,
+        arrivals: Sequence[Arrival | None] | None = None,
     ) -> list[FrameReport]:
         """What `estimate` and `data_symbols` do, for many frames and into memory that is there.
 
@@ -234,6 +247,7 @@ class ChannelEstimator:
             channels: for each frame, data_per_stream * num_rx * num_tx values: the channel of each data carrier.
             magnitudes: |h| in dB in the middle of each frame, (items, num_rx * num_tx * num_active), antennas
                 outermost; or None.
+            arrivals: when each frame came, as far as that is known, for an interpolator that remembers.
         """
         frame_format = self.frame_format
         kernel = self._frame_estimator(len(transforms))
@@ -259,7 +273,10 @@ class ChannelEstimator:
         for item, start in enumerate(starts):
             grid, guard_energy = kernel.collect_grid(transforms, start)
             with np.errstate(all="ignore"):  # an interpolator may leave the range
-                estimate = self._estimate(grid, self._observer.observe(grid, guard_energy, num_guards))
+                observation = self._observer.observe(grid, guard_energy, num_guards)
+                if arrivals:
+                    observation = replace(observation, arrival=arrivals[item])
+                estimate = self._estimate(grid, observation)
             data = self._data_symbols(grid, estimate)
             for antenna, values in zip(received, data.received, strict=True):
                 antenna[item] = values.reshape(-1)

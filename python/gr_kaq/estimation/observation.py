@@ -26,6 +26,7 @@ __all__ = [
     "DOPPLERS",
     "SNR_RANGE_DB",
     "SNR_STEP_DB",
+    "Arrival",
     "ChannelCovariance",
     "Observation",
     "Observer",
@@ -54,6 +55,19 @@ DELAY_WINDOW = (-1 / 32, 3 / 32)
 
 
 @dataclass(frozen=True)
+class Arrival:
+    """When a frame came, as its tag `frame` says.
+
+    Attributes:
+        sample: its first one, counted from any time on.
+        carrier_offset: what the synchronizer took away, in cycles per sample.
+    """
+
+    sample: int
+    carrier_offset: float
+
+
+@dataclass(frozen=True)
 class Observation:
     """What the training symbols of a frame say.
 
@@ -68,6 +82,7 @@ class Observation:
         snr_db: as `gr_kaq.signals.signal_model` defines it, over all antennas that receive anything.
         diffuse: the share of the power whose delays are spread; the rest comes at once, on a line of sight. One of
             1, 0.1 and 0.01.
+        arrival: when the frame came; None: nobody knows.
     """
 
     training: NDArray[np.complex64]
@@ -78,6 +93,7 @@ class Observation:
     doppler: float
     snr_db: float
     diffuse: float = 1.0
+    arrival: Arrival | None = None
 
 
 def observe(

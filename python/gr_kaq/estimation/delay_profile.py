@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The power of a channel at each delay, from its covariance at the training carriers, and the modes that it leaves.
+
+    R = sum over delays d of powers[d] a_d a_d^H,   a_d(f) = exp(-2j pi f d)
+
+The powers are the most likely ones: what is received at the training carriers is Gaussian, with the covariance A R A^H
++ noise. Each step of `fit` raises the likelihood (Sun, Babu and Palomar, "Majorization-minimization algorithms in
+signal processing, communications, and machine learning", IEEE Trans. Signal Process. 65(3), 2017), so no profile has to
+be assumed: an exponential one costs up to 4 dB of error on channels whose delays come in clusters.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..frames.frame_format import FrameFormat
+from .observation import DELAY_MODELS, DELAY_WINDOW, Observation
+
+__all__ = ["DelayModes", "ProfileFit", "profile_fit"]
+
+DELAYS = 33  # over the window: a quarter of a sample of 64 carriers apart
+LEAST_START = 1e-5  # of all power, at each delay: what is 0 stays 0
+LEAST_POWER = 1e-6  # of the mean, so that a delay may come back
+TOLERANCE = 0.05  # of the noise: eigenvalues below do not matter
+
+
+@dataclass(frozen=True)
+class DelayModes:
+    """A channel of one covariance over the carriers, in K modes that the training symbols see one by one, or nearly:
+
+        h = frequency g,  g ~ CN(0, I);    analysis y = g + e,  e ~ CN(0, diag(noise))
+
+    Attributes:
+        frequency: complex128 (num_active, K).
+        seen: the same at the training carriers, complex64 (3, num_tx, P, K).
+        analysis: of LS estimates y of a stream in a training symbol, complex64 (3, num_tx, K, P).
+        noise: where that of a received carrier is 1, (K,).
+    """
+
+    frequency: NDArray[np.complex128]
+    seen: NDArray[np.complex64]
+    analysis: NDArray[np.complex64]
+    noise: NDArray[np.float64]
+
+    def of(self, training: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """Modes (3, num_tx, K, num_rx) of LS estimates (3, num_rx, num_tx, P)."""
+        return self.analysis @ training.transpose(0, 2, 3, 1)
+
+    @cached_property
+    def noises(self) -> tuple[float, ...]:
+        """`noise`, as a key."""
+        return tuple(self.noise.tolist())
+
+    @cached_property
+    def energies(self) -> NDArray[np.float64]:
+        """What each mode adds to |h|^2 of a carrier, (K,)."""
+        return np.mean(np.abs(self.frequency) ** 2, axis=0)
+
+    @cached_property
+    def independent(self) -> float:
+        """As how many equally strong modes they count."""
+        return float(self.energies.sum() ** 2 / (self.energies**2).sum())
+
+
+class ProfileFit:
+    """Fits power delay profiles of one frame format.
+
+    Powers are in units of the noise variance of a received carrier.
+
+    Args:
+        frame_format: of the frames.
+
+    Attributes:
+        delays: in cycles per carrier, (33,).
+    """
+
+    def __init__(self, frame_format: FrameFormat):
+        places = frame_format.training_indices  # (3, num_tx, P)
+        self._places = places
+        # streams train on the same carriers, one after the other
+        self._sets, self._of = np.unique(places.reshape(-1, places.shape[-1]), axis=0, return_inverse=True)
+        self.delays = np.linspace(*DELAY_WINDOW, DELAYS)
+        self._waves = np.exp(-2j * np.pi * np.outer(frame_format.active_carriers, self.delays))
+        self._at_sets = self._waves[self._sets]  # (sets, P, delays)
+        self._fft_size, self._comb = frame_format.fft_size, frame_format.comb
+        self._noise = 1 / frame_format.comb
+
+    def covariance(self, training: NDArray[np.complexfloating]) -> NDArray[np.complex128]:
+        """Of LS estimates (3, num_rx, num_tx, P) with noise 1 on a carrier: means over all there is, (sets, P, P)."""
+        symbols = training.transpose(0, 2, 3, 1).reshape(-1, training.shape[-1], training.shape[1])
+        products = symbols @ symbols.conj().swapaxes(1, 2) / training.shape[1]
+        found = np.zeros((len(self._sets), *products.shape[1:]), np.complex128)
+        np.add.at(found, self._of, products)
+        return found / np.bincount(self._of)[:, None, None]
+
+    def start(self, observation: Observation, covariance: NDArray[np.complex128]) -> NDArray[np.float64]:
+        """Where to begin a fit: with the exponential profile that `observation` says, and the covariance's power."""
+        spreads, tails = self._exponential
+        here = observation.delay_spread / self._fft_size, observation.diffuse
+        nearest = np.argmin(np.abs(spreads - here).sum(axis=1))
+        power = np.einsum("spp->", covariance).real / covariance[..., 0].size - self._noise
+        return max(power, self._noise) * tails[nearest]
+
+    @cached_property
+    def _exponential(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The spread and diffuse share of each of `DELAY_MODELS`, (models, 2); its powers, sum 1, (models, 33)."""
+        step = self.delays[1] - self.delays[0]
+        places = (np.arange(4096) + 0.5) / 4096 * 32 * step  # of what is diffuse
+        profiles = []
+        for spread, share in DELAY_MODELS:
+            tail = spread / math.sqrt(2 * share - share**2)
+            first = np.angle(1 - share + share / (1 + 2j * np.pi * tail * self._comb)) / (2 * np.pi * self._comb)
+            decay = np.exp(-places / tail)
+            powers = np.full(DELAYS, LEAST_START)
+            at = np.rint((np.concatenate([[0.0], places]) + first - self.delays[0]) / step).astype(int)
+            weights = np.concatenate([[1 - share], share * decay / decay.sum()])
+            inside = (at >= 0) & (at < DELAYS)
+            np.add.at(powers, at[inside], weights[inside])
+            profiles.append(powers)
+        return np.array(DELAY_MODELS), np.array(profiles)
+
+    def fit(self, covariance: NDArray[np.complex128], start: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+        """Powers (33,), from these on.
+
+        Args:
+            covariance: as `covariance` gives it.
+            start: (33,), none 0.
+            steps: each takes a tenth of a millisecond.
+        """
+        powers, waves = start, self._at_sets
+        noise = self._noise * np.eye(waves.shape[1])
+        for _ in range(steps):
+            model = (waves * powers) @ waves.conj().swapaxes(1, 2) + noise
+            filters = np.linalg.solve(model, waves)
+            shown = np.sum((filters.conj() * (covariance @ filters)).real, axis=(0, 1))
+            expected = np.sum((waves.conj() * filters).real, axis=(0, 1))
+            powers = powers * np.sqrt(np.maximum(shown, 0) / expected)  # below 0 by rounding
+            powers = np.maximum(powers, LEAST_POWER * powers.mean())
+        return powers
+
+    def modes(self, powers: NDArray[np.float64]) -> DelayModes:
+        """What a channel with these powers consists of."""
+        values, vectors = np.linalg.eigh((self._waves * powers) @ self._waves.conj().T)
+        keep = values > min(TOLERANCE, values[-1] / 2)
+        keep[: -self._places.shape[-1]] = False  # no more than training carriers
+        frequency = vectors[:, keep] * np.sqrt(values[keep])
+        seen = frequency[self._places]  # (3, num_tx, P, K)
+        gram = np.mean(seen.conj().swapaxes(2, 3) @ seen, axis=(0, 1))
+        energies, turn = np.linalg.eigh(gram)
+        frequency, seen = frequency @ turn, seen @ turn
+        seen_h = seen.conj().swapaxes(2, 3)
+        analysis = np.linalg.solve(seen_h @ seen, seen_h)
+        return DelayModes(frequency, seen.astype(np.complex64), analysis.astype(np.complex64), self._noise / energies)
+
+
+@lru_cache(maxsize=16)
+def profile_fit(frame_format: FrameFormat) -> ProfileFit:
+    """The one of this format."""
+    return ProfileFit(frame_format)
