@@ -83,7 +83,9 @@ class ProfileFit:
         places = frame_format.training_indices  # (3, num_tx, P)
         self._places = places
         # streams train on the same carriers, one after the other
-        self._sets, self._of = np.unique(places.reshape(-1, places.shape[-1]), axis=0, return_inverse=True)
+        self._sets, of = np.unique(places.reshape(-1, places.shape[-1]), axis=0, return_inverse=True)
+        found = np.arange(len(self._sets))[:, None] == of.reshape(-1)
+        self._shares = found / found.sum(axis=1, keepdims=True)  # (sets, symbols and streams)
         self.delays = np.linspace(*DELAY_WINDOW, DELAYS)
         self._waves = np.exp(-2j * np.pi * np.outer(frame_format.active_carriers, self.delays))
         self._at_sets = self._waves[self._sets]  # (sets, P, delays)
@@ -94,9 +96,7 @@ class ProfileFit:
         """Of LS estimates (3, num_rx, num_tx, P) with noise 1 on a carrier: means over all there is, (sets, P, P)."""
         symbols = training.transpose(0, 2, 3, 1).reshape(-1, training.shape[-1], training.shape[1])
         products = symbols @ symbols.conj().swapaxes(1, 2) / training.shape[1]
-        found = np.zeros((len(self._sets), *products.shape[1:]), np.complex128)
-        np.add.at(found, self._of, products)
-        return found / np.bincount(self._of)[:, None, None]
+        return np.tensordot(self._shares, products, 1)
 
     def start(self, observation: Observation, covariance: NDArray[np.complex128]) -> NDArray[np.float64]:
         """Where to begin a fit: with the exponential profile that `observation` says, and the covariance's power."""

@@ -114,7 +114,7 @@ class FrameTrack:
         self._values: deque[NDArray[np.complex64]] = deque(maxlen=frames - 1)  # their modes
         self._count = self._used = 0
         self._delay = 0.0
-        self._noise_var = observation.noise_var
+        self._take_noise(observation.noise_var)
         self._doppler = DopplerTrack(self._num_tx, observation.doppler)
         self.surprised = False
 
@@ -155,7 +155,7 @@ class FrameTrack:
         predicted, errors = self._predict(time)
         seen = self._modes.seen @ predicted  # (3, num_tx, P, num_rx)
         expected = self._noise + np.einsum("jks,k->sj", errors, self._modes.energies)
-        weight = self._weights() ** 2 / expected[:, :, None, None]  # (3, num_tx, 1, num_rx)
+        weight = self._weights**2 / expected[:, :, None, None]  # (3, num_tx, 1, num_rx)
         phase, delay = align((seen.conj() * training.transpose(0, 2, 3, 1) * weight).sum(axis=3), self._trained)
         power = float((np.abs(seen) ** 2 * weight).sum())
         if not power > 0:
@@ -181,19 +181,21 @@ class FrameTrack:
         ratio = noise_var[alive] / self._noise_var[alive]
         if max(ratio.max(), 1 / ratio.min()) > MAX_NOISE_RATIO:
             return False
-        self._noise_var = self._noise_var + (noise_var - self._noise_var) / min(self._count + 1, NOISE_FRAMES)
+        share = 1 / min(self._count + 1, NOISE_FRAMES)
+        self._take_noise(self._noise_var + share * (noise_var - self._noise_var))
         return True
 
-    def _weights(self) -> NDArray[np.float64]:
-        """What makes the noise of each antenna's carriers 1, (num_rx,); 0 for one that receives nothing."""
-        alive = _alive(self._noise_var)
-        return np.where(alive, 1 / np.sqrt(np.where(alive, self._noise_var, 1)), 0)
+    def _take_noise(self, noise_var: NDArray[np.float64]) -> None:
+        """And the weights, which make the noise of each antenna's carriers 1; 0 for one that receives nothing."""
+        alive = _alive(noise_var)
+        self._noise_var = noise_var
+        self._weights = np.where(alive, 1 / np.sqrt(np.where(alive, noise_var, 1)), 0)
 
     def _is_surprising(self, placed: Placed, predicted: NDArray[np.complex64], errors: NDArray[np.float64]) -> bool:
         """Whether an antenna or a stream is not what was predicted."""
         deviation = np.abs(self._modes.of(placed.training) - predicted) ** 2  # (3, num_tx, K, num_rx)
         expected = errors.transpose(2, 0, 1) + self._modes.noise
-        pairs = np.mean(deviation / expected[..., None], axis=(0, 2)) * self._weights() ** 2  # (num_tx, num_rx)
+        pairs = np.mean(deviation / expected[..., None], axis=(0, 2)) * self._weights**2  # (num_tx, num_rx)
         alive = _alive(self._noise_var)
         return not max(pairs[:, alive].mean(axis=1).max(), pairs[:, alive].mean(axis=0).max()) <= MAX_SURPRISE
 
@@ -234,7 +236,8 @@ class FrameTrack:
     ) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:
         """Modes (wanted, num_tx, K, num_rx) at these symbols of the frame that begins then, and their error variances
         (num_tx, K, wanted)."""
-        known = tuple(round(frame.time - time, 1) + symbol for frame in frames for symbol in TRAINED)
+        since = [round(frame.time - time, 1) for frame in frames]
+        known = tuple(start + symbol for start in since for symbol in TRAINED)
         noise = self._modes.noises
         filters, errors = [], []
         for strongest, others in self._doppler.dopplers.tolist():
@@ -250,7 +253,7 @@ class FrameTrack:
 
     def _learn_profile(self, placed: Placed, observation: Observation) -> None:
         alive = np.mean(_alive(self._noise_var))
-        covariance = self._fit.covariance(placed.training * self._weights()[:, None, None]) / alive
+        covariance = self._fit.covariance(placed.training * self._weights[:, None, None]) / alive
         if not self._count:
             self._covariance = covariance
             self._powers = self._fit.fit(covariance, self._fit.start(observation, covariance), FIRST_STEPS)
@@ -265,7 +268,7 @@ class FrameTrack:
 
     def _learn_doppler(self, placed: Placed, values: NDArray[np.complex64]) -> None:
         """From the pairs of the first training symbols of this frame and of others, and of the nearest ones."""
-        weights = self._weights()
+        weights = self._weights
         scaled = values * weights
         earlier, later, lags = [scaled[0]], [scaled[LAST]], [WITHIN]
         if self._past:
