@@ -114,6 +114,7 @@ def compare_methods(
     own_seeds = range(config.seed, config.seed + seeds)
     compare.run(config, twin, list(compare.cells(bits, own_seeds, trained=iterations > 0)), iterations, directory)
     results = [json.loads(path.read_text("utf-8")) for path in sorted(directory.glob("*bit-seed*.json"))]
+    results.sort(key=lambda cell: list(compare.METHODS).index(cell["method"]))
     text = compare.table(results)
     print(text)
     plot_losses(results, directory / "losses.png")
