@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import gr_kaq
+from gr_kaq.blocks.base import enlarge_buffer
 from gr_kaq.channels.flat import complex_normal
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
@@ -66,9 +67,8 @@ class Flowgraph(gr.top_block):
         source = blocks.vector_source_c(np.ascontiguousarray(samples.T).ravel(), True, num_rx)
         head = blocks.head(gr.sizeof_gr_complex * num_rx, length * repeats)
         split = blocks.vector_to_streams(gr.sizeof_gr_complex, num_rx)
-        for block in (source, head, split):
-            block.set_log_level("warn")  # the next line would be logged
-            block.set_min_output_buffer(SOURCE_BUFFER)  # so that the source costs little
+        for block in (source, head, split):  # so that the source costs little
+            enlarge_buffer(block, SOURCE_BUFFER)
         self.connect(source, head, split)
         for antenna in range(num_rx):
             self.connect((split, antenna), (receiver, antenna))

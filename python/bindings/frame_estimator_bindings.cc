@@ -194,6 +194,8 @@ void bind_frame_estimator(py::module_ &module) {
         .def(py::init(&make_filter), py::kw_only(), py::arg("analysis"), py::arg("time"), py::arg("frequency"),
              py::arg("error"))
         .def("interpolate", &interpolate, py::arg("training"))
+        .def_property_readonly(
+            "num_modes", [](const kaq::WienerFilter &self) { return std::pair(self.time_modes, self.carrier_modes); })
         .def_property_readonly("error", [](const kaq::WienerFilter &self) {
             return py::array_t<double>(static_cast<py::ssize_t>(self.error.size()), self.error.data());
         });

@@ -255,6 +255,8 @@ def test_the_last_frames_are_remembered():
             pmt.intern("carrier_offset"),
             pmt.from_double(float("nan")),
         ),
+        pmt.acons(None, None, pmt.make_dict()),  # null pointers, which crash who reads them
+        pmt.acons(pmt.intern("sample"), None, pmt.make_dict()),
     ],
 )
 def test_frames_that_came_nobody_knows_when(value):

@@ -23,6 +23,7 @@ __all__ = [
     "KaqBlock",
     "KaqGeneralBlock",
     "check_integer",
+    "enlarge_buffer",
     "ports",
     "printable",
     "python_to_pmt",
@@ -54,6 +55,14 @@ def check_integer(name: str, value: Any, low: int, high: int) -> int:
 def ports(dtype: type, length: int, count: int) -> list[Any]:
     """Signature of `count` ports whose items are vectors of `length` (scalars for 1)."""
     return [dtype if length == 1 else (dtype, length)] * count
+
+
+def enlarge_buffer(block: Any, items: int, port: int | None = None) -> None:
+    """Have an output of a block, or all, hold at least so many items. GNU Radio would log it for each."""
+    level = block.log_level()
+    block.set_log_level("warn")
+    block.set_min_output_buffer(*([] if port is None else [port]), items)
+    block.set_log_level(level)
 
 
 def python_to_pmt(values: Mapping[str, Any]) -> Any:
@@ -135,13 +144,10 @@ class _Common(Generic[CountersT]):
         Args:
             streams: how many streams a port carries; each may take as much room as if it had a port of its own.
         """
-        level = self.log_level()
-        self.set_log_level("warn")  # it would be logged for each port
         for port, dtype in enumerate(self._out_types):
             items = min(BUFFER_ITEMS, streams * BUFFER_BYTES // dtype.itemsize)
             if items:
-                self.set_min_output_buffer(port, items)
-        self.set_log_level(level)
+                enlarge_buffer(self, items, port)
 
     def begin(self) -> None:
         """Called when the flowgraph starts, in the block's thread: items are counted from 0, and the buffers are empty.

@@ -28,7 +28,7 @@ from .csi_pmt import CSI_KEY, H_ENTRY, NOISE_ENTRY, SEQ_ENTRY, SHAPE_ENTRY, SNR_
 
 __all__ = ["channel_estimator"]
 
-SAMPLE, CARRIER_OFFSET = (pmt.intern(key) for key in ("sample", "carrier_offset"))
+ARRIVAL = ("sample", "carrier_offset")
 FRAME, CSI, SNR = (pmt.intern(key) for key in ("frame", CSI_KEY, SNR_KEY))
 ESTIMATE = [H_ENTRY, SHAPE_ENTRY, NOISE_ENTRY, SEQ_ENTRY]
 DESCRIPTION = [pmt.intern(key) for key in ("noise_var", "snr", "delay_spread", "doppler")]
@@ -332,8 +332,10 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
 def _arrival(value: Any) -> Arrival | None:
     """What the value of a tag `frame` says of when it came; None: nothing that makes sense."""
     try:
-        sample = pmt.to_uint64(pmt.dict_ref(value, SAMPLE, pmt.PMT_NIL))
-        offset = pmt.to_double(pmt.dict_ref(value, CARRIER_OFFSET, pmt.PMT_NIL))
-    except Exception:  # whatever a tag may hold
+        entries = _gnuradio.plain_entries(value, ARRIVAL)
+    except ValueError:
         return None
-    return Arrival(sample, offset) if abs(offset) <= 1 else None
+    sample, offset = (entries.get(key) for key in ARRIVAL)
+    if not isinstance(sample, int) or not isinstance(offset, float) or not abs(offset) <= 1:
+        return None
+    return Arrival(sample, offset)

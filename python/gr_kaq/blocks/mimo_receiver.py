@@ -10,7 +10,7 @@ from gnuradio import fft, gr
 
 from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
 from . import _gnuradio
-from .base import MAX_ANTENNAS, check_integer
+from .base import MAX_ANTENNAS, check_integer, enlarge_buffer
 from .channel_estimator import channel_estimator
 from .detector import detector as mimo_detector
 from .frame_decoder import frame_decoder
@@ -91,7 +91,7 @@ class mimo_receiver(gr.hier_block2):
         window = [frame.fft_size**-0.5] * frame.fft_size  # unitary: the noise variance stays
         for antenna in range(num_rx):
             transform = fft.fft_vcc(frame.fft_size, True, window, True)
-            transform.set_min_output_buffer(WAITING_FRAMES * NUM_SYMBOLS)
+            enlarge_buffer(transform, WAITING_FRAMES * NUM_SYMBOLS)
             self.connect((self, antenna), (self.synchronizer, antenna), transform, (self.estimator, antenna))
             self.connect((self.estimator, antenna), (self.detector, antenna))
             if monitor:
