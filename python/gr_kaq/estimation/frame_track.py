@@ -38,7 +38,9 @@ REFIT = 16  # frames from one fit to the next; sooner while there are few
 PROFILE_FRAMES, NOISE_FRAMES = 32, 16  # that means are taken over, about
 MAX_NOISE_RATIO = 2.5  # of a frame's noise variance to the track's, either way
 LEAST_NOISE = 1e-30  # of that of the noisiest antenna
-MAX_SURPRISE = 2.5  # squared deviation from what was predicted, over what was expected of it
+# Squared deviation from what was predicted, over what was expected of it: by how much it may exceed 1 for one pair of
+# antennas; for a mean over some, by as much less as it varies less
+MAX_SURPRISE = 3.0
 LAST = len(TRAINING) - 1
 WITHIN = float(TRAINING[LAST] - TRAINING[0])
 
@@ -197,7 +199,8 @@ class FrameTrack:
         expected = errors.transpose(2, 0, 1) + self._modes.noise
         pairs = np.mean(deviation / expected[..., None], axis=(0, 2)) * self._weights**2  # (num_tx, num_rx)
         alive = _alive(self._noise_var)
-        return not max(pairs[:, alive].mean(axis=1).max(), pairs[:, alive].mean(axis=0).max()) <= MAX_SURPRISE
+        heard = pairs[:, alive]
+        return any(not heard.mean(axis=axis).max() <= 1 + MAX_SURPRISE / np.sqrt(heard.shape[axis]) for axis in (0, 1))
 
     # The channel of a frame
 
