@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 
-TIMEOUT = 60  # seconds for all files together; a hang, not a matter of speed
+TIMEOUT = 300  # seconds for all files together; a hang, not a matter of speed
 PEAK = "int(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1]) / 1024"
 
 SCRIPT = """
