@@ -40,7 +40,7 @@ define build_kernels
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long sanitize sanitize-python fuzz fuzz-blocks fuzz-contents soak test-compilers test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx lint format install uninstall clean
+.PHONY: help setup build demo test test-long sanitize sanitize-python fuzz fuzz-blocks fuzz-contents soak test-compilers test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx coverage mutate lint format install uninstall clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -181,6 +181,23 @@ train-estimator: $(VENV)/.complete build  ## Train, quantize and export a learne
 
 estimator-report: $(VENV)/.complete build  ## Measure the estimators that ship: the tables of docs/guide/learned-estimator.md
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training evaluate
+
+# The tests of the package, each file for itself: its name goes with what it has run, for `make mutate`.
+COVERED_TESTS := $(filter-out tests/fuzz/% tests/benchmarks/% tests/training/detector/% tests/training/quantization/% \
+    tests/training/test_% tests/test_install.py tests/test_docs.py, \
+    $(shell git ls-files 'tests/**/test_*.py' 'tests/test_*.py' 'tests/**/qa_*.py'))
+coverage: $(VENV)/.complete build  ## Measure which lines and branches of the package the quick tests run: out/coverage
+	@mkdir -p out/coverage && rm -f out/coverage/data*
+	@for file in $(COVERED_TESTS); do echo $$file; \
+	    PYTHONPATH=$(BUILD)/test_modules:. GRC_BLOCKS_PATH=$(CURDIR)/grc OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	    $(VENV)/bin/python -B -m coverage run --context=$$file -m pytest -q -p no:cacheprovider -p tests.coverage_threads \
+	    $$file > out/coverage/log || cat out/coverage/log; done
+	@$(VENV)/bin/coverage combine -q
+	$(VENV)/bin/coverage report --fail-under=95
+
+COUNT ?= 50
+mutate: $(VENV)/.complete build  ## Change COUNT (50) places of the package, from SEED (1), and see whether a test notices: out/mutate
+	$(VENV)/bin/python -B -m tests.mutate --count $(COUNT) --seed $(SEED) --modules $(BUILD)/test_modules
 
 lint: $(VENV)/.complete  ## Check formatting, style, types, and the floors of the rooms
 	$(VENV)/bin/ruff format --check
