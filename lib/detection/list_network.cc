@@ -11,7 +11,8 @@ namespace kaq {
 void ListNetwork::check() const {
     expect(bits_per_dimension >= 1 && bits_per_dimension <= max_bits_per_dimension, "bits_per_dimension is ",
            bits_per_dimension, "; 1 to ", max_bits_per_dimension, " expected");
-    expect(half_distance > 0 && std::isfinite(half_distance), "half_distance is ", half_distance,
+    const float levels = static_cast<float>(1 << bits_per_dimension); // of which the outermost have to be numbers
+    expect(half_distance > 0 && std::isfinite(half_distance * levels), "half_distance is ", half_distance,
            "; a positive number expected");
     expect(survivors == 8 || survivors == 16, "survivors is ", survivors, "; 8 or 16 expected");
     expect(largest_entry >= 1 && largest_entry <= max_list_entry, "largest_entry is ", largest_entry, "; 1 to ",

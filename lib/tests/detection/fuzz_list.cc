@@ -36,7 +36,7 @@ kaq::ListNetwork random_list_network(Choices &choices, Random &random, Numbers n
     net.bits_per_dimension = choices.between(1, 4);
     net.half_distance = half_distance(net.bits_per_dimension);
     if (numbers == Numbers::any_constellation)
-        net.half_distance = positive(random, choices.yes(), 1e-3, 1e3);
+        net.half_distance = std::min(positive(random, choices.yes(), 1e-3, 1e3), 1e37f);
     net.survivors = choices.yes() ? 16 : 8;
     const int entries[] = {kaq::max_list_entry, 127, 1, random.between(1, kaq::max_list_entry)};
     net.largest_entry = entries[choices.between(0, 3)];

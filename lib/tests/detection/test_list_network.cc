@@ -34,6 +34,7 @@ BOOST_AUTO_TEST_CASE(a_list_network_says_what_is_wrong_with_it) {
         {"half_distance is 0; a positive number expected", [](auto &net) { net.half_distance = 0; }},
         {"half_distance is nan; a positive number expected", [](auto &net) { net.half_distance = NAN; }},
         {"half_distance is inf; a positive number expected", [](auto &net) { net.half_distance = infinity; }},
+        {"half_distance is 3e+38; a positive number expected", [](auto &net) { net.half_distance = 3e38f; }},
         {"survivors is 12; 8 or 16 expected", [](auto &net) { net.survivors = 12; }},
         {"largest_entry is 0; 1 to 32639 expected", [](auto &net) { net.largest_entry = 0; }},
         {"largest_entry is 32640; 1 to 32639 expected", [](auto &net) { net.largest_entry = 32640; }},
