@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,10 +32,15 @@ const std::vector<int> polynomials{79, 109};
 class Coder {
 public:
     // num_bits: of a block, before it is coded.
+    // scrambler: what the bytes of a block are XORed with before they are coded.
     // places: of each coded bit, where its LLR is among those of all streams, one stream after the other.
-    Coder(int num_bits, std::vector<int> places, int num_streams, float median_level)
-        : num_bits_(num_bits), places_(std::move(places)), num_streams_(num_streams), median_level_(median_level) {
+    Coder(int num_bits, const py::bytes &scrambler, std::vector<int> places, int num_streams, float median_level)
+        : num_bits_(num_bits), scrambler_(scrambler), places_(std::move(places)), num_streams_(num_streams),
+          median_level_(median_level) {
         expect(num_bits > 0 && num_bits <= max_bits, "1 to ", max_bits, " bits expected; ", num_bits, " given");
+        expect(num_bits % 8 == 0 && scrambler_.size() == static_cast<std::size_t>(num_bits / 8),
+               "a scrambler of as many bytes as a block of ", num_bits, " bits expected; ", scrambler_.size(),
+               " given");
         expect(places_.size() >= code_bits(), "places of at least ", code_bits(), " coded bits expected; ",
                places_.size(), " given");
         expect(num_streams > 0 && places_.size() % num_streams == 0, "num_streams has to divide ", places_.size(),
@@ -53,18 +59,22 @@ public:
 
     std::size_t code_bits() const { return static_cast<std::size_t>(rate) * (num_bits_ + tail_bits); }
 
-    // Bits, 0 or 1 each: the code's, and zeros.
-    Array<std::uint8_t> encode(const Array<std::uint8_t> &bits) {
-        expect(bits.size() == num_bits_, num_bits_, " bits expected; ", bits.size(), " given");
+    // Bits, 0 or 1 each, of a block's bytes: the code's, and zeros.
+    Array<std::uint8_t> encode(const py::bytes &block) {
+        const std::string_view bytes = block;
+        expect(bytes.size() == scrambler_.size(), scrambler_.size(), " bytes expected; ", bytes.size(), " given");
         Array<std::uint8_t> coded(static_cast<py::ssize_t>(places_.size()));
         const std::lock_guard lock(in_use_);
         std::fill_n(coded.mutable_data(), coded.size(), std::uint8_t{});
-        std::copy_n(bits.data(), num_bits_, bits_.data());
+        for (int i = 0; i < num_bits_; ++i)
+            bits_[i] = (static_cast<unsigned char>(bytes[i / 8]) ^ static_cast<unsigned char>(scrambler_[i / 8])) >>
+                           (7 - i % 8) &
+                       1;
         encoder_->generic_work(bits_.data(), coded.mutable_data());
         return coded;
     }
 
-    // The bits, packed; None where nothing is known of any. llrs: (blocks, coded bits).
+    // The bytes; None where nothing is known of any. llrs: (blocks, coded bits).
     py::list decode(const Array<float> &llrs) {
         const auto length = static_cast<py::ssize_t>(places_.size());
         expect(llrs.ndim() == 2 && llrs.shape(1) == length, "LLRs of shape (blocks, ", length, ") expected; shape ",
@@ -112,7 +122,7 @@ private:
                     unsigned byte = 0;
                     for (int bit = 0; bit < 8; ++bit)
                         byte = byte << 1 | (bits_[8 * i + bit] & 1);
-                    bytes[i] = static_cast<char>(byte);
+                    bytes[i] = static_cast<char>(byte ^ static_cast<unsigned char>(scrambler_[i]));
                 }
                 blocks[block] = std::move(bytes);
             }
@@ -124,6 +134,7 @@ private:
     }
 
     int num_bits_;
+    std::string scrambler_;
     std::vector<int> places_;
     int num_streams_;
     float median_level_;
@@ -140,10 +151,10 @@ private:
 PYBIND11_MODULE(_coding, module) {
     module.doc() = "gr-fec's convolutional code for the payloads of frames.";
     py::class_<Coder>(module, "Coder")
-        .def(py::init<int, std::vector<int>, int, float>(), py::kw_only(), py::arg("num_bits"), py::arg("places"),
-             py::arg("num_streams"), py::arg("median_level"))
+        .def(py::init<int, const py::bytes &, std::vector<int>, int, float>(), py::kw_only(), py::arg("num_bits"),
+             py::arg("scrambler"), py::arg("places"), py::arg("num_streams"), py::arg("median_level"))
         .def_property_readonly("code_bits", &Coder::code_bits)
-        .def("encode", &Coder::encode, py::arg("bits"))
+        .def("encode", &Coder::encode, py::arg("block"))
         .def("decode", &Coder::decode, py::arg("llrs"))
         .def("decode_streams", &Coder::decode_streams, py::arg("llrs"));
 }

@@ -44,11 +44,15 @@ public:
         const auto free = std::find_if(all_.begin(), all_.end(), is_free);
         if (free != all_.end())
             return *free;
-        all_.push_back(std::make_shared<std::vector<Complex>>(num_values_));
-        return all_.back();
+        auto windows = std::make_shared<std::vector<Complex>>(num_values_);
+        if (all_.size() < kept)
+            all_.push_back(windows);
+        return windows;
     }
 
 private:
+    static constexpr std::size_t kept = 64; // frames that a busy receiver has at once
+
     std::size_t num_values_;
     std::vector<Windows> all_;
 };

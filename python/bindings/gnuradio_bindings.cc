@@ -272,14 +272,22 @@ public:
     }
 
 private:
-    // The one that was taken longest ago, if it is free; or a new one.
+    // One of those that were taken longest ago, if it is free; or a new one. Somebody may keep one for ever: it is
+    // passed over, and with too many of them the pool forgets the oldest.
     pmt::pmt_t next() {
-        if (!vectors_.empty() && vectors_.front().use_count() == 1) {
-            std::atomic_thread_fence(std::memory_order_acquire); // after what others have read of it
-            std::rotate(vectors_.begin(), vectors_.begin() + 1, vectors_.end());
-        } else {
-            vectors_.push_back(pmt::make_c32vector(length_, 0));
+        constexpr int looked_at = 4;
+        constexpr std::size_t max_values = 1 << 23; // of all vectors
+        for (int i = 0; i < looked_at && !vectors_.empty(); ++i) {
+            vectors_.push_back(std::move(vectors_.front()));
+            vectors_.pop_front();
+            if (vectors_.back().use_count() == 1) {
+                std::atomic_thread_fence(std::memory_order_acquire); // after what others have read of it
+                return vectors_.back();
+            }
         }
+        vectors_.push_back(pmt::make_c32vector(length_, 0));
+        if (vectors_.size() * length_ > max_values)
+            vectors_.pop_front();
         return vectors_.back();
     }
 

@@ -209,3 +209,29 @@ def test_snr_numbers():
     assert parse_snr(pmt.from_double(-12.5)) == -12.5
     assert parse_snr(pmt.from_long(20)) == 20.0
     assert parse_snr(pmt.from_uint64(20)) == 20.0
+
+
+def test_vectors_are_used_again_when_nobody_has_them():
+    """A tag's value must not change for as long as anybody may read it, and its memory is not to be made anew."""
+    pool = _gnuradio.VectorPool(100)
+    [kept], [values] = pool.take(1)
+    values[:] = 1
+    del values
+    addresses = set()
+    for _ in range(1000):
+        vectors, arrays = pool.take(3)
+        for array in arrays:
+            assert array.shape == (100,)
+            array[:] = 2
+            addresses.add(array.ctypes.data)
+        del vectors, arrays, array
+    assert len(addresses) < 10
+    np.testing.assert_array_equal(pmt.c32vector_elements(kept), np.ones(100))
+
+
+def test_vectors_that_are_kept_are_forgotten():
+    """Who records every estimate has the memory; the pool has a limit."""
+    pool = _gnuradio.VectorPool(1 << 20)
+    kept = [pool.take(1) for _ in range(20)]
+    again = {pool.take(1)[1][0].ctypes.data for _ in range(20)}
+    assert len(again) <= 12 and not again & {arrays[0].ctypes.data for _, arrays in kept}

@@ -49,7 +49,7 @@ def coded_by_definition(content):
     """Coded bits of SMALL for this length and payload: generators 171 and 133 (octal), bit by bit."""
     content += bytes(SMALL.payload_bytes - len(content))
     content += zlib.crc32(content).to_bytes(4, "little")
-    bits = np.unpackbits(np.frombuffer(content, np.uint8) ^ payload.scrambler(SMALL))
+    bits = np.unpackbits(np.frombuffer(content, np.uint8) ^ np.frombuffer(payload.scrambler(SMALL), np.uint8))
     coded, register = [], 0
     for bit in [*bits.tolist(), *[0] * 6]:
         register = register >> 1 | bit << 6  # the newest bit on the left, as the generators are written

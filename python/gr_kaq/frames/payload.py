@@ -40,9 +40,9 @@ def max_payload(frame: FrameFormat) -> int:
     return frame.payload_bytes - LENGTH_BYTES
 
 
-def scrambler(frame: FrameFormat) -> NDArray[np.uint8]:
-    """Octets that payload and CRC are XORed with before they are coded: (payload_bytes + 4,)."""
-    return np.frombuffer(known_octets("scrambler", frame.payload_bytes + CRC_BYTES), np.uint8)
+def scrambler(frame: FrameFormat) -> bytes:
+    """What payload and CRC are XORed with before they are coded: payload_bytes + 4 bytes."""
+    return known_octets("scrambler", frame.payload_bytes + CRC_BYTES)
 
 
 class PayloadCoder:
@@ -55,7 +55,6 @@ class PayloadCoder:
     def __init__(self, frame: FrameFormat):
         coding = importlib.import_module(f"{__package__}._coding")  # needs GNU Radio
         self._frame = frame
-        self._scrambler = scrambler(frame)
         # where the LLR of a coded bit is: [data symbol][data carrier][stream][bit] on the grid, streams outermost here
         shape = (len(DATA_SYMBOLS) * frame.num_data, frame.num_tx, frame.constellation.bits_per_symbol)
         by_stream = np.arange(frame.coded_bits).reshape(shape[1], shape[0], shape[2]).swapaxes(0, 1).reshape(-1)
@@ -63,6 +62,7 @@ class PayloadCoder:
         places[frame.interleaver] = by_stream
         self._coder = coding.Coder(
             num_bits=8 * (frame.payload_bytes + CRC_BYTES),
+            scrambler=scrambler(frame),
             places=places,
             num_streams=frame.num_tx,
             median_level=MEDIAN_LEVEL,
@@ -79,8 +79,7 @@ class PayloadCoder:
         block = struct.pack("<H", len(payload)) + payload
         block += bytes(self._frame.payload_bytes - len(block))
         block += struct.pack("<I", zlib.crc32(block))
-        bits = np.unpackbits(np.frombuffer(block, np.uint8) ^ self._scrambler)
-        return self._coder.encode(bits)
+        return self._coder.encode(block)
 
     def decode(self, llrs: NDArray[np.floating]) -> bytes | None:
         """The payload from the LLRs of its coded bits, None where the CRC is wrong.
@@ -102,10 +101,9 @@ class PayloadCoder:
         """
         return [self._payload(block) for block in self._coder.decode_streams(llrs)]
 
-    def _payload(self, scrambled: bytes | None) -> bytes | None:
-        if scrambled is None:
+    def _payload(self, block: bytes | None) -> bytes | None:
+        if block is None:
             return None
-        block = (np.frombuffer(scrambled, np.uint8) ^ self._scrambler).tobytes()
         data, crc = block[:-CRC_BYTES], block[-CRC_BYTES:]
         (length,) = struct.unpack_from("<H", data)
         if struct.pack("<I", zlib.crc32(data)) != crc or length > max_payload(self._frame):
