@@ -21,6 +21,14 @@ def snr_tag(item, snr_db):
     return tag(item, pmt.from_double(snr_db), "snr")
 
 
+def with_null(make, *arguments):
+    """What this function of pmt makes of arguments with a null pointer (None); nil where the bindings refuse those."""
+    try:
+        return make(*arguments)
+    except TypeError:  # newer ones
+        return pmt.PMT_NIL
+
+
 class TaggedSource(gr.sync_block):
     """Sends `data` (items, subcarriers, ports) with tags, only as far as `limit`, in chunks."""
 
