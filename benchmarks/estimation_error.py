@@ -17,7 +17,6 @@ same frames. Beside the error of each method but the first stands by how much it
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -35,6 +34,8 @@ from gr_kaq.estimation.frame_memory import FrameMemory
 from gr_kaq.estimation.observation import Arrival
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 from gr_kaq.signals.signal_model import from_db
+
+from .receiver import write_results
 
 SPACING_HZ = 31250.0
 CLOCK_OFFSET = 20e-6
@@ -226,9 +227,7 @@ def main() -> int:
         print(f"| {' | '.join(row)} |", flush=True)
         results.append({**condition, "errors": found.sum(axis=0).tolist(), "energy": float(energies.sum())})
     if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        settings = {key: str(value) for key, value in vars(options).items()}
-        options.output.write_text(json.dumps({"settings": settings, "results": results}, indent=1) + "\n")
+        write_results(options, results)
     return 0
 
 

@@ -225,10 +225,15 @@ def main() -> int:
         loss = "" if PERFECT not in needed else f", {snr_db - needed[PERFECT]:+.2f} dB to perfect knowledge"
         print(f"{name}: block error rate {TARGET:g} at {snr_db:.2f} dB{loss}")
     if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        settings = {key: str(value) for key, value in vars(options).items()}
-        options.output.write_text(json.dumps({"settings": settings, "results": results}, indent=1) + "\n")
+        write_results(options, results)
     return 0
+
+
+def write_results(options: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    """Settings and results as JSON into options.output."""
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    settings = {key: str(value) for key, value in vars(options).items()}
+    options.output.write_text(json.dumps({"settings": settings, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

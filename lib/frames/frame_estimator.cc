@@ -17,7 +17,6 @@ namespace {
 using Complex = std::complex<float>;
 
 constexpr float saturation = 1e10f; // larger samples are errors
-constexpr double least_snr_db = -20, most_snr_db = 60, snr_step_db = 3;
 constexpr float least_magnitude = 1e-10f;
 
 inline bool is_valid(Complex value) {
@@ -61,10 +60,6 @@ void collect_grid(const TransformMap &map, int num_symbols, std::span<const Comp
     }
 }
 
-int wiener_snr_step(double snr) {
-    return static_cast<int>(std::nearbyint(std::clamp(10 * std::log10(snr), least_snr_db, most_snr_db) / snr_step_db));
-}
-
 FrameEstimator::FrameEstimator(std::shared_ptr<FrameObserver> observer, std::shared_ptr<WienerFilters> filters,
                                TransformMap map, CarrierMap carriers, int num_rx)
     : observer_(std::move(observer)), filters_(std::move(filters)), map_(std::move(map)),
@@ -82,7 +77,7 @@ FrameEstimate FrameEstimator::estimate(std::span<const Complex *const> transform
 
     const TrainingMap &training = observer_->map();
     const std::shared_ptr<const WienerFilter> filter =
-        filters_->get({wiener_snr_step(observed_.snr), observed_.delay_model, observed_.doppler});
+        filters_->get({power_step(observed_.snr), observed_.delay_model, observed_.doppler});
     expect(filter->num_tx == num_tx && filter->num_symbols == num_symbols && filter->num_active == num_active &&
                filter->num_values == training.num_places * static_cast<int>(training.symbols.size()),
            "a filter for frames of another format");

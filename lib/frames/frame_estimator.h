@@ -67,7 +67,4 @@ private:
     std::vector<double> guard_energy_, scale_, phase_, error_;
 };
 
-// Of an SNR.
-int wiener_snr_step(double snr);
-
 } // namespace kaq

@@ -20,7 +20,7 @@ constexpr double least_snr = 1e-2, most_snr = 1e6;
 constexpr int least_noise_samples = 48;    // of an antenna, for its noise in the training symbols to count
 constexpr double largest_deviation = 3.5;  // in standard deviations, of two estimates of the same noise
 constexpr double independent_share = 0.25; // of the modes: profiles are not quite exponential (tuned for least error)
-constexpr double snr_step_db = 3;
+constexpr double step_db = 3;
 constexpr std::size_t kept_filters = 256;
 
 // For each symbol and stream, so many modes of the values at its places: matrices [count][modes][places] times values
@@ -33,6 +33,8 @@ KAQ_EACH_PROCESSOR void find_modes(const Complex *matrices, const Complex *value
 }
 
 } // namespace
+
+int power_step(double ratio) { return static_cast<int>(std::nearbyint(10 * std::log10(ratio) / step_db)); }
 
 FrameObserver::FrameObserver(ObserverModel model, DopplerFilters::Make make_filter)
     : model_(std::move(model)), filters_(std::move(make_filter), kept_filters) {}
@@ -107,8 +109,7 @@ void FrameObserver::observe(ArrayView<const std::complex<float>, 3> grid, std::s
                                                      .noise = noise,
                                                      .independent = independent_share * double(alive * map.num_tx)});
 
-    const int snr_step = static_cast<int>(std::nearbyint(-10 * std::log10(noise) / snr_step_db));
-    const std::shared_ptr<const DopplerFilter> filter = filters_.get({frame.delay_model, snr_step});
+    const std::shared_ptr<const DopplerFilter> filter = filters_.get({frame.delay_model, power_step(1 / noise)});
     const std::size_t num_modes = filter->num_modes, num_dopplers = filter->constant.size();
     frame.modes.resize(sets * num_modes * num_rx);
     find_modes(filter->analysis.data(), frame.scaled.data(), frame.modes.data(), sets, num_modes, num_places, num_rx);

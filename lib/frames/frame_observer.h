@@ -49,6 +49,9 @@ struct ObservedFrame {
     std::vector<double> power, residual;
 };
 
+// The step of a ratio of powers, such as an SNR: filters are made for every 3 dB.
+int power_step(double ratio);
+
 class FrameObserver {
 public:
     FrameObserver(ObserverModel model, DopplerFilters::Make make_filter);

@@ -34,12 +34,17 @@ namespace py = pybind11;
 
 namespace {
 
-// The array does not own its memory: it keeps the vector alive, and is read-only, as others may hold the vector too.
-py::array c32vector_to_numpy(const pmt::pmt_t &vector, const std::vector<py::ssize_t> &shape) {
+// The array does not own its memory: it keeps the vector alive.
+py::array_t<std::complex<float>> array_over(const pmt::pmt_t &vector, const std::vector<py::ssize_t> &shape) {
     std::size_t length = 0;
     const std::complex<float> *elements = pmt::c32vector_elements(vector, length);
     const py::capsule owner(new pmt::pmt_t(vector), [](void *held) { delete static_cast<pmt::pmt_t *>(held); });
-    py::array_t<std::complex<float>> array(shape, elements, owner);
+    return py::array_t<std::complex<float>>(shape, elements, owner);
+}
+
+// The same, read-only, as others may hold the vector too.
+py::array c32vector_to_numpy(const pmt::pmt_t &vector, const std::vector<py::ssize_t> &shape) {
+    py::array_t<std::complex<float>> array = array_over(vector, shape);
     py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
     return std::move(array);
 }
@@ -262,11 +267,8 @@ public:
         py::list vectors, arrays;
         for (std::size_t i = 0; i < count; ++i) {
             const pmt::pmt_t vector = next();
-            std::size_t length = 0;
-            std::complex<float> *elements = pmt::c32vector_writable_elements(vector, length);
-            const py::capsule owner(new pmt::pmt_t(vector), [](void *held) { delete static_cast<pmt::pmt_t *>(held); });
             vectors.append(vector);
-            arrays.append(py::array_t<std::complex<float>>(static_cast<py::ssize_t>(length), elements, owner));
+            arrays.append(array_over(vector, {static_cast<py::ssize_t>(length_)}));
         }
         return py::make_tuple(vectors, arrays);
     }

@@ -21,12 +21,16 @@ def snr_tag(item, snr_db):
     return tag(item, pmt.from_double(snr_db), "snr")
 
 
-def with_null(make, *arguments):
-    """What this function of pmt makes of arguments with a null pointer (None); nil where the bindings refuse those."""
+def holds_none():
+    """Whether a PMT in Python can hold a null pointer. In newer GNU Radio only those of C++ blocks can."""
     try:
-        return make(*arguments)
-    except TypeError:  # newer ones
-        return pmt.PMT_NIL
+        pmt.cons(None, None)
+    except TypeError:
+        return False
+    return True
+
+
+NONE = [None] if holds_none() else []
 
 
 class TaggedSource(gr.sync_block):

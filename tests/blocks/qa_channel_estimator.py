@@ -13,7 +13,7 @@ from gr_kaq.channels.fading import TappedDelayLine
 from gr_kaq.channels.flat import complex_normal
 from gr_kaq.estimation.estimator import ChannelEstimator
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, FrameFormat
-from tests.blocks.flowgraphs import Flowgraph, TaggedSource, run, run_to_end, tag, with_null
+from tests.blocks.flowgraphs import NONE, Flowgraph, TaggedSource, run, run_to_end, tag
 
 RX, TX, N = 3, 2, 64
 FORMAT = FrameFormat(TX, N)
@@ -255,8 +255,8 @@ def test_the_last_frames_are_remembered():
             pmt.intern("carrier_offset"),
             pmt.from_double(float("nan")),
         ),
-        with_null(pmt.acons, None, None, pmt.make_dict()),  # null pointers, which crash who reads them
-        with_null(pmt.acons, pmt.intern("sample"), None, pmt.make_dict()),
+        *(pmt.acons(none, none, pmt.make_dict()) for none in NONE),  # null pointers, which crash who reads them
+        *(pmt.acons(pmt.intern("sample"), none, pmt.make_dict()) for none in NONE),
     ],
 )
 def test_frames_that_came_nobody_knows_when(value):

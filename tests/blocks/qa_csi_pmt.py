@@ -10,6 +10,7 @@ import pytest
 from gr_kaq.blocks import _gnuradio
 from gr_kaq.blocks.csi_pmt import channel_to_pmt, parse_channel, parse_snr
 from gr_kaq.signals.csi import InvalidCsi
+from tests.blocks.flowgraphs import NONE
 
 SHAPE = (2, 3, 2)
 H = (np.arange(12) - 2j).reshape(SHAPE).astype(np.complex64)
@@ -26,18 +27,6 @@ def dictionary(**entries):
     ).items():
         value = pmt.dict_add(value, pmt.intern(key), entry)
     return value
-
-
-def holds_none():
-    """Whether a PMT in Python can hold a null pointer. In newer GNU Radio only those of C++ blocks can."""
-    try:
-        pmt.cons(None, None)
-    except TypeError:
-        return False
-    return True
-
-
-NONE = [None] if holds_none() else []
 
 
 NOT_UTF8 = pmt.deserialize_str(b"\x02\x00\x02\xff\xfe")

@@ -17,9 +17,8 @@ from gr_kaq.blocks.csi_pmt import channel_to_pmt
 from gr_kaq.detection import model_file
 from gr_kaq.detection.choice import choose
 from gr_kaq.detection.kernel_plan import KernelPlan
-from tests.blocks.flowgraphs import Flowgraph, TaggedSource, run, run_to_end, snr_tag, tag, wait_until
+from tests.blocks.flowgraphs import NONE, Flowgraph, TaggedSource, run, run_to_end, snr_tag, tag, wait_until
 from tests.blocks.qa_csi_pmt import MALFORMED as MALFORMED_2_3_2
-from tests.blocks.qa_csi_pmt import NONE
 from tests.detection.models import admm_model
 
 S, RX, TX = 2, 3, 2

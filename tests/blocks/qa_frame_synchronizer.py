@@ -11,7 +11,7 @@ from gnuradio import blocks, gr
 import gr_kaq
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.synchronization import Synchronizer
-from tests.blocks.flowgraphs import TIMEOUT_S, Flowgraph, TaggedSource, run, run_to_end, with_null
+from tests.blocks.flowgraphs import NONE, TIMEOUT_S, Flowgraph, TaggedSource, run, run_to_end
 from tests.frames.test_synchronization import complex_normal, send
 
 FRAME = FrameFormat(2)
@@ -138,8 +138,8 @@ MALFORMED = [
     ("rx_time", pmt.make_tuple(pmt.from_double(1), pmt.from_double(0.5))),
     ("rx_time", pmt.make_tuple(pmt.from_uint64(1), pmt.from_double(float("nan")))),
     ("rx_time", pmt.make_tuple(pmt.from_uint64(1), pmt.intern("x"))),
-    ("rx_time", with_null(pmt.make_tuple, None, pmt.from_double(0.5))),
-    ("rx_time", with_null(pmt.make_tuple, pmt.from_uint64(1), None)),
+    *(("rx_time", pmt.make_tuple(none, pmt.from_double(0.5))) for none in NONE),
+    *(("rx_time", pmt.make_tuple(pmt.from_uint64(1), none)) for none in NONE),
     ("rx_rate", pmt.intern("fast")),
     ("rx_rate", pmt.from_double(0)),
     ("rx_rate", pmt.from_double(float("inf"))),

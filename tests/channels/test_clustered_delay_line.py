@@ -100,14 +100,6 @@ def test_each_delay_has_a_narrow_doppler_spectrum():
     assert clustered > tapped + 0.2
 
 
-@pytest.mark.parametrize("doppler", [0.0, 300.0])
-@pytest.mark.parametrize("count", [1, 16, 40])
-def test_gains_in_steps(doppler, count):
-    line = ClusteredDelayLine(3, 2, profile="cdl-d", doppler=doppler, seed=8)
-    expected = line.gains(2.0 + 1e-4 * np.arange(count))
-    np.testing.assert_allclose(line.gains_in_steps(2.0, 1e-4, count), expected, atol=1e-5)
-
-
 def test_the_seed_decides():
     line, same, other = (ClusteredDelayLine(2, 2, doppler=5.0, seed=seed) for seed in (8, 8, 9))
     np.testing.assert_allclose(line.gains([0.5]), same.gains([0.2, 0.5])[1:], atol=1e-6)

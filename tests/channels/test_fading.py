@@ -6,6 +6,7 @@ import pytest
 from scipy.special import j0
 
 from gr_kaq.channels.fading import PROFILES, TappedDelayLine
+from gr_kaq.channels.profiles import delay_line
 
 TDL = [name for name in PROFILES if name != "flat"]
 
@@ -89,8 +90,9 @@ def test_response_is_that_of_the_gains():
 
 @pytest.mark.parametrize("doppler", [0.0, 300.0])
 @pytest.mark.parametrize("count", [1, 16, 40])
-def test_gains_in_steps(doppler, count):
-    line = TappedDelayLine(3, 2, profile="tdl-d", doppler=doppler, seed=8)
+@pytest.mark.parametrize("profile", ["tdl-d", "cdl-d"])
+def test_gains_in_steps(doppler, count, profile):
+    line = delay_line(3, 2, profile=profile, doppler=doppler, seed=8)
     expected = line.gains(2.0 + 1e-4 * np.arange(count))
     np.testing.assert_allclose(line.gains_in_steps(2.0, 1e-4, count), expected, atol=1e-5)
 

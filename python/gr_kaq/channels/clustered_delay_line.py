@@ -12,8 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..signals.signal_model import from_db
-from .delay_line import DelayLine, check_line, phasors
+from .delay_line import DelayLine, check_line, phasors, read_profile
 
 __all__ = ["CLUSTERS", "ClusteredDelayLine"]
 
@@ -135,19 +134,15 @@ class ClusteredDelayLine(DelayLine):
         seed: int | np.random.SeedSequence = 0,
     ):
         check_line(num_rx, num_tx, delay_spread, doppler)
-        if profile not in CLUSTERS:
-            raise ValueError(f"unknown profile {profile!r}; one of {', '.join(CLUSTERS)} expected")
-        delays, decibels, *degrees = np.array(CLUSTERS[profile]).T
-        powers = from_db(decibels)
-        powers /= powers.sum()
+        delays, powers, degrees = read_profile(profile, CLUSTERS)
         rng = np.random.default_rng(seed)
-        direct = np.array(degrees)[:, 0]
+        direct = degrees[:, 0]
         line_of_sight = powers[0] if profile in LINE_OF_SIGHT else 0.0
         if line_of_sight:
-            delays, powers, degrees = delays[1:], powers[1:], [angles[1:] for angles in degrees]
+            delays, powers, degrees = delays[1:], powers[1:], degrees[:, 1:]
         # Angles (4, clusters, rays): each offset is met once in a cluster, in an order of its own
         order = rng.permuted(np.broadcast_to(OFFSETS, (4, len(delays), RAYS)), axis=2)
-        angles = np.array(degrees)[:, :, None] + np.array(SPREADS[profile])[:, None, None] * order
+        angles = degrees[:, :, None] + np.array(SPREADS[profile])[:, None, None] * order
         phase = rng.random((len(delays), RAYS))
         amplitude = np.repeat(np.sqrt(powers / RAYS)[:, None], RAYS, axis=1)
         if line_of_sight:  # one more ray, with nothing in the other clusters

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["DelayLine", "check_line", "phasors"]
+from ..signals.signal_model import from_db
+
+__all__ = ["DelayLine", "check_line", "phasors", "read_profile"]
 
 STRIDE = 16
 
@@ -71,6 +74,22 @@ def check_line(num_rx: int, num_tx: int, delay_spread: float, doppler: float) ->
     for name, value in (("delay_spread", delay_spread), ("doppler", doppler)):
         if not 0 <= value < math.inf:
             raise ValueError(f"{name} is {value}; at least 0 and finite expected")
+
+
+def read_profile(
+    profile: str, tables: Mapping[str, ArrayLike]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Delays, powers with sum 1, and the other columns (columns, taps) of a table of delays, powers in dB and others.
+
+    Raises:
+        ValueError: there is no such profile.
+    """
+    if profile not in tables:
+        raise ValueError(f"unknown profile {profile!r}; one of {', '.join(tables)} expected")
+    delays, decibels, *others = np.array(tables[profile], np.float64).T
+    powers = from_db(decibels)
+    powers /= powers.sum()
+    return delays, powers, np.array(others)
 
 
 def phasors(turns: NDArray[np.float64]) -> NDArray[np.complex64]:

@@ -8,8 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..signals.signal_model import from_db
-from .delay_line import DelayLine, check_line, phasors
+from .delay_line import DelayLine, check_line, phasors, read_profile
 
 __all__ = ["PROFILES", "TappedDelayLine"]
 
@@ -84,11 +83,7 @@ class TappedDelayLine(DelayLine):
         seed: int | np.random.SeedSequence = 0,
     ):
         check_line(num_rx, num_tx, delay_spread, doppler)
-        if profile not in PROFILES:
-            raise ValueError(f"unknown profile {profile!r}; one of {', '.join(PROFILES)} expected")
-        delays, decibels = np.array(PROFILES[profile]).T
-        powers = from_db(decibels)
-        powers /= powers.sum()
+        delays, powers, _ = read_profile(profile, PROFILES)
         self._line_of_sight = 0.0
         if profile in LINE_OF_SIGHT:
             self._line_of_sight, delays, powers = math.sqrt(powers[0]), delays[1:], powers[1:]
