@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gr_kaq.testbed import Consumer, Producer, Tag
-from gr_kaq.testbed.endpoint import monitor
+from gr_kaq.testbed.endpoint import WatchedSocket
 from gr_kaq.testbed.zmq_frames import Uint64, encode_frame, encode_pmt
 
 NUM_RX, NUM_TX, NUM_SUBCARRIERS = 3, 2, 5
@@ -523,7 +523,7 @@ def test_a_peer_that_is_away_does_not_stop_the_other_sockets():
     context = zmq.Context.instance()
     waiting = context.socket(zmq.PULL)
     waiting.setsockopt(zmq.RECONNECT_IVL, 1)  # ms: what takes minutes otherwise
-    events = monitor(waiting)
+    watched = WatchedSocket(waiting)
     with context.socket(zmq.PUSH) as gone:
         port = gone.bind_to_random_port("tcp://127.0.0.1")
     waiting.connect(f"tcp://127.0.0.1:{port}")
@@ -535,6 +535,33 @@ def test_a_peer_that_is_away_does_not_stop_the_other_sockets():
         receiver.connect(f"tcp://127.0.0.1:{port}")
         sender.send(b"sample")
         assert receiver.recv() == b"sample"
-    waiting.disable_monitor()
-    events.close()
-    waiting.close()
+    watched.close()
+    assert waiting.closed and watched.events.closed
+
+
+def test_sockets_that_are_forgotten_do_not_stop_the_others():
+    """In a process of its own: what hangs there would hang all ZMQ here. The attempts to connect go on all the time."""
+    program = """
+import gc, random, time
+import zmq
+from gr_kaq.testbed.endpoint import WatchedSocket
+
+context = zmq.Context.instance()
+with context.socket(zmq.PUSH) as gone:
+    port = gone.bind_to_random_port("tcp://127.0.0.1")
+for _ in range(300):
+    socket = context.socket(zmq.PULL)
+    socket.setsockopt(zmq.RECONNECT_IVL, 1)
+    watched = WatchedSocket(socket)
+    socket.connect(f"tcp://127.0.0.1:{port}")
+    time.sleep(random.uniform(0.001, 0.004))
+    del socket, watched
+    gc.collect()
+with context.socket(zmq.PUSH) as sender, context.socket(zmq.PULL) as receiver:
+    port = sender.bind_to_random_port("tcp://127.0.0.1")
+    receiver.setsockopt(zmq.RCVTIMEO, 5000)
+    receiver.connect(f"tcp://127.0.0.1:{port}")
+    sender.send(b"sample")
+    assert receiver.recv() == b"sample"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)

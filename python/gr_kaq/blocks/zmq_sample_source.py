@@ -14,7 +14,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from ..testbed.endpoint import monitor, watch
+from ..testbed.endpoint import WatchedSocket
 from ..testbed.zmq_frames import HEADER, MAGIC, VERSION
 from .base import MAX_ANTENNAS, KaqBlock, check_integer, ports
 from .counters import Counters, counter
@@ -137,7 +137,7 @@ class zmq_sample_source(KaqBlock[SampleSourceCounters]):
             if not self._pending[place].shape[1]:  # one that is ahead of the others may wait
                 peer.ask()
                 poller.register(peer.socket, zmq.POLLIN)
-            poller.register(peer.monitor, zmq.POLLIN)
+            poller.register(peer.events, zmq.POLLIN)
         ready = dict(poller.poll(math.ceil(1000 * seconds)))
         for place, peer in enumerate(self._peers):
             if peer.socket in ready:
@@ -202,7 +202,8 @@ class _Peer:
         self.socket: zmq.Socket = zmq.Context.instance().socket(PATTERNS[self._pattern])
         for option, value in self._options.items():
             self.socket.setsockopt(option, value)
-        self.monitor = monitor(self.socket)
+        self._watched = WatchedSocket(self.socket)
+        self.events = self._watched.events
         self._asked = self._lost = self._unanswered = False
         try:
             self.socket.connect(self.address)
@@ -212,9 +213,7 @@ class _Peer:
 
     def close(self) -> None:
         """Close the sockets."""
-        self.socket.disable_monitor()
-        self.monitor.close()
-        self.socket.close()
+        self._watched.close()
 
     def ask(self) -> None:
         """Ask for a message, where that is necessary."""
@@ -234,7 +233,7 @@ class _Peer:
         Returns:
             How often the connection has ended since the last time.
         """
-        ended, self._lost = watch(self.monitor, self._lost)
+        ended, self._lost = self._watched.watch(self._lost)
         self._unanswered |= self._asked and ended > 0
         if (self._lost or self._unanswered) and not self.socket.poll(0):  # what had arrived before is taken first
             self.close()

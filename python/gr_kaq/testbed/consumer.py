@@ -13,7 +13,7 @@ import numpy as np
 import zmq
 from numpy.typing import DTypeLike, NDArray
 
-from .endpoint import Endpoint, monitor, positive, socket_type, watch
+from .endpoint import Endpoint, WatchedSocket, positive, socket_type
 from .zmq_frames import FrameError, Tag, decode_frame
 
 __all__ = ["CONSUMER_ADDRESS", "Consumer", "Received"]
@@ -94,8 +94,14 @@ class Consumer(Endpoint):
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         if not bind:
-            self._monitor = monitor(self._socket)
-            self._poller.register(self._monitor, zmq.POLLIN)
+            self._watched = WatchedSocket(self._socket)
+            self._poller.register(self._watched.events, zmq.POLLIN)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if hasattr(self, "_watched"):  # it does not bind, and could connect
+            self._watched.close()
+        super().close()
 
     def receive(self, timeout: float | None = None) -> Received:
         """The next frame that is not damaged.
@@ -134,7 +140,7 @@ class Consumer(Endpoint):
             ready = [socket for socket, _ in self._poller.poll(int(np.ceil(1000 * left)))]
             if self._socket in ready or not ready:
                 return bool(ready)
-            _, self._lost = watch(self._monitor, self._lost)
+            _, self._lost = self._watched.watch(self._lost)
 
     def _decode(self, parts: list[bytes]) -> Received:
         if len(parts) != 1:

@@ -6,13 +6,14 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-__all__ = ["MAX_REQUEST_BYTES", "Endpoint", "close_sockets", "monitor", "positive", "socket_type", "watch"]
+__all__ = ["MAX_REQUEST_BYTES", "Endpoint", "WatchedSocket", "close_sockets", "positive", "socket_type"]
 
 CLOSING_SECONDS = 2.0  # beyond the linger period, on a busy machine
 RETRY_MS = 50
@@ -71,39 +72,56 @@ def close_sockets(context: zmq.Context, linger: float) -> bool:
     return not closing.is_alive()
 
 
-def monitor(socket: zmq.Socket) -> zmq.Socket:
-    """A socket that tells what becomes of the connections of another, see `watch`. `disable_monitor` before closing it.
+class WatchedSocket:
+    """A ZMQ socket, and one that tells what becomes of its connections.
 
-    It takes any number of events. With a limit, ZMQ's own thread would wait for a place, and with it every socket of
-    the context: a peer that is away gives ten events a second, whether anybody reads them or not.
-    """
-    address = f"inproc://kaq.monitor.{next(_monitors)}"
-    socket.monitor(address, zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
-    reader = socket.context.socket(zmq.PAIR)
-    reader.setsockopt(zmq.LINGER, 0)
-    reader.setsockopt(zmq.RCVHWM, 0)
-    reader.connect(address)
-    return reader
-
-
-def watch(monitor: zmq.Socket, lost: bool) -> tuple[int, bool]:
-    """What has become of a connection since the last time.
-
-    ZMQ connects again by itself, and says so at once, except to a peer that broke its protocol, as by too long a
-    message.
+    For as long as a socket tells, somebody has to be there, and has to take any number of events: a peer that is away
+    gives ten a second, whether anybody reads them or not. Otherwise ZMQ's own thread waits, and with it every socket of
+    the context. So both are closed together and in this order, even when they are forgotten.
 
     Args:
-        monitor: as `monitor` gives it. What it tells is taken out of it.
-        lost: what this function found last; False at first. If it was lost, this waits a little for what comes next.
+        socket: whose it is from now on.
 
-    Returns:
-        How often it has ended, and whether it is lost for good.
+    Attributes:
+        socket: the same.
+        events: is readable when something has become of a connection.
+        close: closes both.
     """
-    ended = 0
-    while monitor.poll(RETRY_MS if lost else 0):
-        lost = recv_monitor_message(monitor)["event"] == zmq.EVENT_DISCONNECTED
-        ended += lost
-    return ended, lost
+
+    def __init__(self, socket: zmq.Socket):
+        self.socket = socket
+        address = f"inproc://kaq.monitor.{next(_monitors)}"
+        socket.monitor(address, zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
+        self.events = socket.context.socket(zmq.PAIR)
+        self.events.setsockopt(zmq.LINGER, 0)
+        self.events.setsockopt(zmq.RCVHWM, 0)
+        self.events.connect(address)
+        self.close = weakref.finalize(self, _close_watched, self.socket, self.events)
+        self.close.atexit = False  # a flowgraph may still use it
+
+    def watch(self, lost: bool) -> tuple[int, bool]:
+        """What has become of the connection since the last time.
+
+        ZMQ connects again by itself, and says so at once, except to a peer that broke its protocol, as by too long a
+        message.
+
+        Args:
+            lost: what this found last; False at first. If it was lost, this waits a little for what comes next.
+
+        Returns:
+            How often it has ended, and whether it is lost for good.
+        """
+        ended = 0
+        while self.events.poll(RETRY_MS if lost else 0):
+            lost = recv_monitor_message(self.events)["event"] == zmq.EVENT_DISCONNECTED
+            ended += lost
+        return ended, lost
+
+
+def _close_watched(socket: zmq.Socket, events: zmq.Socket) -> None:
+    socket.disable_monitor()
+    events.close()
+    socket.close()
 
 
 def positive(name: str, value: int) -> int:
