@@ -26,20 +26,23 @@ MARKERS = "osD^v<>pPX*hd+x1234"
 
 
 def plot_losses(results: Sequence[dict[str, Any]], path: Path) -> None:
-    """Loss over bits, a line for each method; the range over seeds as bars. Below `FLOOR_DB` all is one."""
+    """Loss over bits, a line for each method, which stops where a width was not measured; the range over seeds as bars.
+
+    Below `FLOOR_DB` all is one.
+    """
     figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
     methods = list(dict.fromkeys(cell["method"] for cell in results))
+    bits = sorted({cell["bits"] for cell in results})
     for i, method in enumerate(methods):
         own = [cell for cell in results if cell["method"] == method]
-        bits = sorted({cell["bits"] for cell in own})
-        losses = [[max(cell["db"], FLOOR_DB) for cell in own if cell["bits"] == width] for width in bits]
+        losses = [[max(cell["db"], FLOOR_DB) for cell in own if cell["bits"] == width] or [np.nan] for width in bits]
         middle = [mean(values) for values in losses]
         spans = np.transpose([(m - min(v), max(v) - m) for m, v in zip(middle, losses, strict=True)])
         trained = any(cell["iterations"] for cell in own)
         style = {"linestyle": "--" if trained else "-", "marker": MARKERS[i % len(MARKERS)], "markersize": 5}
         axes.errorbar(bits, middle, yerr=spans, label=method, capsize=2, linewidth=1, **style)
     axes.set(xlabel="bits of weights and activations", ylabel="loss to full precision, dB", yscale="log")
-    axes.set_xticks(sorted({cell["bits"] for cell in results}))
+    axes.set_xticks(bits)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, bbox_to_anchor=(1.01, 1), loc="upper left")
     figure.savefig(path, dpi=120)
