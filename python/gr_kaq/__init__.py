@@ -33,6 +33,7 @@ __all__ = [
     "ListDetector",
     "ModelFileError",
     "UnfoldedDetector",
+    "band_noise_source",
     "ber_meter",
     "channel_estimator",
     "channel_simulator",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 _BLOCKS = (
+    "band_noise_source",
     "ber_meter",
     "channel_estimator",
     "channel_simulator",

@@ -10,8 +10,11 @@ import pytest
 from gnuradio import blocks, channels, gr
 
 import gr_kaq
+from gr_kaq.blocks.base import python_to_pmt
 from gr_kaq.blocks.csi_pmt import parse_channel
+from gr_kaq.channels.interference import Interferer
 from gr_kaq.channels.radio_channel import RadioChannel
+from gr_kaq.frames.frame_format import PARTS, FrameFormat
 from gr_kaq.signals.signal_model import snr_from_noise_var
 from tests.blocks.flowgraphs import Flowgraph, run, run_to_end, tag
 from tests.blocks.qa_grc import block as grc_block
@@ -190,6 +193,14 @@ def test_input_that_is_not_finite():
         ({"channel": "tdl-a", "phase_noise": -1.0}, "phase_noise"),
         ({"channel": "tdl-a", "timing_offset": -1.0}, "timing_offset"),
         ({"channel": "tdl-a", "antenna_gains_db": [0.0]}, "antenna_gains_db"),
+        ({"interference": {"band": (0.0, 1e5)}}, "None expected: the channel is one of symbols"),
+        ({"channel": "tdl-a", "interference": {"power_db": 0.0}}, "no band"),
+        ({"channel": "tdl-a", "interference": {"band": (0.0, 1e5), "colour": 1}}, "colour.*power_db"),
+        ({"channel": "tdl-a", "interference": {"band": (0.0, 2e6)}}, "within -1e[+]06 to 1e[+]06 Hz"),
+        ({"channel": "tdl-a", "interference": {"band": (0.0, 0.0)}}, "band is"),
+        ({"channel": "tdl-a", "interference": {"band": (0.0, 1e5), "kind": "x"}}, "kind"),
+        ({"channel": "tdl-a", "interference": {"band": (0.0, 1e5), "on": "pilots"}}, "pilots.*all, preamble"),
+        ({"channel": "tdl-a", "interference": {"band": (0.0, 1e5), "on": "data", "fft_size": 65}}, "fft_size"),
     ],
 )
 def test_wrong_arguments(arguments, message):
@@ -260,6 +271,58 @@ def test_snr_and_carrier_offset_can_change_while_running():
     with pytest.raises(ValueError, match="carrier_offset"):
         block.set_carrier_offset(2e6)
     simulator().set_carrier_offset(0.0)  # nothing to turn
+
+
+INTERFERENCE = {"band": (100e3, 225e3), "power_db": 20.0, "direction": 30.0}
+
+
+@pytest.mark.parametrize("chunk", [None, 77])
+def test_interference_is_that_of_the_radio_channel(chunk):
+    x = samples(6000)
+    flowgraph = run(radio(interference=INTERFERENCE), x, chunk=chunk)
+    expected = RadioChannel(RX, TX, profile="tdl-c", interferer=Interferer(**INTERFERENCE), **RADIO)
+    np.testing.assert_allclose(flowgraph.output()[:, 0].T, expected.process(x[:, 0].T), atol=2e-4)
+
+
+@pytest.mark.parametrize("fft_size", [64, 256])
+@pytest.mark.parametrize("on", PARTS)
+def test_interference_on_a_part_of_the_frames(on, fft_size):
+    """By the tags of a transmitter; behind the delay of the channel, and also where a work call ends within it."""
+    frame = FrameFormat(TX, fft_size)
+    starts = [50, 50 + frame.frame_length + 7]
+    x = np.zeros((starts[-1] + frame.frame_length + 100, 1, TX))
+    settings = {"snr_db": 100.0, "timing_offset": 2.0, "clock_offset_ppm": 0.0, "antenna_gains_db": None}
+    block = radio(interference=INTERFERENCE | {"on": on, "fft_size": fft_size}, **settings)
+    flowgraph = run(block, x, [tag(start, pmt.PMT_T, "tx_sob") for start in starts], chunk=501)
+    expected = np.zeros(len(x), bool)
+    for start in starts:
+        expected[start + 14 : start + 14 + frame.frame_length] = frame.samples_of(on)
+    np.testing.assert_array_equal(np.abs(flowgraph.output()[:, 0, 0]) > 1e-3, expected)
+
+
+def test_interference_is_swept_by_messages():
+    """An entry replaces what was; an empty dict ends it; what is malformed is counted, logged, and changes nothing."""
+    block = radio(snr_db=100.0, antenna_gains_db=None)
+    with Flowgraph(block, np.zeros((9000, 1, TX))) as flowgraph:
+        flowgraph.send(1000)
+        flowgraph.post("interference", python_to_pmt(INTERFERENCE), lambda: block.interference() is not None)
+        flowgraph.send(2000)
+        wrong = [pmt.intern("x"), pmt.from_double(1.0), *({"band": [0.0, 1e9]}, {"power_db": np.nan})]
+        wrong += [{"band": 1.0}, {"band": [1.0]}, {"kind": 1.0}, {"duty": "x"}, {"colour": 1.0}, {"fft_size": 64.5}]
+        for count, message in enumerate(wrong, 1):
+            message = python_to_pmt(message) if isinstance(message, dict) else message
+            flowgraph.post("interference", message, lambda count=count: block.rejected_messages() == count)
+        flowgraph.post(
+            "interference", python_to_pmt({"power_db": 40.0}), lambda: block.interference()["power_db"] == 40.0
+        )
+        flowgraph.send(2000)
+        flowgraph.post("interference", pmt.make_dict(), lambda: block.interference() is None)
+        flowgraph.send(1000)
+    power = np.mean(np.abs(flowgraph.output()[:, 0]) ** 2, axis=1)
+    assert power[:1000].max() < 1e-6 and power[5000:].max() < 1e-6
+    assert power[1000:3000].mean() == pytest.approx(100, rel=0.3)
+    assert power[3000:5000].mean() == pytest.approx(10000, rel=0.3)
+    assert block.internal_errors() == 0
 
 
 def test_a_radio_channel_survives_input_that_is_not_finite():
@@ -336,6 +399,7 @@ def test_the_radio_channel_in_grc(tmp_path):
             doppler="rate / 1e4",
             carrier_offset="offset",
             antenna_gains_db="[0, float('-inf')]",
+            interference="dict(band=(0, offset + 1e5), power_db=0.0)",
         ),
         *(grc_block(f"sink_{i}", "blocks_null_sink", type="complex", vlen="subcarriers") for i in range(2)),
         grc_block("rate", "variable", value="1e6"),
@@ -350,9 +414,7 @@ def test_the_radio_channel_in_grc(tmp_path):
         compiled, environment = compile_grc(tmp_path, document)
         assert (compiled.returncode == 0) == works, compiled.stdout + compiled.stderr
         if works:
-            code = (
-                "import small; tb = small.small(); tb.run(); tb.set_offset(-9e3); print(tb.channel.internal_errors())"
-            )
+            code = "import small; tb = small.small(); tb.run(); tb.set_offset(9e3); print(tb.channel.internal_errors())"
             ran = subprocess.run(
                 [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
             )

@@ -26,6 +26,7 @@ def blocks(tmp_path):
     """One of each block that counts."""
     (tmp_path / "file").write_bytes(b"some")
     made = [
+        gr_kaq.band_noise_source(2e6, (0.0, 1e5)),
         gr_kaq.ber_meter(2),
         gr_kaq.channel_simulator(1, 1),
         gr_kaq.detector("lmmse", 2, 2, constellation="16qam"),

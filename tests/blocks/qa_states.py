@@ -12,6 +12,7 @@ import zmq
 from gnuradio import blocks, gr
 
 import gr_kaq
+from gr_kaq.blocks.base import python_to_pmt
 from gr_kaq.blocks.channel_estimator import channel_estimator
 from gr_kaq.blocks.csi_recorder import csi_recorder
 from gr_kaq.blocks.pdu import make_pdu
@@ -76,6 +77,7 @@ class Rig:
         (tmp_path / "file").write_bytes(bytes(100_000))
         self.peer = Peer(zmq.PUSH) if name == "zmq_sample_source" else None
         self.block = {
+            "band_noise_source": lambda: gr_kaq.band_noise_source(2e6, (1e5, 2e5)),
             "ber_meter": lambda: gr_kaq.ber_meter(2),
             "channel_estimator": lambda: channel_estimator(2, 2),
             "channel_simulator": lambda: gr_kaq.channel_simulator(2, 2),
@@ -99,6 +101,7 @@ class Rig:
             self.tb.connect((self.block, port), blocks.null_sink(dtype.itemsize))
         self.messages = {  # one that is right on each port
             "csi": pmt.init_c32vector(4, [1, 0, 0, 1]),
+            "interference": python_to_pmt({"power_db": -10.0}),
             "model": pmt.intern("zf"),
             "method": pmt.intern("ls"),
             "pdus": make_pdu(b"payload"),
@@ -138,9 +141,9 @@ class Rig:
 
 
 NAMES = [
-    "ber_meter", "channel_estimator", "channel_simulator", "csi_recorder", "detector", "frame_decoder",
-    "frame_synchronizer", "frame_transmitter", "pdu_file_sink", "pdu_file_source", "qam_source", "zmq_sample_sink",
-    "zmq_sample_source",
+    "band_noise_source", "ber_meter", "channel_estimator", "channel_simulator", "csi_recorder", "detector",
+    "frame_decoder", "frame_synchronizer", "frame_transmitter", "pdu_file_sink", "pdu_file_source", "qam_source",
+    "zmq_sample_sink", "zmq_sample_source",
 ]  # fmt: skip
 
 

@@ -5,25 +5,32 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pmt
 from numpy.typing import NDArray
 
 from ..channels.flat import ChannelModel, RayleighChannels, RecordedChannels, complex_normal
+from ..channels.interference import Interferer
 from ..channels.profiles import PROFILES
 from ..channels.radio_channel import RadioChannel
+from ..frames.frame_format import FFT_SIZES, PARTS, FrameFormat
 from ..signals.csi import SNR_RANGE_DB
 from ..signals.signal_model import from_db, snr_from_noise_var
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
 from .counters import Counters, counter
 from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt, check_keys
+from .interference_pmt import INTERFERER_ENTRIES, settings_after
 
 __all__ = ["CHANNELS", "RADIO_CHANNELS", "channel_simulator"]
 
 CHANNELS = ("iid", "kronecker", "recorded")
+EVERYWHERE = "all"
+ENTRIES = (*INTERFERER_ENTRIES, "on", "fft_size")
+SOB = pmt.intern("tx_sob")
 RADIO_CHANNELS = {"tdl-flat" if profile == "flat" else profile: profile for profile in PROFILES}
 
 
@@ -32,6 +39,7 @@ class SimulatorCounters(Counters):
     """What a `channel_simulator` counts."""
 
     estimates: int = counter("channels", "Channels drawn.")
+    rejected_messages: int = counter("messages", "Messages on port `interference` that were refused.")
 
 
 class channel_simulator(KaqBlock[SimulatorCounters]):
@@ -56,6 +64,11 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         mimo_channel: dict with `h`, `shape`, `noise_var`, and `seq`, counted from 0.
         snr: SNR in dB of this H and noise_var, within the range that the detector accepts.
 
+    Messages:
+        interference (in): a dict with some of the entries of the argument `interference`, as PMTs (band: f64vector);
+            the others stay as they are. An empty dict: nobody interferes. What is malformed changes nothing, and is
+            counted.
+
     Tags of input 0 are passed on to output 0, each once. The output depends on the seed and the input only, not on how
     the scheduler cuts the stream (but for the last bit: BLAS rounds differently for other numbers of items).
 
@@ -77,6 +90,9 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         sample_rate, delay_spread, doppler, carrier_offset, clock_offset_ppm, phase_noise, timing_offset,
             antenna_gains_db: see `gr_kaq.channels.radio_channel.RadioChannel`, which gives the same output for the
             same seed (radio channels).
+        interference: who interferes, as arguments of a `gr_kaq.channels.interference.Interferer` and, of frames only,
+            `on`: ``"all"`` (all the time), ``"preamble"``, ``"training"`` or ``"data"``, by the tags `tx_sob` of a
+            `frame_transmitter` with the entry `fft_size` (64). None: nobody (radio channels).
 
     Raises:
         ValueError: an argument is out of range, num_subcarriers is not 1 for a channel between samples, or the
@@ -109,6 +125,7 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         phase_noise: float = 0.0,
         timing_offset: float = 0.0,
         antenna_gains_db: Sequence[float] | None = None,
+        interference: Mapping[str, Any] | None = None,
     ):
         self._num_tx = check_integer("num_tx", num_tx, 1, MAX_ANTENNAS)
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
@@ -151,6 +168,9 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         self.set_snr_db(snr_db)
         self.set_estimation_error_db(estimation_error_db)
         self.set_snr_error_db(snr_error_db)
+        self._frame_begins: list[int] = []  # items of the output, of frames that are not over
+        self._delay = 0 if self._radio is None else self._radio.latency + round(timing_offset)
+        self.set_interference(interference)
 
         super().__init__(
             "KAQ MIMO channel simulator",
@@ -161,22 +181,42 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         self._h = np.zeros((self._num_subcarriers, self._num_rx, self._num_tx), np.complex64)
         self._noise_var = 0.0
         self._items_left = 0
+        self.message_port_register_in(pmt.intern("interference"))
+        self.set_msg_handler(pmt.intern("interference"), self.handle_interference)
 
     def begin(self) -> None:
         """Called when the flowgraph starts: nobody has an estimate."""
         self._items_left = 0
+        self._frame_begins = []
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Send the next items through the channel."""
         num_items = len(output_items[0])
         for tag in self.get_tags_in_window(0, 0, num_items):
             self.forward(tag)
+            if tag.key is not None and pmt.eq(tag.key, SOB):
+                self._frame_begins.append(tag.offset + self._delay)
         if self._radio is None:
             self._block_fading(input_items, output_items)
         else:
-            for items, received in zip(output_items, self._radio.process(np.stack(input_items)), strict=True):
-                items[:] = received
+            with self._lock:
+                received = self._radio.process(np.stack(input_items), self._interfered(num_items))
+            for items, samples in zip(output_items, received, strict=True):
+                items[:] = samples
         return num_items
+
+    def _interfered(self, num_items: int) -> NDArray[np.bool_] | None:
+        """Which of the next items have the interference; None: all."""
+        first, length = self.nitems_written(0), len(self._part)
+        self._frame_begins = [begin for begin in self._frame_begins if begin + length > first]
+        if not length:
+            return None
+        interfered = np.zeros(num_items, np.bool_)
+        for begin in self._frame_begins:
+            start, stop = max(begin, first), min(begin + length, first + num_items)
+            if start < stop:
+                interfered[start - first : stop - first] = self._part[start - begin : stop - begin]
+        return interfered
 
     def _block_fading(self, input_items: list[NDArray], output_items: list[NDArray]) -> None:
         """Send the items that share an H through it, one batch per subcarrier."""
@@ -223,6 +263,41 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
             if self._radio is not None:
                 self._radio.set_snr_db(snr_db)
 
+    def set_interference(self, interference: Mapping[str, Any] | None) -> None:
+        """Set who interferes, see the argument, from the next samples on; None: nobody. For radio channels only.
+
+        Raises:
+            ValueError: an entry is unknown or out of range; what was set before stays.
+        """
+        settings = dict(interference or {})
+        if settings and self._radio is None:
+            raise ValueError("interference is given; None expected: the channel is one of symbols, not of samples")
+        unknown = sorted(settings.keys() - set(ENTRIES))
+        if unknown:
+            raise ValueError(f"interference has {unknown[0]!r}; of {', '.join(ENTRIES)} expected")
+        on = settings.get("on", EVERYWHERE)
+        fft_size = check_integer("fft_size", settings.get("fft_size", FFT_SIZES[0]), FFT_SIZES[0], FFT_SIZES[-1])
+        if on not in (EVERYWHERE, *PARTS):
+            raise ValueError(f"on is {on!r}; one of {', '.join((EVERYWHERE, *PARTS))} expected")
+        part = np.zeros(0, np.bool_) if on == EVERYWHERE else FrameFormat(1, fft_size).samples_of(on)
+        of_interferer = {key: value for key, value in settings.items() if key in INTERFERER_ENTRIES}
+        if settings and "band" not in of_interferer:
+            raise ValueError("interference has no band; its lowest and its highest frequency in Hz expected")
+        with self._lock:
+            if self._radio is not None:
+                self._radio.set_interferer(Interferer(**of_interferer) if settings else None)
+            self._interference, self._part = settings, part
+
+    def handle_interference(self, message: Any) -> None:
+        """A message on port `interference`."""
+        try:
+            self.set_interference(settings_after(self._interference, message, ENTRIES))
+        except ValueError as error:
+            self.counters.rejected_messages += 1
+            self.warn_once("interference", f"interference rejected, what was set stays: {error}")
+        except Exception as error:
+            self.failed(error)
+
     def set_carrier_offset(self, carrier_offset: float) -> None:
         """Set the carrier offset in Hz, from the next samples on; the phase goes on. For radio channels only."""
         if self._radio is not None:
@@ -241,6 +316,10 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
             raise ValueError(f"snr_error_db is {snr_error_db}; -100 to 100 expected")
         with self._lock:
             self._snr_error_db = float(snr_error_db)
+
+    def interference(self) -> dict[str, Any] | None:
+        """Who interferes, as set; None: nobody."""
+        return dict(self._interference) or None
 
     def snr_db(self) -> float:
         """Nominal SNR in dB."""

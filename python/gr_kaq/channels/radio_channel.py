@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lies between the samples of a transmitter and those of a receiver: fading, oscillators, clocks, gains, noise."""
+"""What lies between the samples of a transmitter and those of a receiver: fading, oscillators, interference, noise."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..signals.signal_model import from_db
 from .flat import complex_normal
+from .interference import Interference, Interferer
 from .profiles import delay_line
 
 __all__ = ["RadioChannel"]
@@ -44,9 +45,10 @@ class RadioChannel:
 
     g_p, d_p: the taps of a `DelayLine`, d_p in samples; a_i: gain of an antenna; phi: carrier offset and phase
     noise; w ~ CN(0, noise_var), noise_var = num_tx / SNR: the project's SNR for E|x|^2 = 1 on the carriers (see
-    `signal_model`). One oscillator and one clock serve all antennas of a radio. The delay is `latency` plus the timing
-    offset. Fading, phase noise and noise have random generators of their own: the same seed with snr_db=inf gives the
-    same y without noise.
+    `signal_model`). To w an `Interferer` may add itself, whose frequencies are those of the receiver's oscillator. One
+    oscillator and one clock serve all antennas of a radio. The delay is `latency` plus the timing offset. Fading, phase
+    noise, noise and interference have random generators of their own: the same seed with snr_db=inf gives the same y
+    without noise.
 
     x(t) is interpolated by a windowed sinc, with an error below -58 dB up to 13/32 of the sample rate; fractional
     delays distort what lies beyond.
@@ -68,6 +70,7 @@ class RadioChannel:
             phase is a Wiener process whose variance grows by 2 pi linewidth in a second.
         timing_offset: further delay in samples, may be fractional; 0 to 65536.
         antenna_gains_db: of each receive antenna, in dB, for signal and noise; -inf: a dead one, all zeros. None: 0 dB.
+        interferer: who interferes; None: nobody.
         seed: the same seed gives the same output, however the stream is cut (but for rounding).
 
     Raises:
@@ -89,6 +92,7 @@ class RadioChannel:
         phase_noise: float = 0.0,
         timing_offset: float = 0.0,
         antenna_gains_db: Sequence[float] | None = None,
+        interferer: Interferer | None = None,
         seed: int | np.random.SeedSequence = 0,
     ):
         if num_rx < 1 or num_tx < 1 or num_rx * num_tx > MAX_PAIRS:
@@ -114,7 +118,7 @@ class RadioChannel:
                 "at most 100 dB"
             )
         sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-        fading_seed, phase_seed, noise_seed = sequence.spawn(3)
+        fading_seed, phase_seed, noise_seed, self._interference_seed = sequence.spawn(4)
         self._fading = delay_line(
             num_rx, num_tx, profile=profile, delay_spread=delay_spread, doppler=doppler, seed=fading_seed
         )
@@ -126,6 +130,8 @@ class RadioChannel:
         self._antenna_gains = np.sqrt(from_db(gains_db)).astype(np.float32)[:, None]
         self.set_snr_db(snr_db)
         self.set_carrier_offset(carrier_offset)
+        self._interference: Interference | None = None
+        self.set_interferer(interferer)
         self._turns = 0.0  # of the oscillators, at the next sample
         self._phase_deviation = math.sqrt(phase_noise / (2 * math.pi * sample_rate))  # turns per sample
 
@@ -178,8 +184,27 @@ class RadioChannel:
             )
         self._turns_per_sample = carrier_offset / self._sample_rate
 
-    def process(self, x: NDArray[np.complexfloating]) -> NDArray[np.complex64]:
+    def set_interferer(self, interferer: Interferer | None) -> None:
+        """Set who interferes from the next sample on; None: nobody.
+
+        Raises:
+            ValueError: see `Interference`; the one before stays.
+        """
+        if interferer is None:
+            self._interference = None
+        elif self._interference is None:
+            self._interference = Interference(interferer, self._size[0], self._sample_rate, self._interference_seed)
+        else:
+            self._interference.set_interferer(interferer)
+
+    def process(
+        self, x: NDArray[np.complexfloating], interfered: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.complex64]:
         """The received samples (num_rx, n) of the next transmitted ones, (num_tx, n).
+
+        Args:
+            x: the transmitted ones.
+            interfered: which of the received samples have the interference, (n,); None: all.
 
         Raises:
             ValueError: x has another shape.
@@ -200,6 +225,9 @@ class RadioChannel:
                     noise = complex_normal(self._noise_rng, (stop - start, num_rx))
                     noise *= np.float32(math.sqrt(self._noise_var))
                     piece += noise.T
+                if self._interference:
+                    interference = self._interference.draw(stop - start)
+                    piece += interference if interfered is None else interference * interfered[start:stop]
                 np.multiply(piece, self._antenna_gains, out=y[:, start:stop])
                 self._next += stop - start
                 start = stop

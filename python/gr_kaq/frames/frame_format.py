@@ -27,13 +27,23 @@ from numpy.typing import NDArray
 
 from ..signals.constellation import Constellation, constellation_named
 
-__all__ = ["DATA_SYMBOLS", "FFT_SIZES", "MAX_STREAMS", "NUM_SYMBOLS", "TRAINING_SYMBOLS", "FrameFormat", "known_octets"]
+__all__ = [
+    "DATA_SYMBOLS",
+    "FFT_SIZES",
+    "MAX_STREAMS",
+    "NUM_SYMBOLS",
+    "PARTS",
+    "TRAINING_SYMBOLS",
+    "FrameFormat",
+    "known_octets",
+]
 
 FFT_SIZES = (64, 256)
 MAX_STREAMS = 4
 NUM_SYMBOLS = 14
 TRAINING_SYMBOLS = (0, 7, 13)
 DATA_SYMBOLS = tuple(symbol for symbol in range(NUM_SYMBOLS) if symbol not in TRAINING_SYMBOLS)
+PARTS = ("preamble", "training", "data")
 PREAMBLE_PERIODS = 10
 PILOT_SPACING = 13
 CRC_BYTES = 4
@@ -103,6 +113,12 @@ class FrameFormat:
     def frame_length(self) -> int:
         """Samples of a frame."""
         return self.preamble_length + NUM_SYMBOLS * self.symbol_length
+
+    def samples_of(self, part: str) -> NDArray[np.bool_]:
+        """Which samples of a frame, (frame_length,), are of one of `PARTS`; cyclic prefixes go with their symbols."""
+        symbols = {"preamble": (), "training": TRAINING_SYMBOLS, "data": DATA_SYMBOLS}[part]
+        of_symbols = np.repeat(np.isin(np.arange(NUM_SYMBOLS), symbols), self.symbol_length)
+        return np.concatenate([np.full(self.preamble_length, part == "preamble"), of_symbols])
 
     @property
     def num_active(self) -> int:

@@ -7,7 +7,7 @@ from tests.fuzz.target import Target
 from tests.fuzz.targets.files import FileSink, FileSource
 from tests.fuzz.targets.frames import Decoder, Estimator, Link, Receiver, Recorder, Synchronizer, Transmitter
 from tests.fuzz.targets.peers import Consumer, SampleSink, SampleSource
-from tests.fuzz.targets.symbols import BerMeter, Detector, QamSource, Simulator
+from tests.fuzz.targets.symbols import BandNoise, BerMeter, Detector, QamSource, Simulator
 
 __all__ = ["TARGETS"]
 
@@ -22,6 +22,7 @@ TARGETS: dict[str, type[Target]] = {
         Receiver,
         Link,
         Simulator,
+        BandNoise,
         QamSource,
         BerMeter,
         Recorder,

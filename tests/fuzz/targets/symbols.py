@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blocks of symbols: detector, channel simulator, QAM source, BER meter."""
+"""Blocks of symbols: detector, channel simulator, QAM source, BER meter; and the source of interference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pmt
 
-from gr_kaq.blocks.base import ports
+from gr_kaq.blocks.band_noise_source import band_noise_source
+from gr_kaq.blocks.base import ports, python_to_pmt
 from gr_kaq.blocks.ber_meter import ber_meter
 from gr_kaq.blocks.channel_simulator import CHANNELS, RADIO_CHANNELS, channel_simulator
 from gr_kaq.blocks.csi_pmt import channel_to_pmt
@@ -21,7 +22,7 @@ from gr_kaq.signals.constellation import CONSTELLATIONS
 from tests.fuzz.target import Tag, Target, Verdict, verdicts, within
 from tests.fuzz.values import NUMBERS, Choices
 
-__all__ = ["BerMeter", "Detector", "QamSource", "Simulator", "estimate", "hostile_paths", "name_message"]
+__all__ = ["BandNoise", "BerMeter", "Detector", "QamSource", "Simulator", "estimate", "hostile_paths", "name_message"]
 
 MODELS = ("lmmse", "zf", "auto", "auto-fast", "admm5-16qam", "list8-16qam")
 
@@ -167,8 +168,48 @@ class Detector(Target):
                 yield from within(f"tags on output {port}", case.collector.tags[port], fed, fed)
 
 
+def interference(choices: Choices) -> tuple[Any, Verdict]:
+    """A message that says who interferes, valid or not."""
+    if choices.one_in(2):
+        return choices.pmt(), None
+    entries = {
+        "band": choices.choice(([-1e5, 1e5], [2e5, 1e5], [0.0, 0.0], [-1e9, 1e9], [0.0, np.nan], [1.0])),
+        "power_db": choices.choice(NUMBERS),
+        "kind": choices.choice(("noise", "tone", "")),
+        "period": choices.choice((0.0, 1e-4, -1.0, np.inf)),
+        "duty": choices.choice((1.0, 0.3, 0.0, np.nan)),
+        "on": choices.choice(("all", "data", "training", "preamble", "")),
+        "direction": choices.choice((0.0, 90.0, 91.0)),
+        "fft_size": choices.choice((64, 256, 65, 64.0)),
+    }
+    given = {key: value for key, value in entries.items() if choices.one_in(2)}
+    return python_to_pmt(given), None
+
+
+class BandNoise(Target):
+    name = "band_noise_source"
+    message_inputs = ("interference",)
+
+    def __init__(self, choices: Choices, folder: Path):
+        super().__init__(choices, folder)
+        kind, period = choices.choice(("noise", "tone")), choices.choice((0.0, 1e-3))
+        self.block = band_noise_source(2e6, (-1e5, 1e5), kind=kind, period=period, duty=choices.choice((1.0, 0.3)))
+        self.outputs = ports(np.complex64, 1, 1)
+
+    def message(self, port: str) -> tuple[Any, Verdict]:
+        return interference(self.choices)
+
+    def setters(self) -> list[Callable[[], Any]]:
+        number = self.choices.choice(NUMBERS)
+        return [lambda: self.block.set_band((-1e5, number)), lambda: self.block.set_power_db(number)]
+
+    def finish(self, case: Any) -> None:
+        case.tb.stop()
+
+
 class Simulator(Target):
     name = "channel_simulator"
+    message_inputs = ("interference",)
 
     def __init__(self, choices: Choices, folder: Path):
         super().__init__(choices, folder)
@@ -196,6 +237,9 @@ class Simulator(Target):
         )
         self.inputs = ports(np.complex64, num_subcarriers, num_tx)
         self.outputs = ports(np.complex64, num_subcarriers, num_rx)
+
+    def message(self, port: str) -> tuple[Any, Verdict]:
+        return interference(self.choices)
 
     def setters(self) -> list[Callable[[], Any]]:
         block, number = self.block, self.choices.choice((*NUMBERS, 10.0, -20.0, 60.0))
