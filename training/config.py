@@ -261,7 +261,9 @@ def _convert(key: str, hint: Any, value: Any) -> Any:
     if isinstance(hint, types.UnionType):
         if value is None:
             return None
-        hint = next(option for option in typing.get_args(hint) if option is not type(None))
+        listed = isinstance(value, list | tuple)
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        hint = next((option for option in options if (typing.get_origin(option) is tuple) == listed), options[0])
     if dataclasses.is_dataclass(hint):
         return _nested(key, typing.cast(type, hint), value)
     if typing.get_origin(hint) is Literal:

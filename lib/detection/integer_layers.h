@@ -81,7 +81,7 @@ private:
         const int step_stride = layout_.inverse_step.per_stream * rows;
         std::int16_t *of_operand = at(operand_, first), *of_z = at(z_, first), *of_u = at(u_, first);
         const I16 first_gain = Isa::load(values(layout_.first_gain + k));
-        const int largest = network_.activation_max, outermost = outermost_threshold();
+        const int largest = network_.layers[k].activation_max, outermost = outermost_threshold();
         I16 quantized[Streams][Vectors];
         for (int s = 0; s < Streams; ++s)
             for (int v = 0; v < Vectors; ++v) {

@@ -9,7 +9,7 @@
 namespace kaq {
 namespace {
 
-void expect_within(const char *name, int value, int low, int high) {
+void expect_within(const std::string &name, int value, int low, int high) {
     expect(value >= low && value <= high, name, " is ", value, "; ", low, " to ", high, " expected");
 }
 
@@ -21,6 +21,7 @@ void expect_positive(const std::string &name, const Law &law) {
 void check(const Layer &layer, bool admm, bool integers, std::size_t index) {
     const std::string name = "layer " + std::to_string(index);
     expect(!admm || layer.prox == Prox::ramp, name, " has no ramp; every layer of an ADMM-Net has one");
+    expect_within(name + ": activation_max", layer.activation_max, 1, max_int8);
     if (integers)
         expect_positive(name + ": step", layer.step);
     if (layer.prox == Prox::ramp)
@@ -33,7 +34,6 @@ void Network::check() const {
     const bool admm = type == NetworkType::admm;
     expect_within("bits_per_dimension", bits_per_dimension, 1, max_bits_per_dimension);
     expect(half_distance > 0, "half_distance is ", half_distance, "; above 0 expected");
-    expect_within("activation_max", activation_max, 1, max_int8);
     expect_within("matrix_max", matrix_max, 1, max_int8);
     expect(matrix_clip > 0 && matrix_clip <= 1, "matrix_clip is ", matrix_clip, "; above 0, and at most 1 expected");
     expect(output_spread >= 0, "output_spread is ", output_spread, "; at least 0 expected");

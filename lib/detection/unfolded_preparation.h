@@ -216,10 +216,10 @@ template <typename Isa, bool Rule>
     return peak / largest;
 }
 
-// With this, no accumulator times its rescale leaves int32.
-inline std::int32_t rescale_max(const Network &network, int rows) {
+// With this, no accumulator of layer k times its rescale leaves int32.
+inline std::int32_t rescale_max(const Network &network, int k, int rows) {
     return (std::numeric_limits<std::int32_t>::max() - rescale_one / 2) /
-           (network.activation_max * network.matrix_max * std::max(1, rows - 1));
+           (network.layers[k].activation_max * network.matrix_max * std::max(1, rows - 1));
 }
 
 constexpr float largest_int = 2147483520.0f;    // the float below 2^31
@@ -247,7 +247,6 @@ inline void quantize_layers(const Network &network, const LaneLaws &laws, const 
     const int n = layout.n;
     const float *const step = s.step, *const diagonal = s.diagonal, *const precision = s.precision,
                        *const scale = s.stream_scale;
-    const std::int32_t limit = rescale_max(network, 2 * n);
     // value(i) of each stream, no less than `low`, to both of its rows from `place` on. Packing saturates at 32767;
     // what may leave int32 has to be limited before.
     const auto set = [&b](std::size_t place, int count, float low, const auto &value) {
@@ -262,6 +261,7 @@ inline void quantize_layers(const Network &network, const LaneLaws &laws, const 
                     first_gain = laws(k, &LayerValues::first_gain);
         set(layout.first_gain + k, 1, -int16_max, [&](int) { return first_gain; });
         LanesInt *const rescale = &b.integer(layout.rescale(k, 0));
+        const std::int32_t limit = rescale_max(network, k, 2 * n);
         for (int i = 0; i < n; ++i)
             rescale[i] = to_rescale(to_state * at(step, i), limit);
         set(layout.inverse_step(k, 0), network.stream_steps ? n : 1, 1,

@@ -65,7 +65,17 @@ kaq::Precision precision_named(const std::string &name) {
     return name == "int8" ? kaq::Precision::int8 : kaq::Precision::fp32;
 }
 
-// One layer: a dict of laws by name. A layer with a threshold, or with a variance, has the proximal map that takes it.
+int activation_max_of(const py::dict &layer) {
+    if (!layer.contains("activation_max"))
+        throw py::type_error("Network: activation_max of a layer is missing");
+    const py::object value = layer["activation_max"];
+    if (!py::isinstance<py::int_>(value))
+        throw py::type_error("Network: activation_max is " + std::string(py::repr(value)) + "; another type expected");
+    return value.cast<int>();
+}
+
+// One layer: a dict of laws by name, and the largest activation. A layer with a threshold, or with a variance, has the
+// proximal map that takes it.
 kaq::Layer make_layer(const py::dict &from) {
     kaq::Layer layer;
     const std::pair<const char *, kaq::Law *> laws[] = {{"step", &layer.step},
@@ -79,6 +89,7 @@ kaq::Layer make_layer(const py::dict &from) {
             const auto bounds = from[name].cast<Bounds>();
             *law = {bounds[0], bounds[1], bounds[2], bounds[3]};
         }
+    layer.activation_max = activation_max_of(from);
     layer.prox = from.contains("threshold")  ? kaq::Prox::soft_threshold
                  : from.contains("variance") ? kaq::Prox::ramp
                                              : kaq::Prox::none;
@@ -92,7 +103,6 @@ kaq::Network make_network(const py::kwargs &from) {
     network.precision = precision_named(arguments.take<std::string>("precision"));
     network.bits_per_dimension = arguments.take<int>("bits_per_dimension");
     network.half_distance = arguments.take<float>("half_distance");
-    network.activation_max = arguments.take<int>("activation_max");
     network.matrix_max = arguments.take<int>("matrix_max");
     network.matrix_clip = arguments.take<float>("matrix_clip");
     network.stream_steps = arguments.take<bool>("stream_steps");

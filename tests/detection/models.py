@@ -30,8 +30,13 @@ def admm_model(constellation: str = "16qam", bits: int | None = 8, name: str = "
     )
 
 
-def random_model(rng: np.random.Generator, network: str, constellation: str, bits: tuple[int, int]) -> DetectorModel:
-    """A model with random laws: nonsense as a detector, but all of the arithmetic is exercised."""
+def random_model(
+    rng: np.random.Generator, network: str, constellation: str, bits: tuple[int, int] | None = None
+) -> DetectorModel:
+    """A model with random laws: nonsense as a detector, but all of the arithmetic is exercised.
+
+    `bits` of activations and matrix; without, random ones, every other time a width for each layer.
+    """
 
     def law(low: float, high: float) -> Law:
         return Law(float(rng.uniform(-0.3, 0.3)) * high, float(rng.uniform(low, high)))
@@ -48,17 +53,25 @@ def random_model(rng: np.random.Generator, network: str, constellation: str, bit
             variance=law(0.01, 5.0) if prox == 2 else None,
         )
 
+    layers = tuple(layer() for _ in range(int(rng.integers(1, 7))))
+    activation_bits: int | tuple[int, ...]
+    if bits is not None:
+        activation_bits, matrix_bits = bits
+    else:
+        drawn = tuple(rng.integers(2, 9, 1 + len(layers)).tolist())
+        matrix_bits, activation_bits = drawn[0], drawn[1:] if rng.integers(2) else drawn[1]
     return DetectorModel(
         "random",
         network,
         CONSTELLATIONS[constellation],
-        *bits,
+        activation_bits,
+        matrix_bits,
         64,
         64,
         1.0,
         (-10.0, 40.0),
         law(0.1, 3.0),
-        tuple(layer() for _ in range(int(rng.integers(1, 7)))),
+        layers,
         law(0.5, 5.0) if network == "admm" else None,
         output_spread=float(rng.uniform(0, 4)) if network == "admm" else 0.0,
         matrix_clip=float(rng.choice([1.0, rng.uniform(0.1, 1)])),

@@ -11,7 +11,7 @@ import pytest
 import gr_kaq
 from gr_kaq.detection.auto_detector import AUTO_DETECTORS
 from gr_kaq.detection.linear_detector import LINEAR_DETECTORS
-from gr_kaq.detection.model_card import compare_with_lmmse, facts, model_card, rate, reference_point
+from gr_kaq.detection.model_card import compare_with_lmmse, description, facts, model_card, rate, reference_point
 from tests.detection.models import admm_model
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "guide" / "model-cards.md"
@@ -58,6 +58,13 @@ def test_the_card_tells_of_sizes_bits_laws_and_limits():
     gradient = re.search(r"\| step of the gradient.*", card)[0].split("|")[3].split()
     assert max(map(float, gradient)) <= 2.0  # as used: a law that leaves its bounds is clipped
     assert "Worse than LMMSE at 16x16, iid rayleigh: 0, 5, 10, 15, 20, 25 dB" in model_card(load("paper-pgd5-16qam"))
+
+
+def test_the_card_lists_the_widths_of_layers_that_differ():
+    model = dataclasses.replace(admm_model(), activation_bits=(2, 3, 3, 3, 4), matrix_bits=3)
+    assert "activations 2, 3, 3, 3, 4 bits, layer by layer; matrix 3 bits" in model_card(model)
+    assert "W3A(2, 3, 3, 3, 4)" in description(model)
+    assert facts(model)["activation_bits"] == [2, 3, 3, 3, 4]
 
 
 def test_the_card_shows_every_measured_point_with_its_interval_and_lmmse():

@@ -50,6 +50,16 @@ def test_round_trip(tmp_path, network, seed):
     assert (loaded.network, loaded.activation_bits, loaded.matrix_bits) == (network, 4, 8)
 
 
+def test_each_layer_may_have_a_width_of_its_own(tmp_path, document):
+    assert load(tmp_path, document).layer_bits == (8, 8, 8, 8, 8)
+    document["bits"]["activations"] = [2, 3, 3.0, 4, 8]
+    model = load(tmp_path, document)
+    assert (model.activation_bits, model.layer_bits) == ((2, 3, 3, 4, 8), (2, 3, 3, 4, 8))
+    path = model_file.save(model, tmp_path)
+    assert '"activations": [2, 3, 3, 4, 8]' in path.read_text()
+    assert model_file.load(path) == model
+
+
 def test_what_the_quantizer_adds_is_kept(tmp_path):
     model = dataclasses.replace(admm_model(), matrix_clip=0.625, stream_steps=True)
     loaded = model_file.load(model_file.save(model, tmp_path))
@@ -122,6 +132,15 @@ def test_what_is_no_model_is_refused(tmp_path, content, message):
         (("network",), "resnet", 'key network: one of "admm", "list", "pgd" expected, got "resnet"$'),
         (("constellation",), "bpsk", "key constellation"),
         (("bits", "activations"), 9, "key bits.activations: at most 8 expected, got 9$"),
+        (
+            ("bits", "activations"),
+            [2, 3, 3, 4],
+            "key bits.activations: a width for each of the 5 layers expected, got 4$",
+        ),
+        (("bits", "activations"), [2, 3, 3, 4, 9], "key bits.activations.4: at most 8 expected, got 9$"),
+        (("bits", "activations"), [2, 3, 3, 4, "x"], 'key bits.activations.4: type "integer" expected, got "x"$'),
+        (("bits", "activations"), [], "key bits.activations: at least 1 entries expected"),
+        (("bits", "activations"), "2", 'key bits.activations: type "integer", "array" expected, got "2"$'),
         (("bits", "matrix"), 1, "key bits.matrix: at least 2 expected, got 1$"),
         (("bits",), 8, 'key bits: type "null", "object" expected, got 8$'),
         (("bits",), {"matrix": 8}, 'key bits: "activations" missing$'),

@@ -54,8 +54,7 @@ def test_equals_the_reference_on_received_vectors(network, constellation):
     vectors = 0
     for round_ in range(5 if network == "admm" else 4):
         for num_rx, num_tx in SIZES:
-            widths = (8, 8) if round_ == 0 else tuple(int(w) for w in rng.integers(2, 9, 2))
-            model = random_model(rng, network, constellation, widths)
+            model = random_model(rng, network, constellation, (8, 8) if round_ == 0 else None)
             channels, count = 3, 100 if num_tx < 32 else 20
             snr_db = float(rng.uniform(-10, 40))
             _, y, h, noise_var = random_link(rng, model, channels, count + round_, num_rx, num_tx, snr_db)
@@ -70,9 +69,8 @@ def test_equals_the_reference_on_received_vectors(network, constellation):
 def integer_channels(rng: np.random.Generator, model, num_tx: int, extreme: bool) -> IntegerChannels:
     """Integers at or near the ends of their ranges: what no real channel gives, but the types allow."""
     c, k, n = 2, len(model.layers), 2 * num_tx
-    matrix_max = 2 ** (model.matrix_bits - 1) - 1
-    activation_max = 2 ** (model.activation_bits - 1) - 1
-    rescale_max = (2**31 - 1 - 2**11) // (activation_max * matrix_max * (n - 1))
+    matrix_max = model.largest_entry
+    rescale_max = (2**31 - 1 - 2**11) // (max(model.largest_activations) * matrix_max * (n - 1))
 
     def draw(low: int, high: int, *shape: int) -> np.ndarray:
         values = rng.integers(low, high, shape, endpoint=True)
@@ -109,8 +107,7 @@ def integer_channels(rng: np.random.Generator, model, num_tx: int, extreme: bool
 def test_equals_the_reference_on_any_integers(seed, network, constellation, num_tx, extreme):
     """Saturation happens in the same places, also where only a hostile model or input would take it."""
     rng = np.random.default_rng(seed)
-    widths = int(rng.integers(2, 9)), int(rng.integers(2, 9))
-    model = random_model(rng, network, constellation, widths)
+    model = random_model(rng, network, constellation)
 
     b = rng.integers(-INT16_MAX - 1, INT16_MAX, (2, 9, 2 * num_tx), endpoint=True).astype(np.int16)
     if extreme:
@@ -208,12 +205,11 @@ def test_a_network_takes_its_arguments_by_name():
         "precision": "int8",
         "bits_per_dimension": 2,
         "half_distance": 0.3,
-        "activation_max": 127,
         "matrix_max": 127,
         "matrix_clip": 1.0,
         "stream_steps": False,
         "output_spread": 0.0,
-        "layers": [{"step": (0.0, 0.1, 0.01, 1.0), "gradient_step": (0.0, 1.0, 0.0, 2.0)}],
+        "layers": [{"step": (0.0, 0.1, 0.01, 1.0), "gradient_step": (0.0, 1.0, 0.0, 2.0), "activation_max": 127}],
         "output_variance": (0.0, 1.0, 0.1, 10.0),
         "regularization": (0.0, 1.0, 0.1, 10.0),
         "snr_low_db": 0.0,
@@ -224,17 +220,22 @@ def test_a_network_takes_its_arguments_by_name():
     for name in good:
         with pytest.raises(TypeError, match=f"Network: {name} is missing"):
             make(**{key: value for key, value in good.items() if key != name})
-    with pytest.raises(TypeError, match="takes 14 arguments; 15 given"):
+    with pytest.raises(TypeError, match="takes 13 arguments; 14 given"):
         make(**good, colour="blue")
+    with pytest.raises(TypeError, match="matrix_max is 'three'; another type expected"):
+        make(**good | {"matrix_max": "three"})
+    layer = good["layers"][0]
     with pytest.raises(TypeError, match="activation_max is 'three'; another type expected"):
-        make(**good | {"activation_max": "three"})
+        make(**good | {"layers": [layer | {"activation_max": "three"}]})
+    with pytest.raises(TypeError, match="activation_max of a layer is missing"):
+        make(**good | {"layers": [{}]})
     with pytest.raises(TypeError, match="regularization is"):
         make(**good | {"regularization": (1.0, 2.0)})
     for name, value, message in [
         ("type", "amp", "network type 'amp' given; 'admm' or 'pgd' expected"),
         ("bits_per_dimension", 5, "bits_per_dimension is 5; 1 to 4 expected"),
         ("stream_steps", True, "stream_steps is true; a PGD-Net has one step for all streams"),
-        ("layers", [{}], "layer 0: step may be as low as 0"),
+        ("layers", [{"activation_max": 127}], "layer 0: step may be as low as 0"),
     ]:
         with pytest.raises(ValueError, match=message):
             make(**good | {name: value})

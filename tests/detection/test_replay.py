@@ -77,7 +77,7 @@ Case = tuple[DetectorModel, IntegerChannels, np.ndarray]
 
 def case_of_integers(rng: np.random.Generator, network: str, constellation: str, num_tx: int, extreme: bool) -> Case:
     """Any integers, or those at the ends of their ranges: what no real channel gives, but the types allow."""
-    model = random_model(rng, network, constellation, tuple(rng.integers(2, 9, 2).tolist()))
+    model = random_model(rng, network, constellation)
     vectors = int(rng.integers(1, 7))
 
     b = rng.integers(-INT16_MAX - 1, INT16_MAX, (2, vectors, 2 * num_tx), endpoint=True).astype(np.int16)
@@ -88,7 +88,7 @@ def case_of_integers(rng: np.random.Generator, network: str, constellation: str,
 
 def case_of_a_link(rng: np.random.Generator, network: str, constellation: str, num_tx: int) -> Case:
     """What a receiver meets: Rayleigh channels and noise, at -10 to 40 dB."""
-    model = random_model(rng, network, constellation, tuple(rng.integers(2, 9, 2).tolist()))
+    model = random_model(rng, network, constellation)
     channels, num_rx = 3, int(rng.integers(num_tx, 65))
     _, y, h, noise_var = random_link(rng, model, channels, 10, num_rx, num_tx, float(rng.uniform(-10, 40)))
     noise = np.full(channels, noise_var)
@@ -116,12 +116,12 @@ def to_bytes(case: Case) -> bytes:
     header = [
         ["admm", "pgd"].index(model.network),
         model.constellation.bits_per_dimension,
-        2 ** (model.activation_bits - 1) - 1,
-        2 ** (model.matrix_bits - 1) - 1,
+        model.largest_entry,
         len(model.layers),
         *b.shape[:2],
         b.shape[2] // 2,
         *prox,
+        *model.largest_activations,
     ]
     names = ["matrix", "diagonal", "rescale", "slope", "inverse_step", "threshold", "first_gain", "second_gain"]
     arrays = [np.array(header, np.int32), *(getattr(channels, name) for name in names), b]

@@ -6,7 +6,7 @@ A comparison is a YAML file:
     kind: comparison
     base: {preset: NAME, KEY: VALUE, ...}     a training configuration, whole or as changes to a preset
     seeds: [1, 2, 3]
-    bits: [8, 4, 3, 2]                        of activations and matrix alike
+    bits: [8, 4, 3, 2]                        of activations and matrix alike, where a method does not say otherwise
     methods:
       NAME: {KEY: VALUE, ...}                 what the method changes; keys nested, or with dots
       NAME: {only_bits: [4, 2], ...}          at these widths only
@@ -118,14 +118,12 @@ def _integers(value: Any, key: str) -> list[int]:
 
 
 def _config(path: Path, base: dict[str, Any], changes: dict[str, Any], key: str, bits: int, seed: int) -> Config:
-    document = json.loads(json.dumps(base))
+    document = json.loads(json.dumps(base)) | {"activation_bits": bits, "matrix_bits": bits}
     try:
         for name, value in changes.items():
             set_key(document, str(name), value)
         name = f"{key.removeprefix('methods.')}-{bits}bit-seed{seed}"
-        return Config.from_document(
-            {**document, "name": name, "activation_bits": bits, "matrix_bits": bits, "seed": seed}
-        )
+        return Config.from_document({**document, "name": name, "seed": seed})
     except ConfigError as error:
         raise ConfigError(f"{path}: {key}: {error}") from None
 

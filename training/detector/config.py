@@ -117,7 +117,7 @@ class Config(Configuration):
         network: ``"admm"`` or ``"pgd"``.
         layers: K.
         constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``.
-        activation_bits, matrix_bits: 2 to 8.
+        activation_bits, matrix_bits: 2 to 8. Of the activations, a list has a width for each layer.
         sizes: [num_rx, num_tx] that the batches are drawn from, in equal shares.
         accepts: antenna counts that the exported detector takes.
         snr_db: lowest and highest SNR of the batches, uniform in dB.
@@ -142,7 +142,7 @@ class Config(Configuration):
     network: Literal["admm", "pgd"]
     layers: int
     constellation: str
-    activation_bits: int
+    activation_bits: int | tuple[int, ...]
     matrix_bits: int
     sizes: tuple[tuple[int, int], ...]
     accepts: Accepts
@@ -163,7 +163,12 @@ class Config(Configuration):
 
     def __post_init__(self) -> None:
         one_of("constellation", self.constellation, CONSTELLATIONS)
-        one_of("activation_bits", self.activation_bits, BITS)
+        if len(self.layer_bits) != self.layers:
+            raise InvalidKey(
+                "activation_bits", f"a width for each of the {self.layers} layers expected, got {len(self.layer_bits)}"
+            )
+        for bits in self.layer_bits:
+            one_of("activation_bits", bits, BITS)
         one_of("matrix_bits", self.matrix_bits, BITS)
         at_least("layers", self.layers, 1)
         if not self.sizes:
@@ -179,3 +184,9 @@ class Config(Configuration):
             one_of("proximal", self.proximal, ("ramp",))
         else:
             one_of("quantizer.streams", self.quantizer.streams, ("common",))
+
+    @property
+    def layer_bits(self) -> tuple[int, ...]:
+        """Width of each layer's activations, (K,)."""
+        bits = self.activation_bits
+        return bits if isinstance(bits, tuple) else (bits,) * self.layers

@@ -65,7 +65,7 @@ class UnfoldedNet(nn.Module):
         self.num_layers = config.layers
         self.snr_db = config.snr_db
         self.quantizer = config.quantizer
-        self.activation_bits = config.activation_bits if quantized else None
+        self.layer_bits = config.layer_bits if quantized else None
         self.matrix_bits = config.matrix_bits if quantized else None
         d = self.constellation.half_distance
         self.output_variance = Law(1, 1.0, 1e-3, 1e3, config.laws)
@@ -87,37 +87,41 @@ class UnfoldedNet(nn.Module):
 
     def start_from(self, twin: UnfoldedNet, batches: list[Batch]) -> None:
         """Take over the parameters of the full-precision twin; activation steps are calibrated on its activations."""
-        assert self.step is not None and self.activation_bits is not None
+        assert self.step is not None and self.layer_bits is not None
         own = self.laws()
         for name, law in twin.laws().items():
             own[name].load_state_dict(law.state_dict())
         with torch.no_grad():
             outputs = [twin(batch) for batch in batches]
             layers = zip(*(output.activations for output in outputs), strict=True)
-            seen = (torch.cat([v.flatten() for v in layer]) for layer in layers)
-            steps = [calibrated_step(v, self.activation_bits, self.quantizer.start) for v in seen]
+            seen = [torch.cat([v.flatten() for v in layer]) for layer in layers]
+            # PGD-Net's first product is with x = 0, which no step spoils
+            missing = self.num_layers - len(seen)
+            widths = self.layer_bits[missing:]
+            steps = [calibrated_step(v, bits, self.quantizer.start) for v, bits in zip(seen, widths, strict=True)]
             if self.quantizer.matrix_clip != "max" and self.matrix_bits is not None:
                 clips = [calibrated_clip(output.matrix, self.matrix_bits) for output in outputs]
                 self.matrix_clip.copy_(torch.stack(clips).mean())
         used = torch.stack(steps)
-        # PGD-Net's first product is with x = 0, which no step spoils
-        missing = self.num_layers - len(steps)
         self.step.start_at(torch.cat([used[:1].expand(missing), used]).clamp(2 * self.step.low, self.step.high / 2))
 
     def clip_values(self, batch: Batch) -> Tensor:
         """Largest magnitude of the quantized activations, (B, K)."""
-        assert self.step is not None and self.activation_bits is not None
-        return largest(self.activation_bits) * self.step(self._root(batch))
+        assert self.step is not None and self.layer_bits is not None
+        steps = self.step(self._root(batch))
+        return steps * torch.tensor([largest(bits) for bits in self.layer_bits], device=steps.device)
 
     def _root(self, batch: Batch) -> Tensor:
         """SNR^(-1/2) that the laws are evaluated at, (B,)."""
         return 10 ** (-batch.snr_db.clamp(*self.snr_db) / 20)
 
-    def _linear_part(self, matrix: Tensor) -> tuple[Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]], Tensor]:
+    def _linear_part(
+        self, matrix: Tensor
+    ) -> tuple[Callable[[Tensor, int, Tensor | None], tuple[Tensor, Tensor]], Tensor]:
         """The product with matrix (B, num_tx, num_tx) complex, with an exact diagonal and the rest quantized.
 
-        Returns a function of v (B, T, n) and its step (B,), which gives the product and the activations used; and the
-        rest (B, n, n), as it is quantized: with its columns scaled if each stream has its own step.
+        Returns a function of v (B, T, n), the layer and its step (B,), which gives the product and the activations
+        used; and the rest (B, n, n), as it is quantized: with its columns scaled if each stream has its own step.
         """
         real = torch.cat([torch.cat([matrix.real, -matrix.imag], 2), torch.cat([matrix.imag, matrix.real], 2)], 1)
         diagonal = real.diagonal(dim1=1, dim2=2)
@@ -127,12 +131,12 @@ class UnfoldedNet(nn.Module):
         if self.matrix_bits is not None:
             off_diagonal = fake_quantize_rows(rest, self.matrix_bits, self.matrix_clip.clamp(*CLIP_RANGE))
 
-        def product(v: Tensor, step: Tensor | None) -> tuple[Tensor, Tensor]:
+        def product(v: Tensor, k: int, step: Tensor | None) -> tuple[Tensor, Tensor]:
             q = v * scale
-            if self.activation_bits is not None:
+            if self.layer_bits is not None:
                 assert step is not None
                 gradient = "straight_through" if self.quantizer.step == "fixed" else self.quantizer.step
-                q = fake_quantize(q, step[:, None, None], self.activation_bits, gradient)
+                q = fake_quantize(q, step[:, None, None], self.layer_bits[k], gradient)
             return v * diagonal[:, None, :] + q @ off_diagonal.mT, q / scale
 
         return product, rest
@@ -212,7 +216,7 @@ class AdmmNet(UnfoldedNet):
             s = z + relaxation[..., k] * (x - z)
             z = self._ramp(s + u, variance[..., k] * error)
             u = u + (dual_step[..., k] * diagonal).clamp_max(2) * (s - z)
-            moved, used = product(z - u, step)
+            moved, used = product(z - u, k, step)
             x = b + moved
             intermediate.append(z)
             activations.append(used)
@@ -252,7 +256,7 @@ class PgdNet(UnfoldedNet):
         x = torch.zeros_like(b)
         intermediate, activations = [], []
         for k, step in enumerate(self._steps(root)):
-            moved, used = product(x, step)
+            moved, used = product(x, k, step)
             if k:
                 intermediate.append(x)
                 activations.append(used)

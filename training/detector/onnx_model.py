@@ -63,7 +63,7 @@ def onnx_model(model: DetectorModel, snr_db: float, num_tx: int | None = None) -
     Raises:
         ValueError: the model is full precision, or does not take so many streams.
     """
-    if model.activation_bits is None or model.matrix_bits is None:
+    if not model.quantized:
         raise ValueError(f"detector {model.name} is full precision; a quantized one expected")
     if num_tx is not None and not 1 <= num_tx <= model.max_num_tx:
         raise ValueError(f"detector {model.name} takes 1 to {model.max_num_tx} streams; got num_tx={num_tx}")
@@ -112,8 +112,7 @@ class _Layers:
         """Per row of off_diagonal, which are columns of the right-hand operand of q (T, n) times O^T (n, n)."""
         add, constant = self._graph.add, self._graph.constant
         self._graph.scope = "matrix/"
-        assert self._model.matrix_bits is not None
-        largest = self._matrix_max = 2 ** (self._model.matrix_bits - 1) - 1
+        largest = self._matrix_max = self._model.largest_entry
         rows = add("Cast", add("Shape", "diagonal"), to=TensorProto.FLOAT)
         self._other_rows = add("Max", add("Sub", rows, 1.0), 1.0)
         clip = self._model.matrix_clip
@@ -137,12 +136,12 @@ class _Layers:
     def _product(self, v: str, k: int, gain: float) -> str:
         """gain O v with quantized operands: what becomes an integer matrix product."""
         add, constant = self._graph.add, self._graph.constant
-        assert self._values.step is not None and self._model.activation_bits is not None
+        assert self._values.step is not None
         unit = state_unit(self._model)
         # as the integer model rounds it
         inverse_step = np.clip(np.rint(Q15 * unit / self._values.step[0, k]), 1, INT16_MAX)
         step = float(np.float32(Q15 / inverse_step * unit))
-        largest = 2 ** (self._model.activation_bits - 1) - 1
+        largest = self._model.largest_activations[k]
         bound = largest * step
         quantization = constant(step), constant(0, np.int8)
         if self._stream_scale is not None:

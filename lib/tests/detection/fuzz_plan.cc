@@ -31,7 +31,6 @@ kaq::Network random_network(Choices &choices, Random &random) {
     net.bits_per_dimension = choices.between(1, 4);
     net.half_distance = half_distance(net.bits_per_dimension);
     const int widths[] = {127, 1, 7, random.between(1, 127)};
-    net.activation_max = widths[choices.between(0, 3)];
     net.matrix_max = widths[choices.between(0, 3)];
     net.matrix_clip = choices.yes() ? static_cast<float>(random.uniform(0.05, 1)) : 1;
     net.stream_steps = admm && choices.yes();
@@ -40,6 +39,7 @@ kaq::Network random_network(Choices &choices, Random &random) {
     net.layers.resize(choices.between(1, 6));
     for (kaq::Layer &layer : net.layers) {
         layer.step = random_law(choices, random, d / 256, 16 * d);
+        layer.activation_max = widths[choices.between(0, 3)];
         layer.prox = admm ? kaq::Prox::ramp : static_cast<kaq::Prox>(choices.between(0, 2));
         if (layer.prox == kaq::Prox::ramp)
             layer.variance = random_law(choices, random, 1e-3, 1e3);
@@ -119,7 +119,10 @@ kaq::Integers random_integers(Choices &choices, Random &random, const kaq::Netwo
     };
     const bool admm = net.type == kaq::NetworkType::admm;
     draw_of_streams(integers.diagonal, -32767, 32767, !admm, true);
-    const int rescale = (0x7fffffff - (1 << 11)) / (net.activation_max * net.matrix_max * (rows - 1));
+    int activation_max = 1;
+    for (const kaq::Layer &layer : net.layers)
+        activation_max = std::max(activation_max, layer.activation_max);
+    const int rescale = (0x7fffffff - (1 << 11)) / (activation_max * net.matrix_max * (rows - 1));
     draw_of_streams(integers.rescale, -rescale, rescale, true, true);
     draw(integers.slope, 512, 32767);
     draw_of_streams(integers.inverse_step, 1, 32767, true, net.stream_steps);

@@ -91,8 +91,7 @@ def _per_layer(values: NDArray) -> Int:
 
 def _matrix_product(model: DetectorModel, channels: IntegerChannels, k: int, v: Int) -> Int:
     """The one product of a layer: v is quantized to activations, multiplied, and rescaled to state units; (C, T, n)."""
-    assert model.activation_bits is not None
-    activation_max = 2 ** (model.activation_bits - 1) - 1
+    activation_max = model.largest_activations[k]
     inverse_step = channels.inverse_step[:, k, None, :].astype(np.int32)
     activations = np.clip(multiply_q15(v, inverse_step), -activation_max, activation_max)
     accumulator = _exact_product(activations, channels.matrix)

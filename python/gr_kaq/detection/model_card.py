@@ -50,10 +50,20 @@ def kind(model: Model) -> str:
 
 
 def widths(model: Model) -> str:
-    """Such as ``W8A8``: bits of matrix and activations; a list detector has no activations."""
+    """Such as ``W8A8``: bits of matrix and activations; a list detector has no activations.
+
+    Where layers differ, ``W3A(2, 3, 3, 3, 4)``.
+    """
     if isinstance(model, ListModel):
         return f"W{model.matrix_bits}" if model.quantized else "full precision"
-    return f"W{model.matrix_bits}A{model.activation_bits}" if model.quantized else "full precision"
+    if not model.quantized:
+        return "full precision"
+    bits = model.activation_bits
+    return f"W{model.matrix_bits}A{f'({_listed(bits)})' if isinstance(bits, tuple) else bits}"
+
+
+def _listed(bits: tuple[int, ...]) -> str:
+    return ", ".join(map(str, bits))
 
 
 def sizes(model: Model) -> str:
@@ -89,7 +99,9 @@ def facts(model: Model) -> dict[str, Any]:
 def _unfolded_facts(model: DetectorModel) -> dict[str, Any]:
     """What only an unfolded network has."""
     return {
-        "activation_bits": model.activation_bits,
+        "activation_bits": list(model.layer_bits)
+        if isinstance(model.activation_bits, tuple)
+        else model.activation_bits,
         "matrix_bits": model.matrix_bits,
         "matrix_clip": model.matrix_clip,
         "stream_steps": model.stream_steps,
@@ -178,7 +190,9 @@ def _unfolded_properties(model: DetectorModel) -> Iterator[str]:
     if model.quantized:
         clip = f", clipped at {model.matrix_clip:g} of its row's largest entry" if model.matrix_clip < 1 else ""
         steps = ", a step per stream" if model.stream_steps else ""
-        yield f"| widths | activations {model.activation_bits} bits{steps}; matrix {model.matrix_bits} bits{clip} |"
+        bits = model.activation_bits
+        activations = f"{_listed(bits)} bits, layer by layer" if isinstance(bits, tuple) else f"{bits} bits"
+        yield f"| widths | activations {activations}{steps}; matrix {model.matrix_bits} bits{clip} |"
     else:
         yield "| widths | full precision (single precision in NumPy) |"
 

@@ -79,7 +79,8 @@ class DetectorModel(AntennaCounts):
         name: the file is NAME.kaq.json.
         network: ``"admm"`` or ``"pgd"``.
         constellation: what the streams carry.
-        activation_bits, matrix_bits: widths of the operands of the matrix-vector product; None: full precision.
+        activation_bits, matrix_bits: widths of the operands of the matrix-vector product; None: full precision. Layers
+            may differ in the activations': a tuple then, with a width for each.
         matrix_clip: largest matrix entry that is represented, over the largest of its row.
         stream_steps: each stream's activations have a step of their own, see `quantization.quantize_channels`.
         max_num_rx, max_num_tx, min_rx_per_tx: antenna counts that the detector accepts.
@@ -95,7 +96,7 @@ class DetectorModel(AntennaCounts):
     name: str
     network: str
     constellation: Constellation
-    activation_bits: int | None
+    activation_bits: int | tuple[int, ...] | None
     matrix_bits: int | None
     max_num_rx: int
     max_num_tx: int
@@ -114,6 +115,24 @@ class DetectorModel(AntennaCounts):
     def quantized(self) -> bool:
         """Whether the detector runs in integers."""
         return self.activation_bits is not None
+
+    @property
+    def layer_bits(self) -> tuple[int, ...]:
+        """Width of each layer's activations, (K,); of a quantized model."""
+        bits = self.activation_bits
+        assert bits is not None
+        return bits if isinstance(bits, tuple) else (bits,) * len(self.layers)
+
+    @property
+    def largest_activations(self) -> tuple[int, ...]:
+        """The largest integer that each layer's activations become, (K,); of a quantized model."""
+        return tuple(2 ** (bits - 1) - 1 for bits in self.layer_bits)
+
+    @property
+    def largest_entry(self) -> int:
+        """The largest integer that an entry of the matrix becomes; of a quantized model."""
+        assert self.matrix_bits is not None
+        return 2 ** (self.matrix_bits - 1) - 1
 
     @functools.cached_property
     def law_tables(self) -> dict[str, NDArray[np.float64]]:
@@ -244,10 +263,16 @@ def _from_document(document: Any, origin: str) -> Model:
         except ValueError as error:
             raise ModelFileError(f"{origin}: {error}") from None
     bits = document["bits"] or {}
+    activations = bits.get("activations")
+    if isinstance(activations, list) and len(activations) != len(document["layers"]):
+        raise ModelFileError(
+            f"{origin}: key bits.activations: a width for each of the {len(document['layers'])} layers expected, got "
+            f"{len(activations)}"
+        )
     return DetectorModel(
         **common,
         network=document["network"],
-        activation_bits=int(bits["activations"]) if bits else None,
+        activation_bits=_widths(activations),
         matrix_bits=int(bits["matrix"]) if bits else None,
         output_variance=Law(**document["output_variance"]),
         layers=tuple(Layer(**{k: Law(**law) for k, law in layer.items()}) for layer in document["layers"]),
@@ -256,6 +281,13 @@ def _from_document(document: Any, origin: str) -> Model:
         matrix_clip=float(bits.get("matrix_clip", 1.0)),
         stream_steps=bits.get("stream_steps", False),
     )
+
+
+def _widths(found: Any) -> int | tuple[int, ...] | None:
+    """Of the activations: as a file has them."""
+    if found is None:
+        return None
+    return tuple(map(int, found)) if isinstance(found, list) else int(found)
 
 
 def _to_document(model: Model) -> dict[str, Any]:
@@ -288,7 +320,11 @@ def _unfolded_keys(model: DetectorModel) -> dict[str, Any]:
 
     bits: dict[str, Any] | None = None
     if model.quantized:
-        bits = {"activations": model.activation_bits, "matrix": model.matrix_bits}
+        activations = model.activation_bits
+        bits = {
+            "activations": list(activations) if isinstance(activations, tuple) else activations,
+            "matrix": model.matrix_bits,
+        }
         if model.matrix_clip != 1:
             bits["matrix_clip"] = round(float(model.matrix_clip), 6)
         if model.stream_steps:

@@ -68,24 +68,23 @@ def network(model: DetectorModel, precision: str = "int8") -> Any:
         return (law.alpha, law.gamma, *bounds[name])
 
     low, high = model.snr_range_db
+    # in full precision, the kernel leaves these aside
+    activation_max = model.largest_activations if model.quantized else (1,) * len(model.layers)
     return extension().Network(
         type=model.network,
         precision=precision,
         bits_per_dimension=model.constellation.bits_per_dimension,
         half_distance=model.constellation.half_distance,
-        activation_max=_largest(model.activation_bits),
-        matrix_max=_largest(model.matrix_bits),
+        matrix_max=model.largest_entry if model.quantized else 1,
         matrix_clip=model.matrix_clip,
         stream_steps=model.stream_steps,
         output_spread=model.output_spread,
-        layers=[{name: bounded(name, law) for name, law in vars(layer).items() if law} for layer in model.layers],
+        layers=[
+            {name: bounded(name, law) for name, law in vars(layer).items() if law} | {"activation_max": largest}
+            for layer, largest in zip(model.layers, activation_max, strict=True)
+        ],
         output_variance=bounded("output_variance", model.output_variance),
         regularization=bounded("regularization", model.regularization or NO_REGULARIZATION),
         snr_low_db=low,
         snr_high_db=high,
     )
-
-
-def _largest(bits: int | None) -> int:
-    """The largest integer of so many bits; without a width, what the kernel leaves aside."""
-    return 2 ** (bits - 1) - 1 if bits else 1

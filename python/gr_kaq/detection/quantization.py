@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .model_file import DetectorModel
 from .preparation import Preparation, output_error
@@ -71,14 +71,13 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
     column j of the matrix is divided by s_j as well. A weak stream, whose column is large, so has a finer step: every
     stream's rounding then adds about as much to a row.
     """
-    if model.activation_bits is None or model.matrix_bits is None:
+    if not model.quantized:
         raise ValueError(f"detector {model.name} is full precision; it has no integer form")
     num_channels, n = prepared.diagonal.shape
     num_layers = len(model.layers)
     values = prepared.values
     unit = state_unit(model)
-    activation_max = 2 ** (model.activation_bits - 1) - 1
-    matrix_max = 2 ** (model.matrix_bits - 1) - 1
+    matrix_max = model.largest_entry
 
     stream_scale = np.ones_like(prepared.diagonal)
     if model.stream_steps:
@@ -109,7 +108,7 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
         diagonal = 1 - step * prepared.diagonal[:, None, :]
         gain = -step * gain
         first_gain, second_gain = values.gradient_step - 1, np.zeros_like(gain)
-    rescale_max = _rescale_max(activation_max * matrix_max * max(1, n - 1))
+    rescale_max = _rescale_max(np.array(model.largest_activations)[:, None] * matrix_max * max(1, n - 1))
     slope = np.zeros((num_channels, num_layers, n))
     if values.variance is not None:
         variance = per_channel(values.variance)[..., None]
@@ -138,7 +137,7 @@ def _quantize_rows(
     return _integer(scaled, -largest, largest).astype(np.int8), row_step
 
 
-def _rescale_max(largest_accumulator: int) -> int:
+def _rescale_max(largest_accumulator: NDArray[np.int64]) -> NDArray[np.int64]:
     """So that no product with an accumulator leaves int32."""
     return (2**31 - 1 - 2 ** (RESCALE_SHIFT - 1)) // largest_accumulator
 
@@ -162,6 +161,6 @@ def quantize_estimates(
     return _integer(real, -INT16_MAX - 1, INT16_MAX).astype(np.int16), finite
 
 
-def _integer(x: NDArray, low: int, high: int) -> NDArray:
+def _integer(x: NDArray, low: ArrayLike, high: ArrayLike) -> NDArray:
     """x rounded half to even and clipped, still as floats."""
     return np.clip(np.rint(x), low, high)

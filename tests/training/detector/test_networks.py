@@ -36,7 +36,7 @@ def networks(network, proximal, constellation, bits=8, spread=0.15, quantizer=No
         proximal=proximal,
         constellation=constellation,
         activation_bits=bits,
-        matrix_bits=bits,
+        matrix_bits=bits if isinstance(bits, int) else 5,
         quantizer=quantizer or Quantizer(),
     )
     generator = torch.Generator().manual_seed(3)
@@ -76,7 +76,7 @@ def test_full_precision_is_the_package_s(network, proximal, constellation, size,
     assert np.median(error) < 1e-5
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", [8, 4, (3, 5, 8)])
 @pytest.mark.parametrize(
     ("network", "proximal", "constellation", "size", "streams"),
     [(*case, streams) for case in NETWORKS for streams in (("common", "own") if case[0] == "admm" else ("common",))],

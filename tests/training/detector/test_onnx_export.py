@@ -61,7 +61,14 @@ def test_the_graph_decides_as_the_reference(name, size):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"matrix_clip": 0.5}, {"stream_steps": True}, {"activation_bits": 3}, {"matrix_bits": 3}],
+    [
+        {},
+        {"matrix_clip": 0.5},
+        {"stream_steps": True},
+        {"activation_bits": 3},
+        {"activation_bits": (2, 3, 4, 5, 8)},
+        {"matrix_bits": 3},
+    ],
     ids=lambda changes: next(iter(changes), "as trained"),
 )
 def test_narrow_widths(changes):
