@@ -113,7 +113,7 @@ def wiener_modes(frame: FrameFormat, estimator: ChannelEstimator, report: FrameR
         spreads.index(report.delay_spread),
         DOPPLERS.tolist().index(report.doppler),
     )
-    return estimator.interpolator.filters.get(*steps).num_modes
+    return estimator.interpolator.native.get(*steps).num_modes
 
 
 def multiply_adds(frame: FrameFormat, time_modes: int, carrier_modes: int) -> dict[str, float]:

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "support/complex_product.h"
-#include "support/expect.h"
 #include "support/processors.h"
 
 namespace kaq {
@@ -60,41 +59,35 @@ void collect_grid(const TransformMap &map, int num_symbols, std::span<const Comp
     }
 }
 
-FrameEstimator::FrameEstimator(std::shared_ptr<FrameObserver> observer, std::shared_ptr<WienerFilters> filters,
-                               TransformMap map, CarrierMap carriers, int num_rx)
-    : observer_(std::move(observer)), filters_(std::move(filters)), map_(std::move(map)),
+FrameEstimator::FrameEstimator(std::shared_ptr<FrameObserver> observer,
+                               std::shared_ptr<ChannelInterpolator> interpolator, TransformMap map, CarrierMap carriers,
+                               int num_rx)
+    : observer_(std::move(observer)), interpolator_(std::move(interpolator)), map_(std::move(map)),
       carriers_(std::move(carriers)), num_rx_(num_rx), observed_{},
       grid_(static_cast<std::size_t>(carriers_.num_symbols) * num_rx * carriers_.num_active),
       h_(grid_.size() * carriers_.num_tx), slope_(carriers_.num_active), guard_energy_(num_rx), scale_(num_rx),
-      phase_(carriers_.num_symbols), error_(carriers_.num_symbols) {}
+      phase_(carriers_.num_symbols), error_(carriers_.num_symbols), share_(carriers_.num_symbols) {}
 
-FrameEstimate FrameEstimator::estimate(std::span<const Complex *const> transforms, std::span<Complex *const> received,
+FrameEstimate FrameEstimator::estimate(std::span<const Complex *const> transforms,
+                                       const std::optional<FrameArrival> &arrival, std::span<Complex *const> received,
                                        Complex *channel, std::span<float> magnitudes) {
     const int num_symbols = carriers_.num_symbols, num_active = carriers_.num_active, num_tx = carriers_.num_tx;
     collect_grid(map_, num_symbols, transforms, grid_, guard_energy_);
     const ArrayView<const Complex, 3> grid(grid_.data(), num_symbols, num_rx_, num_active);
     observer_->observe(grid, guard_energy_, num_symbols * static_cast<int>(map_.guards.size()), observed_);
 
-    const TrainingMap &training = observer_->map();
-    const std::shared_ptr<const WienerFilter> filter =
-        filters_->get({power_step(observed_.snr), observed_.delay_model, observed_.doppler});
-    expect(filter->num_tx == num_tx && filter->num_symbols == num_symbols && filter->num_active == num_active &&
-               filter->num_values == training.num_places * static_cast<int>(training.symbols.size()),
-           "a filter for frames of another format");
     for (int f = 0; f < num_active; ++f)
         slope_[f] = Complex(std::polar(1.0, -2 * std::numbers::pi * observed_.delay * map_.numbers[f]));
     const ArrayView<Complex, 4> h(h_.data(), num_symbols, num_active, num_rx_, num_tx);
-    interpolate(*filter,
-                {observed_.training.data(), training.symbols.size(), training.num_tx, training.num_places, num_rx_},
-                slope_, scratch_, h);
+    interpolator_->interpolate(observed_, arrival, slope_, h, error_);
 
     for (int s = 0; s < num_symbols; ++s)
         phase_[s] = 2 * std::numbers::pi * observed_.carrier_offset * s;
     equal_noise(observed_.noise_var, scale_);
     const double residual = track_phases(carriers_, grid, {}, scale_, h, phase_);
-    error_shares(carriers_, observed_.noise_var, residual, observed_.snr, filter->error, error_);
+    error_shares(carriers_, observed_.noise_var, residual, observed_.snr, error_, share_);
     const ArrayView<Complex, 4> to(channel, carriers_.symbols.size(), carriers_.num_data(), num_rx_, num_tx);
-    const DataNoise data = take_data(carriers_, grid, h, phase_, observed_.noise_var, error_, received, to);
+    const DataNoise data = take_data(carriers_, grid, h, phase_, observed_.noise_var, share_, received, to);
     if (!magnitudes.empty())
         show_magnitudes(h.row(num_symbols / 2, 0, 0).data(), num_active, num_rx_ * num_tx, magnitudes);
     double noise = 0;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// From the Fourier transforms of a frame to what a detector takes: the whole of LMMSE channel estimation.
+// From the Fourier transforms of a frame to what a detector takes: the whole of channel estimation.
 // python/gr_kaq/estimation/estimator.py is the same in single steps.
 #pragma once
 
 #include <complex>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "frames/channel_interpolator.h"
 #include "frames/frame_carriers.h"
 #include "frames/frame_observer.h"
-#include "frames/wiener_interpolation.h"
 
 namespace kaq {
 
@@ -39,16 +40,17 @@ struct FrameEstimate {
 // Estimates frames of one format, one at a time: it keeps its memory from one to the next.
 class FrameEstimator {
 public:
-    FrameEstimator(std::shared_ptr<FrameObserver> observer, std::shared_ptr<WienerFilters> filters, TransformMap map,
-                   CarrierMap carriers, int num_rx);
+    FrameEstimator(std::shared_ptr<FrameObserver> observer, std::shared_ptr<ChannelInterpolator> interpolator,
+                   TransformMap map, CarrierMap carriers, int num_rx);
 
     // transforms: for each antenna [num_symbols][fft_size]
+    // arrival:    as the interpolator takes it
     // received:   for each antenna [symbols with data][num_data]
     // channel:    [symbols with data][num_data][num_rx][num_tx]
     // magnitudes: |h| in dB in the middle of the frame, [num_rx][num_tx][num_active]; empty if nobody wants it
     FrameEstimate estimate(std::span<const std::complex<float> *const> transforms,
-                           std::span<std::complex<float> *const> received, std::complex<float> *channel,
-                           std::span<float> magnitudes);
+                           const std::optional<FrameArrival> &arrival, std::span<std::complex<float> *const> received,
+                           std::complex<float> *channel, std::span<float> magnitudes);
 
     int num_rx() const { return num_rx_; }
     const TransformMap &transforms() const { return map_; }
@@ -56,15 +58,14 @@ public:
 
 private:
     std::shared_ptr<FrameObserver> observer_;
-    std::shared_ptr<WienerFilters> filters_;
+    std::shared_ptr<ChannelInterpolator> interpolator_;
     TransformMap map_;
     CarrierMap carriers_;
     int num_rx_;
 
     ObservedFrame observed_;
-    WienerScratch scratch_;
     std::vector<std::complex<float>> grid_, h_, slope_;
-    std::vector<double> guard_energy_, scale_, phase_, error_;
+    std::vector<double> guard_energy_, scale_, phase_, error_, share_;
 };
 
 } // namespace kaq

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "support/complex_matrix.h"
 #include "support/complex_product.h"
+#include "support/expect.h"
 #include "support/processors.h"
 
 namespace kaq {
@@ -68,6 +70,24 @@ void interpolate(const WienerFilter &filter, ArrayView<const Complex, 4> trainin
     }
     synthesize(filter.time.data(), frequency, scratch.modes.data(), scratch.symbol_modes.data(), h.data(),
                filter.num_symbols, filter.time_modes, filter.num_active, filter.carrier_modes, num_rx * num_tx);
+}
+
+WienerInterpolator::WienerInterpolator(std::shared_ptr<WienerFilters> filters) : filters_(std::move(filters)) {}
+
+void WienerInterpolator::interpolate(const ObservedFrame &frame, const std::optional<FrameArrival> &,
+                                     std::span<const Complex> slope, ArrayView<Complex, 4> h, std::span<double> error) {
+    const std::shared_ptr<const WienerFilter> filter =
+        filters_->get({power_step(frame.snr), frame.delay_model, frame.doppler});
+    const std::size_t num_rx = frame.noise_var.size(), num_tx = h.extent(3), values = frame.training.size() / num_rx;
+    expect(std::size_t(filter->num_symbols) == h.extent(0) && std::size_t(filter->num_active) == h.extent(1) &&
+               std::size_t(filter->num_tx) == num_tx && filter->num_values * num_tx == values &&
+               filter->error.size() == error.size(),
+           "a filter for frames of another format");
+    const std::size_t num_places = values / num_tx / training_symbols;
+    KAQ_ASSERT(training_symbols * num_tx * num_places == values);
+    kaq::interpolate(*filter, {frame.training.data(), training_symbols, num_tx, num_places, num_rx}, slope, scratch_,
+                     h);
+    std::ranges::copy(filter->error, error.begin());
 }
 
 } // namespace kaq

@@ -4,9 +4,12 @@
 #pragma once
 
 #include <complex>
+#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "frames/channel_interpolator.h"
 #include "frames/filter_cache.h"
 #include "support/views.h"
 
@@ -37,5 +40,19 @@ struct WienerScratch {
 void interpolate(const WienerFilter &filter, ArrayView<const std::complex<float>, 4> training,
                  std::span<const std::complex<float>> slope, WienerScratch &scratch,
                  ArrayView<std::complex<float>, 4> h);
+
+// Each frame by itself.
+class WienerInterpolator : public ChannelInterpolator {
+public:
+    explicit WienerInterpolator(std::shared_ptr<WienerFilters> filters);
+
+    void interpolate(const ObservedFrame &frame, const std::optional<FrameArrival> &arrival,
+                     std::span<const std::complex<float>> slope, ArrayView<std::complex<float>, 4> h,
+                     std::span<double> error) override;
+
+private:
+    std::shared_ptr<WienerFilters> filters_;
+    WienerScratch scratch_;
+};
 
 } // namespace kaq

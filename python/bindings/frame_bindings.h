@@ -7,5 +7,6 @@
 void bind_frame_search(pybind11::module_ &module);
 void bind_frame_carriers(pybind11::module_ &module);
 void bind_frame_training(pybind11::module_ &module);
+void bind_frame_memory(pybind11::module_ &module);
 void bind_frame_estimator(pybind11::module_ &module);
 void bind_frame_windows(pybind11::module_ &module);

@@ -10,10 +10,14 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "frames/frame_estimator.h"
+#include "frames/frame_memory.h"
+#include "frames/wiener_interpolation.h"
 
 namespace py = pybind11;
 
@@ -72,11 +76,14 @@ struct FrameEstimator {
     std::mutex in_use;
 };
 
-std::unique_ptr<FrameEstimator> make_estimator(std::shared_ptr<kaq::FrameObserver> observer,
-                                               std::shared_ptr<kaq::WienerFilters> filters, int fft_size,
-                                               const std::vector<int> &active, const std::vector<int> &guards,
-                                               const std::vector<int> &numbers, const Array<Complex> &correction,
-                                               const kaq::CarrierMap &carriers, int num_rx) {
+// How channels are interpolated: each frame by itself, or with those before.
+using Method = std::variant<std::shared_ptr<kaq::WienerFilters>, std::shared_ptr<kaq::FrameMemory>>;
+
+std::unique_ptr<FrameEstimator> make_estimator(std::shared_ptr<kaq::FrameObserver> observer, Method method,
+                                               int fft_size, const std::vector<int> &active,
+                                               const std::vector<int> &guards, const std::vector<int> &numbers,
+                                               const Array<Complex> &correction, const kaq::CarrierMap &carriers,
+                                               int num_rx) {
     const kaq::TrainingMap &training = observer->map();
     expect(training.num_tx == carriers.num_tx && training.num_symbols == carriers.num_symbols &&
                training.num_active == carriers.num_active,
@@ -90,8 +97,21 @@ std::unique_ptr<FrameEstimator> make_estimator(std::shared_ptr<kaq::FrameObserve
     expect_below(active, fft_size, "active carriers");
     expect_below(guards, fft_size, "guard carriers");
     expect(num_rx >= 1 && num_rx <= 256, "1 to 256 antennas expected; ", num_rx, " given");
+    std::shared_ptr<kaq::ChannelInterpolator> interpolator;
+    if (const auto *filters = std::get_if<std::shared_ptr<kaq::WienerFilters>>(&method)) {
+        expect(*filters != nullptr, "filters expected");
+        interpolator = std::make_shared<kaq::WienerInterpolator>(*filters);
+    } else {
+        const std::shared_ptr<kaq::FrameMemory> memory = std::get<std::shared_ptr<kaq::FrameMemory>>(method);
+        expect(memory != nullptr && memory->format().training.num_tx == training.num_tx &&
+                   memory->format().training.num_symbols == training.num_symbols &&
+                   memory->format().training.num_active == training.num_active &&
+                   memory->format().training.num_places == training.num_places,
+               "memory and observer of one format expected");
+        interpolator = memory;
+    }
     return std::unique_ptr<FrameEstimator>(
-        new FrameEstimator{{std::move(observer), std::move(filters),
+        new FrameEstimator{{std::move(observer), std::move(interpolator),
                             kaq::TransformMap{fft_size, active, guards, numbers, copy(correction)}, carriers, num_rx},
                            {}});
 }
@@ -130,20 +150,25 @@ py::tuple collect_grid(const FrameEstimator &self, const std::vector<Array<Compl
 }
 
 // transforms: of each antenna, (items, fft_size); a frame begins at each of `starts`.
+// arrivals:   (sample, carrier offset in cycles per sample) of each frame, None where nobody knows; or None.
 // received:   of each antenna, (items, data_per_stream): one item for each frame.
 // channels:   for each frame, (data_per_stream, num_rx, num_tx).
 // magnitudes: (frames, num_rx, num_tx, num_active), or None.
 //
 // (noise_var, snr_db, delay_model, doppler, carrier_offset, delay, noise_var of the data, snr_db of the data) of each
+using Arrival = std::optional<std::pair<double, double>>;
+
 py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>> &transforms,
-                         const std::vector<py::ssize_t> &starts, std::vector<Array<Complex>> received,
-                         std::vector<Array<Complex>> channels, std::optional<Array<float>> magnitudes) {
+                         const std::vector<py::ssize_t> &starts, const std::optional<std::vector<Arrival>> &arrivals,
+                         std::vector<Array<Complex>> received, std::vector<Array<Complex>> channels,
+                         std::optional<Array<float>> magnitudes) {
     kaq::FrameEstimator &estimator = self.estimator;
     const kaq::CarrierMap &map = estimator.carriers();
     const py::ssize_t num_rx = estimator.num_rx(), fft_size = estimator.transforms().fft_size;
     const auto data_per_stream = static_cast<py::ssize_t>(map.data.size()),
                num_frames = static_cast<py::ssize_t>(starts.size());
     const std::vector<const Complex *> from = check_transforms(estimator, transforms, starts);
+    expect(!arrivals || arrivals->size() == starts.size(), num_frames, " arrivals expected");
     expect(static_cast<py::ssize_t>(received.size()) == num_rx, "received of ", num_rx, " antennas expected; ",
            received.size(), " given");
     for (const Array<Complex> &of : received)
@@ -175,7 +200,10 @@ py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>>
                 of_frame[a] = from[a] + starts[i] * fft_size;
             const std::span<float> magnitude =
                 shown ? std::span<float>(shown + i * magnitude_size, magnitude_size) : std::span<float>();
-            estimates.push_back(estimator.estimate(of_frame, to, channel[i], magnitude));
+            std::optional<kaq::FrameArrival> arrival;
+            if (arrivals && (*arrivals)[i])
+                arrival = {(*arrivals)[i]->first, (*arrivals)[i]->second};
+            estimates.push_back(estimator.estimate(of_frame, arrival, to, channel[i], magnitude));
             for (Complex *&antenna : to)
                 antenna += data_per_stream;
         }
@@ -208,10 +236,10 @@ void bind_frame_estimator(py::module_ &module) {
             },
             py::arg("snr_step"), py::arg("delay_model"), py::arg("doppler"));
     py::class_<FrameEstimator>(module, "FrameEstimator")
-        .def(py::init(&make_estimator), py::kw_only(), py::arg("observer"), py::arg("filters"), py::arg("fft_size"),
-             py::arg("active"), py::arg("guards"), py::arg("numbers"), py::arg("correction"), py::arg("carriers"),
-             py::arg("num_rx"))
+        .def(py::init(&make_estimator), py::kw_only(), py::arg("observer"), py::arg("interpolator"),
+             py::arg("fft_size"), py::arg("active"), py::arg("guards"), py::arg("numbers"), py::arg("correction"),
+             py::arg("carriers"), py::arg("num_rx"))
         .def("collect_grid", &collect_grid, py::arg("transforms"), py::arg("start"))
         .def("estimate_frames", &estimate_frames, py::kw_only(), py::arg("transforms"), py::arg("starts"),
-             py::arg("received"), py::arg("channels"), py::arg("magnitudes"));
+             py::arg("arrivals"), py::arg("received"), py::arg("channels"), py::arg("magnitudes"));
 }

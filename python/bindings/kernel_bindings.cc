@@ -44,6 +44,7 @@ PYBIND11_MODULE(_kernel, module) {
     module.def("instruction_sets", [] { return names_of(kaq::available_kernels()); });
     bind_frame_search(module);
     bind_frame_carriers(module);
+    bind_frame_memory(module);
     bind_frame_estimator(module);
     bind_frame_windows(module);
     bind_frame_training(module);

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from benchmarks.estimation_error import sequence
-from gr_kaq.estimation.alignment import align
 from gr_kaq.estimation.delay_profile import profile_fit
 from gr_kaq.estimation.estimator import ChannelEstimator, WienerInterpolator, observe
 from gr_kaq.estimation.frame_memory import FrameMemory
 from gr_kaq.estimation.observation import Arrival
-from gr_kaq.estimation.time_filters import time_filters
 from gr_kaq.frames.frame_format import FrameFormat
+from tests.estimation.frame_memory_definition import FrameMemory as FrameMemoryDefinition
 
 SETTINGS = {"profile": "tdl-a", "delay_spread": 100e-9, "doppler": 25.0, "snr_db": 15.0, "gap": 256}
 SYMBOL_HZ = 25000.0
@@ -237,23 +236,84 @@ def test_profile_of_a_known_channel():
     delays = fit.delays[[8, 20]]
     waves = np.exp(-2j * np.pi * frame_format.active_carriers[frame_format.training_indices][..., None] * delays)
     gains = rng.standard_normal((3, 500, 2, 2, 2)) @ [1, 1j] * np.sqrt([100, 10]) / np.sqrt(2)
-    training = np.einsum("sjpd,sijd->sijp", waves, gains)
-    covariance = fit.covariance(training.astype(np.complex64))
+    training = np.einsum("sjpd,sijd->sjpi", waves, gains)
+    products = training @ training.conj().swapaxes(2, 3) / 500
+    covariance = np.stack([products[fit.sets == i].mean(axis=0) for i in range(2)])
     powers = fit.fit(covariance, np.ones(33), 300)
     assert powers[7:10].sum() == pytest.approx(100, rel=0.2) and powers[19:22].sum() == pytest.approx(10, rel=0.3)
     assert powers.sum() == pytest.approx(110, rel=0.2)
 
 
-def test_filters_over_time_are_the_best_linear_ones():
-    filters, errors = time_filters(0.01, (0.0, 7.0, 13.0), (7.0, 20.0), (0.1, 1.0))
-    assert filters.shape == (2, 2, 3) and errors.shape == (2, 2)
-    assert (errors[1] > errors[0]).all() and (errors[:, 1] > errors[:, 0]).all()
-    still, error = time_filters(0.0, (0.0, 7.0, 13.0), (7.0,), (0.3,))
-    np.testing.assert_allclose(still[0, 0], 1 / 3.3, rtol=1e-5)
-    assert error[0, 0] == pytest.approx(0.1 / 1.1)
+# Against the definition in double precision
 
 
-def test_phase_and_delay_of_products():
-    carriers = np.arange(-26, 27)
-    products = 3 * np.exp(1j * (2.5 - 2 * np.pi * 0.004 * carriers))
-    assert align(products, carriers) == pytest.approx((2.5, 0.004))
+DEFINED = [
+    (4, 64, 4, 8, {"doppler": 50.0, "snr_db": 20.0}),
+    (2, 64, 3, 3, {"profile": "cdl-d", "doppler": 200.0, "snr_db": 25.0}),
+    (1, 64, 1, 8, {"doppler": 5.0, "snr_db": 5.0, "gap": 1000.0}),
+    (3, 64, 4, 1, {"profile": "cdl-c", "doppler": 300.0, "snr_db": 10.0, "gap": 20.0}),
+    (4, 64, 2, 8, {"doppler": 0.0, "snr_db": 40.0, "gap": 2000.5}),
+    (2, 256, 2, 8, {"profile": "tdl-c", "doppler": 100.0}),
+]
+
+
+@pytest.mark.parametrize("num_tx, fft_size, num_rx, remembered, settings", DEFINED)
+def test_all_is_as_defined(num_tx, fft_size, num_rx, remembered, settings):
+    """Frames that follow each other, and one that does not fit to them."""
+    frame_format = FrameFormat(num_tx, fft_size)
+    memory, definition = FrameMemory(frame_format, remembered), FrameMemoryDefinition(frame_format, remembered)
+    for index, frame in enumerate(frames(frame_format, num_rx, count=24, **settings)):
+        observation = observed(frame_format, frame)
+        if index == 12:
+            training = (np.roll(observation.training, 1, axis=1) * np.complex64(1j)).astype(np.complex64)
+            observation = replace(observation, training=training)
+        channel, (expected, error) = memory(observation), definition(observation)
+        assert np.abs(channel - expected).max() < 3e-5 * np.sqrt(np.mean(np.abs(expected) ** 2))
+        np.testing.assert_allclose(memory.error_variance(observation), error, rtol=1e-3)
+        assert memory.lost == definition.lost and (memory.track is None) == (definition.track is None)
+        if memory.track:
+            assert memory.track.frames == definition.track.used
+            assert memory.track.delay == pytest.approx(definition.track.delay, abs=1e-5)
+            offset = definition.track.oscillators.state[1] / frame_format.symbol_length
+            assert memory.track.carrier_offset == pytest.approx(offset, abs=1e-10)
+            np.testing.assert_array_equal(memory.track.dopplers, definition.track.doppler.dopplers[:, 0])
+
+
+@pytest.mark.parametrize("spoil", [gain_step, dead_antenna, earlier, other_oscillator])
+def test_lost_tracks_are_as_defined(spoil):
+    frame_format = FrameFormat(4)
+    memory, definition = FrameMemory(frame_format), FrameMemoryDefinition(frame_format)
+    for index, frame in enumerate(frames(frame_format, count=12, snr_db=20.0)):
+        observation = observed(frame_format, spoil(frame) if index == 6 else frame)
+        channel, (expected, _) = memory(observation), definition(observation)
+        assert np.abs(channel - expected).max() < 3e-5 * np.abs(expected).max() and memory.lost == definition.lost
+
+
+@pytest.mark.parametrize("num_tx, fft_size", [(4, 64), (2, 256)])
+def test_many_frames_at_once_are_as_one_at_a_time(num_tx, fft_size):
+    """`estimate_frames` with transforms, against `estimate` and `data_symbols` with grids."""
+    frame_format, num_rx, count = FrameFormat(num_tx, fft_size), 3, 12
+    came = frames(frame_format, num_rx, count=count)
+    middle = fft_size // 2
+    transforms = np.zeros((num_rx, 14 * count, fft_size), np.complex64)
+    for index, frame in enumerate(came):
+        symbols = slice(14 * index, 14 * (index + 1))
+        sent = frame.grid / frame_format.advance_correction.astype(np.complex64)
+        transforms[:, symbols, frame_format.active_carriers + middle] = sent.transpose(1, 0, 2)
+        transforms[:, symbols, frame_format.guard_carriers + middle] = frame.guards.transpose(1, 0, 2)
+    width = frame_format.data_per_stream
+    received = [np.zeros((count, width), np.complex64) for _ in range(num_rx)]
+    channels = [np.zeros(width * num_rx * num_tx, np.complex64) for _ in range(count)]
+    arrivals = [Arrival(frame.sample, frame.carrier_offset) for frame in came]
+    together, single = (ChannelEstimator(frame_format, "lmmse-memory") for _ in range(2))
+    reports = together.estimate_frames(
+        list(transforms), [14 * i for i in range(count)], received, channels, arrivals=arrivals
+    )
+    for index, frame in enumerate(came):
+        estimate = single.estimate(frame.grid, frame.guards, arrivals[index])
+        data = single.data_symbols(frame.grid, estimate)
+        scale = np.abs(data.h).max()
+        np.testing.assert_allclose(channels[index].reshape(data.h.shape), data.h, atol=1e-4 * scale)
+        assert reports[index].data_noise_var == pytest.approx(data.noise_var, rel=1e-3)
+        assert reports[index].snr_db == pytest.approx(estimate.snr_db, abs=1e-3)
+    assert together.interpolator.track.frames == single.interpolator.track.frames == 8

@@ -64,10 +64,36 @@ def wiener(**changes):
     return KERNEL.WienerFilter(**{**few, "error": np.zeros(3), **changes})
 
 
+def profile(**changes):
+    few = {"powers": np.ones(5), "frequency": zeros(8, 2), "seen": zeros(3, 1, 4, 2), "analysis": zeros(3, 1, 2, 4)}
+    return KERNEL.DelayProfile(**{**few, "noise": np.ones(2), "energies": np.ones(2), **changes})
+
+
+def memory(**changes):
+    few = {
+        "observer": observer(),
+        "carriers": range(8),
+        "fft_size": 16,
+        "symbol_length": 20,
+        "lead": 1.0,
+        "sets": np.zeros((3, 1), np.int32),
+        "dopplers": [0.0, 0.1],
+        "frames": 8,
+        "fit": lambda *_: profile(),
+    }
+    return KERNEL.FrameMemory(**{**few, **changes})
+
+
+def interpolate(of=None, **changes):
+    few = {"training": zeros(3, 1, 4, 2), "noise_var": np.ones(2), "delay": 0.0, "carrier_offset": 0.0}
+    few |= {"delay_model": 0, "doppler": 1, "snr": 1.0, "arrival": None}
+    return (of or memory()).interpolate(**{**few, **changes})
+
+
 def estimator(**changes):
     few = {
         "observer": observer(),
-        "filters": KERNEL.WienerFilters(lambda *_: wiener(), 2),
+        "interpolator": KERNEL.WienerFilters(lambda *_: wiener(), 2),
         "fft_size": 16,
         "active": range(8),
         "guards": [15],
@@ -83,6 +109,7 @@ def estimate_frames(num_frames=1, **changes):
     few = {
         "transforms": [zeros(3 * num_frames, 16)],
         "starts": [3 * i for i in range(num_frames)],
+        "arrivals": None,
         "received": [zeros(num_frames, 4)],
         "channels": [zeros(4) for _ in range(num_frames)],
         "magnitudes": None,
@@ -165,7 +192,29 @@ def join(num_grids=12, num_active=16, num_tx=2):
         (lambda: estimate_frames(received=[zeros(1, 5)]), "received of shape (1, 4) expected; shape (1, 5) given"),
         (lambda: estimate_frames(channels=[zeros(5)]), "a channel of 4 values expected; shape (5,) given"),
         (lambda: estimate_frames(magnitudes=np.zeros(7, np.float32)), "magnitudes of 8 values expected"),
+        (lambda: estimate_frames(arrivals=[]), "1 arrivals expected"),
         (estimate_frames, "a filter for frames of another format"),
+        (lambda: profile(frequency=zeros(8)), "frequency of shape (carriers, modes) expected; shape (8,) given"),
+        (lambda: profile(seen=zeros(3, 1, 4, 3)), "seen of shape (symbols, num_tx, places, 2) expected"),
+        (lambda: profile(analysis=zeros(3, 1, 4, 2)), "analysis of shape (3, 1, 2, 4) expected"),
+        (lambda: profile(noise=np.ones(3)), "noise and energies of 2 modes expected; shape (3,) given"),
+        (lambda: memory(carriers=range(7)), "carriers of 8 expected; 7 given"),
+        (lambda: memory(symbol_length=0), "a symbol_length of at least 1 expected; 0 given"),
+        (lambda: memory(sets=np.zeros((3, 2), np.int32)), "sets of shape (3, 1) expected; shape (3, 2) given"),
+        (lambda: memory(sets=np.full((3, 1), 3, np.int32)), "sets below 3 expected; 3 given"),
+        (lambda: memory(dopplers=[]), "at least one of dopplers expected"),
+        (lambda: memory(frames=0), "frames is 0; at least 1 expected"),
+        (lambda: interpolate(training=zeros(3, 1, 5, 2)), "training of shape (3, 1, 4, num_rx) expected"),
+        (lambda: interpolate(noise_var=np.ones(3)), "noise_var of 2 antennas expected; 3 given"),
+        (lambda: interpolate(doppler=2), "doppler below 2 expected; 2 given"),
+        (
+            lambda: interpolate(memory(fit=lambda *_: profile(frequency=zeros(9, 2)))),
+            "a DelayProfile for frames of this format",
+        ),
+        (
+            lambda: estimator(interpolator=memory(observer=observer(comb=3, num_active=9), carriers=range(9))),
+            "memory and observer of one format expected",
+        ),
         (
             lambda: KERNEL.cut_windows(zeros(1, 8, 2, 1), np.ones(2, np.float32), 3),
             "width has to divide 8 carriers; 3 given",
@@ -185,3 +234,5 @@ def test_what_fits_is_taken():
     assert join(num_grids=24)[1]
     assert observer().observe(zeros(3, 1, 8), np.zeros(1), 1)[4:6] == (0, 0)
     assert wiener().interpolate(zeros(3, 2, 4, 5)).shape == (3, 8, 5, 2)
+    assert interpolate()[0].shape == (3, 8, 2, 1)
+    estimator(interpolator=memory())

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Once it is constructed, a search allocates nothing: whatever arrives, in pieces of whatever size.
+// Once it is constructed, a search allocates nothing: whatever arrives, in pieces of whatever size. Nor does a track.
 #include <boost/test/unit_test.hpp>
 
 #include "tests/allocations.h"
 #include "tests/frames/sent_frames.h"
+#include "tests/frames/tracked_frames.h"
 
 using namespace kaq_test;
 
@@ -75,4 +76,31 @@ BOOST_AUTO_TEST_CASE(a_search_through_nothing_but_preambles_allocates_nothing) {
     Counter counter(search);
     BOOST_TEST(allocations_of([&] { push(search, received.view(), counter); }) == 0);
     BOOST_TEST(counter.count > 100);
+}
+
+BOOST_AUTO_TEST_CASE(frames_of_a_track_allocate_nothing_between_two_fits_of_its_profile) {
+    Generator random(1);
+    TrackedFrames frames(random);
+    frames.format.dopplers = {0}; // for a new one, filters are made
+    kaq::FrameMemory memory(frames.format, 8, frames.fit());
+    std::vector<kaq::ObservedFrame> received;
+    for (int i = 0; i < 80; ++i)
+        received.push_back(frames.receive(random));
+    std::vector<std::complex<float>> h(TrackedFrames::num_symbols * frames.channel.size());
+    std::vector<double> error(TrackedFrames::num_symbols);
+    int counted = 0;
+    for (int i = 0; i < 80; ++i) {
+        const int before = *frames.fits,
+                  allocations = allocations_of([&] {
+                      memory.interpolate(received[i], kaq::FrameArrival{500.0 * i, 0}, {},
+                                         {h.data(), TrackedFrames::num_symbols, TrackedFrames::num_active,
+                                          TrackedFrames::num_rx, TrackedFrames::num_tx},
+                                         error);
+                  });
+        if (i < 40 || *frames.fits > before)
+            continue;
+        BOOST_TEST(allocations == 0, "frame " << i << ": " << allocations);
+        ++counted;
+    }
+    BOOST_TEST(counted > 30);
 }

@@ -17,8 +17,7 @@ import pmt
 from numpy.typing import NDArray
 
 from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, FrameReport
-from ..estimation.frame_memory import FrameMemory
-from ..estimation.frame_track import Track
+from ..estimation.frame_memory import FrameMemory, Track
 from ..estimation.observation import Arrival
 from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
 from . import _gnuradio

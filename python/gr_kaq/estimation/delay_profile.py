@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frames.frame_format import FrameFormat
-from .observation import DELAY_MODELS, DELAY_WINDOW, Observation
+from .observation import DELAY_MODELS, DELAY_WINDOW
 
 __all__ = ["DelayModes", "ProfileFit", "profile_fit"]
 
@@ -47,24 +47,10 @@ class DelayModes:
     analysis: NDArray[np.complex64]
     noise: NDArray[np.float64]
 
-    def of(self, training: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """Modes (3, num_tx, K, num_rx) of LS estimates (3, num_rx, num_tx, P)."""
-        return self.analysis @ training.transpose(0, 2, 3, 1)
-
-    @cached_property
-    def noises(self) -> tuple[float, ...]:
-        """`noise`, as a key."""
-        return tuple(self.noise.tolist())
-
     @cached_property
     def energies(self) -> NDArray[np.float64]:
         """What each mode adds to |h|^2 of a carrier, (K,)."""
         return np.mean(np.abs(self.frequency) ** 2, axis=0)
-
-    @cached_property
-    def independent(self) -> float:
-        """As how many equally strong modes they count."""
-        return float(self.energies.sum() ** 2 / (self.energies**2).sum())
 
 
 class ProfileFit:
@@ -77,38 +63,29 @@ class ProfileFit:
 
     Attributes:
         delays: in cycles per carrier, (33,).
+        sets: which set of carriers each stream trains on in each training symbol, (3, num_tx).
     """
 
     def __init__(self, frame_format: FrameFormat):
         places = frame_format.training_indices  # (3, num_tx, P)
-        self._places = places
         # streams train on the same carriers, one after the other
-        self._sets, of = np.unique(places.reshape(-1, places.shape[-1]), axis=0, return_inverse=True)
-        found = np.arange(len(self._sets))[:, None] == of.reshape(-1)
-        self._shares = found / found.sum(axis=1, keepdims=True)  # (sets, symbols and streams)
+        self._distinct, of = np.unique(places.reshape(-1, places.shape[-1]), axis=0, return_inverse=True)
+        self.sets = of.reshape(places.shape[:2])
         self.delays = np.linspace(*DELAY_WINDOW, DELAYS)
         self._waves = np.exp(-2j * np.pi * np.outer(frame_format.active_carriers, self.delays))
-        self._at_sets = self._waves[self._sets]  # (sets, P, delays)
+        self._at_sets = self._waves[self._distinct]  # (sets, P, delays)
+        self._gram = (self._waves.conj().T @ self._waves).real  # carriers lie symmetrically around 0
         self._fft_size, self._comb = frame_format.fft_size, frame_format.comb
         self._noise = 1 / frame_format.comb
 
-    def covariance(self, training: NDArray[np.complexfloating]) -> NDArray[np.complex128]:
-        """Of LS estimates (3, num_rx, num_tx, P) with noise 1 on a carrier: means over all there is, (sets, P, P)."""
-        symbols = training.transpose(0, 2, 3, 1).reshape(-1, training.shape[-1], training.shape[1])
-        products = symbols @ symbols.conj().swapaxes(1, 2) / training.shape[1]
-        return np.tensordot(self._shares, products, 1)
-
-    def start(self, observation: Observation, covariance: NDArray[np.complex128]) -> NDArray[np.float64]:
-        """Where to begin a fit: with the exponential profile that `observation` says, and the covariance's power."""
-        spreads, tails = self._exponential
-        here = observation.delay_spread / self._fft_size, observation.diffuse
-        nearest = np.argmin(np.abs(spreads - here).sum(axis=1))
+    def start(self, delay_model: int, covariance: NDArray[np.complex128]) -> NDArray[np.float64]:
+        """Where to begin a fit: with one of `DELAY_MODELS`, and the covariance's power."""
         power = np.einsum("spp->", covariance).real / covariance[..., 0].size - self._noise
-        return max(power, self._noise) * tails[nearest]
+        return max(power, self._noise) * self._exponential[delay_model]
 
     @cached_property
-    def _exponential(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The spread and diffuse share of each of `DELAY_MODELS`, (models, 2); its powers, sum 1, (models, 33)."""
+    def _exponential(self) -> NDArray[np.float64]:
+        """Powers of each of `DELAY_MODELS`, sum 1, (models, 33)."""
         step = self.delays[1] - self.delays[0]
         places = (np.arange(4096) + 0.5) / 4096 * 32 * step  # of what is diffuse
         profiles = []
@@ -122,13 +99,13 @@ class ProfileFit:
             inside = (at >= 0) & (at < DELAYS)
             np.add.at(powers, at[inside], weights[inside])
             profiles.append(powers)
-        return np.array(DELAY_MODELS), np.array(profiles)
+        return np.array(profiles)
 
     def fit(self, covariance: NDArray[np.complex128], start: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
         """Powers (33,), from these on.
 
         Args:
-            covariance: as `covariance` gives it.
+            covariance: of LS estimates with noise 1 on a carrier, mean over those of each set, (sets, P, P).
             start: (33,), none 0.
             steps: each takes a tenth of a millisecond.
         """
@@ -145,17 +122,24 @@ class ProfileFit:
 
     def modes(self, powers: NDArray[np.float64]) -> DelayModes:
         """What a channel with these powers consists of."""
-        values, vectors = np.linalg.eigh((self._waves * powers) @ self._waves.conj().T)
+        # the eigenvectors of R, times the roots of their eigenvalues, are S U with S S^H = R and U those of S^H S
+        amplitudes = np.sqrt(powers)
+        values, vectors = np.linalg.eigh(amplitudes[:, None] * self._gram * amplitudes)
         keep = values > min(TOLERANCE, values[-1] / 2)
-        keep[: -self._places.shape[-1]] = False  # no more than training carriers
-        frequency = vectors[:, keep] * np.sqrt(values[keep])
-        seen = frequency[self._places]  # (3, num_tx, P, K)
-        gram = np.mean(seen.conj().swapaxes(2, 3) @ seen, axis=(0, 1))
-        energies, turn = np.linalg.eigh(gram)
-        frequency, seen = frequency @ turn, seen @ turn
-        seen_h = seen.conj().swapaxes(2, 3)
+        keep[: -self._distinct.shape[-1]] = False  # no more than training carriers
+        frequency = (self._waves * amplitudes) @ vectors[:, keep]
+        grams = [seen.conj().T @ seen for seen in frequency[self._distinct]]
+        energies, turn = np.linalg.eigh(np.mean([grams[i] for i in self.sets.reshape(-1)], axis=0))
+        frequency = frequency @ turn
+        seen = frequency[self._distinct]  # (sets, P, K)
+        seen_h = seen.conj().swapaxes(1, 2)
         analysis = np.linalg.solve(seen_h @ seen, seen_h)
-        return DelayModes(frequency, seen.astype(np.complex64), analysis.astype(np.complex64), self._noise / energies)
+        return DelayModes(
+            frequency,
+            seen.astype(np.complex64)[self.sets],
+            analysis.astype(np.complex64)[self.sets],
+            self._noise / energies,
+        )
 
 
 @lru_cache(maxsize=16)

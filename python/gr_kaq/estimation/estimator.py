@@ -146,11 +146,10 @@ class ChannelEstimator:
         self.frame_format = frame_format
         self._observer = observer(frame_format)  # made now, not when the first frame waits for it
         self.interpolator = interpolator
-        self._wiener = (
-            interpolator if isinstance(interpolator, WienerInterpolator) else WienerInterpolator(frame_format)
-        )
         self._errors: FrameMemory | WienerInterpolator = (
-            interpolator if isinstance(interpolator, FrameMemory) else self._wiener
+            interpolator
+            if isinstance(interpolator, FrameMemory | WienerInterpolator)
+            else WienerInterpolator(frame_format)
         )
         pilots = frame_format.known_grid[DATA[:, None], :, frame_format.pilot_indices]  # (11, num_pilots, num_tx)
         self._carriers = native.extension().CarrierMap(
@@ -238,7 +237,8 @@ class ChannelEstimator:
     ) -> list[FrameReport]:
         """What `estimate` and `data_symbols` do, for many frames and into memory that is there.
 
-        With the interpolator ``"lmmse"`` nothing of it is Python, and other threads run meanwhile.
+        With the interpolators ``"lmmse"`` and ``"lmmse-memory"`` next to nothing of it is Python, and other threads run
+        meanwhile.
 
         Args:
             transforms: for each antenna (items, fft_size), carrier 0 in the middle.
@@ -251,9 +251,14 @@ class ChannelEstimator:
         """
         frame_format = self.frame_format
         kernel = self._frame_estimator(len(transforms))
-        if isinstance(self.interpolator, WienerInterpolator):
+        if self._errors is self.interpolator:  # it is native
             estimates = kernel.estimate_frames(
-                transforms=transforms, starts=starts, received=received, channels=channels, magnitudes=magnitudes
+                transforms=transforms,
+                starts=starts,
+                arrivals=arrivals,
+                received=received,
+                channels=channels,
+                magnitudes=magnitudes,
             )
             size = frame_format.fft_size
             return [
@@ -306,7 +311,7 @@ class ChannelEstimator:
                 num_rx,
                 native.extension().FrameEstimator(
                     observer=self._observer.native,
-                    filters=self._wiener.filters,
+                    interpolator=self._errors.native,
                     fft_size=frame_format.fft_size,
                     active=frame_format.active_carriers + middle,
                     guards=frame_format.guard_carriers + middle,

@@ -105,12 +105,12 @@ class WienerInterpolator:
     Filters are cached, for statistics on a grid.
 
     Attributes:
-        filters: `WienerFilters` of the kernel.
+        native: the `WienerFilters` of the kernel.
     """
 
     def __init__(self, frame_format: FrameFormat):
         self._frame_format = frame_format
-        self.filters = native.extension().WienerFilters(partial(_make_wiener_filter, frame_format), CACHED_FILTERS)
+        self.native = native.extension().WienerFilters(partial(_make_wiener_filter, frame_format), CACHED_FILTERS)
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
@@ -122,7 +122,7 @@ class WienerInterpolator:
         return self._filter(observation).error
 
     def _filter(self, observation: Observation) -> Any:
-        return self.filters.get(*_steps(self._frame_format, observation))
+        return self.native.get(*_steps(self._frame_format, observation))
 
 
 def _make_wiener_filter(frame_format: FrameFormat, snr_step: int, delay_model: int, doppler: int) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,8 +54,7 @@ SNR_STEP_DB = 3  # between two filters
 DELAY_WINDOW = (-1 / 32, 3 / 32)
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(NamedTuple):
     """When a frame came, as its tag `frame` says.
 
     Attributes:

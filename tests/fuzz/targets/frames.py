@@ -31,7 +31,7 @@ from tests.fuzz.values import Choices
 
 __all__ = ["Decoder", "Estimator", "Link", "Receiver", "Recorder", "Synchronizer", "Transmitter", "pdu"]
 
-METHODS = ("lmmse", "lmmse-frequency", "ls", "estimator", "estimator-fp")
+METHODS = ("lmmse", "lmmse-memory", "lmmse-frequency", "ls", "estimator", "estimator-fp")
 FRAME = pmt.intern("frame")
 
 
@@ -172,7 +172,7 @@ class Estimator(Target):
             self.num_rx,
             self.frame.num_tx,
             self.frame.fft_size,
-            method=choices.choice(METHODS[:3]),
+            method=choices.choice(METHODS[:4]),
             output_channel=shown,
             stats_interval_s=0.01,
         )
@@ -352,7 +352,7 @@ class Receiver(Target):
             frame.fft_size,
             frame.constellation_name,
             detector=choices.choice(("lmmse", "zf", "auto", "auto-fast")),
-            estimator=choices.choice(METHODS[:3]),
+            estimator=choices.choice(METHODS[:4]),
             monitor=self.monitor,
         )
         self.inputs = ports(np.complex64, 1, self.num_rx)

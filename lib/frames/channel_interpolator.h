@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <complex>
+#include <optional>
+#include <span>
+
+#include "frames/frame_observer.h"
+#include "support/views.h"
+
+namespace kaq {
+
+// When a frame came, as the search for frames says.
+struct FrameArrival {
+    double sample;         // its first one, counted from any time on
+    double carrier_offset; // that was taken away, in cycles per sample
+};
+
+// From the training symbols of a frame to its channel everywhere.
+class ChannelInterpolator {
+public:
+    virtual ~ChannelInterpolator() = default;
+
+    // arrival: for those that remember frames; nothing where nobody knows.
+    // slope: [num_active], what the channel of each carrier is multiplied with; or nothing.
+    // h: [num_symbols][num_active][num_rx][num_tx].
+    // error: [num_symbols], error variance relative to the mean |h|^2.
+    virtual void interpolate(const ObservedFrame &frame, const std::optional<FrameArrival> &arrival,
+                             std::span<const std::complex<float>> slope, ArrayView<std::complex<float>, 4> h,
+                             std::span<double> error) = 0;
+};
+
+} // namespace kaq
