@@ -7,7 +7,8 @@ Each frame is a burst of its own with a fresh channel (`gr_kaq.channels.radio_ch
 Jakes Doppler, carrier and clock offset), found by the synchronizer, estimated by each of the estimators, detected by
 the same detector and decoded. 'perfect' has the true start, carrier offset, noise variance, and the channel that each
 data carrier had: what each stream alone, without noise, makes of it. A frame that was not found is a block error.
-With --history, other frames come before it on the same channel, which do not count.
+With --history, other frames come before it on the same channel, which do not count. '+data' behind an estimator's
+name: a frame whose CRC is wrong is estimated again with its own data (`gr_kaq.estimation.data_aided`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from tqdm import tqdm
 
 import gr_kaq
 from gr_kaq.channels.radio_channel import RadioChannel
-from gr_kaq.estimation.estimator import INTERPOLATORS, ChannelEstimator, DataSymbols
+from gr_kaq.estimation.data_aided import DataAidedDecoder
+from gr_kaq.estimation.estimator import INTERPOLATORS, ChannelEstimator, DataSymbols, Estimate
 from gr_kaq.estimation.observation import Arrival
 from gr_kaq.frames.frame_format import DATA_SYMBOLS, FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
@@ -34,7 +36,7 @@ from gr_kaq.signals.bit_errors import BitErrorRate
 from gr_kaq.signals.constellation import constellation_named
 from gr_kaq.signals.signal_model import snr_from_noise_var
 
-PERFECT = "perfect"
+PERFECT, DATA_AIDED = "perfect", "+data"
 TARGET = 0.1
 GAP = 256  # samples of 64 carriers between two frames
 CARRIER_SPACING = 31250.0
@@ -54,10 +56,10 @@ class Link:
         self.sample_rate = CARRIER_SPACING * options.fft_size
         self.coder = PayloadCoder(self.frame)
         self.detector = gr_kaq.load_detector(options.detector, constellation=options.constellation)
+        self.data_aided = DataAidedDecoder(self.frame, self.detector, options.passes)
         self.estimators = {
-            name: ChannelEstimator(self.frame, name if name in INTERPOLATORS else _learned(self.frame, name))
-            for name in options.estimators
-            if name != PERFECT
+            method: ChannelEstimator(self.frame, method if method in INTERPOLATORS else _learned(self.frame, method))
+            for method in {name.removesuffix(DATA_AIDED): None for name in options.estimators if name != PERFECT}
         }
 
     def channel(self, snr_db: float, seed: int) -> RadioChannel:
@@ -98,27 +100,37 @@ class Link:
         found = [f for f in all_found if abs(f.start - start) < frame.cp_length]
         truth = self._truth(sent, symbols, start, seed)
         snr_here = float(snr_from_noise_var(truth.reshape(-1, options.num_rx, options.num_tx), channel.noise_var))
-        right = {}
-        for name in options.estimators:
-            if name == PERFECT:
-                grid = self._grid(received, start)
-                places = DATA[:, None], slice(None), frame.data_indices
-                known = DataSymbols(
-                    grid[places].transpose(2, 0, 1),
-                    truth,
-                    channel.noise_var,
-                    snr_here,
-                )
-                right[name] = self._decoded(known) == payload
-            elif not found:
-                right[name] = False
-            else:
-                estimator = self.estimators[name]
-                for each in [f for f in all_found if f.start < found[0].start] + found[:1]:
-                    grid, guards = self._carriers(each.windows)
-                    estimate = estimator.estimate(grid, guards, Arrival(each.start, each.carrier_offset))
-                right[name] = self._decoded(estimator.data_symbols(grid, estimate)) == payload
+        decoded: dict[str, bytes | None] = dict.fromkeys(options.estimators)
+        if PERFECT in decoded:
+            places = DATA[:, None], slice(None), frame.data_indices
+            grid = self._grid(received, start)[places]
+            known = DataSymbols(grid.transpose(2, 0, 1), truth, channel.noise_var, snr_here)
+            decoded[PERFECT] = self.coder.decode(self._llrs(known))
+        for method, estimator in self.estimators.items():
+            if not found:
+                break
+            for each in [f for f in all_found if f.start < found[0].start] + found[:1]:
+                grid, guards = self._carriers(each.windows)
+                estimate = estimator.estimate(grid, guards, Arrival(each.start, each.carrier_offset))
+            decoded |= self._decode(method, estimate, estimator.data_symbols(grid, estimate))
+        right = {name: decoded[name] == payload for name in options.estimators}
         return bool(found), snr_here, right
+
+    def _decode(self, method: str, estimate: Estimate, data: DataSymbols) -> dict[str, bytes | None]:
+        """The payload of a frame with this estimate, and with its own data."""
+        llrs = self._llrs(data)
+        payload = self.coder.decode(llrs)
+        decoded = {method: payload, method + DATA_AIDED: payload}
+        if payload is None and method + DATA_AIDED in self.options.estimators:
+            decoded[method + DATA_AIDED] = self.data_aided.decode(
+                llrs,
+                data.received.reshape(len(data.received), -1).T,
+                data.h.reshape(-1, *data.h.shape[2:]),
+                data.noise_var,
+                estimate.delay_spread,
+                estimate.doppler,
+            )
+        return decoded
 
     def _carriers(self, windows: NDArray[np.complex64]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
         """Active carriers and guards of a frame that was found."""
@@ -145,11 +157,12 @@ class Link:
             columns.append(received / symbols[..., stream, None])
         return np.stack(columns, axis=-1)
 
-    def _decoded(self, data: DataSymbols) -> bytes | None:
+    def _llrs(self, data: DataSymbols) -> NDArray[np.float32]:
+        """LLRs of the coded bits."""
         received = np.ascontiguousarray(data.received.transpose(1, 2, 0))[:, :, None]  # (11, num_data, 1, num_rx)
         h = data.h.reshape(-1, *data.h.shape[2:])
         out = self.detector.prepare(h, noise_var=data.noise_var).detect(received.reshape(len(h), 1, -1))
-        return self.coder.decode(self.frame.collect_llrs(out.llrs))
+        return self.frame.collect_llrs(out.llrs)
 
 
 def _learned(frame: FrameFormat, name: str) -> Any:
@@ -183,6 +196,7 @@ def main() -> int:
     parser.add_argument("--snr-db", type=float, nargs="+", default=[5, 10, 15, 20, 25], metavar="DB", help="nominal")
     parser.add_argument("--frames", type=int, default=200, help="at each SNR")
     parser.add_argument("--history", type=int, default=0, help="frames before each, for estimators that remember")
+    parser.add_argument("--passes", type=int, default=2, help="of data-aided estimation at most")
     parser.add_argument("--profile", default="tdl-a", help="delay line")
     parser.add_argument("--delay-spread", type=float, default=100e-9, help="seconds")
     parser.add_argument("--doppler", type=float, default=200.0, help="Hz, at 31.25 kHz carrier spacing")

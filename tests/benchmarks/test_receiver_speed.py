@@ -14,10 +14,10 @@ def run(*arguments):
 
 
 def test_every_combination_gets_a_line():
-    done = run("--detectors", "lmmse", "--estimators", "ls", "lmmse")
+    done = run("--detectors", "lmmse", "--estimators", "ls", "lmmse+data")
     assert done.returncode == 0, done.stderr
     rows = re.findall(r"^lmmse +(\S+) +([\d.]+) \[", done.stdout, re.MULTILINE)
-    assert [name for name, _ in rows] == ["ls", "lmmse"]
+    assert [name for name, _ in rows] == ["ls", "lmmse+data"]
     assert all(float(rate) > 0 for _, rate in rows)
 
 

@@ -164,6 +164,34 @@ def test_a_model_by_message():
         wait_until(lambda: link.receiver.stats()["detector"]["model_name"] == "lmmse")
 
 
+def test_data_aided_passes_save_frames():
+    """Of those with a wrong CRC; nothing else changes."""
+    channel = {"snr_db": 15.5, "delay_spread": 100e-9, "doppler": 200.0}
+    received, errors, symbols = [], [], []
+    for passes in (0, 2):
+        link = Link(4, 4, channel=channel, data_aided_passes=passes)
+        sent = link.send(60)
+        link.run()
+        received.append(link.received())
+        symbols.append(link.output(0))
+        errors.append(link.receiver.decoder.block_errors())
+        assert all(part["internal_errors"] == 0 for part in link.receiver.stats().values())
+        assert received[-1] == [payload for payload in sent if payload in received[-1]]
+        assert len(received[-1]) + errors[-1] == 60
+    decoder = link.receiver.decoder
+    assert set(received[0]) < set(received[1]) and np.array_equal(*symbols)
+    assert (decoder.refined_frames(), decoder.rescued_frames()) == (errors[0], errors[0] - errors[1])
+
+
+def test_a_model_reaches_both_that_detect():
+    link = Link(data_aided_passes=1)
+    link.receiver.set_model("lmmse")
+    link.receiver.handle_model(pmt.intern("nope"))
+    stats = link.receiver.stats()
+    for part in ("detector", "decoder"):
+        assert stats[part]["model_name"] == "lmmse" and stats[part]["rejected_messages"] == 1
+
+
 def test_the_default_takes_the_best_for_the_size():
     receiver = mimo_receiver(4, 4, constellation="64qam")
     detector = receiver.stats()["detector"]
@@ -285,6 +313,7 @@ def test_outlives_the_last_reference():
         ({"detector": "admm5-qpsk"}, "16qam"),
         ({"detector": "admm5-16qam", "num_rx": 1}, "num_rx=1"),
         ({"estimator": "nope"}, "nope"),
+        ({"data_aided_passes": 9}, "data_aided_passes is 9; 0 to 8 expected"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

@@ -82,6 +82,7 @@ class Rig:
             "channel_estimator": lambda: channel_estimator(2, 2),
             "channel_simulator": lambda: gr_kaq.channel_simulator(2, 2),
             "csi_recorder": lambda: csi_recorder(2, 2),
+            "data_aided_decoder": lambda: gr_kaq.data_aided_decoder(2, 2),
             "detector": lambda: gr_kaq.detector("lmmse", 2, 2, constellation="16qam"),
             "frame_decoder": lambda: gr_kaq.frame_decoder(2),
             "frame_synchronizer": lambda: gr_kaq.frame_synchronizer(2, 2),
@@ -141,9 +142,9 @@ class Rig:
 
 
 NAMES = [
-    "band_noise_source", "ber_meter", "channel_estimator", "channel_simulator", "csi_recorder", "detector",
-    "frame_decoder", "frame_synchronizer", "frame_transmitter", "pdu_file_sink", "pdu_file_source", "qam_source",
-    "zmq_sample_sink", "zmq_sample_source",
+    "band_noise_source", "ber_meter", "channel_estimator", "channel_simulator", "csi_recorder", "data_aided_decoder",
+    "detector", "frame_decoder", "frame_synchronizer", "frame_transmitter", "pdu_file_sink", "pdu_file_source",
+    "qam_source", "zmq_sample_sink", "zmq_sample_source",
 ]  # fmt: skip
 
 
@@ -231,12 +232,13 @@ def test_idle_and_then_a_burst(rig):
     rig.end()
 
 
-@pytest.mark.parametrize("name", ["detector", "channel_estimator"])
+@pytest.mark.parametrize("name", ["detector", "channel_estimator", "data_aided_decoder"])
 def test_swapped_while_it_stops(name, tmp_path):
     """What is called from another thread may come at any time."""
     rig, ended = Rig(name, tmp_path), False
-    swap = rig.block.set_model if name == "detector" else rig.block.set_method
-    names = ["lmmse", "zf"] if name == "detector" else ["lmmse", "ls"]
+    is_estimator = name == "channel_estimator"
+    swap = rig.block.set_method if is_estimator else rig.block.set_model
+    names = ["lmmse", "ls"] if is_estimator else ["lmmse", "zf"]
 
     def swap_all_the_time():
         while not ended:

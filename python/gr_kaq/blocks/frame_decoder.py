@@ -55,7 +55,8 @@ class frame_decoder(KaqBlock[DecoderCounters]):
         num_tx = check_integer("num_tx", num_tx, 1, MAX_STREAMS)
         frame = self.frame_format = FrameFormat(num_tx, fft_size, constellation)
         bits_per_symbol = frame.constellation.bits_per_symbol
-        super().__init__("KAQ frame decoder", ports(np.float32, frame.data_per_stream * bits_per_symbol, num_tx), [])
+        llrs = ports(np.float32, frame.data_per_stream * bits_per_symbol, num_tx)
+        super().__init__("KAQ frame decoder", llrs + self._antenna_ports(), [])
         self._coder = PayloadCoder(frame)
         self._frame_key = pmt.intern("frame")
         self._pdus = pmt.intern("pdus")
@@ -66,7 +67,7 @@ class frame_decoder(KaqBlock[DecoderCounters]):
         """Decode the frames that are there."""
         num_items = len(input_items[0])
         metadata = {item: self._entries(value) for item, _, value in self.pass_tags(num_items, (), [self._frame_key])}
-        for item, payload in enumerate(self._coder.decode_streams(input_items)):
+        for item, payload in enumerate(self._decode(input_items, metadata)):
             self.counters.frames += 1
             if payload is None:
                 self.counters.block_errors += 1
@@ -74,6 +75,14 @@ class frame_decoder(KaqBlock[DecoderCounters]):
                 self.message_port_pub(self._pdus, make_pdu(payload, metadata.get(item)))
         self.publish_stats()
         return num_items
+
+    def _antenna_ports(self) -> list[Any]:
+        """Inputs behind those of the LLRs; of a block that needs more."""
+        return []
+
+    def _decode(self, input_items: list[NDArray], metadata: dict[int, Any]) -> list[bytes | None]:
+        """The payloads of the frames that are there, None where the CRC is wrong; tags `frame` by item."""
+        return self._coder.decode_streams(input_items)
 
     def _entries(self, value: Any) -> Any:
         """What the tag `frame` says about its frame."""

@@ -12,6 +12,7 @@ from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
 from . import _gnuradio
 from .base import MAX_ANTENNAS, check_integer, enlarge_buffer
 from .channel_estimator import channel_estimator
+from .data_aided_decoder import MAX_PASSES, data_aided_decoder
 from .detector import detector as mimo_detector
 from .frame_decoder import frame_decoder
 from .frame_synchronizer import frame_synchronizer
@@ -47,6 +48,8 @@ class mimo_receiver(gr.hier_block2):
         detector: name or path of a detector, as for `gr_kaq.detector`; ``"auto"`` takes the one with the lowest error
             rate at this size.
         estimator: method of channel estimation, as for `gr_kaq.channel_estimator`.
+        data_aided_passes: how often a frame whose CRC is wrong is estimated again with its own data, and detected and
+            decoded again, 0 to 8; see `gr_kaq.data_aided_decoder`. The symbols on the outputs stay.
         monitor: whether there are ports for displays.
         condition: what is received under, such as the SNR of a slider; see `set_condition`.
 
@@ -63,10 +66,12 @@ class mimo_receiver(gr.hier_block2):
         *,
         detector: str | Path = "auto",
         estimator: str = "lmmse",
+        data_aided_passes: int = 0,
         monitor: bool = False,
         condition: object = None,
     ):
         num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
+        data_aided_passes = check_integer("data_aided_passes", data_aided_passes, 0, MAX_PASSES)
         frame = FrameFormat(num_tx, fft_size, constellation)
         data = gr.sizeof_gr_complex * frame.data_per_stream
         channel = gr.sizeof_float * frame.num_active * num_rx * num_tx
@@ -84,7 +89,11 @@ class mimo_receiver(gr.hier_block2):
         self.detector = mimo_detector(
             detector, num_rx, num_tx, frame.data_per_stream, frame.constellation_name, output_llrs=True
         )
-        self.decoder = frame_decoder(num_tx, fft_size, constellation)
+        self.decoder = (
+            data_aided_decoder(num_rx, num_tx, fft_size, constellation, detector=detector, passes=data_aided_passes)
+            if data_aided_passes
+            else frame_decoder(num_tx, fft_size, constellation)
+        )
         self._condition = condition
         self._earlier_frames = self._earlier_errors = 0  # under another condition
 
@@ -94,6 +103,8 @@ class mimo_receiver(gr.hier_block2):
             enlarge_buffer(transform, WAITING_FRAMES * NUM_SYMBOLS)
             self.connect((self, antenna), (self.synchronizer, antenna), transform, (self.estimator, antenna))
             self.connect((self.estimator, antenna), (self.detector, antenna))
+            if data_aided_passes:
+                self.connect((self.estimator, antenna), (self.decoder, num_tx + antenna))
             if monitor:
                 self.connect((self.estimator, antenna), (self, num_tx + antenna))
         if monitor:
@@ -105,7 +116,9 @@ class mimo_receiver(gr.hier_block2):
         self.message_port_register_hier_in("model")
         self.message_port_register_hier_out("pdus")
         self.message_port_register_hier_out("stats")
-        self._connect_own_port("model", self.detector, is_input=True)
+        self._detecting: list[Any] = [self.detector, self.decoder] if data_aided_passes else [self.detector]
+        for part in self._detecting:
+            self._connect_own_port("model", part, is_input=True)
         self._connect_own_port("pdus", self.decoder)
         for part in (self.synchronizer, self.estimator, self.detector, self.decoder):
             self._connect_own_port("stats", part)
@@ -116,11 +129,13 @@ class mimo_receiver(gr.hier_block2):
 
     def set_model(self, model: str | Path) -> None:
         """Replace the detector, also while the flowgraph runs, see `gr_kaq.detector.set_model`."""
-        self.detector.set_model(model)
+        for part in self._detecting:
+            part.set_model(model)
 
     def handle_model(self, message: Any) -> None:
         """As a message on port `model`: the same, but a name that is none is logged, and the old detector stays."""
-        self.detector.handle_model(message)
+        for part in self._detecting:
+            part.handle_model(message)
 
     def set_estimator(self, method: str) -> None:
         """Replace the method of channel estimation, also while the flowgraph runs."""

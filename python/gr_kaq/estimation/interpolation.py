@@ -29,7 +29,14 @@ from .observation import (
     channel_covariance,
 )
 
-__all__ = ["FrequencyWienerInterpolator", "Interpolator", "LinearInterpolator", "WienerInterpolator"]
+__all__ = [
+    "FrequencyWienerInterpolator",
+    "Interpolator",
+    "LinearInterpolator",
+    "WienerInterpolator",
+    "channel_modes",
+    "filter_steps",
+]
 
 Interpolator = Callable[[Observation], NDArray[np.complex64]]
 
@@ -80,7 +87,7 @@ class FrequencyWienerInterpolator:
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
-        snr_step, delay_step, _ = _steps(self._frame_format, observation)
+        snr_step, delay_step, _ = _steps_of(self._frame_format, observation)
         return _over_time(self._time, _over_carriers(self._filters(snr_step, delay_step), observation.training))
 
     def _make_filters(self, snr_step: int, delay_step: int) -> NDArray[np.complex64]:
@@ -122,15 +129,13 @@ class WienerInterpolator:
         return self._filter(observation).error
 
     def _filter(self, observation: Observation) -> Any:
-        return self.native.get(*_steps(self._frame_format, observation))
+        return self.native.get(*_steps_of(self._frame_format, observation))
 
 
 def _make_wiener_filter(frame_format: FrameFormat, snr_step: int, delay_model: int, doppler: int) -> Any:
     """Analysis (num_tx, J K, 3 P), T (14, J), F (num_active, K), error variance (14,)."""
-    covariance = channel_covariance(frame_format)
     noise = _training_noise(frame_format, snr_step)
-    time = _factor(*np.linalg.eigh(covariance.time(DOPPLERS[doppler])), TOLERANCE * noise)
-    frequency = _factor(*covariance.frequency_modes(delay_model), TOLERANCE * noise)
+    time, frequency = channel_modes(frame_format, snr_step, delay_model, doppler)
     analysis, errors = [], np.zeros(NUM_SYMBOLS)
     for stream in range(frame_format.num_tx):
         places = frame_format.training_indices[:, stream]  # (3, P)
@@ -150,13 +155,33 @@ def _make_wiener_filter(frame_format: FrameFormat, snr_step: int, delay_model: i
     )
 
 
-def _steps(frame_format: FrameFormat, observation: Observation) -> tuple[int, int, int]:
-    """The filter for these statistics: steps of SNR, of `DELAY_MODELS` and of `DOPPLERS`."""
-    share = DIFFUSE.index(observation.diffuse) * len(DELAY_SPREADS)
+def filter_steps(
+    frame_format: FrameFormat, snr_db: float, delay_spread: float, doppler: float, diffuse: float = 1.0
+) -> tuple[int, int, int]:
+    """The filter for these statistics, as `Observation` has them: steps of SNR, of `DELAY_MODELS` and of `DOPPLERS`."""
+    share = DIFFUSE.index(diffuse) * len(DELAY_SPREADS)
     return (
-        round(min(max(observation.snr_db, SNR_RANGE_DB[0]), SNR_RANGE_DB[1]) / SNR_STEP_DB),
-        share + bisect(SPREADS_BETWEEN[observation.diffuse], observation.delay_spread / frame_format.fft_size),
-        bisect(DOPPLERS_BETWEEN, observation.doppler),
+        round(min(max(snr_db, SNR_RANGE_DB[0]), SNR_RANGE_DB[1]) / SNR_STEP_DB),
+        share + bisect(SPREADS_BETWEEN[diffuse], delay_spread / frame_format.fft_size),
+        bisect(DOPPLERS_BETWEEN, doppler),
+    )
+
+
+def channel_modes(
+    frame_format: FrameFormat, snr_step: int, delay_model: int, doppler: int
+) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    """T (14, J) and F (num_active, K) of a channel of unit power, see `WienerInterpolator`."""
+    covariance = channel_covariance(frame_format)
+    tolerance = TOLERANCE * _training_noise(frame_format, snr_step)
+    return (
+        _factor(*np.linalg.eigh(covariance.time(DOPPLERS[doppler])), tolerance),
+        _factor(*covariance.frequency_modes(delay_model), tolerance),
+    )
+
+
+def _steps_of(frame_format: FrameFormat, observation: Observation) -> tuple[int, int, int]:
+    return filter_steps(
+        frame_format, observation.snr_db, observation.delay_spread, observation.doppler, observation.diffuse
     )
 
 

@@ -87,11 +87,16 @@ class PayloadCoder:
         Args:
             llrs: (coded_bits,), ln P(b=1)/P(b=0), with any common factor. NaN counts as 0, nothing known.
         """
-        if llrs.shape != (self._frame.coded_bits,):
-            raise ValueError(f"LLRs of shape {llrs.shape}; ({self._frame.coded_bits},) expected")
-        with np.errstate(over="ignore"):  # what does not fit becomes Inf
-            known = np.ascontiguousarray(llrs[None], np.float32)
-        return self._payload(self._coder.decode(known)[0])
+        return self._payload(self._block(llrs))
+
+    def nearest(self, llrs: NDArray[np.floating]) -> NDArray[np.uint8] | None:
+        """Coded bits, (coded_bits,), of the code word that is most likely, whatever its CRC; None if all LLRs are 0.
+
+        Args:
+            llrs: as for `decode`.
+        """
+        block = self._block(llrs)
+        return None if block is None else self._coder.encode(block)
 
     def decode_streams(self, llrs: Sequence[NDArray[np.float32]]) -> list[bytes | None]:
         """The payloads of many frames, None for each whose CRC is wrong. Other threads run meanwhile.
@@ -100,6 +105,14 @@ class PayloadCoder:
             llrs: of each stream (frames, data_per_stream * bits_per_symbol), as a detector gives them.
         """
         return [self._payload(block) for block in self._coder.decode_streams(llrs)]
+
+    def _block(self, llrs: NDArray[np.floating]) -> bytes | None:
+        """The bytes that are decoded, CRC and all; None where nothing is known."""
+        if llrs.shape != (self._frame.coded_bits,):
+            raise ValueError(f"LLRs of shape {llrs.shape}; ({self._frame.coded_bits},) expected")
+        with np.errstate(over="ignore"):  # what does not fit becomes Inf
+            known = np.ascontiguousarray(llrs[None], np.float32)
+        return self._coder.decode(known)[0]
 
     def _payload(self, block: bytes | None) -> bytes | None:
         if block is None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from tests.fuzz.target import Target
 from tests.fuzz.targets.files import FileSink, FileSource
-from tests.fuzz.targets.frames import Decoder, Estimator, Link, Receiver, Recorder, Synchronizer, Transmitter
+from tests.fuzz.targets.frames import (
+    DataAidedDecoder,
+    Decoder,
+    Estimator,
+    Link,
+    Receiver,
+    Recorder,
+    Synchronizer,
+    Transmitter,
+)
 from tests.fuzz.targets.peers import Consumer, SampleSink, SampleSource
 from tests.fuzz.targets.symbols import BandNoise, BerMeter, Detector, QamSource, Simulator
 
@@ -18,6 +27,7 @@ TARGETS: dict[str, type[Target]] = {
         Synchronizer,
         Estimator,
         Decoder,
+        DataAidedDecoder,
         Transmitter,
         Receiver,
         Link,

@@ -17,6 +17,7 @@ from gnuradio import blocks, gr
 from gr_kaq.blocks.base import ports
 from gr_kaq.blocks.channel_estimator import channel_estimator
 from gr_kaq.blocks.csi_recorder import csi_recorder
+from gr_kaq.blocks.data_aided_decoder import data_aided_decoder
 from gr_kaq.blocks.frame_decoder import frame_decoder
 from gr_kaq.blocks.frame_synchronizer import frame_synchronizer
 from gr_kaq.blocks.frame_transmitter import frame_transmitter
@@ -29,7 +30,17 @@ from tests.fuzz.target import Tag, Target, Verdict, verdicts, within
 from tests.fuzz.targets.symbols import MODELS, estimate, hostile_paths, name_message
 from tests.fuzz.values import Choices
 
-__all__ = ["Decoder", "Estimator", "Link", "Receiver", "Recorder", "Synchronizer", "Transmitter", "pdu"]
+__all__ = [
+    "DataAidedDecoder",
+    "Decoder",
+    "Estimator",
+    "Link",
+    "Receiver",
+    "Recorder",
+    "Synchronizer",
+    "Transmitter",
+    "pdu",
+]
 
 METHODS = ("lmmse", "lmmse-memory", "lmmse-frequency", "ls", "estimator", "estimator-fp")
 FRAME = pmt.intern("frame")
@@ -254,6 +265,56 @@ class Decoder(Target):
                 for tag in case.tags
             )
             yield from within("malformed_tags", block.malformed_tags(), wrong, wrong)
+
+
+class DataAidedDecoder(Decoder):
+    name = "data_aided_decoder"
+    message_inputs = ("model",)
+
+    def __init__(self, choices: Choices, folder: Path):
+        super().__init__(choices, folder)
+        frame, num_rx = self.frame, self.frame.num_tx + choices.randint(0, 1)
+        self.shape = frame.data_per_stream, num_rx, frame.num_tx
+        self.block = data_aided_decoder(
+            num_rx,
+            frame.num_tx,
+            frame.fft_size,
+            frame.constellation_name,
+            detector=choices.choice(("lmmse", "auto")),
+            passes=choices.choice((1, 2)),
+            stats_interval_s=0.01,
+        )
+        self.inputs += ports(np.complex64, frame.data_per_stream, num_rx)
+
+    def items(self) -> int:
+        return self.choices.randint(1, 4)
+
+    def tags(self, count: int) -> list[Tag]:
+        choices = self.choices
+        found = super().tags(count)
+        for item in range(count):
+            value = frame_value(choices)
+            for key in ("delay_spread", "doppler") if is_dict(value) else ():
+                number = choices.number() if choices.one_in(4) else pmt.from_double(choices.uniform(0, 2))
+                with contextlib.suppress(Exception):  # a dict may hold anything
+                    value = pmt.dict_add(value, pmt.intern(key), number)
+            found.append((0, item, FRAME, value, None))
+            if choices.one_in(2):
+                found.append((0, item, pmt.intern("mimo_channel"), *estimate(choices, self.shape, False)))
+        return found
+
+    def message(self, port: str) -> tuple[Any, Verdict]:
+        return name_message(self.choices, self.folder, MODELS)
+
+    def setters(self) -> list[Callable[[], Any]]:
+        return [lambda: self.block.set_model(self.choices.choice(MODELS))]
+
+    def faults(self, case: Any) -> Iterator[str]:
+        block = self.block
+        yield from super().faults(case)
+        failed = block.block_errors() + block.rescued_frames()
+        yield from within("refined_frames", block.refined_frames() + block.frames_without_csi(), failed, failed)
+        yield from within("rescued_frames", block.rescued_frames(), 0, block.refined_frames())
 
 
 class Recorder(Target):
