@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+import gr_kaq
 from gr_kaq import FrameFormat
 from gr_kaq.frames.file_transfer import FileSender
 from gr_kaq.frames.payload import max_payload
@@ -119,6 +120,37 @@ def test_virtual_radio(compiled, message, tmp_path):
         for process in processes:
             process.terminate()
             assert process.wait(TIMEOUT) == 0
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+USRP = ["--args", "type=virtual", "--freq", "2.45e9", "--rate", "4e5"]
+
+
+@pytest.mark.parametrize("kind", ["flowgraphs", "scripts"])
+def test_usrps_without_hardware(compiled, kind, message, tmp_path):
+    """The two flowgraphs, and the two scripts, with a driver of tests/radios/virtual_devices in the place of USRPs."""
+    driver = Path(gr_kaq.__file__).parents[1] / "virtual_usrp.so"
+    if not driver.exists():
+        pytest.skip(f"{driver.name} is not built: make test builds it where UHD's headers are")
+    environment = ENVIRONMENT | {"LD_PRELOAD": str(driver), "KAQ_VIRTUAL_AIR": str(tmp_path / "air")}
+    received = tmp_path / "received"
+    if kind == "flowgraphs":
+        receiver = [compiled["usrp_mimo_receiver"], "--output", received]
+        transmitter = [compiled["usrp_mimo_transmitter"], "--file", message]
+    else:
+        receiver = [EXAMPLES / "usrp_mimo_receiver.py", received]
+        transmitter = [EXAMPLES / "usrp_mimo_transmitter.py", message]
+    processes = []
+    try:
+        for command in (receiver, transmitter):
+            command = [sys.executable, *map(str, [*command, *USRP])]
+            processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
+        wait_for(received, message.read_bytes(), processes[1])
+        processes[1].terminate()
+        assert processes[1].wait(TIMEOUT) == 0
     finally:
         for process in processes:
             process.kill()

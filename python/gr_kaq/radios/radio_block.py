@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["MANUAL", "RadioError", "check_rate", "import_gnuradio", "one_line", "radio_block", "source_block"]
+__all__ = ["MANUAL", "RadioError", "check_range", "check_rate", "import_gnuradio", "one_line", "radio_block", "source_block"]
 
 MANUAL = "see docs/guide/hardware.md"
 
@@ -57,6 +58,14 @@ def check_rate(got: float, wanted: float, what: str) -> None:
     """Raise RadioError where a device has taken another sample rate than it was asked for."""
     if abs(got - wanted) > 1e-3 * wanted:
         raise RadioError(f"{what}: sample rate {wanted:g} asked for, {got:g} is the nearest it has")
+
+
+def check_range(wanted: float, ranges: Iterable[tuple[float, float]], what: str, unit: str) -> None:
+    """Raise RadioError where a device would take another value than it is asked for; without a range, any will do."""
+    ranges = list(ranges)
+    if ranges and not any(low <= wanted <= high for low, high in ranges):
+        known = ", ".join(f"{low:g} to {high:g}" for low, high in ranges)
+        raise RadioError(f"{what} of {wanted:g} {unit}: it has {known} {unit}")
 
 
 def import_gnuradio(name: str, user: str) -> Any:

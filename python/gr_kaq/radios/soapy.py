@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .radio_block import MANUAL, RadioError, check_rate, import_gnuradio, one_line, radio_block
+from .radio_block import MANUAL, RadioError, check_range, check_rate, import_gnuradio, one_line, radio_block
 
 __all__ = ["soapy_source"]
 
@@ -40,8 +40,12 @@ def soapy_source(
             if connector is not None:
                 device.set_antenna(channel, connector)
             if gain is not None:
+                gains = device.get_gain_range(channel)
+                check_range(gain, [(gains.minimum(), gains.maximum())], "SoapySDR device: gain", "dB")
                 device.set_gain_mode(channel, False)
                 device.set_gain(channel, gain)
+            tunable = [(part.minimum(), part.maximum()) for part in device.get_frequency_range(channel)]
+            check_range(frequency, tunable, "SoapySDR device: frequency", "Hz")
             device.set_frequency(channel, frequency)
     except (RuntimeError, ValueError, IndexError) as error:
         if "no match" in str(error):

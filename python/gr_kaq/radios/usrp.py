@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .radio_block import MANUAL, RadioError, check_rate, import_gnuradio, one_line, radio_block
+from .radio_block import MANUAL, RadioError, check_range, check_rate, import_gnuradio, one_line, radio_block
 
 __all__ = ["REFERENCES", "usrp_sink", "usrp_source"]
 
@@ -96,7 +96,11 @@ def _usrp(
         for channel in range(channels):
             if connector is not None:
                 device.set_antenna(connector, channel)
+            tunable = device.get_freq_range(channel)
+            check_range(frequency, [(tunable.start(), tunable.stop())], "USRP: frequency", "Hz")
             if gain is not None:
+                gains = device.get_gain_range(channel)
+                check_range(gain, [(gains.start(), gains.stop())], "USRP: gain", "dB")
                 device.set_gain(gain, channel)
         if reference != "internal":
             at = device.get_time_now() + uhd.time_spec(COMMAND_DELAY)
