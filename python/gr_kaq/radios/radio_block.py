@@ -12,7 +12,16 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["MANUAL", "RadioError", "check_range", "check_rate", "import_gnuradio", "one_line", "radio_block", "source_block"]
+__all__ = [
+    "MANUAL",
+    "RadioError",
+    "check_range",
+    "check_rate",
+    "import_gnuradio",
+    "one_line",
+    "radio_block",
+    "source_block",
+]
 
 MANUAL = "see docs/guide/hardware.md"
 
