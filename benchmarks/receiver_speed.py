@@ -5,11 +5,13 @@
     python -m benchmarks.receiver_speed --num-tx 4 --estimators lmmse lmmse+data --snr-db 15
 
 '+data' behind an estimator's name: frames whose CRC is wrong are estimated again with their data, up to two times.
-The samples of some hundred frames, each over a static channel with some multipath, one frame behind the other with a
-short gap, wait in memory and run through `gr_kaq.mimo_receiver` again and again. All combinations run in turns, so that
-what else the machine does falls on all of them. The share of a block is the time that its `work` took (GNU Radio's
-performance counters) over the time that passed: the greatest sets the limit. The blocks in Python also wait for each
-other there, because one at a time runs outside of C++. CPU time counts all threads.
+The samples of some hundred frames, one behind the other with a short gap, wait in memory and run through
+`gr_kaq.mimo_receiver` again and again. Each has a static channel of its own with some multipath. With --doppler, all
+pass one that fades (TDL-A, 100 ns), so that an estimator that remembers has something to remember, but for where the
+samples begin again. All combinations run in turns, so that what else the machine does falls on all of them. The share
+of a block is the time that its `work` took (GNU Radio's performance counters) over the time that passed: the greatest
+sets the limit. The blocks in Python also wait for each other there, because one at a time runs outside of C++. CPU time
+counts all threads.
 """
 
 from __future__ import annotations
@@ -33,10 +35,12 @@ from tqdm import tqdm
 import gr_kaq
 from gr_kaq.blocks.base import enlarge_buffer
 from gr_kaq.channels.flat import complex_normal
+from gr_kaq.channels.radio_channel import RadioChannel
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
 from gr_kaq.signals.signal_model import from_db
 
+SPACING_HZ = 31250.0
 GAP = 256
 SOURCE_BUFFER = 1 << 15  # samples
 TAPS = np.sqrt(np.array([0.9, 0.1], np.float32))  # an RMS delay spread of 0.3 samples
@@ -44,20 +48,42 @@ DATA_AIDED, PASSES = "+data", 2
 BLOCKS = ("synchronizer", "estimator", "detector", "decoder")
 
 
-def received_samples(frame: FrameFormat, num_rx: int, num_frames: int, snr_db: float, seed: int) -> NDArray:
-    """Samples (num_rx, n) of so many frames, each with a channel of its own, of two taps."""
+def received_samples(
+    frame: FrameFormat, num_rx: int, num_frames: int, snr_db: float, seed: int, doppler: float | None = None
+) -> NDArray:
+    """Samples (num_rx, n) of so many frames: each with a channel of its own, of two taps; or all with one that fades.
+
+    Args:
+        doppler: of that one, in Hz.
+    """
     rng = np.random.default_rng(seed)
     coder = PayloadCoder(frame)
+    gap = np.zeros((frame.num_tx, GAP), np.complex64)
     pieces = []
     for _ in range(num_frames):
         sent = frame.modulate(frame.map_bits(coder.encode(rng.bytes(max_payload(frame)))))
-        first, second = TAPS[:, None, None] * complex_normal(rng, (2, num_rx, frame.num_tx))
-        received = first @ sent
-        received[:, 1:] += second @ sent[:, :-1]
-        pieces += [np.zeros((num_rx, GAP), np.complex64), received]
-    received = np.concatenate(pieces, axis=-1)
-    noise = complex_normal(rng, received.shape) * np.float32(np.sqrt(frame.num_tx / from_db(snr_db)))
-    return (received + noise).astype(np.complex64)
+        if doppler is None:
+            first, second = TAPS[:, None, None] * complex_normal(rng, (2, num_rx, frame.num_tx))
+            received = first @ sent
+            received[:, 1:] += second @ sent[:, :-1]
+            pieces += [np.zeros((num_rx, GAP), np.complex64), received]
+        else:
+            pieces += [gap, sent]
+    samples = np.concatenate([*pieces, pieces[0]], axis=-1)  # so that what is late of the last one is there
+    if doppler is not None:
+        channel = RadioChannel(
+            num_rx,
+            frame.num_tx,
+            sample_rate=frame.fft_size * SPACING_HZ,
+            profile="tdl-a",
+            delay_spread=100e-9,
+            doppler=doppler,
+            snr_db=snr_db,
+            seed=seed,
+        )
+        return channel.process(samples)
+    noise = complex_normal(rng, samples.shape) * np.float32(np.sqrt(frame.num_tx / from_db(snr_db)))
+    return (samples + noise).astype(np.complex64)
 
 
 class Flowgraph(gr.top_block):
@@ -90,6 +116,7 @@ def main() -> int:
     parser.add_argument("--detectors", nargs="+", default=["auto"], help="names or paths")
     parser.add_argument("--estimators", nargs="+", default=["ls", "lmmse"], help="methods of channel_estimator")
     parser.add_argument("--snr-db", type=float, default=25.0)
+    parser.add_argument("--doppler", type=float, help="Hz, of one channel for all frames (default: each has its own)")
     parser.add_argument("--seconds", type=float, default=3.0, help="that each run takes, about")
     parser.add_argument("--runs", type=int, default=5, help="of each combination")
     parser.add_argument("--seed", type=int, default=1)
@@ -101,7 +128,7 @@ def main() -> int:
     runs: dict[Any, list[Run]] = {combination: [] for combination in combinations}
     try:
         frame = FrameFormat(options.num_tx, options.fft_size)
-        samples = received_samples(frame, num_rx, 100, options.snr_db, options.seed)
+        samples = received_samples(frame, num_rx, 100, options.snr_db, options.seed, options.doppler)
         for _ in tqdm(range(options.runs), desc="runs", disable=None):
             for combination in combinations:
                 runs[combination].append(measure(samples, frame, *combination, options.seconds))
@@ -123,6 +150,7 @@ class Run:
     frames: int
     lost: int
     unrefined: int
+    lost_tracks: int
     shares: dict[str, float]
 
 
@@ -150,6 +178,7 @@ def measure(samples: NDArray, frame: FrameFormat, detector: str, estimator: str,
         frames,
         receiver.decoder.block_errors(),
         receiver.estimator.unrefined_frames(),
+        receiver.estimator.lost_tracks(),
         {name: getattr(receiver, name).pc_work_time_total() * 1e-9 / elapsed for name in BLOCKS},
     )
 
@@ -164,11 +193,15 @@ def show(detector: str, estimator: str, runs: list[Run]) -> None:
         + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
         + f"; limit: {max(shares, key=shares.__getitem__)}"
     )
-    frames, lost, unrefined = (sum(getattr(run, name) for run in runs) for name in ("frames", "lost", "unrefined"))
+    frames, lost, unrefined, lost_tracks = (
+        sum(getattr(run, name) for run in runs) for name in ("frames", "lost", "unrefined", "lost_tracks")
+    )
     if lost:
         print(f"    {lost} of {frames} blocks lost")
     if unrefined:
         print(f"    {unrefined} of {frames} frames left to LMMSE")
+    if lost_tracks:
+        print(f"    {lost_tracks} of {frames} frames did not fit to those before")
 
 
 if __name__ == "__main__":

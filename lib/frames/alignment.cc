@@ -15,7 +15,7 @@ constexpr int rounds = 2; // the first finds where phases wrap
 
 } // namespace
 
-Alignment align(std::span<const std::complex<double>> products, std::span<const int> carriers) {
+Alignment align(std::span<const std::complex<double>> products, std::span<const int> carriers, CarrierPhases &phases) {
     KAQ_ASSERT(carriers.size() == products.size());
     std::complex<double> all = 0;
     for (const std::complex<double> each : products)
@@ -23,11 +23,11 @@ Alignment align(std::span<const std::complex<double>> products, std::span<const 
     Alignment found{std::arg(all), 0};
     for (int round = 0; round < rounds; ++round) {
         // a straight line through the angles that are left
+        phases.set(-found.phase, 2 * std::numbers::pi * found.delay);
         double mass = 0, first = 0, second = 0, level = 0, slope = 0;
         for (std::size_t i = 0; i < products.size(); ++i) {
             const double carrier = carriers[i];
-            const std::complex<double> turned =
-                product(products[i], std::polar(1.0, 2 * std::numbers::pi * found.delay * carrier - found.phase));
+            const std::complex<double> turned = product(products[i], phases[carriers[i]]);
             const double weight = std::sqrt(std::norm(turned)), angle = weight * std::arg(turned);
             mass += weight;
             first += weight * carrier;

@@ -4,6 +4,8 @@
 #include <complex>
 #include <span>
 
+#include "frames/carrier_phases.h"
+
 namespace kaq {
 
 struct Alignment {
@@ -17,6 +19,7 @@ struct Alignment {
 //
 // products: of an estimate with the conjugate of the other, perhaps weighted.
 // carriers: where each was taken. Delays that turn the outer ones by much more than half a turn are not found.
-Alignment align(std::span<const std::complex<double>> products, std::span<const int> carriers);
+// phases:   memory, for these carriers.
+Alignment align(std::span<const std::complex<double>> products, std::span<const int> carriers, CarrierPhases &phases);
 
 } // namespace kaq

@@ -61,7 +61,8 @@ double noise_floor(std::span<const double> noise_var) {
 
 FrameTrack::FrameTrack(TrackedFormat format, int frames, FitProfile fit)
     : format_(std::move(format)), max_past_(frames - 1), fit_(std::move(fit)),
-      doppler_(format_.dopplers, format_.training.num_tx), filters_(format_.dopplers), frames_(1) {
+      doppler_(format_.dopplers, format_.training.num_tx), filters_(format_.dopplers), frames_(1),
+      phases_(format_.carriers) {
     KAQ_ASSERT(frames >= 1);
 }
 
@@ -159,22 +160,27 @@ bool FrameTrack::place(const ObservedFrame &frame, const FrameArrival &arrival) 
         }
     if (!(power > 0))
         return false;
-    const Alignment alignment = align(aligned_, map.carriers);
+    const Alignment alignment = align(aligned_, map.carriers, phases_);
     // a mode that is predicted wrongly is so at all its symbols and carriers alike
     const double alike = double(num_symbols * num_places) / profile_.modes.independent(),
                  lead = turn * left * format_.lead;
+    const OscillatorTrack without_phase = oscillators_;
     oscillators_.take_phase(alignment.phase - lead, alike / (2 * power));
     placed.phase = oscillators_.phase() + lead;
     placed.delay = alignment.delay;
+    phases_.set(-placed.phase, turn * placed.delay);
     for (std::size_t i = 0; i < map.carriers.size(); ++i) {
-        const Complex back(std::polar(1.0, turn * placed.delay * map.carriers[i] - placed.phase));
+        const Complex back(phases_[map.carriers[i]]);
         for (std::size_t a = 0; a < num_rx; ++a)
             placed.training[i * num_rx + a] = product(placed.training[i * num_rx + a], back);
     }
     find_modes(placed);
     surprised_ = is_surprising();
-    if (surprised_)
+    if (surprised_) { // so the phase that was found means nothing
+        oscillators_ = without_phase;
+        oscillators_.begin_phase(placed.phase - lead);
         forget(num_past_);
+    }
     return true;
 }
 
@@ -262,8 +268,9 @@ void FrameTrack::estimate(const ObservedFrame &frame, std::span<const Complex> s
             error[s] += errors_[i * num_symbols + s] * modes.energies[i % num_modes] / frame.snr;
     // back to how the frame came
     waves_.resize(modes.frequency.size());
+    phases_.set(0, -turn * placed.delay);
     for (std::size_t f = 0; f < num_active; ++f) {
-        Complex of_carrier(std::polar(1.0, -turn * placed.delay * format_.carriers[f]));
+        Complex of_carrier(phases_[format_.carriers[f]]);
         if (!slope.empty())
             of_carrier = product(of_carrier, slope[f]);
         for (std::size_t k = 0; k < num_modes; ++k)

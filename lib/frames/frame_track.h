@@ -20,6 +20,7 @@
 #include <span>
 #include <vector>
 
+#include "frames/carrier_phases.h"
 #include "frames/channel_interpolator.h"
 #include "frames/delay_modes.h"
 #include "frames/doppler_track.h"
@@ -130,6 +131,7 @@ private:
     std::vector<double> errors_, mean_noise_, of_antennas_, of_streams_;
     std::vector<int> known_, wanted_, symbols_, set_counts_;
     std::vector<DopplerTrack::Pair> pairs_;
+    CarrierPhases phases_;
 };
 
 } // namespace kaq

@@ -19,10 +19,14 @@ constexpr double sure = 1; // radians: less, and the turn is known
 
 void OscillatorTrack::begin(double time, double phase, double offset, double variance) {
     time_ = time;
-    state_[0] = phase;
     state_[1] = offset;
-    variance_[0][0] = variance_[0][1] = variance_[1][0] = 0;
     variance_[1][1] = variance;
+    begin_phase(phase);
+}
+
+void OscillatorTrack::begin_phase(double phase) {
+    state_[0] = phase;
+    variance_[0][0] = variance_[0][1] = variance_[1][0] = 0;
 }
 
 bool OscillatorTrack::advance(double time, double offset, double variance) {

@@ -22,6 +22,9 @@ public:
     // The phase of this frame, up to whole turns.
     void take_phase(double phase, double variance);
 
+    // The phase of this frame where nothing connects it to those before.
+    void begin_phase(double phase);
+
     double phase() const { return state_[0]; } // at the time of the last frame
     double offset() const { return state_[1]; }
 

@@ -8,6 +8,7 @@
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -49,8 +50,14 @@ std::shared_ptr<kaq::FrameMemory> make_memory(const kaq::FrameObserver &observer
                                               int fft_size, int symbol_length, double lead, const Array<int> &sets,
                                               const std::vector<double> &dopplers, int frames, Fit fit) {
     const kaq::TrainingMap &map = observer.map();
-    expect(carriers.size() == std::size_t(map.num_active), "carriers of ", map.num_active, " expected; ",
+    expect(!carriers.empty() && carriers.size() == std::size_t(map.num_active), map.num_active, " carriers expected; ",
            carriers.size(), " given");
+    const auto [first, last] = std::minmax_element(carriers.begin(), carriers.end());
+    expect(*first > -fft_size && *last < fft_size, "carriers between ", -fft_size, " and ", fft_size, " expected; ",
+           *first, " to ", *last, " given");
+    for (const int carrier : map.carriers)
+        expect(carrier >= *first && carrier <= *last, "carriers that include those with training expected; ", carrier,
+               " is not there");
     expect(symbol_length > 0, "a symbol_length of at least 1 expected; ", symbol_length, " given");
     expect(sets.ndim() == 2 && sets.shape(0) == kaq::training_symbols && sets.shape(1) == map.num_tx, "sets of shape (",
            kaq::training_symbols, ", ", map.num_tx, ") expected; shape ", Shape{sets}, " given");

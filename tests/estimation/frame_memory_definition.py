@@ -160,6 +160,8 @@ class FrameTrack:
         phase, delay = align((seen.conj() * training * weight).sum(axis=3), self.trained)
         independent = self.modes.energies.sum() ** 2 / (self.modes.energies**2).sum()
         lead = 2 * np.pi * left * self.lead
+        variance = self.oscillators.variance.copy()
+        own_offset = self.oscillators.state[1]
         self.oscillators.take_phase(phase - lead, 3 * self.trained.shape[2] / independent / (2 * power))
         phase = self.oscillators.state[0] + lead
         turn = np.exp(-1j * (phase - 2 * np.pi * delay * self.trained))
@@ -169,6 +171,7 @@ class FrameTrack:
         pairs = (np.mean(deviation, axis=(0, 2)) * self.weights**2)[:, self.weights > 0]  # (num_tx, alive)
         self.surprised = any(pairs.mean(axis=axis).max() > 1 + 3 / np.sqrt(pairs.shape[axis]) for axis in (0, 1))
         if self.surprised:
+            self.oscillators.state[1], self.oscillators.variance = own_offset, np.diag([0.0, variance[1, 1]])
             self.past.clear()
         return True
 

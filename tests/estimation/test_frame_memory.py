@@ -173,6 +173,19 @@ def test_what_does_not_fit_is_estimated_by_itself_and_counted(spoil):
     assert np.isfinite(channel).all()
 
 
+def test_channels_that_have_nothing_in_common_leave_the_offset_as_it_is():
+    """Their phases say nothing of it. Each is estimated by itself, and the mean offset of all becomes a better one."""
+    frame_format, rng = FrameFormat(4), np.random.default_rng(1)
+    memory, offsets = FrameMemory(frame_format), []
+    for frame in frames(frame_format, count=40, snr_db=20.0):
+        turned, _ = np.linalg.qr(rng.standard_normal((4, 4, 2)) @ [1, 1j])
+        grid = np.einsum("ij,tjf->tif", turned, frame.grid).astype(np.complex64)
+        memory(observed(frame_format, replace(frame, grid=grid)))
+        offsets.append(memory.track.carrier_offset * 2e6)
+    assert memory.lost == 39 and memory.track.frames == 1
+    assert np.abs(np.diff(offsets[20:])).max() < 10  # Hz
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 1e30])
 def test_errors_in_a_frame_do_not_outlast_it(value):
     frame_format = FrameFormat(2)

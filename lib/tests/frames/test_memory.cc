@@ -114,11 +114,12 @@ BOOST_AUTO_TEST_CASE(phase_and_delay_of_products) {
         carriers.push_back(f);
         products.push_back(std::polar(3.0, 2.5 - turn * 0.004 * f));
     }
-    const kaq::Alignment found = kaq::align(products, carriers);
+    kaq::CarrierPhases phases(carriers);
+    const kaq::Alignment found = kaq::align(products, carriers, phases);
     BOOST_TEST(std::abs(found.phase - 2.5) < 1e-9);
     BOOST_TEST(std::abs(found.delay - 0.004) < 1e-9);
     products.assign(products.size(), 0);
-    BOOST_TEST(kaq::align(products, carriers).delay == 0);
+    BOOST_TEST(kaq::align(products, carriers, phases).delay == 0);
 }
 
 BOOST_AUTO_TEST_CASE(dopplers_of_two_streams_are_told_apart) {
