@@ -40,7 +40,8 @@ def train(source: str, overrides: Sequence[str], directory: Path, *, fresh: bool
     checkpoints = [directory / f"{stage}.checkpoint.pt" for stage in ("full_precision", "quantized")]
     begin_run(config, directory, [*checkpoints, directory / RUN_FILE], fresh=fresh)
     data = training_windows(config)
-    twin, twin_history = train_twin(config, data, checkpoint=checkpoints[0])
+    start = load_twin(config.start)[1] if config.start else None
+    twin, twin_history = train_twin(config, data, checkpoint=checkpoints[0], start=start)
     network, history = quantize(config, data, twin, checkpoint=checkpoints[1])
     (directory / "history.json").write_text(
         json.dumps({"full_precision": twin_history, "quantized": history}, indent=1), "utf-8"

@@ -33,6 +33,8 @@ class Data:
         delay_spread_ns: lowest and highest RMS delay spread, uniform in its logarithm.
         timing: largest shift of the receiver's timing, in samples at 64 carriers, uniform.
         windows: how many of a frame's are kept, chosen at random: those of one frame are alike.
+        band_noise: share of the frames whose training symbols have noise in a band of 2 to 13 of 52 carriers, anywhere.
+        band_noise_db: lowest and highest power of that noise, relative to the signal on all carriers, uniform in dB.
     """
 
     num_rx: tuple[int, ...] = (2, 4)
@@ -44,6 +46,8 @@ class Data:
     delay_spread_ns: tuple[float, float] = (30.0, 350.0)
     timing: float = 1.0
     windows: int = 8
+    band_noise: float = 0.0
+    band_noise_db: tuple[float, float] = (-30.0, 0.0)
 
     def __post_init__(self) -> None:
         for key in ("num_rx", "num_tx", "fft_sizes", "profiles"):
@@ -63,6 +67,9 @@ class Data:
         if self.delay_spread_ns[0] <= 0:
             raise InvalidKey("delay_spread_ns", f"positive values expected, got {list(self.delay_spread_ns)}")
         at_least("windows", self.windows, 1)
+        if not 0 <= self.band_noise <= 1:
+            raise InvalidKey("band_noise", f"0 to 1 expected, got {self.band_noise}")
+        ascending("band_noise_db", self.band_noise_db)
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,7 @@ class Config(Configuration):
         mmd: distribution match.
         batch: grids of a batch, a pair's real and imaginary part being two.
         seed: of everything random.
+        start: estimator whose full-precision twin the training starts from, see `sources.load_twin`; empty: none.
     """
 
     kind: ClassVar[str] = "estimator"
@@ -166,6 +174,7 @@ class Config(Configuration):
     mmd: Mmd = field(default_factory=Mmd)
     batch: int = 256
     seed: int = 1
+    start: str = ""
 
     def __post_init__(self) -> None:
         at_least("frames", self.frames, 1)

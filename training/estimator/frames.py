@@ -40,6 +40,8 @@ class Conditions:
         doppler_hz: maximum Doppler shift.
         delay_spread_ns: RMS.
         num_rx: receive antennas.
+        band_noise: of a frame with noise in a band of its training symbols, its lowest active carrier, how many there
+            are, and its power relative to the signal on all carriers.
     """
 
     frame_format: FrameFormat
@@ -48,6 +50,7 @@ class Conditions:
     doppler_hz: float
     delay_spread_ns: float
     num_rx: int = 4
+    band_noise: tuple[int, int, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,11 @@ class FrameSource:
         for symbol in TRAINING_SYMBOLS:
             grid[symbol] = np.einsum("krt,tk->rk", h[symbol], frame_format.known_grid[symbol])
         grid += (noise_var + interference) ** 0.5 * complex_normal(rng, grid.shape)
+        if conditions.band_noise:
+            first, count, power = conditions.band_noise
+            density = frame_format.num_tx * power * frame_format.num_active / count
+            places = np.ix_(TRAINING_SYMBOLS, range(conditions.num_rx), range(first, first + count))
+            grid[places] += density**0.5 * complex_normal(rng, grid[places].shape)
         guards = (NUM_SYMBOLS, conditions.num_rx, len(frame_format.guard_carriers))
         observation = observe(frame_format, grid, noise_var**0.5 * complex_normal(rng, guards))
         delay = np.exp(2j * np.pi / frame_format.fft_size * observation.delay * frame_format.active_carriers)
@@ -124,8 +132,17 @@ class FrameSource:
                     rng.uniform(*data.doppler_hz) if rng.random() > 0.1 else 0.0,
                     float(np.exp(rng.uniform(*np.log(data.delay_spread_ns)))),
                     int(rng.choice(data.num_rx)),
+                    self._band(frame_format, data),
                 )
             )
+
+    def _band(self, frame_format: FrameFormat, data: Data) -> tuple[int, int, float] | None:
+        rng = self._rng
+        if not data.band_noise or rng.random() >= data.band_noise:
+            return None
+        count = int(rng.integers(2, 14)) * frame_format.num_active // 52
+        first = int(rng.integers(0, frame_format.num_active - count + 1))
+        return first, count, float(from_db(rng.uniform(*data.band_noise_db)))
 
 
 @lru_cache

@@ -120,7 +120,11 @@ def draw_batch(data: Windows, size: int, generator: torch.Generator) -> Batch:
 
 
 def train_twin(
-    config: Config, data: Windows, progress: bool = True, checkpoint: Path | None = None
+    config: Config,
+    data: Windows,
+    progress: bool = True,
+    checkpoint: Path | None = None,
+    start: EstimatorNet | None = None,
 ) -> tuple[EstimatorNet, list[dict[str, Any]]]:
     """The full-precision network, and the history of its loss.
 
@@ -129,9 +133,12 @@ def train_twin(
         data: what to train on.
         progress: show a progress bar.
         checkpoint: file that the state is kept in; what was interrupted goes on from there.
+        start: network of this shape to start from; None: from scratch.
     """
     torch.manual_seed(config.seed)
     twin = EstimatorNet(config, quantized=False).to(DEVICE)
+    if start is not None:
+        twin.load_state_dict(start.state_dict())
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = torch.optim.Adam(twin.parameters())
 

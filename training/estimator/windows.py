@@ -43,7 +43,8 @@ def windows(frames: Iterator[Frame], per_frame: int, seed: int) -> Windows:
     """Up to `per_frame` random windows of each frame.
 
     The target is the genie's estimate. Its mean over all that fits the inputs is that of the truth, so it makes the
-    same network, but it is free of what nobody can know, which is most of an estimate's error.
+    same network, but it is free of what nobody can know, which is most of an estimate's error. Where there is band
+    noise, of which that genie does not know, the target is the truth.
     """
     rng = np.random.default_rng(seed)
     columns: list[list[NDArray[np.generic]]] = [[] for _ in range(6)]
@@ -58,7 +59,7 @@ def windows(frames: Iterator[Frame], per_frame: int, seed: int) -> Windows:
             _complex(given.ls),
             lmmse,
             truth,
-            _complex(grids(genie_lmmse(frame), given.scale)),
+            truth if frame.conditions.band_noise else _complex(grids(genie_lmmse(frame), given.scale)),
             np.tile(given.statistics, (len(truth), 1)),
             np.full(len(truth), 1 / error, np.float32),
         )

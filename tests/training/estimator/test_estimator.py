@@ -220,10 +220,42 @@ BAD_KEYS = {
     "data.fft_sizes": [],
     "data.snr_db": [20, 10],
     "data.delay_spread_ns": [0, 10],
+    "data.band_noise": 2.0,
+    "data.band_noise_db": [0, -10],
     "frames": 0,
     "batch": 1,
     "colour": "blue",
 }
+
+
+def test_band_noise():
+    """It raises the error in its band only; the target there is the truth. Frames without it are as they were."""
+    plain, noisy = (
+        FrameSource(0.0, 3).draw(Conditions(format_of(2, 64), "tdl-a", 30.0, 100.0, 100.0, 2, band))
+        for band in (None, (20, 4, 0.01))
+    )
+    assert np.any(plain.observation.training != noisy.observation.training)
+    places = format_of(2, 64).training_indices[0, 0]
+    off = np.abs(noisy.observation.training[0, :, 0] - plain.observation.training[0, :, 0]).mean(axis=0)
+    assert off[(places >= 20) & (places < 24)].min() > 3 * off[(places < 18) | (places > 26)].max()
+    cut = windows(iter([noisy]), 8, 1)
+    assert torch.equal(cut.target, cut.truth)
+    drawn = [frame.conditions.band_noise for frame in FrameSource(1.0, 1).random(Data(band_noise=0.5), 60)]
+    bands = [band for band in drawn if band]
+    assert 15 <= len(bands) <= 45 and all(first + count <= 208 and 1e-3 <= power <= 1 for first, count, power in bands)
+    untouched = [frame.conditions for frame in FrameSource(1.0, 1).random(Data(), 5)]
+    assert all(conditions.band_noise is None for conditions in untouched)
+
+
+def test_training_starts_from_a_network():
+    config = dataclasses.replace(SMALL, full_precision=Stage(1, 1e-12))
+    data = training_windows(config, progress=False)
+    start = EstimatorNet(dataclasses.replace(config, seed=5), quantized=False)
+    for parameter in start.parameters():
+        torch.nn.init.normal_(parameter)
+    trained, _ = train_twin(config, data, progress=False, start=start)
+    for a, b in zip(trained.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("key", BAD_KEYS)
