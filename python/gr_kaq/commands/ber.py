@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import math
 import sys
@@ -28,6 +27,7 @@ from ..links.simulated_link import CsiError, Link, count_bit_errors
 from ..signals.bit_errors import BitErrorRate
 from ..signals.constellation import CONSTELLATIONS
 from .arguments import antenna_count, number, parse_seed, parse_snrs, whole_number
+from .optional import import_optional
 
 __all__ = ["Point", "add_parser", "plot"]
 
@@ -101,7 +101,7 @@ def add_parser(commands: Any) -> None:
 
 def plot(points: Sequence[Point], title: str, path: Path) -> None:
     """Write a picture of BER over SNR, a curve per detector, with 95 % intervals."""
-    figure_module = _import("matplotlib.figure", "--plot", "python3-matplotlib")
+    figure_module = import_optional("matplotlib.figure", "--plot", "python3-matplotlib")
     figure = figure_module.Figure(figsize=(7, 5), layout="constrained")
     axes = figure.add_subplot()
     for name in dict.fromkeys(point.detector for point in points):
@@ -118,10 +118,10 @@ def plot(points: Sequence[Point], title: str, path: Path) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    tqdm = _import("tqdm", "it", "python3-tqdm").tqdm
-    limits = _import("threadpoolctl", "it", "python3-threadpoolctl").threadpool_limits
+    tqdm = import_optional("tqdm", "it", "python3-tqdm").tqdm
+    limits = import_optional("threadpoolctl", "it", "python3-threadpoolctl").threadpool_limits
     if options.plot:  # said now, and not after minutes of simulation
-        _import("matplotlib.figure", "--plot", "python3-matplotlib")
+        import_optional("matplotlib.figure", "--plot", "python3-matplotlib")
     for path in (options.json, options.plot):
         if path and not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: the folder does not exist")
@@ -299,10 +299,3 @@ def _as_json(points: Sequence[Point]) -> list[dict[str, Any]]:
         }
         for point in points
     ]
-
-
-def _import(module: str, user: str, package: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"{user} needs Python's {module.split('.', 1)[0]} ({error}); apt install {package}") from None
