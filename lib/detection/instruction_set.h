@@ -28,6 +28,7 @@
 //     min, max, bit_and (x, y)
 //     shift_left<n>(x)
 //     multiply_q15(x, y)       (x y + 2^14) >> 15
+//     multiply_high(x, y)      (x y) >> 16
 //     pack(s, e)               int32 of real and of imaginary parts, saturated, to rows
 //     real(x), imaginary(x)    and back
 //
@@ -65,6 +66,7 @@ concept HasState = requires(typename Isa::I16 x, typename Isa::I32 s, std::int16
     x = Isa::bit_and(x, x);
     x = Isa::template shift_left<6>(x);
     x = Isa::multiply_q15(x, x);
+    x = Isa::multiply_high(x, x);
     x = Isa::pack(s, s);
     s = Isa::real(x);
     s = Isa::imaginary(x);

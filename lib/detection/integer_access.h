@@ -72,6 +72,14 @@ void set_integers(const Form &form, std::span<float> batch, int lane, const Chan
     each_integer<Isa>(form, batch, lane, from, [](const auto &plain, auto &value) {
         value = static_cast<std::remove_reference_t<decltype(value)>>(plain);
     });
+    // the stream that pads an odd number of them has activations where levels are midrise, and nothing to multiply
+    const UnfoldedLayout layout(form.network, form.size, Isa::streams_per_word);
+    const std::uint32_t offset = Isa::matrix_offset * 0x01010101u;
+    for (int row = 0; row < 2 * layout.n && layout.n < layout.streams; ++row) {
+        float *const place = batch.data() + (layout.matrix + (row + 1) * layout.words - 1) * native_lanes + lane;
+        std::uint32_t &word = *reinterpret_cast<std::uint32_t *>(place);
+        word = Isa::streams_per_word == 2 ? (word & 0xffffu) | (offset & 0xffff0000u) : offset;
+    }
 }
 
 } // namespace

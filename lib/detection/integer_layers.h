@@ -61,6 +61,13 @@ private:
         return Isa::add(threshold, clamp(rise, -half, half));
     }
 
+    // The activation of an operand, before it is clamped: to the nearest integer, or midrise to the nearest odd one.
+    static I16 activation(I16 operand, I16 inverse_step, bool midrise) {
+        if (!midrise)
+            return Isa::multiply_q15(operand, inverse_step);
+        return Isa::add(Isa::template shift_left<1>(Isa::multiply_high(operand, inverse_step)), Isa::set(1));
+    }
+
     static I16 multiply_q15_plus_1(I16 x, I16 gain) { return Isa::adds(x, Isa::multiply_q15(x, gain)); }
 
     // What lies at a place of the batch. Pointers are kept in variables: what is stored might change
@@ -82,6 +89,7 @@ private:
         std::int16_t *of_operand = at(operand_, first), *of_z = at(z_, first), *of_u = at(u_, first);
         const I16 first_gain = Isa::load(values(layout_.first_gain + k));
         const int largest = network_.layers[k].activation_max, outermost = outermost_threshold();
+        const bool midrise = network_.midrise;
         I16 quantized[Streams][Vectors];
         for (int s = 0; s < Streams; ++s)
             for (int v = 0; v < Vectors; ++v) {
@@ -100,7 +108,7 @@ private:
                     operand = Isa::subs(next_z, next_u);
                 }
                 Isa::store(of_operand + here, operand);
-                quantized[s][v] = Isa::multiply_q15(operand, Isa::load(inverse_step + s * step_stride));
+                quantized[s][v] = activation(operand, Isa::load(inverse_step + s * step_stride), midrise);
             }
         constexpr int per_word = Isa::streams_per_word;
         std::int32_t *to = activations_[k % 2] + first / per_word * Vectors * native_lanes;

@@ -34,6 +34,7 @@ struct Avx2State {
         return _mm256_slli_epi16(x, Count);
     }
     static I16 multiply_q15(I16 a, I16 b) { return _mm256_mulhrs_epi16(a, b); }
+    static I16 multiply_high(I16 a, I16 b) { return _mm256_mulhi_epi16(a, b); }
 
     static I16 pack(I32 re, I32 im) { return _mm256_packs_epi32(re, im); }
     static I32 real(I16 x) { return _mm256_srai_epi32(_mm256_unpacklo_epi16(x, x), 16); }

@@ -33,6 +33,8 @@ struct NeonDot {
         return vshlq_n_s16(x, Count);
     }
     static I16 multiply_q15(I16 a, I16 b) { return vqrdmulhq_s16(a, b); }
+    // the instruction doubles the product, which saturates for -2^15 twice only: no factor of a network is that
+    static I16 multiply_high(I16 a, I16 b) { return vshrq_n_s16(vqdmulhq_s16(a, b), 1); }
 
     static I16 pack(I32 re, I32 im) { return vcombine_s16(vqmovn_s32(re), vqmovn_s32(im)); }
     static I32 real(I16 x) { return vmovl_s16(vget_low_s16(x)); }

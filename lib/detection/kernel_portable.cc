@@ -37,6 +37,9 @@ struct Portable {
         const auto product = [](I32 x, I32 y) { return (x * y + (1 << 14)) >> 15; };
         return pack(product(real(a), real(b)), product(imaginary(a), imaginary(b)));
     }
+    static I16 multiply_high(I16 a, I16 b) {
+        return pack((real(a) * real(b)) >> 16, (imaginary(a) * imaginary(b)) >> 16);
+    }
 
     static I16 pack(I32 re, I32 im) {
         const auto saturated = [](I32 x) {

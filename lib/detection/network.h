@@ -32,7 +32,7 @@ struct Law {
 struct Layer {
     Law step, variance, dual_step, relaxation, gradient_step, threshold;
     Prox prox = Prox::none;
-    int activation_max = 127; // largest activation, 2^(A-1) - 1
+    int activation_max = 127; // largest activation: 2^(A-1) - 1, midrise 2^A - 1
 };
 
 struct Network {
@@ -40,7 +40,8 @@ struct Network {
     Precision precision = Precision::int8;
     int bits_per_dimension = 1; // 1 to max_bits_per_dimension
     float half_distance = 0;    // half the distance between PAM levels
-    int matrix_max = 127;       // largest matrix entry, 2^(W-1) - 1
+    int matrix_max = 127;       // largest matrix entry: 2^(W-1) - 1, midrise 2^W - 1
+    bool midrise = false;       // activations and matrix entries are the odd integers: all 2^A levels, and no zero
     float matrix_clip = 1;      // largest entry that is represented, over the largest of its row
     bool stream_steps = false;  // each stream's activations have a step of their own
     float output_spread = 0;    // row i has (1 + output_spread P_ii^2) times the output variance

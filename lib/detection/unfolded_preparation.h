@@ -172,8 +172,15 @@ inline void stream_scales(const Network &network, int n, const Matrix &matrix, f
     }
 }
 
+// The odd integer next to x; 0 stays 0.
+inline LanesInt nearest_odd(const Lanes &x) {
+    const LanesInt odd = 2 * round_to_int(0.5f * (magnitude(x) - 1.0f)) + 1;
+    return x > 0 ? odd : x < 0 ? -odd : LanesInt{};
+}
+
 // Row i of the matrix, without its diagonal, in steps of its largest entry over matrix_max; as a rule. Otherwise, the
-// largest is matrix_clip times that, and column j is multiplied by column_scale[j] first. Returns the step.
+// largest is matrix_clip times that, column j is multiplied by column_scale[j] first, and the entries may be odd
+// integers only. Returns the step.
 template <typename Isa, bool Rule>
 [[gnu::always_inline]] inline Lanes quantize_row(const Network &network, const UnfoldedBatch &b, int i,
                                                  const Matrix &matrix, const float *column_scale) {
@@ -185,8 +192,8 @@ template <typename Isa, bool Rule>
                 *im = matrix.im + static_cast<std::size_t>(i) * n * native_lanes;
     const float largest = static_cast<float>(network.matrix_max);
     const auto scaled = [column_scale](const Lanes &x, int j) { return Rule ? x : x * at(column_scale, j); };
-    const Lanes diagonal = matrix.real(i, i);
-    matrix.real(i, i) = Lanes{}; // while the row is quantized
+    const Lanes diagonal = matrix.real(i, i), beside = matrix.imag(i, i); // what rounding has left of 0
+    matrix.real(i, i) = matrix.imag(i, i) = Lanes{};                      // while the row is quantized
     Lanes peak{};
     for (int j = 0; j < n; ++j)
         peak = maximum(peak, scaled(maximum(magnitude(at(re, j)), magnitude(at(im, j))), j));
@@ -195,7 +202,10 @@ template <typename Isa, bool Rule>
     const Lanes per_step = minimum(largest / (peak > 0 ? peak : all(1)), all(std::numeric_limits<float>::max()));
     const auto rounded = [&](const Lanes &x, int j) {
         const Lanes steps = scaled(x, j) * per_step;
-        return round_to_int(Rule ? steps : clip(steps, -largest, largest)); // what is not clipped is no larger
+        if (Rule)
+            return round_to_int(steps); // what is not clipped is no larger
+        const Lanes clipped = clip(steps, -largest, largest);
+        return network.midrise ? nearest_odd(clipped) : round_to_int(clipped);
     };
     const I32 offset = Isa::set32(static_cast<int>(Isa::matrix_offset * 0x01010101u));
     constexpr int per_word = Isa::streams_per_word;
@@ -212,7 +222,7 @@ template <typename Isa, bool Rule>
         at(to, w) = (LanesInt)Isa::columns(re_columns[0], re_columns[1]) ^ (LanesInt)offset;
         at(to, layout.words + w) = (LanesInt)Isa::columns(im_columns[0], im_columns[1]) ^ (LanesInt)offset;
     }
-    matrix.real(i, i) = diagonal;
+    matrix.real(i, i) = diagonal, matrix.imag(i, i) = beside;
     return peak / largest;
 }
 
@@ -346,7 +356,7 @@ template <typename Isa>
     }
     if (integers) {
         stream_scales(network, n, matrix, s.stream_scale, s.column_scale);
-        const bool rule = !network.stream_steps && network.matrix_clip == 1;
+        const bool rule = !network.stream_steps && network.matrix_clip == 1 && !network.midrise;
         for (int i = 0; i < n; ++i)
             at(s.step, i) = scale * (rule ? quantize_row<Isa, true>(network, b, i, matrix, s.column_scale)
                                           : quantize_row<Isa, false>(network, b, i, matrix, s.column_scale));

@@ -104,6 +104,7 @@ kaq::Network make_network(const py::kwargs &from) {
     network.bits_per_dimension = arguments.take<int>("bits_per_dimension");
     network.half_distance = arguments.take<float>("half_distance");
     network.matrix_max = arguments.take<int>("matrix_max");
+    network.midrise = arguments.take<bool>("midrise");
     network.matrix_clip = arguments.take<float>("matrix_clip");
     network.stream_steps = arguments.take<bool>("stream_steps");
     network.output_spread = arguments.take<float>("output_spread");

@@ -14,7 +14,7 @@ def admm_model(constellation: str = "16qam", bits: int | None = 8, name: str = "
     """An ADMM-Net with the parameters of a short training run; `bits` None for full precision."""
     point = CONSTELLATIONS[constellation]
     peak = (point.num_levels - 1) * point.half_distance
-    step = Law(0.0, 2 * peak / (2 ** (bits - 1) - 1)) if bits else None
+    step = Law(0.0, 2 * peak / max(1, 2 ** (bits - 1) - 1)) if bits else None
     layers = tuple(
         Layer(step, Law(0.0, variance), Law(0.0, dual_step), Law(0.0, relaxation))
         for variance, dual_step, relaxation in (
@@ -35,7 +35,8 @@ def random_model(
 ) -> DetectorModel:
     """A model with random laws: nonsense as a detector, but all of the arithmetic is exercised.
 
-    `bits` of activations and matrix; without, random ones, every other time a width for each layer.
+    `bits` of activations and matrix; without, random ones, every other time a width for each layer, and of
+    ADMM-Nets midrise.
     """
 
     def law(low: float, high: float) -> Law:
@@ -55,10 +56,12 @@ def random_model(
 
     layers = tuple(layer() for _ in range(int(rng.integers(1, 7))))
     activation_bits: int | tuple[int, ...]
+    midrise = False
     if bits is not None:
         activation_bits, matrix_bits = bits
     else:
-        drawn = tuple(rng.integers(2, 9, 1 + len(layers)).tolist())
+        midrise = network == "admm" and bool(rng.integers(2))
+        drawn = tuple((rng.integers(2, 9, 1 + len(layers)) - midrise).tolist())
         matrix_bits, activation_bits = drawn[0], drawn[1:] if rng.integers(2) else drawn[1]
     return DetectorModel(
         "random",
@@ -76,6 +79,7 @@ def random_model(
         output_spread=float(rng.uniform(0, 4)) if network == "admm" else 0.0,
         matrix_clip=float(rng.choice([1.0, rng.uniform(0.1, 1)])),
         stream_steps=network == "admm" and bool(rng.integers(2)),
+        midrise=midrise,
     )
 
 

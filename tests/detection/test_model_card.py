@@ -65,6 +65,7 @@ def test_the_card_lists_the_widths_of_layers_that_differ():
     assert "activations 2, 3, 3, 3, 4 bits, layer by layer; matrix 3 bits" in model_card(model)
     assert "W3A(2, 3, 3, 3, 4)" in description(model)
     assert facts(model)["activation_bits"] == [2, 3, 3, 3, 4]
+    assert "matrix 3 bits; all levels, and no zero (midrise)" in model_card(dataclasses.replace(model, midrise=True))
 
 
 def test_the_card_shows_every_measured_point_with_its_interval_and_lmmse():

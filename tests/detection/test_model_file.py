@@ -61,9 +61,10 @@ def test_each_layer_may_have_a_width_of_its_own(tmp_path, document):
 
 
 def test_what_the_quantizer_adds_is_kept(tmp_path):
-    model = dataclasses.replace(admm_model(), matrix_clip=0.625, stream_steps=True)
+    model = dataclasses.replace(admm_model(bits=1), matrix_clip=0.625, stream_steps=True, midrise=True)
     loaded = model_file.load(model_file.save(model, tmp_path))
-    assert (loaded.matrix_clip, loaded.stream_steps) == (0.625, True)
+    assert (loaded.matrix_clip, loaded.stream_steps, loaded.midrise) == (0.625, True, True)
+    assert (loaded.largest_entry, loaded.largest_activations) == (1, (1,) * 5)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,13 @@ def test_what_the_quantizer_adds_is_kept(tmp_path):
         ("matrix_clip", lambda d: d["bits"].update(matrix_clip=0.01)),
         ("matrix_clip", lambda d: d["bits"].update(matrix_clip=1.5)),
         ("stream_steps", lambda d: d["bits"].update(stream_steps=1)),
+        ("midrise", lambda d: d["bits"].update(midrise="yes", activations=2, matrix=2)),
+        ("activations: at most 7 expected, got 8$", lambda d: d["bits"].update(midrise=True, matrix=1)),
+        ("matrix: at most 7 expected, got 8$", lambda d: d["bits"].update(midrise=True, activations=1)),
+        (
+            "activations.1: at least 1 expected, got 0$",
+            lambda d: d["bits"].update(midrise=True, matrix=7, activations=[7, 0, 1, 1, 1]),
+        ),
     ],
 )
 def test_what_the_quantizer_adds_is_checked(tmp_path, document, key, change):
@@ -80,9 +88,11 @@ def test_what_the_quantizer_adds_is_checked(tmp_path, document, key, change):
         load(tmp_path, document)
 
 
-@pytest.mark.parametrize(("key", "value"), [("stream_steps", True), ("regularization", Law(0.0, 1.0))])
+@pytest.mark.parametrize(
+    ("key", "value"), [("stream_steps", True), ("midrise", True), ("regularization", Law(0.0, 1.0))]
+)
 def test_pgd_has_none_of_what_only_admm_has(tmp_path, key, value):
-    model = dataclasses.replace(random_model(np.random.default_rng(0), "pgd", "16qam", (8, 8)), **{key: value})
+    model = dataclasses.replace(random_model(np.random.default_rng(0), "pgd", "16qam", (4, 4)), **{key: value})
     with pytest.raises(ModelFileError, match=rf"key (bits.)?{key}: "):
         model_file.save(model, tmp_path)
 

@@ -82,6 +82,8 @@ def integer_channels(rng: np.random.Generator, model, num_tx: int, extreme: bool
         return np.tile(np.broadcast_to(drawn, (c, k, num_tx)), 2)
 
     matrix = draw(-matrix_max, matrix_max, c, n, n).astype(np.int8)
+    if model.midrise:
+        matrix |= 1
     matrix[:, np.arange(n), np.arange(n)] = 0
     return IntegerChannels(
         matrix=matrix,
@@ -144,10 +146,36 @@ def test_float_stage_agrees_with_numpy(instruction_set, network, size):
     assert np.mean(difference > 0) < 0.02
 
 
-def test_float_stage_is_the_same_on_every_instruction_set():
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+@pytest.mark.parametrize("size", SIZES)
+def test_midrise_float_stage_agrees_with_numpy(instruction_set, size):
+    """Odd integers, but for the diagonal; and for the row and column of a stream that does not arrive."""
+    rng = np.random.default_rng(11)
+    model = dataclasses.replace(
+        admm_model(), activation_bits=2, matrix_bits=3, midrise=True, matrix_clip=0.7, stream_steps=True
+    )
+    _, _, h, noise_var = random_link(rng, model, 19, 1, *size, 15.0)
+    h[0, :, 0] = 0
+    snr_db = snr_from_noise_var(h, noise_var)[None]
+    expected = quantize_channels(model, prepare(model, h, np.array([noise_var]), snr_db))
+    channels = native_channels(model, h, noise_var, instruction_set)
+    matrix = channels.integers.matrix
+    num_tx = size[1]
+    odd = matrix % 2 == 1
+    assert not odd[:, np.arange(2 * num_tx), np.arange(2 * num_tx)].any()
+    assert odd[1:].sum() == 18 * (2 * num_tx) * (2 * num_tx - 2)
+    assert not matrix[0, :, 0].any()
+    difference = np.abs(matrix.astype(int) - expected.matrix)
+    assert difference.max() <= 2 and np.mean(difference > 0) < 0.001
+    rescale = channels.integers.rescale
+    np.testing.assert_allclose(rescale[1:], expected.rescale[1:], rtol=1e-4, atol=1)
+
+
+@pytest.mark.parametrize("midrise", [False, True])
+def test_float_stage_is_the_same_on_every_instruction_set(midrise):
     """All but the portable kernel fuse every product that is summed, so a recording detects alike on their machines."""
     rng = np.random.default_rng(8)
-    model = dataclasses.replace(admm_model(), stream_steps=True)
+    model = dataclasses.replace(admm_model(bits=3), stream_steps=True, midrise=midrise)
     _, y, h, noise_var = random_link(rng, model, 37, 9, 16, 16, 20.0)
     fused = [name for name in INSTRUCTION_SETS if name != "portable"]
     if len(fused) < 2:
@@ -206,6 +234,7 @@ def test_a_network_takes_its_arguments_by_name():
         "bits_per_dimension": 2,
         "half_distance": 0.3,
         "matrix_max": 127,
+        "midrise": False,
         "matrix_clip": 1.0,
         "stream_steps": False,
         "output_spread": 0.0,
@@ -220,7 +249,7 @@ def test_a_network_takes_its_arguments_by_name():
     for name in good:
         with pytest.raises(TypeError, match=f"Network: {name} is missing"):
             make(**{key: value for key, value in good.items() if key != name})
-    with pytest.raises(TypeError, match="takes 13 arguments; 14 given"):
+    with pytest.raises(TypeError, match="takes 14 arguments; 15 given"):
         make(**good, colour="blue")
     with pytest.raises(TypeError, match="matrix_max is 'three'; another type expected"):
         make(**good | {"matrix_max": "three"})

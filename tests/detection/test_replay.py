@@ -120,6 +120,7 @@ def to_bytes(case: Case) -> bytes:
         len(model.layers),
         *b.shape[:2],
         b.shape[2] // 2,
+        int(model.midrise),
         *prox,
         *model.largest_activations,
     ]

@@ -16,7 +16,8 @@ from ..quantization.quantizers import Calibration
 
 __all__ = ["Accepts", "Channel", "Config", "CsiError", "Evaluation", "Quantizer"]
 
-BITS = range(2, 9)
+BITS, MIDRISE_BITS = range(2, 9), range(1, 8)
+"""What is an int8."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Quantizer:
             variance, and the columns of the matrix with it; see `gr_kaq.detection.quantization`). ADMM-Net.
         matrix_clip: largest matrix entry that is represented, over the largest of its row: ``"max"`` (1), ``"mse"``
             (least squared error of the twin's matrices) or ``"learned"`` (starts from that).
+        levels: ``"midtread"`` (integers around 0, 2^bits - 1 of them) or ``"midrise"`` (odd integers: 2^bits levels, no
+            zero; see `gr_kaq.detection.quantization`). ADMM-Net.
     """
 
     step: Literal["straight_through", "lsq", "pact", "fixed"] = "straight_through"
@@ -93,10 +96,16 @@ class Quantizer:
     law: LawKind = "dynamic"
     streams: Literal["common", "own"] = "common"
     matrix_clip: Literal["max", "mse", "learned"] = "max"
+    levels: Literal["midtread", "midrise"] = "midtread"
 
     def __post_init__(self) -> None:
         if self.step == "fixed" and self.law != "static":
             raise InvalidKey("law", f"static expected with step: fixed, got {self.law!r}")
+
+    @property
+    def midrise(self) -> bool:
+        """Whether the levels are."""
+        return self.levels == "midrise"
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,7 @@ class Config(Configuration):
         network: ``"admm"`` or ``"pgd"``.
         layers: K.
         constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``.
-        activation_bits, matrix_bits: 2 to 8. Of the activations, a list has a width for each layer.
+        activation_bits, matrix_bits: 2 to 8, midrise 1 to 7. Of the activations, a list has a width for each layer.
         sizes: [num_rx, num_tx] that the batches are drawn from, in equal shares.
         accepts: antenna counts that the exported detector takes.
         snr_db: lowest and highest SNR of the batches, uniform in dB.
@@ -167,9 +176,10 @@ class Config(Configuration):
             raise InvalidKey(
                 "activation_bits", f"a width for each of the {self.layers} layers expected, got {len(self.layer_bits)}"
             )
+        allowed = MIDRISE_BITS if self.quantizer.midrise else BITS
         for bits in self.layer_bits:
-            one_of("activation_bits", bits, BITS)
-        one_of("matrix_bits", self.matrix_bits, BITS)
+            one_of("activation_bits", bits, allowed)
+        one_of("matrix_bits", self.matrix_bits, allowed)
         at_least("layers", self.layers, 1)
         if not self.sizes:
             raise InvalidKey("sizes", "at least one size expected")
@@ -184,6 +194,7 @@ class Config(Configuration):
             one_of("proximal", self.proximal, ("ramp",))
         else:
             one_of("quantizer.streams", self.quantizer.streams, ("common",))
+            one_of("quantizer.levels", self.quantizer.levels, ("midtread",))
 
     @property
     def layer_bits(self) -> tuple[int, ...]:

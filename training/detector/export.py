@@ -45,6 +45,7 @@ def detector_model(config: Config, network: UnfoldedNet) -> DetectorModel:
         output_spread=round(spread, 6),
         matrix_clip=round(float(network.matrix_clip.detach().clamp(*CLIP_RANGE)), 6) if quantized else 1.0,
         stream_steps=quantized and config.quantizer.streams == "own",
+        midrise=quantized and config.quantizer.midrise,
         training=_training(config, quantized),
     )
 

@@ -98,9 +98,13 @@ class UnfoldedNet(nn.Module):
             # PGD-Net's first product is with x = 0, which no step spoils
             missing = self.num_layers - len(seen)
             widths = self.layer_bits[missing:]
-            steps = [calibrated_step(v, bits, self.quantizer.start) for v, bits in zip(seen, widths, strict=True)]
+            midrise = self.quantizer.midrise
+            steps = [
+                calibrated_step(v, bits, self.quantizer.start, midrise=midrise)
+                for v, bits in zip(seen, widths, strict=True)
+            ]
             if self.quantizer.matrix_clip != "max" and self.matrix_bits is not None:
-                clips = [calibrated_clip(output.matrix, self.matrix_bits) for output in outputs]
+                clips = [calibrated_clip(_hollow(output.matrix), self.matrix_bits, midrise) for output in outputs]
                 self.matrix_clip.copy_(torch.stack(clips).mean())
         used = torch.stack(steps)
         self.step.start_at(torch.cat([used[:1].expand(missing), used]).clamp(2 * self.step.low, self.step.high / 2))
@@ -109,7 +113,9 @@ class UnfoldedNet(nn.Module):
         """Largest magnitude of the quantized activations, (B, K)."""
         assert self.step is not None and self.layer_bits is not None
         steps = self.step(self._root(batch))
-        return steps * torch.tensor([largest(bits) for bits in self.layer_bits], device=steps.device)
+        return steps * torch.tensor(
+            [largest(bits, self.quantizer.midrise) for bits in self.layer_bits], device=steps.device
+        )
 
     def _root(self, batch: Batch) -> Tensor:
         """SNR^(-1/2) that the laws are evaluated at, (B,)."""
@@ -129,14 +135,18 @@ class UnfoldedNet(nn.Module):
         rest = (real - torch.diag_embed(diagonal)) / scale
         off_diagonal = rest
         if self.matrix_bits is not None:
-            off_diagonal = fake_quantize_rows(rest, self.matrix_bits, self.matrix_clip.clamp(*CLIP_RANGE))
+            clip, midrise = self.matrix_clip.clamp(*CLIP_RANGE), self.quantizer.midrise
+            if midrise:
+                rest = _hollow(rest)
+            off_diagonal = fake_quantize_rows(rest, self.matrix_bits, clip, midrise)
 
         def product(v: Tensor, k: int, step: Tensor | None) -> tuple[Tensor, Tensor]:
             q = v * scale
             if self.layer_bits is not None:
                 assert step is not None
                 gradient = "straight_through" if self.quantizer.step == "fixed" else self.quantizer.step
-                q = fake_quantize(q, step[:, None, None], self.layer_bits[k], gradient)
+                midrise = self.quantizer.midrise
+                q = fake_quantize(q, step[:, None, None], self.layer_bits[k], gradient, midrise=midrise)
             return v * diagonal[:, None, :] + q @ off_diagonal.mT, q / scale
 
         return product, rest
@@ -166,6 +176,12 @@ class UnfoldedNet(nn.Module):
         )
         weights = torch.softmax(-(t[..., None] - levels).square() / (2 * variance[..., None]), dim=-1)
         return weights @ levels
+
+
+def _hollow(rest: Tensor) -> Tensor:
+    """Without what rounding has left of the diagonal's imaginary part; midrise, it would become an odd integer."""
+    part = torch.eye(rest.shape[-1] // 2, dtype=torch.bool, device=rest.device)
+    return rest.masked_fill(part.repeat(2, 2), 0.0)
 
 
 def _gram(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

@@ -61,10 +61,12 @@ def onnx_model(model: DetectorModel, snr_db: float, num_tx: int | None = None) -
         num_tx: fixes n, for runtimes that want static shapes; None leaves it open, as T always is.
 
     Raises:
-        ValueError: the model is full precision, or does not take so many streams.
+        ValueError: the model is full precision or midrise, or does not take so many streams.
     """
     if not model.quantized:
         raise ValueError(f"detector {model.name} is full precision; a quantized one expected")
+    if model.midrise:
+        raise ValueError(f"detector {model.name} is midrise, which no QuantizeLinear is; another one expected")
     if num_tx is not None and not 1 <= num_tx <= model.max_num_tx:
         raise ValueError(f"detector {model.name} takes 1 to {model.max_num_tx} streams; got num_tx={num_tx}")
     graph = Graph(share_constants=True)

@@ -44,9 +44,9 @@ PACT_DECAY = 1e-4
 weights; here is none, and this is a usual one. 1e-5 gives the same BER at 4 and 2 bits, 1e-3 a higher one at 4 bits."""
 
 
-def largest(bits: int) -> int:
-    """Largest magnitude of a symmetric signed integer: 2^(bits - 1) - 1."""
-    return 2 ** (bits - 1) - 1
+def largest(bits: int, midrise: bool = False) -> int:
+    """Largest magnitude of a symmetric signed integer: 2^(bits - 1) - 1; of an odd one, where all levels are used."""
+    return 2**bits - 1 if midrise else 2 ** (bits - 1) - 1
 
 
 def limits(bits: int, unsigned: bool) -> tuple[int, int]:
@@ -54,57 +54,71 @@ def limits(bits: int, unsigned: bool) -> tuple[int, int]:
     return (0, 2**bits - 1) if unsigned else (-largest(bits), largest(bits))
 
 
-def _round(x: Tensor) -> Tensor:
-    """Round half to even; the straight-through estimator takes the gradient to be 1 (Bengio 2013)."""
-    return x + (torch.round(x) - x).detach()
+def _nearest(x: Tensor, midrise: bool) -> Tensor:
+    """The nearest integer, halves to even; or midrise the nearest odd one, even ones up."""
+    return 2 * torch.floor(x / 2) + 1 if midrise else torch.round(x)
 
 
 def fake_quantize(
-    v: Tensor, step: Tensor, bits: int, gradient: StepGradient = "straight_through", unsigned: bool = False
+    v: Tensor,
+    step: Tensor,
+    bits: int,
+    gradient: StepGradient = "straight_through",
+    unsigned: bool = False,
+    midrise: bool = False,
 ) -> Tensor:
     """Activations: round(clip(v / step)) step. Unsigned ones, with gradient straight_through, are clipped at 0.
+
+    Midrise ones are odd multiples of the step: 2^bits levels, a half of the distance between two of them from 0.
 
     The gradient with respect to v is 1 inside the clipping range and 0 outside. That with respect to the step is, by
     `gradient`,
 
         straight_through   round(v / step) - v / step inside, +-largest(bits) outside, as follows from the
-                           straight-through estimator
+                           straight-through estimator (Bengio 2013)
         lsq                the same over sqrt(n largest(bits)), n = v.shape[-1] (Esser 2020, section 2.2). Adam divides
                            a constant factor out again; what is left is a smaller share in the clipped gradient norm
         pact               0 inside, +-largest(bits) outside: that of the clip value largest(bits) step (Choi 2018)
     """
-    limit = largest(bits)
+    limit = largest(bits, midrise)
     if gradient == "pact":
         clip = step * limit
         clipped = torch.where(v.abs() < clip, v, torch.sign(v) * clip)
-        return clipped + (torch.round(clipped / step) * step - clipped).detach()
+        return clipped + (_nearest(clipped / step, midrise) * step - clipped).detach()
     if gradient == "lsq":
         scaled = step / math.sqrt(v.shape[-1] * limit)
         step = scaled + (step - scaled).detach()
-    return _round(torch.clamp(v / step, *limits(bits, unsigned))) * step
+    clamped = torch.clamp(v / step, *((-limit, limit) if midrise else limits(bits, unsigned)))
+    return (clamped + (_nearest(clamped, midrise) - clamped).detach()) * step
 
 
-def fake_quantize_rows(matrix: Tensor, bits: int, clip: Tensor) -> Tensor:
+def fake_quantize_rows(matrix: Tensor, bits: int, clip: Tensor, midrise: bool = False) -> Tensor:
     """Matrices (..., n, m) with a step for each row, clip max |row| / largest(bits).
+
+    Midrise, entries are odd multiples of it, but for those that are exactly 0.
 
     The clip is a scalar, or one for each row (..., n, 1). The gradient with respect to the matrix is 1; that with
     respect to the clip is the straight-through one of the steps, as of activations.
     """
     with torch.no_grad():
-        full_step = matrix.abs().amax(-1, keepdim=True) / largest(bits)
+        limit = largest(bits, midrise)
+        full_step = matrix.abs().amax(-1, keepdim=True) / limit
         full_step = torch.where(full_step > 0, full_step, 1.0)
     step = full_step * clip
     constant = matrix.detach()
-    ratio = torch.clamp(constant / step, -largest(bits), largest(bits))
+    ratio = torch.clamp(constant / step, -limit, limit)
     slope = ratio * step.detach()  # adds 0, and -ratio to the gradient of the step inside the clipping range
-    quantized = torch.round(ratio.detach()) * step + (slope - slope.detach())
+    nearest = _nearest(ratio.detach(), midrise)
+    if midrise:
+        nearest = torch.where(constant == 0, 0.0, nearest)
+    quantized = nearest * step + (slope - slope.detach())
     return matrix + (quantized - constant)
 
 
-def calibrated_clip(matrices: Tensor, bits: int) -> Tensor:
+def calibrated_clip(matrices: Tensor, bits: int, midrise: bool = False) -> Tensor:
     """The clip, a scalar, that makes the least squared error of matrices (..., n, n) quantized row by row."""
     clips = torch.linspace(0.2, 1, 81, device=matrices.device)
-    errors = [(fake_quantize_rows(matrices, bits, clip) - matrices).square().mean() for clip in clips]
+    errors = [(fake_quantize_rows(matrices, bits, clip, midrise) - matrices).square().mean() for clip in clips]
     return clips[torch.stack(errors).argmin()]
 
 
@@ -115,7 +129,7 @@ def calibrated_row_clips(matrix: Tensor, bits: int) -> Tensor:
     return clips[torch.stack(errors).argmin(0)][:, None]
 
 
-def calibrated_step(v: Tensor, bits: int, method: Calibration, unsigned: bool = False) -> Tensor:
+def calibrated_step(v: Tensor, bits: int, method: Calibration, unsigned: bool = False, midrise: bool = False) -> Tensor:
     """A step for activations like v, a scalar.
 
     Args:
@@ -124,15 +138,18 @@ def calibrated_step(v: Tensor, bits: int, method: Calibration, unsigned: bool = 
         method: ``"lsq"`` (2 mean|v| / sqrt(largest), what LSQ starts from), ``"minmax"`` (nothing is clipped),
             ``"percentile"`` (clips all above the `PERCENTILE` of |v|) or ``"mse"`` (least squared error of v).
         unsigned: whether v, and the integers, are at least 0.
+        midrise: whether the integers are the odd ones. LSQ's step is then the distance of two levels.
     """
-    limit = limits(bits, unsigned)[1]
+    limit = largest(bits, midrise) if midrise else limits(bits, unsigned)[1]
     magnitudes = v.detach().abs().flatten()
     if method == "lsq":
-        return 2 * magnitudes.mean() / math.sqrt(limit)
+        return (1 if midrise else 2) * magnitudes.mean() / math.sqrt(limit)
     if method == "minmax":
         return magnitudes.max() / limit
     if method == "percentile":
         return magnitudes.kthvalue(math.ceil(PERCENTILE * len(magnitudes))).values / limit
     steps = magnitudes.max() / limit * torch.logspace(0, -math.log10(MSE_SPAN), MSE_STEPS, device=v.device)
-    errors = [(torch.round(magnitudes / step).clamp_max(limit) * step - magnitudes).square().mean() for step in steps]
+    errors = [
+        (_nearest(magnitudes / step, midrise).clamp_max(limit) * step - magnitudes).square().mean() for step in steps
+    ]
     return steps[torch.stack(errors).argmin()]

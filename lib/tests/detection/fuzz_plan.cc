@@ -30,10 +30,11 @@ kaq::Network random_network(Choices &choices, Random &random) {
     const bool admm = net.type == kaq::NetworkType::admm;
     net.bits_per_dimension = choices.between(1, 4);
     net.half_distance = half_distance(net.bits_per_dimension);
-    const int widths[] = {127, 1, 7, random.between(1, 127)};
+    const int widths[] = {127, 1, 7, random.between(0, 63) * 2 + 1};
     net.matrix_max = widths[choices.between(0, 3)];
     net.matrix_clip = choices.yes() ? static_cast<float>(random.uniform(0.05, 1)) : 1;
     net.stream_steps = admm && choices.yes();
+    net.midrise = admm && choices.yes();
     net.output_spread = admm && choices.yes() ? static_cast<float>(random.uniform(0, 10)) : 0;
     const double d = net.half_distance;
     net.layers.resize(choices.between(1, 6));

@@ -6,9 +6,9 @@
 //   replay KERNEL                digests of all that some links give, floating-point stages included: of Plan in int8
 //                                and in fp32, of ListPlan, and of LinearPlan
 //
-// CASES: for each case the int32 network type, bits per dimension, matrix_max, K, C, T, num_tx; K int32 prox, K int32
-// activation_max; the arrays of `each_array`; int16 b [C][T][n].
-// RESULTS: for each case int16 t [C][T][n], and int32 LLRs [C][T][bits][n]. All little-endian.
+// CASES: for each case the int32 network type, bits per dimension, matrix_max, K, C, T, num_tx, midrise; K int32 prox,
+// K int32 activation_max; the arrays of `each_array`; int16 b [C][T][n]. RESULTS: for each case int16 t [C][T][n], and
+// int32 LLRs [C][T][bits][n]. All little-endian.
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
@@ -42,13 +42,14 @@ void each_array(AnyIntegers &&of, Visit visit) {
 }
 
 void run_case(const kaq::Kernel &kernel, std::istream &cases, std::ostream &results) {
-    std::vector<std::int32_t> header(7);
+    std::vector<std::int32_t> header(8);
     read(cases, header);
     std::vector<std::int32_t> prox(header[3]), activation_max(header[3]);
     read(cases, prox), read(cases, activation_max);
     // its laws are of no use here: the integers are given
     kaq::Network net = network(static_cast<kaq::NetworkType>(header[0]), header[1], header[3]);
     net.matrix_max = header[2];
+    net.midrise = header[7] != 0;
     net.stream_steps = net.type == kaq::NetworkType::admm; // there may be
     for (std::size_t k = 0; k < prox.size(); ++k)
         net.layers[k].prox = static_cast<kaq::Prox>(prox[k]), net.layers[k].activation_max = activation_max[k];

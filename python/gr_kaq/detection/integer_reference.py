@@ -3,7 +3,7 @@
 
 From b on, every value is an integer whose width and scale docs/internals/integer-model.md states. Two roundings occur:
 `multiply_q15` and the rescaling of an accumulator, both to nearest with halves up (add half, shift), as the
-instructions pmulhrsw (x86) and sqrdmulh (Arm) do.
+instructions pmulhrsw (x86) and sqrdmulh (Arm) do. Where levels are midrise, `multiply_high` rounds activations down.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ def saturate(x: NDArray) -> Int:
 def multiply_q15(x: Int, gain: Int) -> Int:
     """round(x * gain / 2^15), both int16 and gain > -2^15."""
     return (x * gain + (1 << 14)) >> 15
+
+
+def multiply_high(x: Int, gain: Int) -> Int:
+    """floor(x * gain / 2^16), both int16: what is below an odd integer 2 i + 1, where x * gain / 2^15 is next to it."""
+    return (x * gain) >> 16
 
 
 def multiply_q15_plus_1(x: Int, gain: Int) -> Int:
@@ -93,7 +98,8 @@ def _matrix_product(model: DetectorModel, channels: IntegerChannels, k: int, v: 
     """The one product of a layer: v is quantized to activations, multiplied, and rescaled to state units; (C, T, n)."""
     activation_max = model.largest_activations[k]
     inverse_step = channels.inverse_step[:, k, None, :].astype(np.int32)
-    activations = np.clip(multiply_q15(v, inverse_step), -activation_max, activation_max)
+    nearest = 2 * multiply_high(v, inverse_step) + 1 if model.midrise else multiply_q15(v, inverse_step)
+    activations = np.clip(nearest, -activation_max, activation_max)
     accumulator = _exact_product(activations, channels.matrix)
     return (accumulator * channels.rescale[:, k, None, :] + (1 << (RESCALE_SHIFT - 1))) >> RESCALE_SHIFT
 

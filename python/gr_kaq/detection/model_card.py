@@ -105,6 +105,7 @@ def _unfolded_facts(model: DetectorModel) -> dict[str, Any]:
         "matrix_bits": model.matrix_bits,
         "matrix_clip": model.matrix_clip,
         "stream_steps": model.stream_steps,
+        "midrise": model.midrise,
         "output_spread": model.output_spread,
         "laws": {
             name: [
@@ -192,7 +193,8 @@ def _unfolded_properties(model: DetectorModel) -> Iterator[str]:
         steps = ", a step per stream" if model.stream_steps else ""
         bits = model.activation_bits
         activations = f"{_listed(bits)} bits, layer by layer" if isinstance(bits, tuple) else f"{bits} bits"
-        yield f"| widths | activations {activations}{steps}; matrix {model.matrix_bits} bits{clip} |"
+        levels = "; all levels, and no zero (midrise)" if model.midrise else ""
+        yield f"| widths | activations {activations}{steps}; matrix {model.matrix_bits} bits{clip}{levels} |"
     else:
         yield "| widths | full precision (single precision in NumPy) |"
 

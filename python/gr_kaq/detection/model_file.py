@@ -81,6 +81,8 @@ class DetectorModel(AntennaCounts):
         constellation: what the streams carry.
         activation_bits, matrix_bits: widths of the operands of the matrix-vector product; None: full precision. Layers
             may differ in the activations': a tuple then, with a width for each.
+        midrise: both operands are odd integers: all 2^bits levels are used, and there is no zero, see
+            `quantization.quantize_channels`. ADMM-Net.
         matrix_clip: largest matrix entry that is represented, over the largest of its row.
         stream_steps: each stream's activations have a step of their own, see `quantization.quantize_channels`.
         max_num_rx, max_num_tx, min_rx_per_tx: antenna counts that the detector accepts.
@@ -108,6 +110,7 @@ class DetectorModel(AntennaCounts):
     output_spread: float = 0.0
     matrix_clip: float = 1.0
     stream_steps: bool = False
+    midrise: bool = False
     training: dict[str, Any] = field(default_factory=dict)
     measured_ber: tuple[dict[str, Any], ...] = ()
 
@@ -126,13 +129,16 @@ class DetectorModel(AntennaCounts):
     @property
     def largest_activations(self) -> tuple[int, ...]:
         """The largest integer that each layer's activations become, (K,); of a quantized model."""
-        return tuple(2 ** (bits - 1) - 1 for bits in self.layer_bits)
+        return tuple(self._largest(bits) for bits in self.layer_bits)
 
     @property
     def largest_entry(self) -> int:
         """The largest integer that an entry of the matrix becomes; of a quantized model."""
         assert self.matrix_bits is not None
-        return 2 ** (self.matrix_bits - 1) - 1
+        return self._largest(self.matrix_bits)
+
+    def _largest(self, bits: int) -> int:
+        return 2**bits - 1 if self.midrise else 2 ** (bits - 1) - 1
 
     @functools.cached_property
     def law_tables(self) -> dict[str, NDArray[np.float64]]:
@@ -280,6 +286,7 @@ def _from_document(document: Any, origin: str) -> Model:
         output_spread=float(document.get("output_spread", 0.0)),
         matrix_clip=float(bits.get("matrix_clip", 1.0)),
         stream_steps=bits.get("stream_steps", False),
+        midrise=bits.get("midrise", False),
     )
 
 
@@ -327,8 +334,9 @@ def _unfolded_keys(model: DetectorModel) -> dict[str, Any]:
         }
         if model.matrix_clip != 1:
             bits["matrix_clip"] = round(float(model.matrix_clip), 6)
-        if model.stream_steps:
-            bits["stream_steps"] = True
+        for key in ("stream_steps", "midrise"):
+            if getattr(model, key):
+                bits[key] = True
     keys: dict[str, Any] = {
         "bits": bits,
         "output_variance": law(model.output_variance),

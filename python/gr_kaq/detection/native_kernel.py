@@ -76,6 +76,7 @@ def network(model: DetectorModel, precision: str = "int8") -> Any:
         bits_per_dimension=model.constellation.bits_per_dimension,
         half_distance=model.constellation.half_distance,
         matrix_max=model.largest_entry if model.quantized else 1,
+        midrise=model.midrise,
         matrix_clip=model.matrix_clip,
         stream_steps=model.stream_steps,
         output_spread=model.output_spread,

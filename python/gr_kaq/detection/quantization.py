@@ -70,6 +70,9 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
     With `stream_steps`, the activation step of stream j is the law's divided by s_j = sqrt(diagonal_j / mean), and
     column j of the matrix is divided by s_j as well. A weak stream, whose column is large, so has a finer step: every
     stream's rounding then adds about as much to a row.
+
+    With `midrise`, activations and entries of the matrix are the odd integers next to them. At few bits that is a
+    level more: 2 bits give +-1 and +-3 instead of -1, 0 and 1. Entries of exactly 0, as on the diagonal, stay 0.
     """
     if not model.quantized:
         raise ValueError(f"detector {model.name} is full precision; it has no integer form")
@@ -84,7 +87,8 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
         mean = prepared.diagonal.mean(axis=-1, keepdims=True)
         relative = prepared.diagonal / np.where(mean > 0, mean, 1.0)
         stream_scale = np.clip(np.sqrt(relative), 1 / STREAM_SCALE_LIMIT, STREAM_SCALE_LIMIT)
-    matrix, row_step = _quantize_rows(prepared.off_diagonal / stream_scale[:, None, :], model.matrix_clip, matrix_max)
+    scaled = prepared.off_diagonal / stream_scale[:, None, :]
+    matrix, row_step = _quantize_rows(scaled, model.matrix_clip, matrix_max, model.midrise)
 
     def per_channel(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.broadcast_to(x, (num_channels, num_layers))
@@ -129,11 +133,13 @@ def quantize_channels(model: DetectorModel, prepared: Preparation) -> IntegerCha
 
 
 def _quantize_rows(
-    matrix: NDArray[np.float64], clip: float, largest: int
+    matrix: NDArray[np.float64], clip: float, largest: int, midrise: bool
 ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """Rows in steps of clip * max |row| / largest, as integers up to +-largest, and these steps."""
     row_step = clip * np.max(np.abs(matrix), axis=-1) / largest
     scaled = matrix / np.where(row_step > 0, row_step, 1.0)[..., None]
+    if midrise:
+        scaled = np.sign(scaled) * (2 * np.rint((np.abs(scaled) - 1) / 2) + 1)
     return _integer(scaled, -largest, largest).astype(np.int8), row_step
 
 

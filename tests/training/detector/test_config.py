@@ -59,6 +59,8 @@ def test_overrides():
         ("full_precision.iterations=0", r"full_precision\.iterations"),
         ("quantized.iterations=-1", r"quantized\.iterations"),
         ("activation_bits=9", "activation_bits"),
+        ("activation_bits=1", "activation_bits"),
+        ("quantizer.levels=midrise", "activation_bits: one of 1, 2, 3, 4, 5, 6, 7 expected, got 8"),
         ("activation_bits=[2, 3, 3, 3, 9]", "activation_bits"),
         ("activation_bits=[2, 3]", "activation_bits: a width for each of the 5 layers expected, got 2"),
         ("activation_bits=[2, 3, a, 3, 3]", "activation_bits"),

@@ -79,10 +79,22 @@ def test_full_precision_is_the_package_s(network, proximal, constellation, size,
 @pytest.mark.parametrize("bits", [8, 4, (3, 5, 8)])
 @pytest.mark.parametrize(
     ("network", "proximal", "constellation", "size", "streams"),
-    [(*case, streams) for case in NETWORKS for streams in (("common", "own") if case[0] == "admm" else ("common",))],
+    [
+        (*case, streams)
+        for case in NETWORKS
+        for streams in (("common", "own", "midrise") if case[0] == "admm" else ("common",))
+    ],
 )
 def test_quantized_is_the_integer_reference(network, proximal, constellation, size, streams, bits, tmp_path):
-    quantizer = Quantizer(streams=streams, matrix_clip="max" if streams == "common" else "learned")
+    midrise = streams == "midrise"
+    if midrise and bits != 4:
+        bits = 7 if bits == 8 else (2, 3, 7)
+    streams = "own" if midrise else streams
+    quantizer = Quantizer(
+        streams=streams,
+        matrix_clip="max" if streams == "common" else "learned",
+        levels="midrise" if midrise else "midtread",
+    )
     config, twin, quantized, generator = networks(network, proximal, constellation, bits, 0.05, quantizer)
     span = {"qpsk": (8, 14), "16qam": (14, 20), "64qam": (22, 28)}[constellation]
     batch = batch_for(config, size, span, generator, 1000)
@@ -90,14 +102,14 @@ def test_quantized_is_the_integer_reference(network, proximal, constellation, si
     with torch.no_grad():
         expected = quantized(batch).t.numpy()
     model = load(save(detector_model(config, quantized), tmp_path))
-    assert model.stream_steps == (streams == "own")
+    assert (model.stream_steps, model.midrise) == (streams == "own", midrise)
     detection = UnfoldedDetector(model, "reference").detect(
         batch.y.numpy(), batch.h.numpy(), noise_var=batch.noise_var.numpy()
     )
     got = to_real(torch.from_numpy(detection.symbols)).numpy()
     unit = model.constellation.half_distance / 512
     error = np.abs(got - expected) / unit
-    if bits == 8:  # at 4 bits a step is hundreds of state units, and one that flips moves all rows
+    if bits in (7, 8):  # at 4 bits a step is hundreds of state units, and one that flips moves all rows
         assert np.median(error) < 8
     assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.99
     x = batch.x.numpy()

@@ -28,6 +28,35 @@ def test_activations_lie_on_the_grid(bits):
     assert (levels[inside] * 0.25 - v[inside]).abs().max() <= 0.125 + 1e-6
 
 
+@pytest.mark.parametrize("bits", [1, 2, 3, 7])
+def test_midrise_activations_are_all_odd_multiples_of_the_step(bits):
+    v = torch.linspace(-50, 50, 4001)
+    levels = fake_quantize(v, torch.tensor(0.25), bits, midrise=True) / 0.25
+    odd = torch.arange(1 - 2**bits, 2**bits, 2).float()
+    assert torch.equal(levels.unique(), odd)
+    inside = v.abs() < 0.25 * 2**bits
+    assert (levels[inside] * 0.25 - v[inside]).abs().max() <= 0.25 + 1e-6
+
+
+def test_midrise_rows_keep_their_zeros():
+    matrix = torch.tensor([[0.0, 0.9, -0.31, 1e-6], [0.0, 0.0, 0.0, 0.0]])
+    quantized = fake_quantize_rows(matrix, 2, torch.ones(()), midrise=True)  # in steps of 0.3
+    assert torch.allclose(quantized, torch.tensor([[0.0, 0.9, -0.3, 0.3], [0.0, 0.0, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("method", ["lsq", "minmax", "percentile", "mse"])
+def test_midrise_steps_are_calibrated(method):
+    """All levels of a width are used, so that what is lost is less than without."""
+    v = torch.randn(20_000, generator=torch.Generator().manual_seed(1))
+    error = {}
+    for midrise in (False, True):
+        step = calibrated_step(v, 2, method, midrise=midrise)
+        error[midrise] = float((fake_quantize(v, step, 2, midrise=midrise) - v).square().mean())
+    assert error[True] < 0.9 * error[False]
+    if method == "mse":
+        assert error[True] == pytest.approx(0.1188, abs=0.004)  # of four uniform levels (Max 1960)
+
+
 def test_rounding_is_half_to_even():
     v = torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5])
     assert fake_quantize(v, torch.tensor(1.0), 8).tolist() == [0, 2, 2, 0, -2]
