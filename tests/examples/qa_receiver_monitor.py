@@ -49,10 +49,14 @@ view.show()
 view.start()
 if hasattr(view, "flowgraph_started"):  # newer GNU Radio: as main() does, or the probes behind the labels wait for ever
     view.flowgraph_started.set()
-until(lambda: frames() >= 5)
+tracks = [view._track_offset_label_label, view._track_doppler_label_label, view._track_memory_label_label,
+          view._track_delay_label_label]
+until(lambda: "<b>8</b>" in tracks[2].text())
+tracked = [label.text() for label in tracks]
 for detector in ("lmmse", "auto-fast"):
     choose(view._detector_combo_box, detector)
 choose(view._estimator_combo_box, "ls")
+until(lambda: "8" not in tracks[2].text())
 
 view.set_snr_db(40.0)
 view.set_carrier_offset(-20000.0)
@@ -69,7 +73,7 @@ view.kaq_mimo_receiver_0.set_condition("0 dB, and nothing else in the buffers")
 until(lambda: receiver.block_error_rate() == receiver.block_error_rate() and receiver.block_error_rate() > 0.5)
 view.stop()
 view.wait()
-print(json.dumps([seen, high, texts, receiver.stats()]))
+print(json.dumps([seen, high, texts, receiver.stats(), tracked]))
 """
 
 
@@ -94,7 +98,7 @@ def result(tmp_path_factory):
 
 def test_choosers_swap_detector_and_estimator_while_it_runs(result):
     seen = [tuple(entry) for entry in result[0]]
-    assert seen == [("lmmse", "lmmse"), ("auto-fast", "lmmse"), ("auto-fast", "ls")]
+    assert seen == [("lmmse", "lmmse-memory"), ("auto-fast", "lmmse-memory"), ("auto-fast", "ls")]
 
 
 def test_block_errors_follow_the_snr(result):
@@ -107,6 +111,15 @@ def test_numbers_appear(result):
     assert re.fullmatch(r"<b>\d+</b>, estimated SNR: <b>[\d.]+ dB</b>", frames)
     assert re.fullmatch(r"<b>[\d.]+%</b>", block_error_rate)
     assert re.fullmatch(r"<b>[\d.]+ µs</b> per vector", detection)
+
+
+def test_the_track_is_shown(result):
+    """The simulated offset is 5 kHz, the Doppler 10 Hz and the delay spread 100 ns or so."""
+    offset, dopplers, memory, delay_spread = result[4]
+    assert abs(int(re.fullmatch(r"<b>([+-]\d+) Hz</b>", offset)[1]) - 5000) < 200
+    assert all(0 <= int(each) < 100 for each in re.fullmatch(r"<b>(\d+), (\d+) Hz</b>", dopplers).groups())
+    assert re.fullmatch(r"<b>8</b> frames, lost <b>\d+</b> times", memory)
+    assert 10 < int(re.fullmatch(r"<b>(\d+) ns</b>", delay_spread)[1]) < 1000
 
 
 def test_nothing_went_wrong_inside(result):

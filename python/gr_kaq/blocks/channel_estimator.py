@@ -292,6 +292,24 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         memory = self._memory()
         return memory.lost if memory else 0
 
+    @reading("frames")
+    def track_frames(self) -> int:
+        """Frames that the newest estimate is made of (``"lmmse-memory"``); 0 without a track."""
+        track = self.track()
+        return track.frames if track else 0
+
+    @reading("cycles per sample")
+    def track_carrier_offset(self) -> float:
+        """Carrier offset of the radio, over all frames of the track (``"lmmse-memory"``); NaN without one."""
+        track = self.track()
+        return track.carrier_offset if track else float("nan")
+
+    @reading("cycles per OFDM symbol, for each stream")
+    def track_dopplers(self) -> list[float]:
+        """Doppler of the strongest part of each, over all frames of the track (``"lmmse-memory"``); NaN without one."""
+        track = self.track()
+        return track.dopplers.tolist() if track else [float("nan")] * self._frame_format.num_tx
+
     @reading("dB")
     def snr_db(self) -> float:
         """SNR of the last frame; NaN before the first."""
