@@ -16,9 +16,9 @@ constexpr int period_unit = 16; // M is looked at every quarter of a period, whi
 } // namespace
 
 void check(const FrameLayout &layout) {
-    for (const auto &[name, length] : {std::pair{"fft_size", layout.fft_size}, std::pair{"cp_length", layout.cp_length},
-                                       std::pair{"timing_advance", layout.timing_advance},
-                                       std::pair{"delay_window", layout.delay_window}})
+    for (const auto &[name, length] :
+         {std::pair{"fft_size", layout.fft_size}, std::pair{"cp_length", layout.cp_length},
+          std::pair{"timing_advance", layout.timing_advance}, std::pair{"delay_window", layout.delay_window}})
         expect(length > 0 && length <= max_length && length % length_unit == 0, name, " is ", length,
                "; a multiple of ", length_unit, " up to ", max_length, " expected");
     expect(layout.timing_advance < layout.cp_length, "timing_advance is ", layout.timing_advance,

@@ -178,8 +178,8 @@ double carrier_offset(const Array<Complex> &preamble, int period) {
 void bind_frame_search(py::module_ &module) {
     py::class_<FrameSearch>(module, "FrameSearch")
         .def(py::init(&make_search), py::kw_only(), py::arg("num_rx"), py::arg("known"), py::arg("fft_size"),
-             py::arg("cp_length"), py::arg("timing_advance"), py::arg("delay_window"), py::arg("num_symbols"), py::arg("period"),
-             py::arg("num_periods"))
+             py::arg("cp_length"), py::arg("timing_advance"), py::arg("delay_window"), py::arg("num_symbols"),
+             py::arg("period"), py::arg("num_periods"))
         .def("push", &push, py::arg("samples"))
         .def("interrupt",
              [](FrameSearch &self) {
