@@ -26,7 +26,16 @@ PICTURE = ROOT / "docs" / "images" / "rooms.svg"
 
 WIDTH, BOX, HEIGHT, FLOOR, TOP, LEFT = 1220, 218, 62, 104, 16, 60
 NUM_COLUMNS, MIDDLE = 5, 3
-COLUMNS = {"testbed": 0, "links": 1, "channels": 2, "estimation": 4, "frames": 4, "files": 1, "lib/frames": 4}
+COLUMNS = {
+    "testbed": 0,
+    "links": 1,
+    "channels": 2,
+    "estimation": 4,
+    "forecasting": 4,
+    "frames": 4,
+    "files": 1,
+    "lib/frames": 4,
+}
 """Of a room, where it is not MIDDLE: so that few arrows cross."""
 STYLE = """
 text { font-family: DejaVu Sans, Helvetica, sans-serif; font-size: 12px; fill: #222 }
