@@ -179,7 +179,7 @@ def main() -> int:
     )
     parser.add_argument("--num-rx", type=int, default=4)
     parser.add_argument("--num-tx", type=int, default=4, help="streams")
-    parser.add_argument("--fft-size", type=int, default=64, help="64 or 256")
+    parser.add_argument("--fft-size", type=int, default=64, help="carriers")
     parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=["tdl-a", "cdl-c", "cdl-d", "cdl-e"])
     parser.add_argument("--delay-spread", type=float, nargs="+", default=[100e-9], help="seconds")
     parser.add_argument("--doppler", type=float, nargs="+", default=[200.0], help="Hz")

@@ -187,7 +187,7 @@ def main() -> int:
     )
     parser.add_argument("--num-rx", type=int, help="receive antennas (default: as many as streams)")
     parser.add_argument("--num-tx", type=int, default=2, help="streams")
-    parser.add_argument("--fft-size", type=int, default=64, help="64 or 256")
+    parser.add_argument("--fft-size", type=int, default=64, help="carriers")
     parser.add_argument("--constellation", default="16qam", help="of every stream")
     parser.add_argument("--detector", default="auto", help="name or path of a detector")
     parser.add_argument(

@@ -112,7 +112,7 @@ def main() -> int:
     )
     parser.add_argument("--num-rx", type=int, help="receive antennas (default: as many as streams)")
     parser.add_argument("--num-tx", type=int, default=4, help="streams")
-    parser.add_argument("--fft-size", type=int, default=64, help="64 or 256")
+    parser.add_argument("--fft-size", type=int, default=64, help="carriers")
     parser.add_argument("--detectors", nargs="+", default=["auto"], help="names or paths")
     parser.add_argument("--estimators", nargs="+", default=["ls", "lmmse"], help="methods of channel_estimator")
     parser.add_argument("--snr-db", type=float, default=25.0)

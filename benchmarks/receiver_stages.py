@@ -196,7 +196,7 @@ def main() -> int:
         description=(__doc__ or "").partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--num-tx", type=int, default=4, help="streams, and antennas")
-    parser.add_argument("--fft-size", type=int, default=64, help="64 or 256")
+    parser.add_argument("--fft-size", type=int, default=64, help="carriers")
     parser.add_argument("--detector", default="lmmse", help="name or path")
     parser.add_argument("--snr-db", type=float, default=30.0)
     parser.add_argument("--rounds", type=int, default=100, help="of the stages")

@@ -167,7 +167,7 @@ def add_receiver_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument_group("receiver").add_argument
     add("--num-tx", type=int, default=2, help="streams that are sent (default: %(default)s)")
-    add("--fft-size", type=int, default=64, help="64 or 256 (default: %(default)s)")
+    add("--fft-size", type=int, default=64, help="carriers (default: %(default)s)")
     add("--constellation", default="16qam", help="of every stream (default: %(default)s)")
     add(
         "--detector",

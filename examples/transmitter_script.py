@@ -55,7 +55,7 @@ def add_transmitter_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="what is sent")
     add = parser.add_argument_group("transmitter").add_argument
     add("--num-tx", "--antennas", type=int, default=2, help="streams, one for each antenna (default: %(default)s)")
-    add("--fft-size", type=int, default=64, help="64 or 256 (default: %(default)s)")
+    add("--fft-size", type=int, default=64, help="carriers (default: %(default)s)")
     add("--constellation", default="16qam", help="of every stream (default: %(default)s)")
     add("--gap-length", type=int, default=256, help="samples between frames (default: %(default)s)")
     add("--repeats", type=int, default=0, help="how often the file is sent (default: until it is stopped)")

@@ -16,12 +16,15 @@ constexpr int period_unit = 16; // M is looked at every quarter of a period, whi
 } // namespace
 
 void check(const FrameLayout &layout) {
-    for (const auto &[name, length] : {std::pair{"fft_size", layout.fft_size}, std::pair{"cp_length", layout.cp_length},
-                                       std::pair{"timing_advance", layout.timing_advance}})
+    for (const auto &[name, length] :
+         {std::pair{"fft_size", layout.fft_size}, std::pair{"cp_length", layout.cp_length},
+          std::pair{"timing_advance", layout.timing_advance}, std::pair{"delay_window", layout.delay_window}})
         expect(length > 0 && length <= max_length && length % length_unit == 0, name, " is ", length,
                "; a multiple of ", length_unit, " up to ", max_length, " expected");
     expect(layout.timing_advance < layout.cp_length, "timing_advance is ", layout.timing_advance,
            "; less than cp_length expected, ", layout.cp_length);
+    expect(layout.delay_window <= layout.symbol_length(), "delay_window is ", layout.delay_window,
+           "; at most symbol_length expected, ", layout.symbol_length());
     expect(layout.period > 0 && layout.period <= max_length && layout.period % period_unit == 0, "period is ",
            layout.period, "; a multiple of ", period_unit, " up to ", max_length, " expected");
     expect(layout.num_periods > lag_periods && layout.num_periods <= max_parts, "num_periods is ", layout.num_periods,

@@ -9,6 +9,7 @@ struct FrameLayout {
     int fft_size;
     int cp_length;
     int timing_advance; // by which the windows begin early; less than cp_length
+    int delay_window;   // in which all paths lie
     int num_symbols;    // 1 to 100
     int period;         // after which the preamble repeats itself; a multiple of 16
     int num_periods;    // 6 to 100
@@ -19,7 +20,7 @@ struct FrameLayout {
     int frame_length() const { return preamble_length() + num_symbols * symbol_length(); }
 };
 
-inline constexpr int max_streams = 4; // of a frame
+inline constexpr int max_streams = 8; // of a frame
 
 // Of the carrier offset's second estimate: over so many periods.
 inline constexpr int lag_periods = 5;

@@ -36,7 +36,7 @@ template <int Streams>
         for (int n = 0; n < num_taps; ++n, tap += 2 * Streams) {
             const LagLanes x = *reinterpret_cast<const LooseLagLanes *>(samples_re + lag + n),
                            y = *reinterpret_cast<const LooseLagLanes *>(samples_im + lag + n);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int s = 0; s < Streams; ++s) {
                 re[s] += tap[s] * x + tap[Streams + s] * y;
                 im[s] += tap[s] * y - tap[Streams + s] * x;
@@ -49,19 +49,20 @@ template <int Streams>
     }
 }
 
+// The same for at least so many streams.
+template <int Streams>
+[[gnu::always_inline]] inline void correlate_from(const float *samples_re, const float *samples_im, const float *taps,
+                                                  int num_taps, int num_streams, int lags, float *out) {
+    if constexpr (Streams < max_streams)
+        if (num_streams > Streams)
+            return correlate_from<Streams + 1>(samples_re, samples_im, taps, num_taps, num_streams, lags, out);
+    correlate<Streams>(samples_re, samples_im, taps, num_taps, lags, out);
+}
+
 // Correlations with the taps of all streams, [sample][re, im][stream]: out[re, im][stream][lags].
 KAQ_EACH_PROCESSOR void correlate(const float *samples_re, const float *samples_im, const float *taps, int num_taps,
                                   int num_streams, int lags, float *out) {
-    switch (num_streams) {
-    case 1:
-        return correlate<1>(samples_re, samples_im, taps, num_taps, lags, out);
-    case 2:
-        return correlate<2>(samples_re, samples_im, taps, num_taps, lags, out);
-    case 3:
-        return correlate<3>(samples_re, samples_im, taps, num_taps, lags, out);
-    default:
-        return correlate<max_streams>(samples_re, samples_im, taps, num_taps, lags, out);
-    }
+    correlate_from<1>(samples_re, samples_im, taps, num_taps, num_streams, lags, out);
 }
 
 void correlate(const AntennaView &with, const std::vector<float> &taps, int num_streams, int lags,
@@ -198,10 +199,9 @@ bool KnownCorrelation::is_frame() const {
     return most_explained > explained_share && greatest > threshold_;
 }
 
-// Where the paths begin: the first that counts, in the window that holds most of their power. The window is as long as
-// the part of the cyclic prefix that is left behind `timing_advance`.
+// Where the paths begin: the first that counts, in the window that holds most of their power.
 int KnownCorrelation::first_path() const {
-    const int length = layout_.cp_length - layout_.timing_advance;
+    const int length = layout_.delay_window;
     int first = 0;
     double most = 0;
     for (int begin = 0; begin + length <= num_lags_; ++begin) {

@@ -68,11 +68,13 @@ struct FrameSearch {
 };
 
 std::unique_ptr<FrameSearch> make_search(int num_rx, const Array<Complex> &known, int fft_size, int cp_length,
-                                         int timing_advance, int num_symbols, int period, int num_periods) {
+                                         int timing_advance, int delay_window, int num_symbols, int period,
+                                         int num_periods) {
     expect(known.ndim() == 2, "known of shape (num_tx, known samples) expected; shape ", Shape{known}, " given");
     const kaq::FrameLayout layout{.fft_size = fft_size,
                                   .cp_length = cp_length,
                                   .timing_advance = timing_advance,
+                                  .delay_window = delay_window,
                                   .num_symbols = num_symbols,
                                   .period = period,
                                   .num_periods = num_periods};
@@ -176,8 +178,8 @@ double carrier_offset(const Array<Complex> &preamble, int period) {
 void bind_frame_search(py::module_ &module) {
     py::class_<FrameSearch>(module, "FrameSearch")
         .def(py::init(&make_search), py::kw_only(), py::arg("num_rx"), py::arg("known"), py::arg("fft_size"),
-             py::arg("cp_length"), py::arg("timing_advance"), py::arg("num_symbols"), py::arg("period"),
-             py::arg("num_periods"))
+             py::arg("cp_length"), py::arg("timing_advance"), py::arg("delay_window"), py::arg("num_symbols"),
+             py::arg("period"), py::arg("num_periods"))
         .def("push", &push, py::arg("samples"))
         .def("interrupt",
              [](FrameSearch &self) {

@@ -228,8 +228,8 @@ def test_stats():
     ("arguments", "text"),
     [
         ({"num_rx": 0}, "num_rx is 0; 1 to 256 expected"),
-        ({"num_tx": 5}, "num_tx is 5; 1 to 4 expected"),
-        ({"fft_size": 128}, "fft_size is 128; one of 64, 256 expected"),
+        ({"num_tx": 5}, "num_tx is 5; at most 4 expected with 64 carriers"),
+        ({"fft_size": 128}, "fft_size is 128; one of 64, 256, 512, 1024, 2048 expected"),
         ({"stats_interval_s": -1}, "stats_interval_s is -1; at least 0 expected"),
     ],
 )

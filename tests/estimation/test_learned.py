@@ -14,6 +14,7 @@ from gr_kaq.estimation.learned import (
     WINDOW,
     EstimatorFileError,
     LearnedEstimator,
+    LearnedInterpolator,
     grids,
     list_estimators,
     network_input,
@@ -48,6 +49,12 @@ def test_the_channel_comes_back_from_the_grids(num_rx, num_tx, fft_size, seed):
     assert finite
     np.testing.assert_allclose(channel, wiener, rtol=1e-5)
     np.testing.assert_array_equal(given_.ls, given_.lmmse[..., list(TRAINING_SYMBOLS)])
+
+
+@pytest.mark.parametrize("num_tx, fft_size", [(8, 256), (2, 512)])
+def test_frames_that_no_estimator_is_trained_for_are_refused(num_tx, fft_size):
+    with pytest.raises(ValueError, match=f"num_tx is {num_tx}, fft_size {fft_size}; learned .* 4 streams and 256"):
+        LearnedInterpolator(FrameFormat(num_tx, fft_size), "estimator")
 
 
 def test_windows_are_neighbouring_carriers_of_one_pair():

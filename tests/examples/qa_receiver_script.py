@@ -279,7 +279,7 @@ def test_file_that_stays_incomplete(message, tmp_path):
         (["--args", "nowhere.sigmf-meta"], "nowhere.sigmf-meta: cannot be read: No such file or directory"),
         ([], "--args is empty"),
         (["--args", "RECORDING", "--antennas", 4], "core:num_channels is 3; at least 4 expected"),
-        (["--args", "RECORDING", "--num-tx", 5], "num_tx is 5; 1 to 4 expected"),
+        (["--args", "RECORDING", "--num-tx", 5], "num_tx is 5; at most 4 expected with 64 carriers"),
         (["--args", "RECORDING", "--fft-size", 63], "fft_size is 63; one of 64, 256 expected"),
         (["--args", "RECORDING", "--detector", "nonsense"], "no detector 'nonsense'"),
         (["--args", "RECORDING", "--estimator", "nonsense"], "nonsense"),

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr_kaq.frames import payload
-from gr_kaq.frames.frame_format import DATA_SYMBOLS, FFT_SIZES, NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
+from gr_kaq.frames.frame_format import DATA_SYMBOLS, NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 
-FORMATS = [FrameFormat(num_tx, fft_size, "16qam") for num_tx in (1, 2, 3, 4) for fft_size in FFT_SIZES]
+SIZES = [(num_tx, fft_size) for num_tx in (1, 2, 3, 4) for fft_size in (64, 256)]
+SIZES += [(8, 256), (5, 512), (6, 1024), (1, 2048), (8, 2048)]
+FORMATS = [FrameFormat(num_tx, fft_size, "16qam") for num_tx, fft_size in SIZES]
 formats = pytest.mark.parametrize("frame", FORMATS, ids=lambda frame: f"{frame.num_tx}x{frame.fft_size}")
 
 
@@ -24,7 +26,7 @@ def power(samples):
     return np.mean(np.abs(samples) ** 2, axis=-1)
 
 
-def test_sizes_of_both_numerologies():
+def test_sizes():
     """Worked out by hand: other programs may rely on them."""
     small, large = FrameFormat(2, 64, "16qam"), FrameFormat(4, 256, "256qam")
     assert (small.cp_length, small.symbol_length, small.preamble_length, small.frame_length) == (16, 80, 160, 1280)
@@ -33,6 +35,9 @@ def test_sizes_of_both_numerologies():
     assert (large.cp_length, large.frame_length, large.num_data, large.comb) == (64, 5120, 192, 4)
     assert (large.coded_bits, large.payload_bytes) == (67584, 4219)
     assert 0 < small.timing_advance < small.cp_length
+    wide = FrameFormat(1, 2048)
+    assert (wide.num_active, wide.num_data, wide.comb, wide.delay_window) == (1664, 1536, 8, 256)
+    assert (small.delay_window, large.delay_window, FrameFormat(8, 256).delay_window) == (12, 48, 32)
 
 
 @formats
@@ -124,7 +129,9 @@ def test_preamble(frame):
 
 @given(
     frame=st.builds(
-        FrameFormat, st.integers(1, 4), st.sampled_from(FFT_SIZES), st.sampled_from(["qpsk", "16qam", "64qam"])
+        lambda size, constellation: FrameFormat(*size, constellation),
+        st.sampled_from(SIZES),
+        st.sampled_from(["qpsk", "16qam", "64qam"]),
     ),
     seed=st.integers(0, 2**32),
 )
@@ -160,8 +167,9 @@ def test_what_goes_over_the_air_stays_as_it_is():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 64, "qpsk"), "num_tx is 0; 1 to 4"),
-        ((5, 64, "qpsk"), "num_tx is 5; 1 to 4"),
+        ((0, 64, "qpsk"), "num_tx is 0; 1 to 8"),
+        ((9, 256, "qpsk"), "num_tx is 9; 1 to 8"),
+        ((5, 64, "qpsk"), "num_tx is 5; at most 4 expected with 64 carriers"),
         ((2, 128, "qpsk"), "fft_size is 128; one of 64, 256"),
         ((2, 64, "8psk"), "'8psk'.*qpsk"),
     ],

@@ -20,6 +20,7 @@ def search(num_rx=1, known=None, **changes):
         "fft_size": 64,
         "cp_length": 16,
         "timing_advance": 4,
+        "delay_window": 12,
         "num_symbols": 14,
         "period": 16,
         "num_periods": 10,
@@ -136,7 +137,7 @@ def join(num_grids=12, num_active=16, num_tx=2):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: search(known=zeros(7, 240)), "1 to 4 streams expected; 7 given"),
+        (lambda: search(known=zeros(9, 240)), "1 to 8 streams expected; 9 given"),
         (lambda: search(known=zeros(240)), "known of shape (num_tx, known samples) expected; shape (240,) given"),
         (lambda: search(known=zeros(2, 239)), "240 known samples of each stream expected; 239 given"),
         (lambda: search(num_rx=0), "num_rx is 0; at least 1 expected"),

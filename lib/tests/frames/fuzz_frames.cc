@@ -41,9 +41,10 @@ kaq::FrameLayout random_layout(Choices &choices, Random &random) {
     layout.cp_length = 4 * cp;
     layout.timing_advance = 4 * choices.between(1, cp - 1);
     layout.fft_size = 4 * choices.between(1, symbol - cp);
+    layout.delay_window = 4 * choices.between(1, cp);
     if (choices.seldom())
-        for (int *number : {&layout.fft_size, &layout.cp_length, &layout.timing_advance, &layout.num_symbols,
-                            &layout.period, &layout.num_periods})
+        for (int *number : {&layout.fft_size, &layout.cp_length, &layout.timing_advance, &layout.delay_window,
+                            &layout.num_symbols, &layout.period, &layout.num_periods})
             if (choices.yes())
                 *number = any_number(choices, random);
     return layout;

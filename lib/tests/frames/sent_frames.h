@@ -20,6 +20,7 @@ inline kaq::FrameLayout layout_of(int fft_size) {
     return {.fft_size = fft_size,
             .cp_length = fft_size / 4,
             .timing_advance = fft_size / 16,
+            .delay_window = fft_size / 4 - fft_size / 16,
             .num_symbols = 14,
             .period = fft_size / 4,
             .num_periods = 10};

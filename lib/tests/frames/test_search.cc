@@ -383,21 +383,25 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_searched_for_is_told_with_its_value) {
         change(layout);
         return [=] { make(layout, 1, 1); };
     };
-    make(good, 1, 4);
+    make(good, 1, 8);
     expect_error("fft_size is 66; a multiple of 4 up to 65536 expected", with([](auto &of) { of.fft_size = 66; }));
     expect_error("cp_length is 0; a multiple of 4 up to 65536 expected", with([](auto &of) { of.cp_length = 0; }));
     expect_error("timing_advance is -4; a multiple of 4 up to 65536 expected",
                  with([](auto &of) { of.timing_advance = -4; }));
     expect_error("timing_advance is 16; less than cp_length expected, 16",
                  with([](auto &of) { of.timing_advance = 16; }));
+    expect_error("delay_window is 0; a multiple of 4 up to 65536 expected",
+                 with([](auto &of) { of.delay_window = 0; }));
+    expect_error("delay_window is 84; at most symbol_length expected, 80",
+                 with([](auto &of) { of.delay_window = 84; }));
     expect_error("period is 24; a multiple of 16 up to 65536 expected", with([](auto &of) { of.period = 24; }));
     expect_error("num_periods is 5; 6 to 100 expected", with([](auto &of) { of.num_periods = 5; }));
     expect_error("num_symbols is 101; 1 to 100 expected", with([](auto &of) { of.num_symbols = 101; }));
     expect_error("OFDM symbols have 144 samples; at most 106 expected, two thirds of the preamble",
                  with([](auto &of) { of.fft_size = 128; }));
     expect_error("num_rx is 0; at least 1 expected", [&] { make(good, 0, 1); });
-    expect_error("1 to 4 streams expected; 7 given", [&] { make(good, 1, 7); });
-    expect_error("1 to 4 streams expected; 0 given", [&] { make(good, 1, 0); });
+    expect_error("1 to 8 streams expected; 9 given", [&] { make(good, 1, 9); });
+    expect_error("1 to 8 streams expected; 0 given", [&] { make(good, 1, 0); });
     expect_error("240 known samples of each stream expected; 236 given", [&] { make(good, 1, 1, 4); });
 }
 

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 MAX_ANTENNAS = 256
-MAX_SUBCARRIERS = 8192
+MAX_SUBCARRIERS = 1 << 15
 MAX_WARNINGS = 16  # of each kind
 MAX_TEXT = 500  # characters of a warning
 MAX_NAME = 4096  # characters of a name in a message

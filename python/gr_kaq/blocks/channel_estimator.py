@@ -95,8 +95,8 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
 
     Args:
         num_rx: antennas.
-        num_tx: streams, 1 to 4.
-        fft_size: carriers, 64 or 256.
+        num_tx: streams, 1 to 8; with 64 carriers, 1 to 4.
+        fft_size: carriers: 64, 256, 512, 1024 or 2048.
         method: ``"lmmse"``, ``"lmmse-memory"`` (with what the last frames said), ``"lmmse-frequency"`` (straight lines
             over time), ``"ls"`` (straight lines), or the name or path of a learned estimator.
         output_channel: whether there is the port for displays.

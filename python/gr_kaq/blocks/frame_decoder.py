@@ -42,8 +42,8 @@ class frame_decoder(KaqBlock[DecoderCounters]):
             end.
 
     Args:
-        num_tx: streams, 1 to 4.
-        fft_size: 64 or 256.
+        num_tx: streams, 1 to 8; with 64 carriers, 1 to 4.
+        fft_size: carriers: 64, 256, 512, 1024 or 2048.
         constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``.
         stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
 

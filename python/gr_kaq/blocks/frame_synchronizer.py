@@ -75,8 +75,8 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
 
     Args:
         num_rx: antennas, 1 to 256.
-        num_tx: streams, 1 to 4.
-        fft_size: carriers, 64 or 256.
+        num_tx: streams, 1 to 8; with 64 carriers, 1 to 4.
+        fft_size: carriers: 64, 256, 512, 1024 or 2048.
         stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
 
     Raises:

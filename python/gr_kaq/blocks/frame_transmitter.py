@@ -59,8 +59,8 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
             and loses none, however slow the radio is. PDUs that come unasked are queued too, up to 4096.
 
     Args:
-        num_tx: streams, 1 to 4.
-        fft_size: 64 or 256.
+        num_tx: streams, 1 to 8; with 64 carriers, 1 to 4.
+        fft_size: carriers: 64, 256, 512, 1024 or 2048.
         constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``.
         amplitude: factor of the samples, above 0.
         gap_length: zeros behind each frame, in samples.

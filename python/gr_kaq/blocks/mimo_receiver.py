@@ -43,7 +43,7 @@ class mimo_receiver(gr.hier_block2):
 
     Args:
         num_rx, num_tx: antennas and streams.
-        fft_size: 64 or 256, see `gr_kaq.frames.frame_format.FrameFormat`.
+        fft_size: carriers: 64, 256, 512, 1024 or 2048, see `gr_kaq.frames.frame_format.FrameFormat`.
         constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``, as the transmitter's.
         detector: name or path of a detector, as for `gr_kaq.detector`; ``"auto"`` takes the one with the lowest error
             rate at this size.

@@ -37,6 +37,7 @@ from .observation import SNR_RANGE_DB
 __all__ = ["DataAidedDecoder", "refine_channel"]
 
 CACHED_MODES = 16
+BAND = 52  # carriers at most that are estimated together
 LEAST_NOISE = 10 ** (-SNR_RANGE_DB[1] / 10)  # for a channel of unit power
 DATA = np.array(DATA_SYMBOLS)
 
@@ -119,30 +120,42 @@ def refine_channel(
     Returns:
         complex64, of the shape of h.
     """
-    num_data, num_rx, num_tx = h.shape
+    _, num_rx, num_tx = h.shape
     power = native.squared_norm(h) / h.size
     if not noise_var > 0 or not power > 0:
         return h
     noise = max(noise_var / power, LEAST_NOISE)
     snr_db = 10 * math.log10(num_tx / noise)
-    modes = _data_modes(frame_format, *filter_steps(frame_format, snr_db, delay_spread, doppler))
     slope = _slope(frame_format, h)[:, None]
     residual = slope.conj() * (received - np.einsum("dat,dt->da", h, symbols))
-    seen = (symbols[:, :, None] * modes[:, None]).reshape(num_data, -1)
-    seen_h = seen.conj().T
-    gram = (seen_h @ seen).astype(np.complex128)
-    gram[np.diag_indices_from(gram)] += noise
-    found = np.linalg.solve(gram, seen_h @ residual).reshape(num_tx, -1, num_rx)
-    error = modes @ found.astype(np.complex64)  # (num_tx, data_per_stream, num_rx)
-    return h + slope[:, None] * error.transpose(1, 2, 0)
+    refined = np.empty_like(h)
+    for places, modes in _bands(frame_format, *filter_steps(frame_format, snr_db, delay_spread, doppler)):
+        seen = (symbols[places, :, None] * modes[:, None]).reshape(len(places), -1)
+        seen_h = seen.conj().T
+        gram = (seen_h @ seen).astype(np.complex128)
+        gram[np.diag_indices_from(gram)] += noise
+        found = np.linalg.solve(gram, seen_h @ residual[places]).reshape(num_tx, -1, num_rx)
+        error = modes @ found.astype(np.complex64)  # (num_tx, places, num_rx)
+        refined[places] = h[places] + slope[places, None] * error.transpose(1, 2, 0)
+    return refined
 
 
 @lru_cache(maxsize=CACHED_MODES)
-def _data_modes(frame_format: FrameFormat, snr_step: int, delay_model: int, doppler: int) -> NDArray[np.complex64]:
-    """T kron F at the data carriers, (data_per_stream, J K)."""
+def _bands(
+    frame_format: FrameFormat, snr_step: int, delay_model: int, doppler: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.complex64]]]:
+    """The data carriers of each band, and T kron F there, (places, J K): all carriers together would cost too much."""
     time, frequency = channel_modes(frame_format, snr_step, delay_model, doppler)
-    modes = time[DATA, None, :, None] * frequency[frame_format.data_indices][:, :, None]
-    return modes.reshape(frame_format.data_per_stream, -1).astype(np.complex64)
+    least = np.sum(np.abs(frequency) ** 2, axis=0).min()
+    bands = []
+    for carriers in np.array_split(np.arange(frame_format.num_active), -(-frame_format.num_active // BAND)):
+        vectors, values, _ = np.linalg.svd(frequency[carriers], full_matrices=False)
+        factor = (vectors * values)[:, values**2 > 0.99 * least]
+        symbols, places = np.nonzero(np.isin(frame_format.data_indices, carriers))
+        of_carriers = factor[frame_format.data_indices[symbols, places] - carriers[0]]
+        modes = time[DATA[symbols], :, None] * of_carriers[:, None]
+        bands.append((symbols * frame_format.num_data + places, modes.reshape(len(places), -1).astype(np.complex64)))
+    return bands
 
 
 def _slope(frame_format: FrameFormat, h: NDArray[np.complex64]) -> NDArray[np.complex64]:

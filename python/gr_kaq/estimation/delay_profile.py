@@ -23,7 +23,7 @@ from .observation import DELAY_MODELS, DELAY_WINDOW
 
 __all__ = ["DelayModes", "ProfileFit", "profile_fit"]
 
-DELAYS = 33  # over the window: a quarter of a sample of 64 carriers apart
+STEPS = 32  # from delay to delay over the window, at least: a quarter of a sample of 64 carriers each
 LEAST_START = 1e-5  # of all power, at each delay: what is 0 stays 0
 LEAST_POWER = 1e-6  # of the mean, so that a delay may come back
 TOLERANCE = 0.05  # of the noise: eigenvalues below do not matter
@@ -62,7 +62,7 @@ class ProfileFit:
         frame_format: of the frames.
 
     Attributes:
-        delays: in cycles per carrier, (33,).
+        delays: in cycles per carrier, (33,) up to 256 carriers.
         sets: which set of carriers each stream trains on in each training symbol, (3, num_tx).
     """
 
@@ -71,7 +71,8 @@ class ProfileFit:
         # streams train on the same carriers, one after the other
         self._distinct, of = np.unique(places.reshape(-1, places.shape[-1]), axis=0, return_inverse=True)
         self.sets = of.reshape(places.shape[:2])
-        self.delays = np.linspace(*DELAY_WINDOW, DELAYS)
+        samples = round((DELAY_WINDOW[1] - DELAY_WINDOW[0]) * frame_format.fft_size)
+        self.delays = np.linspace(*DELAY_WINDOW, 1 + max(STEPS, samples))
         self._waves = np.exp(-2j * np.pi * np.outer(frame_format.active_carriers, self.delays))
         self._at_sets = self._waves[self._distinct]  # (sets, P, delays)
         self._gram = (self._waves.conj().T @ self._waves).real  # carriers lie symmetrically around 0
@@ -85,28 +86,28 @@ class ProfileFit:
 
     @cached_property
     def _exponential(self) -> NDArray[np.float64]:
-        """Powers of each of `DELAY_MODELS`, sum 1, (models, 33)."""
+        """Powers of each of `DELAY_MODELS`, sum 1, (models, delays)."""
         step = self.delays[1] - self.delays[0]
-        places = (np.arange(4096) + 0.5) / 4096 * 32 * step  # of what is diffuse
+        places = (np.arange(4096) + 0.5) / 4096 * (len(self.delays) - 1) * step  # of what is diffuse
         profiles = []
         for spread, share in DELAY_MODELS:
             tail = spread / math.sqrt(2 * share - share**2)
             first = np.angle(1 - share + share / (1 + 2j * np.pi * tail * self._comb)) / (2 * np.pi * self._comb)
             decay = np.exp(-places / tail)
-            powers = np.full(DELAYS, LEAST_START)
+            powers = np.full(len(self.delays), LEAST_START)
             at = np.rint((np.concatenate([[0.0], places]) + first - self.delays[0]) / step).astype(int)
             weights = np.concatenate([[1 - share], share * decay / decay.sum()])
-            inside = (at >= 0) & (at < DELAYS)
+            inside = (at >= 0) & (at < len(self.delays))
             np.add.at(powers, at[inside], weights[inside])
             profiles.append(powers)
         return np.array(profiles)
 
     def fit(self, covariance: NDArray[np.complex128], start: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
-        """Powers (33,), from these on.
+        """Powers (delays,), from these on.
 
         Args:
             covariance: of LS estimates with noise 1 on a carrier, mean over those of each set, (sets, P, P).
-            start: (33,), none 0.
+            start: (delays,), none 0.
             steps: each takes a tenth of a millisecond.
         """
         powers, waves = start, self._at_sets

@@ -47,6 +47,8 @@ __all__ = [
 WINDOW = 52
 """Active carriers that the network sees at once."""
 
+MAX_STREAMS, MAX_CARRIERS = 4, 256  # of the frames that estimators are trained for
+
 FILE_FORMAT = "gr-kaq channel estimator 1"
 SUFFIX = ".onnx"
 MAX_FILE_BYTES = 16 << 20  # those that ship have less than 1 MiB
@@ -162,12 +164,21 @@ class LearnedInterpolator:
         frame_format: of the frames.
         estimator: a `LearnedEstimator`, or what it takes.
 
+    Raises:
+        ValueError: no estimator is trained for frames of this size.
+        EstimatorFileError, ImportError: as `LearnedEstimator`.
+
     Attributes:
         outside: frames whose statistics the estimator was not trained for, and that got the LMMSE estimate instead.
         fallbacks: likewise, those that it failed on, or whose refined channel was not finite. A warning says so once.
     """
 
     def __init__(self, frame_format: FrameFormat, estimator: LearnedEstimator | str | Path):
+        if frame_format.num_tx > MAX_STREAMS or frame_format.fft_size > MAX_CARRIERS:
+            raise ValueError(
+                f"num_tx is {frame_format.num_tx}, fft_size {frame_format.fft_size}; learned estimators are trained "
+                f"for up to {MAX_STREAMS} streams and {MAX_CARRIERS} carriers"
+            )
         self.estimator = estimator if isinstance(estimator, LearnedEstimator) else LearnedEstimator(estimator)
         self.outside = self.fallbacks = 0
         self._frame_format = frame_format

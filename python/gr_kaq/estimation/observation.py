@@ -50,6 +50,9 @@ OFFSET_SCORES = 0.5 * (OFFSETS / 0.01) ** 2  # the offset is expected to be of t
 DOPPLER_MODES = 8
 SNR_STEP_DB = 3  # between two filters
 
+EXACT_CARRIERS = 416  # up to which eigenvectors of the covariance over carriers are exact
+LEAST_ENERGY = 1e-10  # of the strongest eigenvector: less is rounding
+
 # Where a channel is at all, in cycles per carrier around its mean delay: beyond is noise
 DELAY_WINDOW = (-1 / 32, 3 / 32)
 
@@ -130,8 +133,15 @@ class ChannelCovariance:
 
     @lru_cache(maxsize=256)  # noqa: B019  # there are few formats
     def frequency_modes(self, delay_step: int) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
-        """Eigenvalues, ascending, and eigenvectors of `frequency` for one of `DELAY_MODELS`."""
-        values, vectors = np.linalg.eigh(self.frequency(*DELAY_MODELS[delay_step]))
+        """Eigenvalues, ascending, and eigenvectors of `frequency` for one of `DELAY_MODELS`; but for the smallest.
+
+        Those of wide frames come from some of the carriers (Nystroem): within `DELAY_WINDOW`, they say the rest.
+        """
+        covariance = self.frequency(*DELAY_MODELS[delay_step])
+        step = -(-len(covariance) // EXACT_CARRIERS)
+        values, vectors = np.linalg.eigh(covariance[::step, ::step])
+        keep = values > LEAST_ENERGY * values[-1]
+        values, vectors = values[keep] * step, covariance[:, ::step] @ (vectors[:, keep] / (values[keep] * step**0.5))
         return values, vectors
 
     @staticmethod
@@ -216,20 +226,20 @@ class Observer:
             modes.append((values, vectors))
         count = min(np.count_nonzero(values < 1e-6 * values[-1]) for values, _ in modes)
         kept = np.stack([vectors[:, :count].conj().T for _, vectors in modes])
-        return kept.reshape(*self._carriers.shape[:2], count, -1)
+        return kept.reshape(*self._carriers.shape[:2], *kept.shape[1:])
 
     def _make_delay_modes(self) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
         """Modes of a middling delay spread, (3, num_tx, P, P); their energies for all models, (models, P)."""
-        covariances = [self._covariance.frequency(*model) for model in DELAY_MODELS]
-        middle = covariances[len(DELAY_SPREADS) // 2]
-        modes, energies = [], []
-        for places in self._frame_format.training_indices[:2].reshape(-1, self._carriers.shape[-1]):
-            square = np.ix_(places, places)
-            _, vectors = np.linalg.eigh(middle[square])
-            modes.append(vectors.conj().T)
-            energies.append([np.sum((modes[-1] @ c[square] * modes[-1].conj()).real, axis=1) for c in covariances])
+        sets = self._frame_format.training_indices[:2].reshape(-1, self._carriers.shape[-1])
+        middle = self._covariance.frequency(*DELAY_MODELS[len(DELAY_SPREADS) // 2])
+        modes = [np.linalg.eigh(middle[np.ix_(places, places)])[1].conj().T for places in sets]
+        energies = []
+        for model in DELAY_MODELS:
+            covariance = self._covariance.frequency(*model)
+            of_sets = [(of @ covariance[np.ix_(p, p)] * of.conj()).real for of, p in zip(modes, sets, strict=True)]
+            energies.append(np.mean(np.sum(of_sets, axis=2), axis=0))
         shaped = np.stack(modes).reshape(2, *self._carriers.shape[1:], -1)
-        return shaped[[0, 1, 0]], np.mean(energies, axis=0)
+        return shaped[[0, 1, 0]], np.array(energies)
 
 
 def _make_doppler_filter(frame_format: FrameFormat, delay_model: int, snr_step: int) -> Any:

@@ -38,14 +38,15 @@ __all__ = [
     "known_octets",
 ]
 
-FFT_SIZES = (64, 256)
-MAX_STREAMS = 4
+FFT_SIZES = (64, 256, 512, 1024, 2048)
+MAX_STREAMS = 8
 NUM_SYMBOLS = 14
 TRAINING_SYMBOLS = (0, 7, 13)
 DATA_SYMBOLS = tuple(symbol for symbol in range(NUM_SYMBOLS) if symbol not in TRAINING_SYMBOLS)
 PARTS = ("preamble", "training", "data")
 PREAMBLE_PERIODS = 10
 PILOT_SPACING = 13
+DENSE_TRAINING = 256  # carriers, up to which a single stream trains on all of them
 CRC_BYTES = 4
 TAIL_BITS = 6  # of the convolutional code with constraint length 7
 
@@ -58,8 +59,8 @@ class FrameFormat:
     are unitary, so that the noise variance of a sample is that of a carrier.
 
     Args:
-        num_tx: streams, 1 to 4.
-        fft_size: 64 or 256 carriers, of which 52 or 208 are active; the rest are guards, and carrier 0.
+        num_tx: streams, 1 to 8; with 64 carriers, 1 to 4.
+        fft_size: 64, 256, 512, 1024 or 2048 carriers, of which 13 in 16 are active; the rest are guards, and carrier 0.
         constellation_name: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``.
 
     Raises:
@@ -75,6 +76,8 @@ class FrameFormat:
             raise ValueError(f"num_tx is {self.num_tx}; 1 to {MAX_STREAMS} expected")
         if self.fft_size not in FFT_SIZES:
             raise ValueError(f"fft_size is {self.fft_size}; one of {', '.join(map(str, FFT_SIZES))} expected")
+        if self.num_active % self.comb:
+            raise ValueError(f"num_tx is {self.num_tx}; at most 4 expected with {self.fft_size} carriers")
         constellation_named(self.constellation_name)
 
     # Sizes
@@ -93,6 +96,11 @@ class FrameFormat:
     def timing_advance(self) -> int:
         """How many samples before its end a receiver leaves the cyclic prefix, so that a late start does no harm."""
         return self.cp_length // 4
+
+    @property
+    def delay_window(self) -> int:
+        """Samples in which a receiver expects all paths: `fft_size / comb` later, training looks alike again."""
+        return min(self.cp_length - self.timing_advance, self.fft_size // self.comb)
 
     @property
     def symbol_length(self) -> int:
@@ -142,8 +150,8 @@ class FrameFormat:
 
     @property
     def comb(self) -> int:
-        """Carriers from one training value of a stream to its next."""
-        return 1 << (self.num_tx - 1).bit_length()
+        """Carriers from one training value of a stream to its next: room for all streams, and for delays."""
+        return max(1 << (self.num_tx - 1).bit_length(), self.fft_size // DENSE_TRAINING)
 
     @property
     def coded_bits(self) -> int:

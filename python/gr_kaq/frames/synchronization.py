@@ -101,6 +101,7 @@ class Synchronizer:
             fft_size=frame_format.fft_size,
             cp_length=frame_format.cp_length,
             timing_advance=frame_format.timing_advance,
+            delay_window=frame_format.delay_window,
             num_symbols=NUM_SYMBOLS,
             period=frame_format.preamble_period,
             num_periods=PREAMBLE_PERIODS,
