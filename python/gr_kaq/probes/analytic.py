@@ -46,9 +46,9 @@ def delay_responses(axis: Delay, interpolator: Interpolator, frames: list[Receiv
 
 
 def _from_start(frame_format: FrameFormat, frame: ReceivedFrame) -> NDArray[np.complex128]:
-    """How the frame's true start and phase look where the synchronizer begins: (14, num_active)."""
+    """How the frame's true start looks where the synchronizer has it begin, (num_active,)."""
     late = frame.start - frame.found[0]
-    return np.exp(-2j * np.pi * late / frame_format.fft_size * frame_format.active_carriers) * np.ones((14, 1))
+    return np.exp(-2j * np.pi * late / frame_format.fft_size * frame_format.active_carriers)
 
 
 def measured_response(

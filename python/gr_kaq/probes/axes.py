@@ -37,10 +37,9 @@ class Axis(ABC):
     """
 
     unit: ClassVar[str]
-    synchronizes: ClassVar[bool] = False
 
-    def __init__(self, link: Link, edges: NDArray[np.float64]):
-        self.link, self.edges = link, edges
+    def __init__(self, link: Link, edges: NDArray[np.float64], synchronizes: bool = False):
+        self.link, self.edges, self.synchronizes = link, edges, synchronizes
 
     @property
     def positions(self) -> NDArray[np.float64]:
@@ -85,10 +84,9 @@ class Carriers(Axis):
         self._groups = np.array_split(np.arange(frame.num_active), num_bands)
         # without the gap at carrier 0
         edges = np.array([[group[0], group[-1] + 1] for group in self._groups]) - frame.num_active / 2
-        super().__init__(link, edges)
+        super().__init__(link, edges, synchronizes=on != "data")
         masks = {"preamble": np.arange(PREAMBLE), "training": PREAMBLE + TRAINING, "data": PREAMBLE + DATA}
         self._on = np.arange(PREAMBLE + NUM_SYMBOLS) if on == EVERYWHERE else masks[on]
-        self.synchronizes = on != "data"  # type: ignore[misc]
 
     def noise(self, frame: ReceivedFrame, band: int, rng: np.random.Generator) -> NDArray[np.complex64]:
         """See `Axis`."""
@@ -161,12 +159,12 @@ class Symbols(Axis):
     """Bursts as long as one or more OFDM symbols, on all active carriers."""
 
     unit = "OFDM symbols"
-    synchronizes = True
 
     def __init__(self, link: Link, num_bands: int):
         _check(num_bands, NUM_SYMBOLS, "OFDM symbols")
         self._groups = np.array_split(np.arange(NUM_SYMBOLS), num_bands)
-        super().__init__(link, np.array([[group[0] - 0.5, group[-1] + 0.5] for group in self._groups]))
+        edges = np.array([[group[0] - 0.5, group[-1] + 0.5] for group in self._groups])
+        super().__init__(link, edges, synchronizes=True)
 
     def noise(self, frame: ReceivedFrame, band: int, rng: np.random.Generator) -> NDArray[np.complex64]:
         """See `Axis`."""

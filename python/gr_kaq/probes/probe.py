@@ -134,31 +134,31 @@ class Probe:
         bands: list[Band] = []
         start = -10.0
         for number, (low, high) in enumerate(self.axis.edges):
-            fallbacks, asked = receiver.fallbacks, 0
-
-            def wrong(level: float, frame: int, number: int = number) -> bool:
-                nonlocal asked
-                asked += 1
-                return self.is_wrong(receiver, number, level, frame)
-
-            threshold = find_threshold(
-                wrong,
-                target=self.target,
-                clean=min(clean.rate, self.target / 2),
-                start_db=start,
-                range_db=RANGE_DB,
-                num_frames=self._num_frames,
-                max_error_db=self._max_error_db,
-            )
-            share = (receiver.fallbacks - fallbacks) / max(asked, 1)
+            fallbacks = receiver.fallbacks
+            threshold = self.threshold(receiver, number, clean, start)
+            share = (receiver.fallbacks - fallbacks) / threshold.frames
             density = threshold.level_db - float(db(self.axis.shares[number]))
-            response = self._response(receiver, number, min(threshold.level_db, RANGE_DB[1]))
+            response = (math.nan, math.nan)
+            if isinstance(self.axis, Delay):
+                response = self.response(receiver, number, min(threshold.level_db, RANGE_DB[1]))
             bands.append(Band(float(low), float(high), threshold, density, *response, analytic[number], share))
             if math.isfinite(threshold.level_db):
                 start = threshold.level_db  # the next band is like this one, as a rule
             progress(number)
         channels = [self._channel([getter(band) for band in bands], bands) for getter in (_power, _density)]
         return ProbedReceiver(receiver.estimator, receiver.detector.name, clean, tuple(bands), *channels)
+
+    def threshold(self, receiver: Receiver, band: int, clean: BitErrorRate, start_db: float) -> Threshold:
+        """The power that a receiver stands in a band; `clean` is what `clean` says, start_db where to begin."""
+        return find_threshold(
+            lambda level, frame: self.is_wrong(receiver, band, level, frame),
+            target=self.target,
+            clean=min(clean.rate, self.target / 2),
+            start_db=start_db,
+            range_db=RANGE_DB,
+            num_frames=self._num_frames,
+            max_error_db=self._max_error_db,
+        )
 
     def is_wrong(self, receiver: Receiver, band: int, level_db: float, number: int) -> bool:
         """Whether a frame is wrong with noise of this power in a band."""
@@ -183,13 +183,16 @@ class Probe:
         found = link.synchronize(samples, frame.start) if axis.synchronizes else frame.found
         return link.carriers(samples, *found) if found else None
 
-    def _response(self, receiver: Receiver, band: int, level_db: float) -> tuple[float, float]:
-        if not isinstance(self.axis, Delay):
-            return math.nan, math.nan
+    def response(self, receiver: Receiver, band: int, level_db: float) -> tuple[float, float]:
+        """By how much the error of the channel estimate grows per power of the noise, in dB; its standard error.
+
+        Frames that are not found do not count.
+        """
         link, errors = self.axis.link, []
         for number in range(min(RESPONSE_FRAMES, self._num_frames)):
             frame, disturbed = link.frame(number), self._disturbed(band, level_db, number)
-            assert disturbed is not None
+            if disturbed is None:
+                continue
             errors.append(measured_response(receiver, frame, link.carriers(frame.samples, *frame.found), disturbed))
         mean = np.mean(errors)
         spread = 10 / math.log(10) * np.std(errors) / mean / math.sqrt(len(errors))

@@ -20,6 +20,7 @@ from ..detection.detector import Detector
 from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, Estimate, Observation, observe
 from ..estimation.frame_memory import FrameMemory
 from ..estimation.interpolation import Interpolator
+from ..estimation.observation import TRAINING
 from ..frames.frame_format import DATA_SYMBOLS, NUM_SYMBOLS, FrameFormat
 from ..frames.payload import PayloadCoder, max_payload
 from ..frames.synchronization import Synchronizer
@@ -201,14 +202,13 @@ class _KnownStatistics:
 
     def __init__(self, frame_format: FrameFormat, interpolator: Interpolator):
         self._frame_format, self._interpolator = frame_format, interpolator
-        self._symbols = np.arange(3)[:, None, None]
         self.statistics: Observation | None = None
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         assert self.statistics is not None
         frame, known = self._frame_format, self.statistics
         turn = centre(frame, observation) / centre(frame, known)  # (14, num_active)
-        at_training = turn[np.array([0, 7, 13])[:, None, None], frame.training_indices]  # (3, num_tx, P)
+        at_training = turn[TRAINING[:, None, None], frame.training_indices]  # (3, num_tx, P)
         training = (observation.training * at_training[:, None]).astype(np.complex64)
         h = self._interpolator(replace(known, training=training))
         return (h / turn[:, :, None, None]).astype(np.complex64)
