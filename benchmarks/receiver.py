@@ -29,7 +29,7 @@ from gr_kaq.channels.radio_channel import RadioChannel
 from gr_kaq.estimation.data_aided import DataAidedDecoder
 from gr_kaq.estimation.estimator import INTERPOLATORS, ChannelEstimator, DataSymbols, Estimate
 from gr_kaq.estimation.observation import Arrival
-from gr_kaq.frames.frame_format import DATA_SYMBOLS, FrameFormat
+from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
 from gr_kaq.frames.synchronization import Synchronizer
 from gr_kaq.signals.bit_errors import BitErrorRate
@@ -40,7 +40,6 @@ PERFECT, DATA_AIDED = "perfect", "+data"
 TARGET = 0.1
 GAP = 256  # samples of 64 carriers between two frames
 CARRIER_SPACING = 31250.0
-DATA = np.array(DATA_SYMBOLS)
 
 
 class Link:
@@ -52,7 +51,7 @@ class Link:
 
     def __init__(self, options: argparse.Namespace):
         self.options = options
-        self.frame = FrameFormat(options.num_tx, options.fft_size, options.constellation)
+        self.frame = FrameFormat(options.num_tx, options.fft_size, options.constellation, options.num_symbols)
         self.sample_rate = CARRIER_SPACING * options.fft_size
         self.coder = PayloadCoder(self.frame)
         self.detector = gr_kaq.load_detector(options.detector, constellation=options.constellation)
@@ -102,7 +101,7 @@ class Link:
         snr_here = float(snr_from_noise_var(truth.reshape(-1, options.num_rx, options.num_tx), channel.noise_var))
         decoded: dict[str, bytes | None] = dict.fromkeys(options.estimators)
         if PERFECT in decoded:
-            places = DATA[:, None], slice(None), frame.data_indices
+            places = np.array(frame.data_symbols)[:, None], slice(None), frame.data_indices
             grid = self._grid(received, start)[places]
             known = DataSymbols(grid.transpose(2, 0, 1), truth, channel.noise_var, snr_here)
             decoded[PERFECT] = self.coder.decode(self._llrs(known))
@@ -148,12 +147,12 @@ class Link:
         self, sent: NDArray[np.complex64], symbols: NDArray[np.complex64], start: int, seed: int
     ) -> NDArray[np.complex64]:
         """The channel at every data carrier, (11, num_data, num_rx, num_tx)."""
-        columns = []
+        columns, on = [], np.array(self.frame.data_symbols)[:, None]
         for stream in range(self.frame.num_tx):
             alone = np.zeros_like(sent)
             alone[stream] = sent[stream]
             grid = self._grid(self.channel(np.inf, seed).process(alone), start)
-            received = grid[DATA[:, None], :, self.frame.data_indices]  # (11, num_data, num_rx)
+            received = grid[on, :, self.frame.data_indices]  # (11, num_data, num_rx)
             columns.append(received / symbols[..., stream, None])
         return np.stack(columns, axis=-1)
 
@@ -188,6 +187,7 @@ def main() -> int:
     parser.add_argument("--num-rx", type=int, help="receive antennas (default: as many as streams)")
     parser.add_argument("--num-tx", type=int, default=2, help="streams")
     parser.add_argument("--fft-size", type=int, default=64, help="carriers")
+    parser.add_argument("--num-symbols", type=int, default=14, help="OFDM symbols of a frame")
     parser.add_argument("--constellation", default="16qam", help="of every stream")
     parser.add_argument("--detector", default="auto", help="name or path of a detector")
     parser.add_argument(

@@ -113,6 +113,7 @@ def main() -> int:
     parser.add_argument("--num-rx", type=int, help="receive antennas (default: as many as streams)")
     parser.add_argument("--num-tx", type=int, default=4, help="streams")
     parser.add_argument("--fft-size", type=int, default=64, help="carriers")
+    parser.add_argument("--num-symbols", type=int, default=14, help="OFDM symbols of a frame")
     parser.add_argument("--detectors", nargs="+", default=["auto"], help="names or paths")
     parser.add_argument("--estimators", nargs="+", default=["ls", "lmmse"], help="methods of channel_estimator")
     parser.add_argument("--snr-db", type=float, default=25.0)
@@ -127,7 +128,7 @@ def main() -> int:
     combinations = list(itertools.product(options.detectors, options.estimators))
     runs: dict[Any, list[Run]] = {combination: [] for combination in combinations}
     try:
-        frame = FrameFormat(options.num_tx, options.fft_size)
+        frame = FrameFormat(options.num_tx, options.fft_size, num_symbols=options.num_symbols)
         samples = received_samples(frame, num_rx, 100, options.snr_db, options.seed, options.doppler)
         for _ in tqdm(range(options.runs), desc="runs", disable=None):
             for combination in combinations:
@@ -165,6 +166,7 @@ def measure(samples: NDArray, frame: FrameFormat, detector: str, estimator: str,
             frame.fft_size,
             detector=detector,
             estimator=estimator.removesuffix(DATA_AIDED),
+            num_symbols=frame.num_symbols,
             data_aided_passes=PASSES if estimator.endswith(DATA_AIDED) else 0,
         )
         flowgraph = Flowgraph(samples, repeats, receiver)

@@ -41,10 +41,11 @@ class Link:
     """The flowgraph. What `idle` is makes the samples go on until `end`, or end with the PDUs sent before the start."""
 
     def __init__(self, num_rx=2, num_tx=2, fft_size=64, constellation="16qam", idle="wait", channel=None, **options):
-        self.frame = FrameFormat(num_tx, fft_size, constellation)
+        self.frame = FrameFormat(num_tx, fft_size, constellation, options.get("num_symbols", 14))
         self.rng = np.random.default_rng(5)
         self.tb = gr.top_block()
-        self.transmitter = frame_transmitter(num_tx, fft_size, constellation, idle=idle)
+        length = {"num_symbols": options["num_symbols"]} if "num_symbols" in options else {}
+        self.transmitter = frame_transmitter(num_tx, fft_size, constellation, idle=idle, **length)
         self.channel = channel_simulator(num_tx, num_rx, 1, **CHANNEL | (channel or {}))
         self.receiver = mimo_receiver(num_rx, num_tx, fft_size, constellation, **options)
         self.pdus, self.stats = message_list(), message_list()
@@ -183,6 +184,16 @@ def test_data_aided_passes_save_frames():
     assert (decoder.refined_frames(), decoder.rescued_frames()) == (errors[0], errors[0] - errors[1])
 
 
+@pytest.mark.parametrize("size", [(2, 2, 64), (8, 8, 256), (2, 1, 512)])
+def test_long_frames(size):
+    """Through every block, with ports for displays and a second chance."""
+    link = Link(*size, channel={"snr_db": 40.0}, num_symbols=28, data_aided_passes=1, monitor=True)
+    sent = link.send(3)
+    link.run()
+    assert link.received() == sent
+    assert len(link.sinks[0].data()) == 3 * link.frame.data_per_stream == 3 * 25 * link.frame.num_data
+
+
 def test_a_model_reaches_both_that_detect():
     link = Link(data_aided_passes=1)
     link.receiver.set_model("lmmse")
@@ -313,6 +324,7 @@ def test_outlives_the_last_reference():
         ({"detector": "admm5-qpsk"}, "16qam"),
         ({"detector": "admm5-16qam", "num_rx": 1}, "num_rx=1"),
         ({"estimator": "nope"}, "nope"),
+        ({"num_symbols": 15}, "num_symbols is 15"),
         ({"data_aided_passes": 9}, "data_aided_passes is 9; 0 to 8 expected"),
     ],
 )

@@ -11,10 +11,10 @@ import numpy as np
 
 from gr_kaq.estimation.delay_profile import profile_fit
 from gr_kaq.estimation.frame_memory import FIRST_STEPS, MORE_STEPS
-from gr_kaq.estimation.observation import DELAY_MODELS, DOPPLERS, TRAINING, Arrival, j0
-from gr_kaq.frames.frame_format import NUM_SYMBOLS
+from gr_kaq.estimation.observation import DELAY_MODELS, DOPPLERS, Arrival, j0
+from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS
 
-SYMBOLS = np.arange(NUM_SYMBOLS)
+SYMBOLS, TRAINING = np.arange(NUM_SYMBOLS), np.array(TRAINING_SYMBOLS)
 WITHIN = TRAINING[-1] - TRAINING[0]
 
 

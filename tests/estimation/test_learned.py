@@ -51,10 +51,11 @@ def test_the_channel_comes_back_from_the_grids(num_rx, num_tx, fft_size, seed):
     np.testing.assert_array_equal(given_.ls, given_.lmmse[..., list(TRAINING_SYMBOLS)])
 
 
-@pytest.mark.parametrize("num_tx, fft_size", [(8, 256), (2, 512)])
-def test_frames_that_no_estimator_is_trained_for_are_refused(num_tx, fft_size):
-    with pytest.raises(ValueError, match=f"num_tx is {num_tx}, fft_size {fft_size}; learned .* 4 streams and 256"):
-        LearnedInterpolator(FrameFormat(num_tx, fft_size), "estimator")
+@pytest.mark.parametrize("num_tx, fft_size, num_symbols", [(8, 256, 14), (2, 512, 14), (2, 64, 28)])
+def test_frames_that_no_estimator_is_trained_for_are_refused(num_tx, fft_size, num_symbols):
+    size = f"num_tx is {num_tx}, fft_size {fft_size}, num_symbols {num_symbols}"
+    with pytest.raises(ValueError, match=f"{size}; learned .* 4 streams, 256 carriers, and 14 symbols"):
+        LearnedInterpolator(FrameFormat(num_tx, fft_size, num_symbols=num_symbols), "estimator")
 
 
 def test_windows_are_neighbouring_carriers_of_one_pair():

@@ -280,7 +280,7 @@ def test_file_that_stays_incomplete(message, tmp_path):
         ([], "--args is empty"),
         (["--args", "RECORDING", "--antennas", 4], "core:num_channels is 3; at least 4 expected"),
         (["--args", "RECORDING", "--num-tx", 5], "num_tx is 5; at most 4 expected with 64 carriers"),
-        (["--args", "RECORDING", "--fft-size", 63], "fft_size is 63; one of 64, 256 expected"),
+        (["--args", "RECORDING", "--fft-size", 63], "fft_size is 63; one of 64, 256, 512, 1024, 2048 expected"),
         (["--args", "RECORDING", "--detector", "nonsense"], "no detector 'nonsense'"),
         (["--args", "RECORDING", "--estimator", "nonsense"], "nonsense"),
         (["nowhere/file", "--args", "RECORDING"], "the directory nowhere does not exist"),

@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr_kaq.frames import payload
-from gr_kaq.frames.frame_format import DATA_SYMBOLS, NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
+from gr_kaq.frames.frame_format import FrameFormat
 
 SIZES = [(num_tx, fft_size) for num_tx in (1, 2, 3, 4) for fft_size in (64, 256)]
 SIZES += [(8, 256), (5, 512), (6, 1024), (1, 2048), (8, 2048)]
 FORMATS = [FrameFormat(num_tx, fft_size, "16qam") for num_tx, fft_size in SIZES]
-formats = pytest.mark.parametrize("frame", FORMATS, ids=lambda frame: f"{frame.num_tx}x{frame.fft_size}")
+FORMATS += [FrameFormat(2, 64, "16qam", 28), FrameFormat(8, 256, "16qam", 56)]
+formats = pytest.mark.parametrize(
+    "frame", FORMATS, ids=lambda frame: f"{frame.num_tx}x{frame.fft_size}x{frame.num_symbols}"
+)
 
 
 def random_data(frame, seed=0):
@@ -37,6 +40,9 @@ def test_sizes():
     assert 0 < small.timing_advance < small.cp_length
     wide = FrameFormat(1, 2048)
     assert (wide.num_active, wide.num_data, wide.comb, wide.delay_window) == (1664, 1536, 8, 256)
+    long = FrameFormat(2, 64, "16qam", 28)
+    assert long.training_symbols == (0, 14, 27) and FrameFormat().training_symbols == (0, 7, 13)
+    assert (long.frame_length, long.data_per_stream, long.payload_bytes) == (2400, 1200, 595)
     assert (small.delay_window, large.delay_window, FrameFormat(8, 256).delay_window) == (12, 48, 32)
 
 
@@ -51,7 +57,7 @@ def test_carriers(frame):
 @formats
 def test_streams_train_alone(frame):
     """On each training carrier one stream sends and the others are silent, at the mean power of a data symbol."""
-    for symbol, places in zip(TRAINING_SYMBOLS, frame.training_indices, strict=True):
+    for symbol, places in zip(frame.training_symbols, frame.training_indices, strict=True):
         grid = frame.known_grid[symbol]
         assert len(np.unique(places)) == places.size
         assert (np.count_nonzero(grid, axis=0) <= 1).all()
@@ -64,12 +70,12 @@ def test_streams_train_alone(frame):
 
 @formats
 def test_pilots_and_data_share_the_data_symbols(frame):
-    for symbol, pilots, data in zip(DATA_SYMBOLS, frame.pilot_indices, frame.data_indices, strict=True):
+    for symbol, pilots, data in zip(frame.data_symbols, frame.pilot_indices, frame.data_indices, strict=True):
         np.testing.assert_array_equal(np.sort(np.concatenate([pilots, data])), np.arange(frame.num_active))
         np.testing.assert_allclose(np.abs(frame.known_grid[symbol][:, pilots]), 1, rtol=1e-6)
         assert not frame.known_grid[symbol][:, data].any()
     assert all((a != b).any() for a, b in zip(frame.pilot_indices, frame.pilot_indices[1:], strict=False))
-    assert sorted(TRAINING_SYMBOLS + DATA_SYMBOLS) == list(range(NUM_SYMBOLS))
+    assert sorted(frame.training_symbols + frame.data_symbols) == list(range(frame.num_symbols))
 
 
 @formats
@@ -172,6 +178,7 @@ def test_what_goes_over_the_air_stays_as_it_is():
         ((5, 64, "qpsk"), "num_tx is 5; at most 4 expected with 64 carriers"),
         ((2, 128, "qpsk"), "fft_size is 128; one of 64, 256"),
         ((2, 64, "8psk"), "'8psk'.*qpsk"),
+        ((2, 64, "qpsk", 15), "num_symbols is 15; one of 14, 28, 56"),
     ],
 )
 def test_errors_name_what_was_wrong(arguments, message):

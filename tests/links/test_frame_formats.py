@@ -10,7 +10,7 @@ import gr_kaq
 from gr_kaq.channels.radio_channel import RadioChannel
 from gr_kaq.estimation.estimator import ChannelEstimator
 from gr_kaq.estimation.observation import Arrival
-from gr_kaq.frames.frame_format import FFT_SIZES, MAX_STREAMS, FrameFormat
+from gr_kaq.frames.frame_format import FFT_SIZES, MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
 from gr_kaq.frames.synchronization import Synchronizer
 
@@ -53,19 +53,21 @@ def received_payloads(frame, seed, method="lmmse"):
     num_tx=st.integers(1, MAX_STREAMS),
     fft_size=st.sampled_from(FFT_SIZES[:3]),
     constellation=st.sampled_from(["qpsk", "16qam"]),
+    num_symbols=st.sampled_from(SYMBOL_COUNTS),
     seed=st.integers(0, 1000),
 )
-def test_payloads_come_back(num_tx, fft_size, constellation, seed):
+def test_payloads_come_back(num_tx, fft_size, constellation, num_symbols, seed):
     """At 30 dB with an antenna to spare: all of them."""
     if fft_size == 64:
         num_tx = min(num_tx, 4)
-    sent, decoded = received_payloads(FrameFormat(num_tx, fft_size, constellation), seed)
+    sent, decoded = received_payloads(FrameFormat(num_tx, fft_size, constellation, num_symbols), seed)
     assert decoded == sent
 
 
 @pytest.mark.parametrize("method", ["ls", "lmmse-frequency", "lmmse-memory"])
-def test_other_estimators_take_wide_frames_with_many_streams(method):
-    sent, decoded = received_payloads(FrameFormat(6, 512, "qpsk"), 1, method)
+@pytest.mark.parametrize("size", [(6, 512, "qpsk"), (2, 64, "16qam", 56)])
+def test_other_estimators_take_wide_and_long_frames(method, size):
+    sent, decoded = received_payloads(FrameFormat(*size), 1, method)
     assert decoded == sent
 
 

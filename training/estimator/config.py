@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from gr_kaq.channels.profiles import PROFILES
-from gr_kaq.estimation.learned import WINDOW
-from gr_kaq.frames.frame_format import FFT_SIZES, MAX_STREAMS, NUM_SYMBOLS
+from gr_kaq.estimation.learned import MAX_CARRIERS, MAX_STREAMS, WINDOW
+from gr_kaq.frames.frame_format import FFT_SIZES, NUM_SYMBOLS
 
 from ..config import Configuration, InvalidKey, ascending, at_least, one_of
 from ..optimization import Stage
@@ -57,7 +57,7 @@ class Data:
         for num_tx in self.num_tx:
             one_of("num_tx", num_tx, range(1, MAX_STREAMS + 1))
         for fft_size in self.fft_sizes:
-            one_of("fft_sizes", fft_size, FFT_SIZES)
+            one_of("fft_sizes", fft_size, [size for size in FFT_SIZES if size <= MAX_CARRIERS])
         for profile in self.profiles:
             one_of("profiles", profile, PROFILES)
         ascending("snr_db", self.snr_db)

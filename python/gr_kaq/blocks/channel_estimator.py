@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, FrameReport
 from ..estimation.frame_memory import FrameMemory, Track
 from ..estimation.observation import Arrival
-from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
+from ..frames.frame_format import SYMBOL_COUNTS, FrameFormat
 from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
 from .counters import Counters, counter, reading
@@ -100,6 +100,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         method: ``"lmmse"``, ``"lmmse-memory"`` (with what the last frames said), ``"lmmse-frequency"`` (straight lines
             over time), ``"ls"`` (straight lines), or the name or path of a learned estimator.
         output_channel: whether there is the port for displays.
+        num_symbols: OFDM symbols of a frame: 14, 28 or 56, see `gr_kaq.frames.frame_format.FrameFormat`.
         stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
 
     Raises:
@@ -115,10 +116,12 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         *,
         method: str | Path = "lmmse",
         output_channel: bool = False,
+        num_symbols: int = SYMBOL_COUNTS[0],
         stats_interval_s: float = 1.0,
     ):
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
-        self._frame_format = FrameFormat(num_tx, fft_size)
+        self._frame_format = FrameFormat(num_tx, fft_size, num_symbols=num_symbols)
+        self._num_symbols = num_symbols
         self._estimator = self._load(method)
         self._method = str(method)
         num_pairs = self._num_rx * self._frame_format.num_tx
@@ -144,7 +147,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
 
     def forecast(self, noutput_items: int, ninputs: int) -> list[int]:
         """A frame is estimated as a whole."""
-        return [NUM_SYMBOLS] * ninputs
+        return [self._num_symbols] * ninputs
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> tuple[int, int]:
         """Estimate the frames that are there as a whole, and drop what belongs to none."""
@@ -157,13 +160,13 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         for start, next_start in itertools.pairwise(ordered):
             self._drop(start - consumed)
             consumed = start
-            complete = start + NUM_SYMBOLS <= available
-            if next_start - start < NUM_SYMBOLS and next_start < available:
+            complete = start + self._num_symbols <= available
+            if next_start - start < self._num_symbols and next_start < available:
                 self.counters.incomplete_frames += 1
-                self.warn_once("incomplete", f"a frame ends after {next_start - start} of {NUM_SYMBOLS} symbols")
+                self.warn_once("incomplete", f"a frame ends after {next_start - start} of {self._num_symbols} symbols")
                 consumed = next_start
             elif complete and len(starts) < room:
-                consumed = start + NUM_SYMBOLS
+                consumed = start + self._num_symbols
                 starts.append(start)
             else:
                 break
@@ -238,7 +241,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         written = self.nitems_written(0)
         for item, tag in tags:
             frame = bisect.bisect_right(starts, item) - 1
-            if frame >= 0 and item < starts[frame] + NUM_SYMBOLS:
+            if frame >= 0 and item < starts[frame] + self._num_symbols:
                 self.forward(tag, written + frame)
 
     # The method

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..detection.detectors import load_detector
 from ..estimation.data_aided import DataAidedDecoder
+from ..frames.frame_format import SYMBOL_COUNTS
 from ..signals.csi import InvalidCsi
 from . import _gnuradio
 from .base import MAX_ANTENNAS, check_integer, ports
@@ -58,7 +59,7 @@ class data_aided_decoder(frame_decoder):
 
     Args:
         num_rx: antennas.
-        num_tx, fft_size, constellation, stats_interval_s: as for `frame_decoder`.
+        num_tx, fft_size, constellation, num_symbols, stats_interval_s: as for `frame_decoder`.
         detector: name or path of a detector, as for `gr_kaq.detector`.
         passes: how often a frame is estimated again at most, 1 to 8.
 
@@ -78,11 +79,12 @@ class data_aided_decoder(frame_decoder):
         *,
         detector: str | Path = "auto",
         passes: int = 2,
+        num_symbols: int = SYMBOL_COUNTS[0],
         stats_interval_s: float = 1.0,
     ):
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
         self._passes = check_integer("passes", passes, 1, MAX_PASSES)
-        super().__init__(num_tx, fft_size, constellation, stats_interval_s=stats_interval_s)
+        super().__init__(num_tx, fft_size, constellation, num_symbols=num_symbols, stats_interval_s=stats_interval_s)
         self._shape = self.frame_format.data_per_stream, num_rx, self.frame_format.num_tx
         self._csi_key = pmt.intern(CSI_KEY)
         self._lock = threading.Lock()  # set_model is called from other threads

@@ -10,7 +10,7 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..frames.frame_format import MAX_STREAMS, FrameFormat
+from ..frames.frame_format import MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
 from ..frames.payload import PayloadCoder
 from .base import KaqBlock, check_integer, ports
 from .counters import Counters, counter, reading
@@ -45,15 +45,24 @@ class frame_decoder(KaqBlock[DecoderCounters]):
         num_tx: streams, 1 to 8; with 64 carriers, 1 to 4.
         fft_size: carriers: 64, 256, 512, 1024 or 2048.
         constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``.
+        num_symbols: OFDM symbols of a frame: 14, 28 or 56, see `gr_kaq.frames.frame_format.FrameFormat`.
         stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
-    def __init__(self, num_tx: int, fft_size: int = 64, constellation: str = "16qam", *, stats_interval_s: float = 1.0):
+    def __init__(
+        self,
+        num_tx: int,
+        fft_size: int = 64,
+        constellation: str = "16qam",
+        *,
+        num_symbols: int = SYMBOL_COUNTS[0],
+        stats_interval_s: float = 1.0,
+    ):
         num_tx = check_integer("num_tx", num_tx, 1, MAX_STREAMS)
-        frame = self.frame_format = FrameFormat(num_tx, fft_size, constellation)
+        frame = self.frame_format = FrameFormat(num_tx, fft_size, constellation, num_symbols)
         bits_per_symbol = frame.constellation.bits_per_symbol
         llrs = ports(np.float32, frame.data_per_stream * bits_per_symbol, num_tx)
         super().__init__("KAQ frame decoder", llrs + self._antenna_ports(), [])

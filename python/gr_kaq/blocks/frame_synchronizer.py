@@ -12,7 +12,7 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
+from ..frames.frame_format import SYMBOL_COUNTS, FrameFormat
 from ..frames.synchronization import FoundFrame, Synchronizer
 from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
@@ -77,15 +77,24 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
         num_rx: antennas, 1 to 256.
         num_tx: streams, 1 to 8; with 64 carriers, 1 to 4.
         fft_size: carriers: 64, 256, 512, 1024 or 2048.
+        num_symbols: OFDM symbols of a frame: 14, 28 or 56, see `gr_kaq.frames.frame_format.FrameFormat`.
         stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
-    def __init__(self, num_rx: int, num_tx: int, fft_size: int = 64, *, stats_interval_s: float = 1.0):
+    def __init__(
+        self,
+        num_rx: int,
+        num_tx: int,
+        fft_size: int = 64,
+        *,
+        num_symbols: int = SYMBOL_COUNTS[0],
+        stats_interval_s: float = 1.0,
+    ):
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
-        self._frame_format = FrameFormat(num_tx, fft_size)
+        self._frame_format = FrameFormat(num_tx, fft_size, num_symbols=num_symbols)
         super().__init__(
             "KAQ frame synchronizer", ports(np.complex64, 1, num_rx), ports(np.complex64, fft_size, num_rx)
         )
@@ -176,13 +185,13 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
             if not self._given_out:
                 self.add_item_tag(0, self.nitems_written(0) + produced, FRAME_KEY, self._describe(frame))
                 self.counters.frames += 1
-            count = min(NUM_SYMBOLS - self._given_out, room - produced)
+            count = min(self._frame_format.num_symbols - self._given_out, room - produced)
             windows = frame.windows[self._given_out : self._given_out + count]
             for antenna, items in enumerate(output_items):
                 items[produced : produced + count] = windows[:, antenna]
             produced += count
             self._given_out += count
-            if self._given_out == NUM_SYMBOLS:
+            if self._given_out == self._frame_format.num_symbols:
                 self._found.popleft()
                 self._given_out = 0
         return produced

@@ -13,7 +13,7 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..frames.frame_format import MAX_STREAMS, FrameFormat
+from ..frames.frame_format import MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
 from ..frames.payload import PayloadCoder, max_payload
 from .base import KaqBlock, check_integer, ports
 from .counters import Counters, counter, reading
@@ -67,6 +67,7 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
         idle: without PDUs, ``"wait"`` sends nothing, as radios want it that know bursts; ``"zeros"`` sends zeros,
             outside of packets, as simulated radios want it whose samples never stop, and 4096 of them at the end, so
             that the last frame comes out of whatever follows.
+        num_symbols: OFDM symbols of a frame: 14, 28 or 56, see `gr_kaq.frames.frame_format.FrameFormat`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -81,9 +82,10 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
         amplitude: float = 1.0,
         gap_length: int = 256,
         idle: str = "wait",
+        num_symbols: int = SYMBOL_COUNTS[0],
     ):
         num_tx = check_integer("num_tx", num_tx, 1, MAX_STREAMS)
-        self.frame_format = FrameFormat(num_tx, fft_size, constellation)
+        self.frame_format = FrameFormat(num_tx, fft_size, constellation, num_symbols)
         self._gap_length = check_integer("gap_length", gap_length, 0, MAX_GAP)
         if idle not in IDLE:
             raise ValueError(f"idle is {idle!r}; one of {', '.join(IDLE)} expected")

@@ -8,7 +8,7 @@ from typing import Any
 
 from gnuradio import fft, gr
 
-from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
+from ..frames.frame_format import SYMBOL_COUNTS, FrameFormat
 from . import _gnuradio
 from .base import MAX_ANTENNAS, check_integer, enlarge_buffer
 from .channel_estimator import channel_estimator
@@ -50,6 +50,7 @@ class mimo_receiver(gr.hier_block2):
         estimator: method of channel estimation, as for `gr_kaq.channel_estimator`.
         data_aided_passes: how often a frame whose CRC is wrong is estimated again with its own data, and detected and
             decoded again, 0 to 8; see `gr_kaq.data_aided_decoder`. The symbols on the outputs stay.
+        num_symbols: OFDM symbols of a frame, as the transmitter's: 14, 28 or 56.
         monitor: whether there are ports for displays.
         condition: what is received under, such as the SNR of a slider; see `set_condition`.
 
@@ -67,12 +68,13 @@ class mimo_receiver(gr.hier_block2):
         detector: str | Path = "auto",
         estimator: str = "lmmse",
         data_aided_passes: int = 0,
+        num_symbols: int = SYMBOL_COUNTS[0],
         monitor: bool = False,
         condition: object = None,
     ):
         num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
         data_aided_passes = check_integer("data_aided_passes", data_aided_passes, 0, MAX_PASSES)
-        frame = FrameFormat(num_tx, fft_size, constellation)
+        frame = FrameFormat(num_tx, fft_size, constellation, num_symbols)
         data = gr.sizeof_gr_complex * frame.data_per_stream
         channel = gr.sizeof_float * frame.num_active * num_rx * num_tx
         outputs = [data] * num_tx + ([data] * num_rx + [channel] if monitor else [])
@@ -84,15 +86,22 @@ class mimo_receiver(gr.hier_block2):
             gr.io_signature.makev(len(outputs), len(outputs), outputs),
         )
         self.frame_format = frame
-        self.synchronizer = frame_synchronizer(num_rx, num_tx, fft_size)
-        self.estimator = channel_estimator(num_rx, num_tx, fft_size, method=estimator, output_channel=monitor)
+        self.synchronizer = frame_synchronizer(num_rx, num_tx, fft_size, num_symbols=num_symbols)
+        self.estimator = channel_estimator(
+            num_rx, num_tx, fft_size, method=estimator, output_channel=monitor, num_symbols=num_symbols
+        )
         self.detector = mimo_detector(
             detector, num_rx, num_tx, frame.data_per_stream, frame.constellation_name, output_llrs=True
         )
         self.decoder = (
-            data_aided_decoder(num_rx, num_tx, fft_size, constellation, detector=detector, passes=data_aided_passes)
+            data_aided_decoder(
+                *(num_rx, num_tx, fft_size, constellation),
+                detector=detector,
+                passes=data_aided_passes,
+                num_symbols=num_symbols,
+            )
             if data_aided_passes
-            else frame_decoder(num_tx, fft_size, constellation)
+            else frame_decoder(num_tx, fft_size, constellation, num_symbols=num_symbols)
         )
         self._condition = condition
         self._earlier_frames = self._earlier_errors = 0  # under another condition
@@ -100,7 +109,7 @@ class mimo_receiver(gr.hier_block2):
         window = [frame.fft_size**-0.5] * frame.fft_size  # unitary: the noise variance stays
         for antenna in range(num_rx):
             transform = fft.fft_vcc(frame.fft_size, True, window, True)
-            enlarge_buffer(transform, WAITING_FRAMES * NUM_SYMBOLS)
+            enlarge_buffer(transform, WAITING_FRAMES * num_symbols)
             self.connect((self, antenna), (self.synchronizer, antenna), transform, (self.estimator, antenna))
             self.connect((self.estimator, antenna), (self.detector, antenna))
             if data_aided_passes:

@@ -10,7 +10,7 @@ from typing import Any
 import pmt
 
 from ..frames.file_transfer import FileSender
-from ..frames.frame_format import FrameFormat
+from ..frames.frame_format import SYMBOL_COUNTS, FrameFormat
 from ..frames.payload import max_payload
 from .base import KaqBlock
 from .counters import Counters, counter
@@ -40,7 +40,7 @@ class pdu_file_source(KaqBlock[FileSourceCounters]):
 
     Args:
         path: the file. It is read now.
-        num_tx, fft_size, constellation: of the transmitter.
+        num_tx, fft_size, constellation, num_symbols: of the transmitter.
         repeats: how often the file is sent; 0: for ever.
 
     Raises:
@@ -49,9 +49,17 @@ class pdu_file_source(KaqBlock[FileSourceCounters]):
     """
 
     def __init__(
-        self, path: str | Path, num_tx: int, fft_size: int = 64, constellation: str = "16qam", *, repeats: int = 0
+        self,
+        path: str | Path,
+        num_tx: int,
+        fft_size: int = 64,
+        constellation: str = "16qam",
+        *,
+        repeats: int = 0,
+        num_symbols: int = SYMBOL_COUNTS[0],
     ):
-        self._sender = FileSender(path, max_payload(FrameFormat(num_tx, fft_size, constellation)), repeats)
+        frame_format = FrameFormat(num_tx, fft_size, constellation, num_symbols)
+        self._sender = FileSender(path, max_payload(frame_format), repeats)
         super().__init__("KAQ PDU file source", [], [])
         self.message_port_register_in(pmt.intern("ready"))
         self.set_msg_handler(pmt.intern("ready"), self.handle_ready)

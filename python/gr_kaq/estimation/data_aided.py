@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from .. import native
 from ..detection.detector import Detector
 from ..detection.plan import Plan
-from ..frames.frame_format import DATA_SYMBOLS, FrameFormat
+from ..frames.frame_format import FrameFormat
 from ..frames.payload import PayloadCoder
 from .estimator import without_errors
 from .interpolation import channel_modes, filter_steps
@@ -39,7 +39,6 @@ __all__ = ["DataAidedDecoder", "refine_channel"]
 CACHED_MODES = 16
 BAND = 52  # carriers at most that are estimated together
 LEAST_NOISE = 10 ** (-SNR_RANGE_DB[1] / 10)  # for a channel of unit power
-DATA = np.array(DATA_SYMBOLS)
 
 
 class DataAidedDecoder:
@@ -153,7 +152,7 @@ def _bands(
         factor = (vectors * values)[:, values**2 > 0.99 * least]
         symbols, places = np.nonzero(np.isin(frame_format.data_indices, carriers))
         of_carriers = factor[frame_format.data_indices[symbols, places] - carriers[0]]
-        modes = time[DATA[symbols], :, None] * of_carriers[:, None]
+        modes = time[np.array(frame_format.data_symbols)[symbols], :, None] * of_carriers[:, None]
         bands.append((symbols * frame_format.num_data + places, modes.reshape(len(places), -1).astype(np.complex64)))
     return bands
 

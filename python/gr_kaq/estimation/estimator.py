@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
-from ..frames.frame_format import DATA_SYMBOLS, NUM_SYMBOLS, FrameFormat
+from ..frames.frame_format import FrameFormat
 from .frame_memory import FrameMemory
 from .interpolation import (
     FrequencyWienerInterpolator,
@@ -56,7 +56,6 @@ INTERPOLATORS: dict[str, Callable[[FrameFormat], Interpolator]] = {
     "lmmse-memory": FrameMemory,
 }
 
-DATA = np.array(DATA_SYMBOLS)
 SATURATION = 1e10  # larger samples are errors: a detector would not take their channel
 
 
@@ -151,11 +150,12 @@ class ChannelEstimator:
             if isinstance(interpolator, FrameMemory | WienerInterpolator)
             else WienerInterpolator(frame_format)
         )
-        pilots = frame_format.known_grid[DATA[:, None], :, frame_format.pilot_indices]  # (11, num_pilots, num_tx)
+        symbols = np.array(frame_format.data_symbols)[:, None]
+        pilots = frame_format.known_grid[symbols, :, frame_format.pilot_indices]  # (11, num_pilots, num_tx)
         self._carriers = native.extension().CarrierMap(
-            num_symbols=NUM_SYMBOLS,
+            num_symbols=frame_format.num_symbols,
             num_active=frame_format.num_active,
-            symbols=DATA_SYMBOLS,
+            symbols=frame_format.data_symbols,
             pilots=frame_format.pilot_indices.reshape(-1),
             data=frame_format.data_indices.reshape(-1),
             values=pilots.reshape(-1, frame_format.num_tx),
@@ -185,7 +185,7 @@ class ChannelEstimator:
         h = without_errors(self.interpolator(observation))
         if not h.flags.writeable:
             h = h.copy()
-        phase = 2 * np.pi * observation.carrier_offset * np.arange(NUM_SYMBOLS)
+        phase = 2 * np.pi * observation.carrier_offset * np.arange(self.frame_format.num_symbols)
         error = self._carriers.track_phases(
             grid=grid,
             slope=np.exp(observation.delay * self._turns).astype(np.complex64),
@@ -274,7 +274,7 @@ class ChannelEstimator:
                 for noise_var, snr_db, delay_model, doppler, offset, delay, *data in estimates
             ]
         reports = []
-        num_guards = NUM_SYMBOLS * len(frame_format.guard_carriers)
+        num_guards = frame_format.num_symbols * len(frame_format.guard_carriers)
         for item, start in enumerate(starts):
             grid, guard_energy = kernel.collect_grid(transforms, start)
             with np.errstate(all="ignore"):  # an interpolator may leave the range
@@ -287,7 +287,7 @@ class ChannelEstimator:
                 antenna[item] = values.reshape(-1)
             channels[item][:] = data.h.reshape(-1)
             if magnitudes is not None:
-                of_pairs = np.abs(estimate.h[NUM_SYMBOLS // 2]).transpose(1, 2, 0)
+                of_pairs = np.abs(estimate.h[frame_format.num_symbols // 2]).transpose(1, 2, 0)
                 magnitudes[item] = 20 * np.log10(np.maximum(of_pairs, 1e-10)).reshape(-1)
             reports.append(
                 FrameReport(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
-from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
+from ..frames.frame_format import FrameFormat
 from .delay_profile import profile_fit
 from .observation import DELAY_MODELS, DOPPLERS, Observation, observer
 
@@ -63,7 +63,7 @@ class FrameMemory:
         fit = profile_fit(frame_format)
         # from a frame's start to the middle of symbol 0's window
         middle = frame_format.preamble_length + frame_format.cp_length - frame_format.timing_advance
-        self._fft_size, self._errors = frame_format.fft_size, np.zeros(NUM_SYMBOLS)
+        self._fft_size, self._errors = frame_format.fft_size, np.zeros(frame_format.num_symbols)
         self.native = native.extension().FrameMemory(
             observer=observer(frame_format).native,
             carriers=frame_format.active_carriers,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
-from ..frames.frame_format import NUM_SYMBOLS, FrameFormat
+from ..frames.frame_format import FrameFormat
 from .observation import (
     DELAY_MODELS,
     DELAY_SPREADS,
@@ -24,7 +24,6 @@ from .observation import (
     DOPPLERS,
     SNR_RANGE_DB,
     SNR_STEP_DB,
-    TRAINING,
     Observation,
     channel_covariance,
 )
@@ -65,7 +64,7 @@ class LinearInterpolator:
             [_lines(carriers[places], carriers) for places in symbol] for symbol in frame_format.training_indices
         ]
         self._frequency = np.stack(filters).astype(np.complex64)  # (3, num_tx, num_active, P)
-        self._time = _lines(TRAINING, np.arange(NUM_SYMBOLS)).astype(np.float32)
+        self._time = _lines(frame_format.training_symbols, np.arange(frame_format.num_symbols)).astype(np.float32)
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
@@ -82,7 +81,7 @@ class FrequencyWienerInterpolator:
     def __init__(self, frame_format: FrameFormat):
         self._frame_format = frame_format
         self._covariance = channel_covariance(frame_format)
-        self._time = _lines(TRAINING, np.arange(NUM_SYMBOLS)).astype(np.float32)
+        self._time = _lines(frame_format.training_symbols, np.arange(frame_format.num_symbols)).astype(np.float32)
         self._filters = lru_cache(maxsize=CACHED_FILTERS)(self._make_filters)
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
@@ -136,10 +135,12 @@ def _make_wiener_filter(frame_format: FrameFormat, snr_step: int, delay_model: i
     """Analysis (num_tx, J K, 3 P), T (14, J), F (num_active, K), error variance (14,)."""
     noise = _training_noise(frame_format, snr_step)
     time, frequency = channel_modes(frame_format, snr_step, delay_model, doppler)
-    analysis, errors = [], np.zeros(NUM_SYMBOLS)
+    analysis, errors = [], np.zeros(frame_format.num_symbols)
     for stream in range(frame_format.num_tx):
         places = frame_format.training_indices[:, stream]  # (3, P)
-        b = np.einsum("sj,spk->spjk", time[TRAINING], frequency[places]).reshape(places.size, -1)
+        b = np.einsum("sj,spk->spjk", time[list(frame_format.training_symbols)], frequency[places]).reshape(
+            places.size, -1
+        )
         b_h = b.conj().T
         inverse = np.linalg.inv(b_h @ b + noise * np.eye(b.shape[1]))
         analysis.append(inverse @ b_h)
@@ -205,9 +206,9 @@ def _over_carriers(filters: NDArray[np.complex64], training: NDArray[np.complex6
 def _over_time(filters: NDArray[np.float32], values: NDArray[np.complex64]) -> NDArray[np.complex64]:
     """Filters (14, 3) on (3, ...): (14, ...)."""
     h = (filters @ values.reshape(3, -1).view(np.float32)).view(np.complex64)
-    return h.reshape(NUM_SYMBOLS, *values.shape[1:])
+    return h.reshape(len(filters), *values.shape[1:])
 
 
-def _lines(known: NDArray, wanted: NDArray) -> NDArray[np.float64]:
+def _lines(known: NDArray | Sequence[int], wanted: NDArray) -> NDArray[np.float64]:
     """The matrix (len(wanted), len(known)) of straight lines between known places."""
     return np.stack([np.interp(wanted, known, unit) for unit in np.eye(len(known))], axis=1)

@@ -174,10 +174,11 @@ class LearnedInterpolator:
     """
 
     def __init__(self, frame_format: FrameFormat, estimator: LearnedEstimator | str | Path):
-        if frame_format.num_tx > MAX_STREAMS or frame_format.fft_size > MAX_CARRIERS:
+        size = frame_format.num_tx, frame_format.fft_size, frame_format.num_symbols
+        if size[0] > MAX_STREAMS or size[1] > MAX_CARRIERS or size[2] != NUM_SYMBOLS:
             raise ValueError(
-                f"num_tx is {frame_format.num_tx}, fft_size {frame_format.fft_size}; learned estimators are trained "
-                f"for up to {MAX_STREAMS} streams and {MAX_CARRIERS} carriers"
+                f"num_tx is {size[0]}, fft_size {size[1]}, num_symbols {size[2]}; learned estimators are trained for "
+                f"up to {MAX_STREAMS} streams, {MAX_CARRIERS} carriers, and {NUM_SYMBOLS} symbols"
             )
         self.estimator = estimator if isinstance(estimator, LearnedEstimator) else LearnedEstimator(estimator)
         self.outside = self.fallbacks = 0

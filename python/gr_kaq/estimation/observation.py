@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import native
-from ..frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
+from ..frames.frame_format import SYMBOL_COUNTS, FrameFormat
 
 __all__ = [
     "DELAY_MODELS",
@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 SNR_RANGE_DB = (-20.0, 60.0)
-TRAINING = np.array(TRAINING_SYMBOLS)
 
 # What is told apart: delay spreads (those of the tail) in cycles per carrier; Dopplers, whose effect grows with their
 # square, and carrier offsets in cycles per symbol.
@@ -45,8 +44,8 @@ DIFFUSE = (1.0, 0.1, 0.01)  # shares of the power that do not come at once, on a
 DELAY_MODELS = tuple((float(tail) * math.sqrt(2 * a - a**2), a) for a in DIFFUSE for tail in DELAY_SPREADS)
 DELAY_SCORES = np.repeat([0, 1.5, 1.5], len(DELAY_SPREADS))  # a line of sight is the less likely thing
 DOPPLERS = 0.05 * (np.arange(33) / 32) ** 2
-OFFSETS = np.linspace(-0.06, 0.06, 121)
-OFFSET_SCORES = 0.5 * (OFFSETS / 0.01) ** 2  # the offset is expected to be of the order of 0.01
+MAX_OFFSET, USUAL_OFFSET = 0.06, 0.01
+OFFSET_STEPS = 120  # of a frame of 14 symbols; longer ones tell more apart
 DOPPLER_MODES = 8
 SNR_STEP_DB = 3  # between two filters
 
@@ -122,7 +121,7 @@ class ChannelCovariance:
     """
 
     def __init__(self, frame_format: FrameFormat):
-        carriers = frame_format.active_carriers
+        carriers, self._num_symbols = frame_format.active_carriers, frame_format.num_symbols
         self._comb, self._lags = frame_format.comb, carriers[:, None] - carriers
 
     def frequency(self, delay_spread: float, diffuse: float) -> NDArray[np.complex128]:
@@ -144,10 +143,9 @@ class ChannelCovariance:
         values, vectors = values[keep] * step, covariance[:, ::step] @ (vectors[:, keep] / (values[keep] * step**0.5))
         return values, vectors
 
-    @staticmethod
-    def time(doppler: float) -> NDArray[np.float64]:
+    def time(self, doppler: float) -> NDArray[np.float64]:
         """(14, 14), for a Doppler in cycles per symbol."""
-        symbols = np.arange(NUM_SYMBOLS)
+        symbols = np.arange(self._num_symbols)
         return j0(2 * np.pi * doppler * (symbols[:, None] - symbols))
 
 
@@ -165,24 +163,25 @@ class Observer:
         places = frame_format.training_indices  # (3, num_tx, P)
         self._carriers = frame_format.active_carriers[places]
         delay_modes, delay_energies = self._make_delay_modes()
-        lags = TRAINING[[1, 2, 2]] - TRAINING[[0, 0, 1]]
-        turns = np.exp(-2j * np.pi * np.outer(lags, OFFSETS))
+        training = np.array(frame_format.training_symbols)
+        offsets = np.linspace(-MAX_OFFSET, MAX_OFFSET, 1 + OFFSET_STEPS * frame_format.num_symbols // SYMBOL_COUNTS[0])
+        turns = np.exp(-2j * np.pi * np.outer(training[[1, 2, 2]] - training[[0, 0, 1]], offsets))
         self.native = native.extension().FrameObserver(
-            num_symbols=NUM_SYMBOLS,
+            num_symbols=frame_format.num_symbols,
             num_active=frame_format.num_active,
             comb=frame_format.comb,
-            symbols=TRAINING_SYMBOLS,
+            symbols=frame_format.training_symbols,
             indices=places.astype(np.int32),
             carriers=self._carriers.astype(np.int32),
-            inverse=1 / np.take_along_axis(frame_format.known_grid[TRAINING], places, axis=-1).astype(np.complex128),
+            inverse=1 / np.take_along_axis(frame_format.known_grid[training], places, axis=-1).astype(np.complex128),
             noise_modes=self._make_noise_modes(),
             delay_modes=delay_modes,
             delay_energies=delay_energies,
             delay_scores=DELAY_SCORES,
             per_share=len(DELAY_SPREADS),
             offset_turns=2 * np.concatenate([turns.real, -turns.imag]),
-            offset_scores=OFFSET_SCORES,
-            offsets=OFFSETS,
+            offset_scores=0.5 * (offsets / USUAL_OFFSET) ** 2,
+            offsets=offsets,
             make_filter=partial(_make_doppler_filter, frame_format),
         )
 
@@ -262,7 +261,8 @@ def _make_doppler_filter(frame_format: FrameFormat, delay_model: int, snr_step: 
     gains = analysis @ factor[places_of]  # (3, num_tx, modes, all modes)
     signal = np.einsum("sjkm,tjkm->kst", gains, gains.conj()).real / frame_format.num_tx
     noises = noise * np.mean(np.sum(np.abs(analysis) ** 2, axis=3), axis=1).T  # (modes, 3)
-    over_time = np.stack([covariance_of.time(d)[np.ix_(TRAINING, TRAINING)] for d in DOPPLERS])
+    trained = np.ix_(frame_format.training_symbols, frame_format.training_symbols)
+    over_time = np.stack([covariance_of.time(d)[trained] for d in DOPPLERS])
     covariance = over_time[:, None] * signal + noises[:, :, None] * np.eye(3)
     inverses = np.linalg.inv(covariance)
     return native.extension().DopplerFilter(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The MIMO-OFDM frame: the one definition that transmitter, receiver and training share.
 
-    preamble | 14 OFDM symbols, each behind its cyclic prefix
-               symbols 0, 7, 13 train the channel, the other 11 carry data and four pilots per 52 carriers
+    preamble | 14 OFDM symbols, or 28 or 56, each behind its cyclic prefix
+               the first, the one in the middle (7) and the last train the channel,
+               the other 11, 25 or 53 carry data and four pilots per 52 carriers
 
 Preamble: ten equal periods of fft_size / 4 samples (every fourth carrier), as Schmidl and Cox detect them ("Robust
 frequency and timing synchronization for OFDM", IEEE Trans. Commun. 45(12), 1997), another sequence on each stream.
@@ -33,6 +34,7 @@ __all__ = [
     "MAX_STREAMS",
     "NUM_SYMBOLS",
     "PARTS",
+    "SYMBOL_COUNTS",
     "TRAINING_SYMBOLS",
     "FrameFormat",
     "known_octets",
@@ -40,9 +42,7 @@ __all__ = [
 
 FFT_SIZES = (64, 256, 512, 1024, 2048)
 MAX_STREAMS = 8
-NUM_SYMBOLS = 14
-TRAINING_SYMBOLS = (0, 7, 13)
-DATA_SYMBOLS = tuple(symbol for symbol in range(NUM_SYMBOLS) if symbol not in TRAINING_SYMBOLS)
+SYMBOL_COUNTS = (14, 28, 56)
 PARTS = ("preamble", "training", "data")
 PREAMBLE_PERIODS = 10
 PILOT_SPACING = 13
@@ -58,10 +58,13 @@ class FrameFormat:
     The modulated frame has mean power 52/64 per stream: E|x|^2 = 1 on an active carrier, and the Fourier transforms
     are unitary, so that the noise variance of a sample is that of a carrier.
 
+    Shapes with 14 or 11 in them are those of 14 OFDM symbols, 11 of which carry data; longer frames have more.
+
     Args:
         num_tx: streams, 1 to 8; with 64 carriers, 1 to 4.
         fft_size: 64, 256, 512, 1024 or 2048 carriers, of which 13 in 16 are active; the rest are guards, and carrier 0.
         constellation_name: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``.
+        num_symbols: OFDM symbols: 14, or 28 or 56 where channels change slowly. Three of them train.
 
     Raises:
         ValueError: an argument is out of range.
@@ -70,12 +73,15 @@ class FrameFormat:
     num_tx: int = 2
     fft_size: int = 64
     constellation_name: str = "16qam"
+    num_symbols: int = SYMBOL_COUNTS[0]
 
     def __post_init__(self) -> None:
         if self.num_tx not in range(1, MAX_STREAMS + 1):
             raise ValueError(f"num_tx is {self.num_tx}; 1 to {MAX_STREAMS} expected")
         if self.fft_size not in FFT_SIZES:
             raise ValueError(f"fft_size is {self.fft_size}; one of {', '.join(map(str, FFT_SIZES))} expected")
+        if self.num_symbols not in SYMBOL_COUNTS:
+            raise ValueError(f"num_symbols is {self.num_symbols}; one of {', '.join(map(str, SYMBOL_COUNTS))} expected")
         if self.num_active % self.comb:
             raise ValueError(f"num_tx is {self.num_tx}; at most 4 expected with {self.fft_size} carriers")
         constellation_named(self.constellation_name)
@@ -120,12 +126,22 @@ class FrameFormat:
     @property
     def frame_length(self) -> int:
         """Samples of a frame."""
-        return self.preamble_length + NUM_SYMBOLS * self.symbol_length
+        return self.preamble_length + self.num_symbols * self.symbol_length
+
+    @property
+    def training_symbols(self) -> tuple[int, int, int]:
+        """The OFDM symbols that train the channel."""
+        return 0, self.num_symbols // 2, self.num_symbols - 1
+
+    @cached_property
+    def data_symbols(self) -> tuple[int, ...]:
+        """The others."""
+        return tuple(symbol for symbol in range(self.num_symbols) if symbol not in self.training_symbols)
 
     def samples_of(self, part: str) -> NDArray[np.bool_]:
         """Which samples of a frame, (frame_length,), are of one of `PARTS`; cyclic prefixes go with their symbols."""
-        symbols = {"preamble": (), "training": TRAINING_SYMBOLS, "data": DATA_SYMBOLS}[part]
-        of_symbols = np.repeat(np.isin(np.arange(NUM_SYMBOLS), symbols), self.symbol_length)
+        symbols = {"preamble": (), "training": self.training_symbols, "data": self.data_symbols}[part]
+        of_symbols = np.repeat(np.isin(np.arange(self.num_symbols), symbols), self.symbol_length)
         return np.concatenate([np.full(self.preamble_length, part == "preamble"), of_symbols])
 
     @property
@@ -146,7 +162,7 @@ class FrameFormat:
     @property
     def data_per_stream(self) -> int:
         """Data symbols that a stream carries in a frame."""
-        return len(DATA_SYMBOLS) * self.num_data
+        return len(self.data_symbols) * self.num_data
 
     @property
     def comb(self) -> int:
@@ -186,25 +202,25 @@ class FrameFormat:
 
     @cached_property
     def pilot_indices(self) -> NDArray[np.int64]:
-        """Where the pilots are: (11, num_pilots), places in the grid, ascending; for each of `DATA_SYMBOLS`."""
-        first = (6 + 5 * np.arange(len(DATA_SYMBOLS))) % PILOT_SPACING
+        """Where the pilots are: (11, num_pilots), places in the grid, ascending; for each of `data_symbols`."""
+        first = (6 + 5 * np.arange(len(self.data_symbols))) % PILOT_SPACING
         return first[:, None] + np.arange(0, self.num_active, PILOT_SPACING)
 
     @cached_property
     def data_indices(self) -> NDArray[np.int64]:
-        """Where the data is: (11, num_data), places in the grid, ascending; for each of `DATA_SYMBOLS`."""
+        """Where the data is: (11, num_data), places in the grid, ascending; for each of `data_symbols`."""
         places = np.arange(self.num_active)
         return np.stack([np.setdiff1d(places, pilots) for pilots in self.pilot_indices])
 
     @cached_property
     def known_grid(self) -> NDArray[np.complex64]:
         """Training and pilots of every stream, zeros for the data: (14, num_tx, num_active)."""
-        grid = np.zeros((NUM_SYMBOLS, self.num_tx, self.num_active), np.complex64)
+        grid = np.zeros((self.num_symbols, self.num_tx, self.num_active), np.complex64)
         values = _qpsk("known grid", grid.shape)
-        for symbol, places in zip(TRAINING_SYMBOLS, self.training_indices, strict=True):
+        for symbol, places in zip(self.training_symbols, self.training_indices, strict=True):
             for stream in range(self.num_tx):
                 grid[symbol, stream, places[stream]] = self.comb**0.5 * values[symbol, stream, places[stream]]
-        for symbol, places in zip(DATA_SYMBOLS, self.pilot_indices, strict=True):
+        for symbol, places in zip(self.data_symbols, self.pilot_indices, strict=True):
             grid[symbol][:, places] = values[symbol][:, places]
         return grid
 
@@ -222,7 +238,7 @@ class FrameFormat:
         """Data symbols (11, num_data, num_tx) of the coded bits, (coded_bits,)."""
         width = self.constellation.bits_per_symbol
         indices = bits[self.interleaver].reshape(-1, width) @ (1 << np.arange(width)[::-1]).astype(np.uint8)
-        return self.constellation.points[indices].reshape(len(DATA_SYMBOLS), self.num_data, self.num_tx)
+        return self.constellation.points[indices].reshape(len(self.data_symbols), self.num_data, self.num_tx)
 
     def collect_llrs(self, llrs: NDArray[np.float32]) -> NDArray[np.float32]:
         """LLRs of the coded bits, (coded_bits,), from those on the grid, (11, num_data, num_tx, bits_per_symbol)."""
@@ -233,14 +249,14 @@ class FrameFormat:
     def fill_grid(self, data: NDArray[np.complexfloating]) -> NDArray[np.complex64]:
         """The whole grid (14, num_tx, num_active) of a frame with these data symbols, (11, num_data, num_tx)."""
         grid = self.known_grid.copy()
-        for symbol, places, values in zip(DATA_SYMBOLS, self.data_indices, data, strict=True):
+        for symbol, places, values in zip(self.data_symbols, self.data_indices, data, strict=True):
             grid[symbol][:, places] = values.T
         return grid
 
     def modulate(self, data: NDArray[np.complexfloating]) -> NDArray[np.complex64]:
         """Samples (num_tx, frame_length) of a frame with these data symbols, (11, num_data, num_tx)."""
         grid = self.fill_grid(data)
-        spectrum = np.zeros((NUM_SYMBOLS, self.num_tx, self.fft_size), np.complex128)
+        spectrum = np.zeros((self.num_symbols, self.num_tx, self.fft_size), np.complex128)
         spectrum[..., self.active_carriers % self.fft_size] = grid
         symbols = np.fft.ifft(spectrum, norm="ortho")
         symbols = np.concatenate([symbols[..., -self.cp_length :], symbols], axis=-1)
@@ -268,8 +284,8 @@ class FrameFormat:
             start: first sample of the frame, at least 0.
         """
         begin = start + self.preamble_length
-        body = samples[:, begin : begin + NUM_SYMBOLS * self.symbol_length]
-        windows = body.reshape(len(samples), NUM_SYMBOLS, self.symbol_length)
+        body = samples[:, begin : begin + self.num_symbols * self.symbol_length]
+        windows = body.reshape(len(samples), self.num_symbols, self.symbol_length)
         first = self.cp_length - self.timing_advance
         windows = windows[..., first : first + self.fft_size].astype(np.complex128)  # NumPy 2 keeps single precision
         spectrum = np.fft.fft(windows, norm="ortho")
@@ -281,6 +297,11 @@ class FrameFormat:
         """What takes the slope of `timing_advance` away from the active carriers, (num_active,)."""
         turns = self.active_carriers * self.timing_advance / self.fft_size
         return np.exp(2j * np.pi * turns).astype(np.complex64)
+
+
+NUM_SYMBOLS = SYMBOL_COUNTS[0]
+TRAINING_SYMBOLS, DATA_SYMBOLS = FrameFormat().training_symbols, FrameFormat().data_symbols
+"""Those of the usual frames, which all else than the receiver takes for granted."""
 
 
 def known_octets(name: str, count: int) -> bytes:

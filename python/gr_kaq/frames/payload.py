@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame_format import CRC_BYTES, DATA_SYMBOLS, FrameFormat, known_octets
+from .frame_format import CRC_BYTES, FrameFormat, known_octets
 
 __all__ = ["LENGTH_BYTES", "PayloadCoder", "decode", "encode", "max_payload", "scrambler"]
 
@@ -56,7 +56,7 @@ class PayloadCoder:
         coding = importlib.import_module(f"{__package__}._coding")  # needs GNU Radio
         self._frame = frame
         # where the LLR of a coded bit is: [data symbol][data carrier][stream][bit] on the grid, streams outermost here
-        shape = (len(DATA_SYMBOLS) * frame.num_data, frame.num_tx, frame.constellation.bits_per_symbol)
+        shape = (frame.data_per_stream, frame.num_tx, frame.constellation.bits_per_symbol)
         by_stream = np.arange(frame.coded_bits).reshape(shape[1], shape[0], shape[2]).swapaxes(0, 1).reshape(-1)
         places = np.empty(frame.coded_bits, np.int64)
         places[frame.interleaver] = by_stream

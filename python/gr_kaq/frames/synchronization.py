@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..native import extension
-from .frame_format import DATA_SYMBOLS, NUM_SYMBOLS, PREAMBLE_PERIODS, FrameFormat
+from .frame_format import PREAMBLE_PERIODS, FrameFormat
 
 __all__ = ["FoundFrame", "Synchronizer", "carrier_offset"]
 
@@ -93,7 +93,7 @@ class Synchronizer:
             raise ValueError(f"num_rx is {num_rx}; at least 1 expected")
         self.frame_format, self.num_rx = frame_format, num_rx
         self.invalid_samples = 0  # NaN or Inf, taken as 0
-        data = np.zeros((len(DATA_SYMBOLS), frame_format.num_data, frame_format.num_tx), np.complex64)
+        data = np.zeros((len(frame_format.data_symbols), frame_format.num_data, frame_format.num_tx), np.complex64)
         known = frame_format.modulate(data)[:, : frame_format.preamble_length + frame_format.symbol_length]
         self._search = extension().FrameSearch(
             num_rx=num_rx,
@@ -102,7 +102,7 @@ class Synchronizer:
             cp_length=frame_format.cp_length,
             timing_advance=frame_format.timing_advance,
             delay_window=frame_format.delay_window,
-            num_symbols=NUM_SYMBOLS,
+            num_symbols=frame_format.num_symbols,
             period=frame_format.preamble_period,
             num_periods=PREAMBLE_PERIODS,
         )

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..estimation.interpolation import Interpolator
-from ..estimation.observation import TRAINING
-from ..frames.frame_format import DATA_SYMBOLS, FrameFormat
+from ..frames.frame_format import DATA_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 from .axes import Delay
 from .probed_link import Link, ReceivedFrame, Receiver, centre
 
 __all__ = ["delay_responses", "measured_response", "space_responses"]
 
-DATA = np.array(DATA_SYMBOLS)
+TRAINING, DATA = np.array(TRAINING_SYMBOLS), np.array(DATA_SYMBOLS)
 
 
 def delay_responses(axis: Delay, interpolator: Interpolator, frames: list[ReceivedFrame]) -> NDArray[np.float64]:

@@ -20,15 +20,14 @@ from ..detection.detector import Detector
 from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, Estimate, Observation, observe
 from ..estimation.frame_memory import FrameMemory
 from ..estimation.interpolation import Interpolator
-from ..estimation.observation import TRAINING
-from ..frames.frame_format import DATA_SYMBOLS, NUM_SYMBOLS, FrameFormat
+from ..frames.frame_format import DATA_SYMBOLS, NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 from ..frames.payload import PayloadCoder, max_payload
 from ..frames.synchronization import Synchronizer
 
 __all__ = ["CARRIER_SPACING", "Link", "ReceivedFrame", "Receiver", "centre", "make_interpolator"]
 
 CARRIER_SPACING = 31250.0
-DATA = np.array(DATA_SYMBOLS)
+TRAINING, DATA = np.array(TRAINING_SYMBOLS), np.array(DATA_SYMBOLS)
 
 
 @dataclass(frozen=True)
