@@ -17,16 +17,19 @@ using Complex = std::complex<float>;
 
 constexpr float saturation = 1e10f; // larger samples are errors
 constexpr float least_magnitude = 1e-10f;
+constexpr double least_interference = 1e-10;
 
 inline bool is_valid(Complex value) {
     return std::abs(value.real()) <= saturation && std::abs(value.imag()) <= saturation; // not for NaN
 }
 
+inline Complex valid(Complex value) { return is_valid(value) ? value : Complex{}; }
+
 KAQ_EACH_PROCESSOR void collect_carriers(const Complex *transform, const int *places, const Complex *correction,
                                          int count, Complex *to) {
     for (int i = 0; i < count; ++i) {
         const Complex value = product(transform[places[i]], correction[i]);
-        to[i] = is_valid(value) ? value : Complex{};
+        to[i] = valid(value);
     }
 }
 
@@ -40,41 +43,52 @@ void show_magnitudes(const Complex *h, std::size_t num_active, std::size_t pairs
                 std::log10(std::max(std::hypot(h[f * pairs + p].real(), h[f * pairs + p].imag()), least_magnitude));
 }
 
+Interference interference_in(const ObservedFrame &frame, std::span<const int> numbers) {
+    if (!frame.whitening.is_needed)
+        return {false, 0, 0, 0};
+    return {true, numbers[frame.whitening.first], numbers[frame.whitening.last],
+            10 * std::log10(std::max(frame.whitening.interference, least_interference))};
+}
+
 } // namespace
 
 void collect_grid(const TransformMap &map, int num_symbols, std::span<const Complex *const> transforms,
-                  std::span<Complex> grid, std::span<double> guard_energy) {
+                  std::span<Complex> grid, NoiseSum &guards) {
     const std::size_t num_active = map.active.size(), num_rx = transforms.size();
-    KAQ_ASSERT(grid.size() == num_symbols * num_rx * num_active && guard_energy.size() == num_rx);
-    for (std::size_t a = 0; a < num_rx; ++a) {
-        double energy = 0;
-        for (int s = 0; s < num_symbols; ++s) {
-            const Complex *transform = transforms[a] + static_cast<std::size_t>(s) * map.fft_size;
-            collect_carriers(transform, map.active.data(), map.correction.data(), static_cast<int>(num_active),
+    KAQ_ASSERT(grid.size() == num_symbols * num_rx * num_active);
+    for (std::size_t a = 0; a < num_rx; ++a)
+        for (int s = 0; s < num_symbols; ++s)
+            collect_carriers(transforms[a] + static_cast<std::size_t>(s) * map.fft_size, map.active.data(),
+                             map.correction.data(), static_cast<int>(num_active),
                              grid.data() + (s * num_rx + a) * num_active);
-            for (const int place : map.guards)
-                energy += is_valid(transform[place]) ? std::norm(std::complex<double>(transform[place])) : 0;
+    guards.clear(num_rx);
+    std::vector<std::complex<double>> samples(map.guards.size() * num_rx);
+    for (int s = 0; s < num_symbols; ++s) {
+        for (std::size_t a = 0; a < num_rx; ++a) {
+            const Complex *transform = transforms[a] + static_cast<std::size_t>(s) * map.fft_size;
+            for (std::size_t i = 0; i < map.guards.size(); ++i)
+                samples[i * num_rx + a] = valid(transform[map.guards[i]]);
         }
-        guard_energy[a] = energy;
+        guards.add(samples);
     }
 }
 
 FrameEstimator::FrameEstimator(std::shared_ptr<FrameObserver> observer,
                                std::shared_ptr<ChannelInterpolator> interpolator, TransformMap map, CarrierMap carriers,
-                               int num_rx)
+                               int num_rx, bool whitens)
     : observer_(std::move(observer)), interpolator_(std::move(interpolator)), map_(std::move(map)),
-      carriers_(std::move(carriers)), num_rx_(num_rx), observed_{},
+      carriers_(std::move(carriers)), num_rx_(num_rx), whitens_(whitens), observed_{},
       grid_(static_cast<std::size_t>(carriers_.num_symbols) * num_rx * carriers_.num_active),
-      h_(grid_.size() * carriers_.num_tx), slope_(carriers_.num_active), guard_energy_(num_rx), scale_(num_rx),
+      h_(grid_.size() * carriers_.num_tx), slope_(carriers_.num_active), noise_var_(num_rx), scale_(num_rx),
       phase_(carriers_.num_symbols), error_(carriers_.num_symbols), share_(carriers_.num_symbols) {}
 
 FrameEstimate FrameEstimator::estimate(std::span<const Complex *const> transforms,
                                        const std::optional<FrameArrival> &arrival, std::span<Complex *const> received,
                                        Complex *channel, std::span<float> magnitudes) {
     const int num_symbols = carriers_.num_symbols, num_active = carriers_.num_active, num_tx = carriers_.num_tx;
-    collect_grid(map_, num_symbols, transforms, grid_, guard_energy_);
-    const ArrayView<const Complex, 3> grid(grid_.data(), num_symbols, num_rx_, num_active);
-    observer_->observe(grid, guard_energy_, num_symbols * static_cast<int>(map_.guards.size()), observed_);
+    collect_grid(map_, num_symbols, transforms, grid_, guards_);
+    const ArrayView<Complex, 3> grid(grid_.data(), num_symbols, num_rx_, num_active);
+    observer_->observe(grid, guards_, whitens_ ? &track_ : nullptr, observed_);
 
     for (int f = 0; f < num_active; ++f)
         slope_[f] = Complex(std::polar(1.0, -2 * std::numbers::pi * observed_.delay * map_.numbers[f]));
@@ -83,13 +97,19 @@ FrameEstimate FrameEstimator::estimate(std::span<const Complex *const> transform
 
     for (int s = 0; s < num_symbols; ++s)
         phase_[s] = 2 * std::numbers::pi * observed_.carrier_offset * s;
-    equal_noise(observed_.noise_var, scale_);
-    const double residual = track_phases(carriers_, grid, {}, scale_, h, phase_);
-    error_shares(carriers_, observed_.noise_var, residual, observed_.snr, error_, share_);
-    const ArrayView<Complex, 4> to(channel, carriers_.symbols.size(), carriers_.num_data(), num_rx_, num_tx);
-    const DataNoise data = take_data(carriers_, grid, h, phase_, observed_.noise_var, share_, received, to);
     if (!magnitudes.empty())
         show_magnitudes(h.row(num_symbols / 2, 0, 0).data(), num_active, num_rx_ * num_tx, magnitudes);
+    noise_var_ = observed_.noise_var;
+    if (observed_.whitening.is_needed) {
+        whiten(observed_.whitening, grid, h);
+        for (double &of_antenna : noise_var_)
+            of_antenna = of_antenna > 0 ? observed_.whitening.noise_var : 0;
+    }
+    equal_noise(noise_var_, scale_);
+    const double residual = track_phases(carriers_, grid, {}, scale_, h, phase_);
+    error_shares(carriers_, noise_var_, residual, observed_.snr, error_, share_);
+    const ArrayView<Complex, 4> to(channel, carriers_.symbols.size(), carriers_.num_data(), num_rx_, num_tx);
+    const DataNoise data = take_data(carriers_, grid, h, phase_, noise_var_, share_, received, to);
     double noise = 0;
     for (const double of_antenna : observed_.noise_var)
         noise += of_antenna / num_rx_;
@@ -99,7 +119,8 @@ FrameEstimate FrameEstimator::estimate(std::span<const Complex *const> transform
             observed_.doppler,
             observed_.carrier_offset,
             observed_.delay,
-            data};
+            data,
+            interference_in(observed_, map_.numbers)};
 }
 
 } // namespace kaq

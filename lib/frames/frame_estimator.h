@@ -23,10 +23,17 @@ struct TransformMap {
     std::vector<std::complex<float>> correction; // [active], what each is multiplied with
 };
 
-// A grid [num_symbols][num_rx][active] and the energies of the guard carriers [num_rx] of transforms: for each antenna
+// A grid [num_symbols][num_rx][active] and what the guard carriers hold, of transforms: for each antenna
 // [num_symbols][fft_size]. NaN, Inf and values beyond 1e10 count as zeros: a detector would not take their channel.
 void collect_grid(const TransformMap &map, int num_symbols, std::span<const std::complex<float> *const> transforms,
-                  std::span<std::complex<float>> grid, std::span<double> guard_energy);
+                  std::span<std::complex<float>> grid, NoiseSum &guards);
+
+// What is on the air beside the frame and white noise.
+struct Interference {
+    bool is_there;
+    int first, last; // the carriers that hold it are between these, counted from the middle of the spectrum
+    double power_db; // over the power of the signal
+};
 
 // Of a frame.
 struct FrameEstimate {
@@ -35,13 +42,15 @@ struct FrameEstimate {
     double carrier_offset;    // that the synchronizer left, in cycles per symbol
     double delay;             // mean, in cycles per carrier
     DataNoise data;
+    Interference interference;
 };
 
 // Estimates frames of one format, one at a time: it keeps its memory from one to the next.
 class FrameEstimator {
 public:
+    // whitens: noise that is not white; otherwise all of it is taken to be.
     FrameEstimator(std::shared_ptr<FrameObserver> observer, std::shared_ptr<ChannelInterpolator> interpolator,
-                   TransformMap map, CarrierMap carriers, int num_rx);
+                   TransformMap map, CarrierMap carriers, int num_rx, bool whitens);
 
     // transforms: for each antenna [num_symbols][fft_size]
     // arrival:    as the interpolator takes it
@@ -62,10 +71,13 @@ private:
     TransformMap map_;
     CarrierMap carriers_;
     int num_rx_;
+    bool whitens_;
 
     ObservedFrame observed_;
+    NoiseTrack track_;
+    NoiseSum guards_;
     std::vector<std::complex<float>> grid_, h_, slope_;
-    std::vector<double> guard_energy_, scale_, phase_, error_, share_;
+    std::vector<double> noise_var_, scale_, phase_, error_, share_;
 };
 
 } // namespace kaq

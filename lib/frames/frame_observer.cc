@@ -16,7 +16,7 @@ namespace {
 
 using Complex = std::complex<double>;
 
-constexpr double least_snr = 1e-2, most_snr = 1e6;
+constexpr double least_snr = 1e-2, most_snr = 1e6, least_signal = 1e-30;
 constexpr int least_noise_samples = 48;    // of an antenna, for its noise in the training symbols to count
 constexpr double largest_deviation = 3.5;  // in standard deviations, of two estimates of the same noise
 constexpr double independent_share = 0.25; // of the modes: profiles are not quite exponential (tuned for least error)
@@ -32,48 +32,88 @@ KAQ_EACH_PROCESSOR void find_modes(const Complex *matrices, const Complex *value
                  modes + i * num_modes * num_rx, num_modes, num_places, num_rx);
 }
 
+// `to` are the values [count][num_rx] times the factor [num_rx][num_rx], lower triangular; the sum of their squares.
+double whitened(std::span<const Complex> factor, std::span<const Complex> values, std::span<Complex> to,
+                std::size_t num_rx) {
+    double squares = 0;
+    for (std::size_t i = 0; i < values.size(); i += num_rx)
+        for (std::size_t a = 0; a < num_rx; ++a) {
+            Complex sum = 0;
+            for (std::size_t k = 0; k <= a; ++k)
+                sum += product(factor[a * num_rx + k], values[i + k]);
+            to[i + a] = sum;
+            squares += std::norm(sum);
+        }
+    return squares;
+}
+
+// Whether two antennas are as correlated in one sum as in the other, but for chance.
+bool agree_in_correlation(const NoiseSum &one, const NoiseSum &other, std::size_t a, std::size_t b, double chance) {
+    const auto correlation = [&](const NoiseSum &of) {
+        const double power = of.energy(a) * of.energy(b);
+        return power > 0 ? of.sum[a * of.num_rx + b] / std::sqrt(power) : 0;
+    };
+    return std::abs(correlation(one) - correlation(other)) < chance;
+}
+
 } // namespace
 
 int power_step(double ratio) { return static_cast<int>(std::nearbyint(10 * std::log10(ratio) / step_db)); }
 
 FrameObserver::FrameObserver(ObserverModel model, DopplerFilters::Make make_filter)
-    : model_(std::move(model)), filters_(std::move(make_filter), kept_filters) {}
+    : model_(std::move(model)), search_(model_.map), filters_(std::move(make_filter), kept_filters) {}
 
 // From the guard carriers and from what no channel explains in the training symbols. Guard carriers may hold more than
 // noise (leakage, neighbours) or less (a radio's filters): where the two differ by more than chance, the training
 // symbols count.
-void FrameObserver::find_noise(std::span<const double> guard_energy, int guard_count, ObservedFrame &frame) const {
+void FrameObserver::find_noise(const NoiseSum &guards, const CarrierState *carriers, ObservedFrame &frame) const {
     const TrainingMap &map = model_.map;
-    const std::size_t num_rx = guard_energy.size(), sets = map.symbols.size() * map.num_tx,
+    const std::size_t num_rx = frame.noise_var.size(), sets = map.symbols.size() * map.num_tx,
                       num_modes = model_.num_noise_modes;
-    const double count = double(sets * num_modes);
-    frame.residual.assign(num_rx, 0);
-    if (count >= least_noise_samples) {
+    // what was replaced by what its neighbours say adds no noise of its own
+    double count = double(sets * num_modes);
+    if (carriers)
+        for (const int index : map.indices)
+            count -= carriers->interfered[index];
+    const bool is_training = count >= least_noise_samples;
+    NoiseSum &noise = frame.noise;
+    noise.clear(num_rx);
+    if (is_training) {
         frame.modes.resize(sets * num_modes * num_rx);
         find_modes(model_.noise_modes.data(), frame.ls.data(), frame.modes.data(), sets, num_modes, map.num_places,
                    num_rx);
-        for (std::size_t i = 0; i < frame.modes.size(); i += num_rx)
-            for (std::size_t a = 0; a < num_rx; ++a)
-                frame.residual[a] += std::norm(frame.modes[i + a]);
+        noise.add(frame.modes);
+        for (Complex &each : noise.sum)
+            each *= map.comb;
+        noise.count = count;
     }
+    const double deviation = is_training ? std::sqrt(1 / count + 1 / guards.count) : 0;
+    bool all_agree = true;
     for (std::size_t a = 0; a < num_rx; ++a) {
-        const double guard = guard_energy[a] / guard_count;
-        double noise = guard;
-        if (count >= least_noise_samples) {
-            const double training = map.comb * frame.residual[a] / count,
-                         deviation = std::sqrt(1 / count + 1. / guard_count);
+        const double guard = guards.energy(a) / guards.count;
+        double of_antenna = guard;
+        if (is_training) {
+            const double training = noise.energy(a) / count;
             const bool agree = std::abs(std::log(guard / training)) < largest_deviation * deviation; // not for NaN
-            noise = agree ? (guard * guard_count + training * count) / (guard_count + count) : training;
+            of_antenna = agree ? (guard * guards.count + training * count) / (guards.count + count) : training;
+            for (std::size_t b = 0; b < a; ++b)
+                all_agree &= agree_in_correlation(noise, guards, a, b, largest_deviation * deviation);
+            all_agree &= agree;
         }
-        frame.noise_var[a] = std::max(noise, map.num_tx * frame.power[a] / most_snr);
+        frame.noise_var[a] = std::max(of_antenna, map.num_tx * frame.power[a] / most_snr);
+    }
+    if (all_agree) {
+        for (std::size_t i = 0; i < noise.sum.size(); ++i)
+            noise.sum[i] += guards.sum[i];
+        noise.count += guards.count;
     }
 }
 
-void FrameObserver::observe(ArrayView<const std::complex<float>, 3> grid, std::span<const double> guard_energy,
-                            int guard_count, ObservedFrame &frame) {
+void FrameObserver::observe(ArrayView<const std::complex<float>, 3> grid, const NoiseSum &guards, NoiseTrack *track,
+                            ObservedFrame &frame) {
     const TrainingMap &map = model_.map;
     const std::size_t num_rx = grid.extent(1), num_places = map.num_places, sets = map.symbols.size() * map.num_tx;
-    KAQ_ASSERT(guard_energy.size() == num_rx);
+    KAQ_ASSERT(guards.sum.size() == num_rx * num_rx);
     KAQ_ASSERT(map.symbols.size() == training_symbols);
     const std::size_t values = sets * num_places * num_rx;
     for (std::vector<Complex> *part : {&frame.ls, &frame.scaled})
@@ -81,24 +121,40 @@ void FrameObserver::observe(ArrayView<const std::complex<float>, 3> grid, std::s
     frame.training.resize(values);
     for (std::vector<double> *part : {&frame.power, &frame.noise_var})
         part->resize(num_rx);
-    frame.delay = least_squares(
-        map, grid, ArrayView(frame.ls.data(), map.symbols.size(), map.num_tx, num_places, num_rx), frame.power);
-    find_noise(guard_energy, guard_count, frame);
+    const ArrayView ls(frame.ls.data(), map.symbols.size(), map.num_tx, num_places, num_rx);
+    frame.delay = least_squares(map, grid, ls, frame.power);
+    if (track)
+        search_.find(map, ls, frame.power, frame.delay, track->carriers, track->search);
+    find_noise(guards, track ? &track->carriers : nullptr, frame);
 
-    double sum = 0;
+    double sum = 0, signal = 0;
     std::size_t alive = 0;
     for (std::size_t a = 0; a < num_rx; ++a)
         if (frame.noise_var[a] > 0) {
+            signal += std::max(frame.power[a] - frame.noise_var[a] / map.comb, 0.0) * map.num_tx;
             sum += frame.power[a] / frame.noise_var[a];
             ++alive;
         }
     alive = std::max<std::size_t>(alive, 1);
+    frame.whitening.is_needed = false;
+    if (track)
+        track->find_whitening(frame.noise, frame.noise_var, std::max(signal / double(alive), least_signal), map,
+                              frame.whitening);
+    const bool is_white = !frame.whitening.is_needed;
+    if (!is_white)
+        sum = whitened(frame.whitening.antennas, frame.ls, frame.scaled, num_rx) / double(sets * num_places);
     frame.snr = std::clamp((sum / alive - 1. / map.comb) * map.num_tx, least_snr, most_snr);
-    for (std::size_t a = 0; a < num_rx; ++a) // to a channel of unit power
-        frame.power[a] = frame.noise_var[a] > 0 ? std::sqrt(map.num_tx / (frame.noise_var[a] * frame.snr)) : 0;
-    for (std::size_t i = 0; i < values; i += num_rx)
+    // to a channel of unit power
+    if (is_white) {
         for (std::size_t a = 0; a < num_rx; ++a)
-            frame.scaled[i + a] = frame.ls[i + a] * frame.power[a];
+            frame.power[a] = frame.noise_var[a] > 0 ? std::sqrt(map.num_tx / (frame.noise_var[a] * frame.snr)) : 0;
+        for (std::size_t i = 0; i < values; i += num_rx)
+            for (std::size_t a = 0; a < num_rx; ++a)
+                frame.scaled[i + a] = frame.ls[i + a] * frame.power[a];
+    } else {
+        for (Complex &each : frame.scaled)
+            each *= std::sqrt(map.num_tx / frame.snr);
+    }
 
     const double noise = double(map.num_tx) / map.comb / frame.snr;
     frame.modes.resize(values);

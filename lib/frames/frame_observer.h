@@ -10,6 +10,7 @@
 
 #include "frames/filter_cache.h"
 #include "frames/frame_training.h"
+#include "frames/noise_covariance.h"
 #include "support/views.h"
 
 namespace kaq {
@@ -42,11 +43,13 @@ struct ObservedFrame {
     double carrier_offset; // that was taken out, in cycles per symbol
     double snr;
     int delay_model, doppler;                  // which
-    std::vector<double> noise_var;             // [num_rx]
+    std::vector<double> noise_var;             // [num_rx], but for interference on single carriers
+    Whitening whitening;                       // SNR, delay model and Doppler are those after it
     std::vector<std::complex<float>> training; // LS estimates [symbol][stream][place][num_rx]
 
     std::vector<std::complex<double>> ls, scaled, modes;
-    std::vector<double> power, residual;
+    std::vector<double> power;
+    NoiseSum noise;
 };
 
 // The step of a ratio of powers, such as an SNR: filters are made for every 3 dB.
@@ -57,16 +60,18 @@ public:
     FrameObserver(ObserverModel model, DopplerFilters::Make make_filter);
 
     // grid: [num_symbols][num_rx][num_active].
-    // guard_energy: [num_rx], the sum over so many guard carriers.
-    void observe(ArrayView<const std::complex<float>, 3> grid, std::span<const double> guard_energy, int guard_count,
+    // guards: what so many guard carriers hold.
+    // track: what is known of the noise from the frames before, and then from this one too; null: it is white.
+    void observe(ArrayView<const std::complex<float>, 3> grid, const NoiseSum &guards, NoiseTrack *track,
                  ObservedFrame &frame);
 
     const TrainingMap &map() const { return model_.map; }
 
 private:
-    void find_noise(std::span<const double> guard_energy, int guard_count, ObservedFrame &frame) const;
+    void find_noise(const NoiseSum &guards, const CarrierState *carriers, ObservedFrame &frame) const;
 
     ObserverModel model_;
+    CarrierSearch search_;
     DopplerFilters filters_;
 };
 

@@ -83,7 +83,7 @@ std::unique_ptr<FrameEstimator> make_estimator(std::shared_ptr<kaq::FrameObserve
                                                int fft_size, const std::vector<int> &active,
                                                const std::vector<int> &guards, const std::vector<int> &numbers,
                                                const Array<Complex> &correction, const kaq::CarrierMap &carriers,
-                                               int num_rx) {
+                                               int num_rx, bool whitens) {
     const kaq::TrainingMap &training = observer->map();
     expect(training.num_tx == carriers.num_tx && training.num_symbols == carriers.num_symbols &&
                training.num_active == carriers.num_active,
@@ -110,10 +110,10 @@ std::unique_ptr<FrameEstimator> make_estimator(std::shared_ptr<kaq::FrameObserve
                "memory and observer of one format expected");
         interpolator = memory;
     }
-    return std::unique_ptr<FrameEstimator>(
-        new FrameEstimator{{std::move(observer), std::move(interpolator),
-                            kaq::TransformMap{fft_size, active, guards, numbers, copy(correction)}, carriers, num_rx},
-                           {}});
+    return std::unique_ptr<FrameEstimator>(new FrameEstimator{
+        {std::move(observer), std::move(interpolator),
+         kaq::TransformMap{fft_size, active, guards, numbers, copy(correction)}, carriers, num_rx, whitens},
+        {}});
 }
 
 // Transforms of each antenna, (items, fft_size), which hold the frames that begin at `starts`.
@@ -135,7 +135,7 @@ std::vector<const Complex *> check_transforms(const kaq::FrameEstimator &estimat
     return first;
 }
 
-// (grid, energies of the guard carriers)
+// (grid, covariance of the guard carriers: a sum)
 py::tuple collect_grid(const FrameEstimator &self, const std::vector<Array<Complex>> &transforms, py::ssize_t start) {
     const kaq::FrameEstimator &estimator = self.estimator;
     std::vector<const Complex *> from = check_transforms(estimator, transforms, {start});
@@ -143,10 +143,10 @@ py::tuple collect_grid(const FrameEstimator &self, const std::vector<Array<Compl
         antenna += start * estimator.transforms().fft_size;
     const kaq::CarrierMap &map = estimator.carriers();
     Array<Complex> grid(std::vector<py::ssize_t>{map.num_symbols, estimator.num_rx(), map.num_active});
-    Array<double> energy(estimator.num_rx());
-    kaq::collect_grid(estimator.transforms(), map.num_symbols, from, mutable_values_of(grid),
-                      mutable_values_of(energy));
-    return py::make_tuple(grid, energy);
+    kaq::NoiseSum guards;
+    kaq::collect_grid(estimator.transforms(), map.num_symbols, from, mutable_values_of(grid), guards);
+    const py::array_t<std::complex<double>> sum({estimator.num_rx(), estimator.num_rx()}, guards.sum.data());
+    return py::make_tuple(grid, sum);
 }
 
 // transforms: of each antenna, (items, fft_size); a frame begins at each of `starts`.
@@ -155,7 +155,8 @@ py::tuple collect_grid(const FrameEstimator &self, const std::vector<Array<Compl
 // channels:   for each frame, (data_per_stream, num_rx, num_tx).
 // magnitudes: (frames, num_rx, num_tx, num_active), or None.
 //
-// (noise_var, snr_db, delay_model, doppler, carrier_offset, delay, noise_var of the data, snr_db of the data) of each
+// (noise_var, snr_db, delay_model, doppler, carrier_offset, delay, noise_var of the data, snr_db of the data,
+// interference: None, or (first carrier, last carrier, power_db)) of each
 using Arrival = std::optional<std::pair<double, double>>;
 
 py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>> &transforms,
@@ -209,9 +210,12 @@ py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>>
         }
     }
     py::list frames;
-    for (const kaq::FrameEstimate &of : estimates)
-        frames.append(py::make_tuple(of.noise_var, of.snr_db, of.delay_model, of.doppler, of.carrier_offset, of.delay,
-                                     of.data.noise_var, of.data.snr_db));
+    for (const kaq::FrameEstimate &of : estimates) {
+        const kaq::Interference &on = of.interference;
+        frames.append(py::make_tuple(
+            of.noise_var, of.snr_db, of.delay_model, of.doppler, of.carrier_offset, of.delay, of.data.noise_var,
+            of.data.snr_db, on.is_there ? py::object(py::make_tuple(on.first, on.last, on.power_db)) : py::none()));
+    }
     return frames;
 }
 
@@ -238,7 +242,7 @@ void bind_frame_estimator(py::module_ &module) {
     py::class_<FrameEstimator>(module, "FrameEstimator")
         .def(py::init(&make_estimator), py::kw_only(), py::arg("observer"), py::arg("interpolator"),
              py::arg("fft_size"), py::arg("active"), py::arg("guards"), py::arg("numbers"), py::arg("correction"),
-             py::arg("carriers"), py::arg("num_rx"))
+             py::arg("carriers"), py::arg("num_rx"), py::arg("whitens"))
         .def("collect_grid", &collect_grid, py::arg("transforms"), py::arg("start"))
         .def("estimate_frames", &estimate_frames, py::kw_only(), py::arg("transforms"), py::arg("starts"),
              py::arg("arrivals"), py::arg("received"), py::arg("channels"), py::arg("magnitudes"));

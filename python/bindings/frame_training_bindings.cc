@@ -119,23 +119,40 @@ make_observer(int num_symbols, int num_active, int comb, const std::vector<int> 
         made);
 }
 
-// (training, delay, carrier_offset, noise_var, delay_model, doppler, snr)
-py::tuple observe(kaq::FrameObserver &observer, const Array<Complex> &grid, const Array<double> &guard_energy,
-                  int guard_count) {
-    const kaq::TrainingMap &map = observer.map();
+// What is known of the noise of the frames that an observer has seen.
+struct NoiseTrack {
+    std::shared_ptr<kaq::FrameObserver> observer;
+    kaq::NoiseTrack track{};
+};
+
+// (training, delay, carrier_offset, noise_var, delay_model, doppler, snr, whitening, interference). The last two are
+// None where the noise is white, or (num_active, num_rx, num_rx) and (first, last carrier of the grid, power over that
+// of the signal).
+py::tuple observe(const std::shared_ptr<kaq::FrameObserver> &observer, const Array<Complex> &grid,
+                  const Array<ComplexDouble> &guards, int guard_count, NoiseTrack *track) {
+    const kaq::TrainingMap &map = observer->map();
     expect(grid.ndim() == 3 && grid.shape(0) == map.num_symbols && grid.shape(2) == map.num_active, "grid of shape (",
            map.num_symbols, ", num_rx, ", map.num_active, ") expected; shape ", Shape{grid}, " given");
     const py::ssize_t num_rx = grid.shape(1);
     expect(num_rx >= 1 && num_rx <= max_antennas, "1 to ", max_antennas, " antennas expected; ", num_rx, " given");
-    expect(guard_energy.size() == num_rx, "guard_energy of ", num_rx, " antennas expected; ", guard_energy.size(),
-           " given");
+    expect(guards.ndim() == 2 && guards.shape(0) == num_rx && guards.shape(1) == num_rx, "guards of shape (", num_rx,
+           ", ", num_rx, ") expected; shape ", Shape{guards}, " given");
+    expect(!track || track->observer == observer, "a noise track of this observer expected");
     kaq::ObservedFrame frame{};
-    observer.observe(view<3>(grid), values_of(guard_energy), guard_count, frame);
+    observer->observe(view<3>(grid), {static_cast<std::size_t>(num_rx), copy(guards), double(guard_count)},
+                      track ? &track->track : nullptr, frame);
     Array<Complex> training(std::vector<py::ssize_t>{kaq::training_symbols, map.num_tx, map.num_places, num_rx});
     std::copy(frame.training.begin(), frame.training.end(), training.mutable_data());
     const py::array_t<double> noise_var(num_rx, frame.noise_var.data());
+    py::object whitening = py::none(), interference = py::none();
+    if (frame.whitening.is_needed) {
+        Array<Complex> carriers(std::vector<py::ssize_t>{map.num_active, num_rx, num_rx});
+        std::copy(frame.whitening.carrier.begin(), frame.whitening.carrier.end(), carriers.mutable_data());
+        whitening = carriers;
+        interference = py::make_tuple(frame.whitening.first, frame.whitening.last, frame.whitening.interference);
+    }
     return py::make_tuple(training, frame.delay, frame.carrier_offset, noise_var, frame.delay_model, frame.doppler,
-                          frame.snr);
+                          frame.snr, whitening, interference);
 }
 
 } // namespace
@@ -149,5 +166,11 @@ void bind_frame_training(py::module_ &module) {
              py::arg("symbols"), py::arg("indices"), py::arg("carriers"), py::arg("inverse"), py::arg("noise_modes"),
              py::arg("delay_modes"), py::arg("delay_energies"), py::arg("delay_scores"), py::arg("per_share"),
              py::arg("offset_turns"), py::arg("offset_scores"), py::arg("offsets"), py::arg("make_filter"))
-        .def("observe", &observe, py::arg("grid"), py::arg("guard_energy"), py::arg("guard_count"));
+        .def("observe", &observe, py::arg("grid"), py::arg("guards"), py::arg("guard_count"),
+             py::arg("track") = py::none());
+    py::class_<NoiseTrack>(module, "NoiseTrack")
+        .def(py::init([](std::shared_ptr<kaq::FrameObserver> observer) {
+                 return std::unique_ptr<NoiseTrack>(new NoiseTrack{std::move(observer)});
+             }),
+             py::arg("observer").none(false));
 }

@@ -266,3 +266,30 @@ def test_frames_that_came_nobody_knows_when(value):
     flowgraph = run(estimator(method="lmmse-memory"), items, tags)
     assert flowgraph.block.track() is None and flowgraph.block.frames() == 4
     assert flowgraph.block.internal_errors() == 0
+
+
+def test_interference_is_whitened_tagged_and_counted():
+    """A detector needs to know nothing of it: y = H x + n with white noise again, and H small where it was hit."""
+    items, sent, _ = frames(5)
+    rng = np.random.default_rng(9)
+    hit = MIDDLE + np.arange(8, 12)
+    direction = complex_normal(rng, (RX,))
+    items[28:, hit] += 3 * direction * complex_normal(rng, (42, len(hit), 1))
+    flowgraph = run(estimator(output_channel=False), items, [frame_tag(14 * i) for i in range(5)])
+    y, estimates = received_and_channels(flowgraph)
+    h, noise_var = np.stack([e.h for e in estimates]), np.array([e.noise_var for e in estimates])
+    noise = y - (h @ sent.reshape(5, -1, TX)[..., None])[..., 0]
+    share = np.mean(np.abs(noise) ** 2, axis=2) / noise_var[:, None]
+    carriers = np.tile(np.isin(FORMAT.active_carriers[FORMAT.data_indices].reshape(-1), np.arange(8, 12)), (5, 1))
+    carriers[:2] = False
+    assert np.mean(share[~carriers]) == pytest.approx(1, rel=0.15)
+    assert 0.2 < np.mean(share[carriers]) < 1.2  # of few samples, the noise there is rather overestimated
+    tags = [pmt.to_python(value) for _, value in sorted(tagged(flowgraph, "frame").items())]
+    assert ["interference" in each for each in tags] == [False, False, True, True, True]
+    first, last = tags[2]["interference"]["carriers"]
+    assert first in (7, 8) and last in (11, 12)
+    assert tags[2]["interference"]["power_db"] == pytest.approx(0, abs=6)
+    block = flowgraph.block
+    assert block.interfered_frames() == 3 and block.interfered_carriers() == list(tags[4]["interference"]["carriers"])
+    assert block.interference_db() == tags[4]["interference"]["power_db"]
+    assert block.internal_errors() == 0

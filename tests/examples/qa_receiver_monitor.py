@@ -63,9 +63,15 @@ view.set_carrier_offset(-20000.0)
 before = frames()
 until(lambda: frames() >= before + 20)
 high = receiver.block_error_rate()
-labels = [view._frames_label_label, view._block_error_label_label, view._detection_label_label]
-until(lambda: all(any(c.isdigit() for c in label.text()) for label in labels) and shown_snr() > 25)  # was 22 dB
+labels = [
+    view._frames_label_label, view._block_error_label_label, view._detection_label_label, view._interference_label_label
+]
+until(lambda: all(any(c.isdigit() for c in label.text()) for label in labels[:3]) and shown_snr() > 25)  # was 22 dB
 texts = [label.text() for label in labels]
+view.set_interference_db(0.0)
+until(lambda: "carriers" in labels[3].text())
+texts.append(labels[3].text())
+view.set_interference_db(-40.0)
 
 view.set_snr_db(0.0)
 time.sleep(0.3)
@@ -107,10 +113,13 @@ def test_block_errors_follow_the_snr(result):
 
 
 def test_numbers_appear(result):
-    frames, block_error_rate, detection = result[2]
+    frames, block_error_rate, detection, without, interference = result[2]
     assert re.fullmatch(r"<b>\d+</b>, estimated SNR: <b>[\d.]+ dB</b>", frames)
     assert re.fullmatch(r"<b>[\d.]+%</b>", block_error_rate)
     assert re.fullmatch(r"<b>[\d.]+ µs</b> per vector", detection)
+    assert without == "none"
+    first, last = re.fullmatch(r"carriers <b>(-?\d+) to (-?\d+)</b>, <b>-?[\d.]+ dB</b>", interference).groups()
+    assert int(first) <= 8 and int(last) >= 11
 
 
 def test_the_track_is_shown(result):

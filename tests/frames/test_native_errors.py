@@ -102,6 +102,7 @@ def estimator(**changes):
         "correction": zeros(8),
         "carriers": carriers(values=zeros(2, 1)),
         "num_rx": 1,
+        "whitens": True,
     }
     return KERNEL.FrameEstimator(**{**few, **changes})
 
@@ -170,12 +171,20 @@ def join(num_grids=12, num_active=16, num_tx=2):
         ),
         (lambda: observer(offset_turns=np.zeros(6)), "offset_turns of shape (6, 5) expected; shape (6,) given"),
         (
-            lambda: observer().observe(zeros(3, 1, 9), np.zeros(1), 1),
+            lambda: observer().observe(zeros(3, 1, 9), zeros(1, 1, dtype=complex), 1),
             "grid of shape (3, num_rx, 8) expected; shape (3, 1, 9) given",
         ),
         (
+            lambda: observer().observe(zeros(3, 1, 8), zeros(1, 2, dtype=complex), 1),
+            "guards of shape (1, 1) expected; shape (1, 2) given",
+        ),
+        (
+            lambda: observer().observe(zeros(3, 1, 8), zeros(1, 1, dtype=complex), 1, KERNEL.NoiseTrack(observer())),
+            "a noise track of this observer expected",
+        ),
+        (
             lambda: observer(lambda *_: make_filter(analysis=zeros(3, 1, 2, 5, dtype=complex))).observe(
-                zeros(3, 1, 8), np.zeros(1), 1
+                zeros(3, 1, 8), zeros(1, 1, dtype=complex), 1
             ),
             "a DopplerFilter for 1 streams and 4 places",
         ),
@@ -235,7 +244,7 @@ def test_what_fits_is_taken():
     assert search().position == 0
     take_data()
     assert join(num_grids=24)[1]
-    assert observer().observe(zeros(3, 1, 8), np.zeros(1), 1)[4:6] == (0, 0)
+    assert observer().observe(zeros(3, 1, 8), zeros(1, 1, dtype=complex), 1)[4:6] == (0, 0)
     assert wiener().interpolate(zeros(3, 2, 4, 5)).shape == (3, 8, 5, 2)
     assert interpolate()[0].shape == (3, 8, 2, 1)
     estimator(interpolator=memory())

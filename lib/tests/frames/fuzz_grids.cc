@@ -12,10 +12,12 @@
 #include <span>
 #include <vector>
 
+#include "frames/carrier_interference.h"
 #include "frames/frame_carriers.h"
 #include "frames/frame_estimator.h"
 #include "frames/frame_training.h"
 #include "frames/frame_windows.h"
+#include "frames/noise_covariance.h"
 #include "frames/soft_levels.h"
 
 namespace kaq_test {
@@ -194,10 +196,59 @@ void fuzz_transforms(Choices &choices, Random &random) {
     for (const auto &of_antenna : transforms)
         antennas.push_back(of_antenna.data());
     std::vector<Complex> grid(map.active.size() * num_symbols * num_rx);
-    std::vector<double> guards(num_rx);
+    kaq::NoiseSum guards;
     kaq::collect_grid(map, num_symbols, antennas, grid, guards);
-    if (!finite(grid) || !finite(guards))
+    if (!finite(grid) || !finite(guards.sum) || guards.count != num_symbols * double(map.guards.size()))
         fail("what is taken of transforms is not finite");
+}
+
+void fuzz_interference(Choices &choices, Random &random) {
+    const int num_rx = choices.between(1, 6);
+    kaq::TrainingMap map{};
+    map.num_symbols = 14;
+    map.num_active = choices.between(1, 60);
+    map.num_tx = choices.between(1, 4);
+    map.num_places = choices.between(1, 20);
+    map.comb = choices.between(1, 5);
+    map.symbols = {0, 7, 13};
+    const bool is_any = choices.seldom();
+    for (int i = 0; i < 3 * map.num_tx; ++i)
+        for (int p = 0; p < map.num_places; ++p) {
+            map.indices.push_back(is_any ? random.between(0, map.num_active - 1) : (i + p * map.comb) % map.num_active);
+            map.carriers.push_back(is_any ? random.between(-99, 99) : map.indices.back());
+        }
+    const kaq::CarrierSearch search(map);
+    kaq::NoiseTrack track;
+    kaq::Whitening whitening;
+    for (int frame = choices.between(1, 4); frame > 0; --frame) {
+        const Values kind = any_kind(choices);
+        auto ls = complex_values<double>(random, map.indices.size() * num_rx, kind);
+        std::vector<double> power(num_rx), noise_var(num_rx);
+        for (double &each : power)
+            each = std::abs(random_value(random, kind));
+        for (double &each : noise_var)
+            each = random.one_in(4) ? 0 : std::pow(10, random.uniform(-12, 6));
+        if (choices.yes()) // somebody else
+            for (std::size_t i = random.between(0, 9); i < map.indices.size(); i += map.num_places)
+                ls[i * num_rx] *= 1e4;
+        double delay = 0;
+        search.find(map, {ls.data(), 3, map.num_tx, map.num_places, num_rx}, power, delay, track.carriers,
+                    track.search);
+        const auto samples = complex_values<double>(random, num_rx * choices.between(1, 99), any_kind(choices));
+        kaq::NoiseSum noise;
+        noise.clear(num_rx);
+        noise.add(samples);
+        track.find_whitening(noise, noise_var, std::pow(10, random.uniform(-9, 9)), map, whitening);
+        if (!whitening.is_needed)
+            continue;
+        if (whitening.first < 0 || whitening.first > whitening.last || whitening.last >= map.num_active)
+            fail("interference on no carriers");
+        std::vector<Complex> grid(map.num_active * num_rx), h(grid.size() * map.num_tx);
+        kaq::whiten(whitening, {grid.data(), 1, num_rx, map.num_active},
+                    {h.data(), 1, map.num_active, num_rx, map.num_tx});
+        if (kind < Values::denormal && finite(samples) && !finite(whitening.carrier))
+            fail("what whitens moderate noise is not finite");
+    }
 }
 
 void fuzz_windows(Choices &choices, Random &random) {
@@ -238,7 +289,7 @@ void fuzz_levels(Choices &choices, Random &random) {
 } // namespace
 
 void fuzz_grids(Choices &choices, Random &random) {
-    switch (choices.between(0, 5)) {
+    switch (choices.between(0, 6)) {
     case 0:
         return fuzz_training(choices, random);
     case 1:
@@ -249,6 +300,8 @@ void fuzz_grids(Choices &choices, Random &random) {
         return fuzz_transforms(choices, random);
     case 4:
         return fuzz_windows(choices, random);
+    case 5:
+        return fuzz_interference(choices, random);
     default:
         return fuzz_levels(choices, random);
     }

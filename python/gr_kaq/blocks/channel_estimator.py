@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, FrameReport
 from ..estimation.frame_memory import FrameMemory, Track
-from ..estimation.observation import Arrival
+from ..estimation.observation import Arrival, Interference
 from ..frames.frame_format import SYMBOL_COUNTS, FrameFormat
 from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
@@ -31,6 +31,7 @@ ARRIVAL = ("sample", "carrier_offset")
 FRAME, CSI, SNR = (pmt.intern(key) for key in ("frame", CSI_KEY, SNR_KEY))
 ESTIMATE = [H_ENTRY, SHAPE_ENTRY, NOISE_ENTRY, SEQ_ENTRY]
 DESCRIPTION = [pmt.intern(key) for key in ("noise_var", "snr", "delay_spread", "doppler")]
+INTERFERENCE, CARRIERS, POWER = (pmt.intern(key) for key in ("interference", "carriers", "power_db"))
 
 
 @dataclass
@@ -38,6 +39,9 @@ class EstimatorCounters(Counters):
     """What a `channel_estimator` counts."""
 
     frames: int = counter("frames", "Frames estimated.")
+    interfered_frames: int = counter(
+        "frames", "Frames with interference: noise that was not white over carriers and antennas, and was whitened."
+    )
     items_without_frame: int = counter("items", "Items dropped because they belong to no frame.")
     incomplete_frames: int = counter(
         "frames", "Frames dropped because the next one began before their 14 items were over."
@@ -63,17 +67,19 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
 
     Outputs: num_rx complex ports; an item is a frame, a vector of data_per_stream: the data carriers (48 of 64, 192 of
     256) of its 11 data symbols, one symbol after the other, common phases corrected, antennas and symbols scaled to
-    equal noise. So a detector with num_subcarriers=data_per_stream has a channel of its own for each of them, at the
-    price of one tag. Then, with output_channel, a float port for displays; an item is a vector of
-    num_active * num_rx * num_tx: |h| in dB over the active carriers in the middle of the frame, for each pair of
-    antenna and stream one after the other, antennas outermost.
+    equal noise. Where the noise is not white, the antennas of each carrier are combined so that it is. So a detector
+    with num_subcarriers=data_per_stream has a channel of its own for each of them, at the price of one tag. Then, with
+    output_channel, a float port for displays; an item is a vector of num_active * num_rx * num_tx: |h| in dB over the
+    active carriers in the middle of the frame, for each pair of antenna and stream one after the other, antennas
+    outermost.
 
     Tags, read on input 0:
         frame: begins a frame. Its value, a dict, is passed on.
 
     Tags, on output 0, at every item:
         frame: with doubles added: `noise_var` (mean over the antennas), `snr` (dB), `delay_spread` (samples, RMS) and
-            `doppler` (cycles per OFDM symbol).
+            `doppler` (cycles per OFDM symbol). With interference, a dict `interference`: `carriers` (first and last,
+            a tuple) and `power_db` (over that of the signal).
         mimo_channel, snr: as docs/guide/csi-contract.md has it. The `noise_var` in the estimate includes what the
             estimate's own errors add.
         All others of the frame.
@@ -218,6 +224,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         descriptions = [self._describe(*frame) for frame in zip(values, reports, strict=True)]
         _gnuradio.add_tags(self.gateway, item, FRAME, descriptions)
         self.counters.frames += len(starts)
+        self.counters.interfered_frames += sum(report.interference is not None for report in reports)
         self._estimation_ns += time.perf_counter_ns() - begin
 
     def _memory(self) -> FrameMemory | None:
@@ -234,7 +241,12 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         except Exception as error:  # whatever a tag may hold
             self.counters.rejected_tags += 1
             self.warn_once("tag", f"the value of a tag `frame` was ignored: {error}; a dict expected")
-        return _gnuradio.extend_dict(entries, DESCRIPTION, report[: len(DESCRIPTION)])
+        entries = _gnuradio.extend_dict(entries, DESCRIPTION, report[: len(DESCRIPTION)])
+        if report.interference is None:
+            return entries
+        first, last, power_db = report.interference
+        values = pmt.to_pmt((first, last)), pmt.from_double(power_db)
+        return pmt.dict_add(entries, INTERFERENCE, _gnuradio.extend_dict(pmt.make_dict(), [CARRIERS, POWER], values))
 
     def _pass_tags(self, tags: list[tuple[int, Any]], starts: list[int]) -> None:
         """Put the other tags of frames on their items."""
@@ -312,6 +324,21 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         """Doppler of the strongest part of each, over all frames of the track (``"lmmse-memory"``); NaN without one."""
         track = self.track()
         return track.dopplers.tolist() if track else [float("nan")] * self._frame_format.num_tx
+
+    @reading("carriers")
+    def interfered_carriers(self) -> list[int]:
+        """The first and the last carrier with interference in the last frame; empty without any."""
+        interference = self._interference()
+        return [interference.first, interference.last] if interference else []
+
+    @reading("dB")
+    def interference_db(self) -> float:
+        """Power of the interference in the last frame over that of the signal; NaN without any."""
+        interference = self._interference()
+        return interference.power_db if interference else float("nan")
+
+    def _interference(self) -> Interference | None:
+        return self._last.interference if self._last else None
 
     @reading("dB")
     def snr_db(self) -> float:

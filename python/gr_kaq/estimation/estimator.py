@@ -33,7 +33,7 @@ from .interpolation import (
     LinearInterpolator,
     WienerInterpolator,
 )
-from .observation import DELAY_MODELS, DOPPLERS, Arrival, Observation, observe, observer
+from .observation import DELAY_MODELS, DOPPLERS, Arrival, Interference, Observation, observe, observer
 
 __all__ = [
     "INTERPOLATORS",
@@ -65,17 +65,21 @@ class Estimate:
 
         received[t, :, f] = exp(j phase[t]) h[t, f] x[t, :, f] + n,   n ~ CN(0, diag(noise_var))
 
+    Where noise is not white, whitening[f] n ~ CN(0, noise_var.mean() I).
+
     Attributes:
         h: complex64 (14, num_active, num_rx, num_tx).
         phase: the common phase of each symbol, in radians, (14,).
-        noise_var: noise variance of each antenna's carriers, (num_rx,); 0 for an antenna of zeros.
+        noise_var: noise variance of each antenna's carriers, (num_rx,); 0 for an antenna of zeros. Interference on
+            single carriers does not count.
         error: by how much the errors of h raise the noise on each symbol, as a share of the noise, (14,).
         delay: mean delay in samples.
         carrier_offset: what the synchronizer has left, in cycles per OFDM symbol.
         delay_spread: RMS, in samples.
         doppler: largest Doppler shift, in cycles per OFDM symbol.
         snr_db: as `gr_kaq.signals.signal_model` defines it, over the whole frame and all antennas that receive
-            anything.
+            anything; after whitening.
+        whitening, interference: as in `Observation`.
     """
 
     h: NDArray[np.complex64]
@@ -87,6 +91,8 @@ class Estimate:
     delay_spread: float
     doppler: float
     snr_db: float
+    whitening: NDArray[np.complex64] | None = None
+    interference: Interference | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class DataSymbols:
 
 
 class FrameReport(NamedTuple):
-    """What is said of a frame; the attributes are those of `Estimate`, and the last two of `DataSymbols`."""
+    """What is said of a frame; the attributes are those of `Estimate`, and those of the data of `DataSymbols`."""
 
     noise_var: float  # the mean over the antennas
     snr_db: float
@@ -119,6 +125,7 @@ class FrameReport(NamedTuple):
     delay: float
     data_noise_var: float
     data_snr_db: float
+    interference: Interference | None
 
 
 class ChannelEstimator:
@@ -129,6 +136,8 @@ class ChannelEstimator:
         interpolator: a key of `INTERPOLATORS`: ``"ls"``, ``"lmmse-frequency"`` (linear over time), ``"lmmse"``
             (two-dimensional) or ``"lmmse-memory"`` (over the last frames, too); or any other interpolator for this
             format.
+        whitens: whether interference is searched for, and noise that is not white whitened. Otherwise all of it is
+            taken to be white.
 
     Raises:
         ValueError: there is no interpolator of this name.
@@ -137,7 +146,7 @@ class ChannelEstimator:
         frame_format, interpolator: in use.
     """
 
-    def __init__(self, frame_format: FrameFormat, interpolator: str | Interpolator = "lmmse"):
+    def __init__(self, frame_format: FrameFormat, interpolator: str | Interpolator = "lmmse", *, whitens: bool = True):
         if isinstance(interpolator, str):
             if interpolator not in INTERPOLATORS:
                 raise ValueError(f"unknown method {interpolator!r}; one of {', '.join(INTERPOLATORS)} expected")
@@ -161,6 +170,7 @@ class ChannelEstimator:
             values=pilots.reshape(-1, frame_format.num_tx),
         )
         self._native: tuple[int, Any] | None = None  # for so many antennas
+        self._noise = self._observer.track() if whitens else None
         self._turns = -2j * np.pi / frame_format.fft_size * frame_format.active_carriers
 
     def estimate(
@@ -179,22 +189,26 @@ class ChannelEstimator:
         NaN, Inf and values beyond 1e10 count as zeros.
         """
         grid, guards = without_errors(grid), without_errors(guards)
-        return self._estimate(grid, replace(self._observer(grid, guards), arrival=arrival))
+        return self._estimate(grid, replace(self._observer(grid, guards, self._noise), arrival=arrival))
 
     def _estimate(self, grid: NDArray[np.complex64], observation: Observation) -> Estimate:
         h = without_errors(self.interpolator(observation))
         if not h.flags.writeable:
             h = h.copy()
         phase = 2 * np.pi * observation.carrier_offset * np.arange(self.frame_format.num_symbols)
+        slope = np.exp(observation.delay * self._turns).astype(np.complex64)
+        received, channel, noise_var = _whitened(observation, grid, h)
         error = self._carriers.track_phases(
-            grid=grid,
-            slope=np.exp(observation.delay * self._turns).astype(np.complex64),
-            noise_var=observation.noise_var,
+            grid=received,
+            slope=slope,
+            noise_var=noise_var,
             snr=10 ** (observation.snr_db / 10),
             error=self._errors.error_variance(observation),  # whosever it is: the pilots correct it
-            h=h,
+            h=channel,
             phase=phase,
         )
+        if channel is not h:
+            h = h * slope[:, None, None]
         return Estimate(
             h,
             phase,
@@ -205,10 +219,12 @@ class ChannelEstimator:
             observation.delay_spread,
             observation.doppler,
             observation.snr_db,
+            observation.whitening,
+            observation.interference,
         )
 
     def data_symbols(self, grid: NDArray[np.complexfloating], estimate: Estimate) -> DataSymbols:
-        """The data carriers for a detector: common phases corrected, antennas and symbols scaled to equal noise.
+        """The data carriers for a detector: common phases corrected, antennas, carriers and symbols whitened.
 
         Args:
             grid: as it was given to `estimate`.
@@ -216,13 +232,10 @@ class ChannelEstimator:
         return self._data_symbols(without_errors(grid), estimate)
 
     def _data_symbols(self, grid: NDArray[np.complex64], estimate: Estimate) -> DataSymbols:
+        received, h, noise_var = _whitened(estimate, grid, estimate.h)
         return DataSymbols(
             *self._carriers.take_data(
-                grid=grid,
-                h=estimate.h,
-                phase=estimate.phase,
-                noise_var=estimate.noise_var,
-                error=estimate.error,
+                grid=received, h=h, phase=estimate.phase, noise_var=noise_var, error=estimate.error
             )
         )
 
@@ -269,16 +282,28 @@ class ChannelEstimator:
                     float(DOPPLERS[doppler]),
                     offset,
                     delay * size,
-                    *data,
+                    data_noise_var,
+                    data_snr_db,
+                    interference and Interference(*interference),
                 )
-                for noise_var, snr_db, delay_model, doppler, offset, delay, *data in estimates
+                for (
+                    noise_var,
+                    snr_db,
+                    delay_model,
+                    doppler,
+                    offset,
+                    delay,
+                    data_noise_var,
+                    data_snr_db,
+                    interference,
+                ) in estimates
             ]
         reports = []
         num_guards = frame_format.num_symbols * len(frame_format.guard_carriers)
         for item, start in enumerate(starts):
-            grid, guard_energy = kernel.collect_grid(transforms, start)
+            grid, guards = kernel.collect_grid(transforms, start)
             with np.errstate(all="ignore"):  # an interpolator may leave the range
-                observation = self._observer.observe(grid, guard_energy, num_guards)
+                observation = self._observer.observe(grid, guards, num_guards, self._noise)
                 if arrivals:
                     observation = replace(observation, arrival=arrivals[item])
                 estimate = self._estimate(grid, observation)
@@ -299,6 +324,7 @@ class ChannelEstimator:
                     estimate.delay,
                     data.noise_var,
                     data.snr_db,
+                    estimate.interference,
                 )
             )
         return reports
@@ -319,9 +345,21 @@ class ChannelEstimator:
                     correction=frame_format.advance_correction,
                     carriers=self._carriers,
                     num_rx=num_rx,
+                    whitens=self._noise is not None,
                 ),
             )
         return self._native[1]
+
+
+def _whitened(
+    of: Observation | Estimate, grid: NDArray[np.complex64], h: NDArray[np.complex64]
+) -> tuple[NDArray[np.complex64], NDArray[np.complex64], NDArray[np.float64]]:
+    """Grid and channel after whitening, and the noise variance that antennas then have."""
+    if of.whitening is None:
+        return grid, h, of.noise_var
+    alive = of.noise_var > 0
+    received = np.ascontiguousarray((of.whitening @ grid.T).T)
+    return received, of.whitening @ h, np.where(alive, of.noise_var[alive].mean() if alive.any() else 0, 0)
 
 
 def without_errors(samples: NDArray[np.complexfloating]) -> NDArray[np.complex64]:

@@ -28,6 +28,7 @@ __all__ = [
     "SNR_STEP_DB",
     "Arrival",
     "ChannelCovariance",
+    "Interference",
     "Observation",
     "Observer",
     "channel_covariance",
@@ -68,22 +69,41 @@ class Arrival(NamedTuple):
     carrier_offset: float
 
 
+class Interference(NamedTuple):
+    """What is on the air beside a frame and white noise.
+
+    Attributes:
+        first, last: the carriers that hold it are between these, numbered as `FrameFormat` does.
+        power_db: its power over that of the signal, means over antennas and active carriers, in dB.
+    """
+
+    first: int
+    last: int
+    power_db: float
+
+
 @dataclass(frozen=True)
 class Observation:
     """What the training symbols of a frame say.
 
     Attributes:
         training: LS estimates, complex64 (3, num_rx, num_tx, num_active / comb), at
-            `FrameFormat.training_indices`; mean delay and carrier offset taken out.
+            `FrameFormat.training_indices`; mean delay and carrier offset taken out. On carriers with interference, what
+            their neighbours say.
         delay: the mean delay that was taken out, in samples.
         carrier_offset: the carrier offset that was taken out, in cycles per OFDM symbol, from symbol 0 on.
-        noise_var: noise variance of a received carrier, float64 (num_rx,); 0 for an antenna of zeros.
+        noise_var: noise variance of a received carrier, float64 (num_rx,); 0 for an antenna of zeros. Interference on
+            single carriers does not count.
         delay_spread: RMS, in samples.
         doppler: largest Doppler shift, in cycles per OFDM symbol.
-        snr_db: as `gr_kaq.signals.signal_model` defines it, over all antennas that receive anything.
+        snr_db: as `gr_kaq.signals.signal_model` defines it, over all antennas that receive anything; after whitening.
         diffuse: the share of the power whose delays are spread; the rest comes at once, on a line of sight. One of
             1, 0.1 and 0.01.
         arrival: when the frame came; None: nobody knows.
+        whitening: what makes the noise white, complex64 (num_active, num_rx, num_rx), lower triangular: afterwards it
+            has the variance `noise_var.mean()` (of the antennas that receive anything). None: antennas differ in their
+            noise variance only.
+        interference: None where `whitening` is.
     """
 
     training: NDArray[np.complex64]
@@ -95,6 +115,8 @@ class Observation:
     snr_db: float
     diffuse: float = 1.0
     arrival: Arrival | None = None
+    whitening: NDArray[np.complex64] | None = None
+    interference: Interference | None = None
 
 
 def observe(
@@ -185,24 +207,42 @@ class Observer:
             make_filter=partial(_make_doppler_filter, frame_format),
         )
 
-    def __call__(self, grid: NDArray[np.complexfloating], guards: NDArray[np.complexfloating]) -> Observation:
+    def __call__(
+        self, grid: NDArray[np.complexfloating], guards: NDArray[np.complexfloating], track: Any = None
+    ) -> Observation:
         """Least squares and statistics of a frame.
 
         Args:
             grid: received, (14, num_rx, num_active), `timing_advance` corrected.
             guards: received guard carriers, (14, num_rx, any number).
+            track: from `track`, what is known of the noise from the frames before. It is brought up to date. None: the
+                noise is white, and antennas differ in its variance only.
         """
         with np.errstate(over="ignore"):
             grid = np.ascontiguousarray(grid, np.complex64)
-        energy = np.sum(np.abs(guards.astype(np.complex128)) ** 2, axis=(0, 2))
-        return self.observe(grid, energy, guards.shape[0] * guards.shape[2])
+        values = guards.astype(np.complex128).swapaxes(0, 1).reshape(guards.shape[1], -1)
+        return self.observe(grid, values @ values.conj().T, values.shape[1], track)
 
-    def observe(self, grid: NDArray[np.complex64], guard_energy: NDArray[np.float64], guard_count: int) -> Observation:
-        """The same, given the sum of the energies of so many guard carriers of each antenna, (num_rx,)."""
-        training, delay, carrier_offset, noise_var, delay_model, doppler, snr = self.native.observe(
-            grid, guard_energy, guard_count
+    def track(self) -> Any:
+        """For `observe`: nothing is known of the noise yet."""
+        return native.extension().NoiseTrack(self.native)
+
+    def observe(
+        self,
+        grid: NDArray[np.complex64],
+        guards: NDArray[np.complex128],
+        guard_count: int,
+        track: Any = None,
+    ) -> Observation:
+        """The same, given the sum of g g^H, (num_rx, num_rx), over so many guard carriers g."""
+        training, delay, carrier_offset, noise_var, delay_model, doppler, snr, whitening, interference = (
+            self.native.observe(grid, guards, guard_count, track)
         )
         delay_spread, diffuse = DELAY_MODELS[delay_model]
+        if interference is not None:
+            first, last, power = interference
+            carriers = self._frame_format.active_carriers
+            interference = Interference(int(carriers[first]), int(carriers[last]), 10 * math.log10(max(power, 1e-10)))
         return Observation(
             training.transpose(0, 3, 1, 2),
             delay * self._frame_format.fft_size,
@@ -212,6 +252,8 @@ class Observer:
             float(DOPPLERS[doppler]),
             10 * math.log10(snr),
             diffuse,
+            whitening=whitening,
+            interference=interference,
         )
 
     def _make_noise_modes(self) -> NDArray[np.complex128]:

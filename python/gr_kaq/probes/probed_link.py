@@ -155,14 +155,17 @@ class Receiver:
         estimator: a key of `INTERPOLATORS` but one that remembers frames, or the name or path of a learned estimator.
         detector: for the constellation.
         known_statistics: noise variance, delay spread, Doppler, mean delay and carrier offset are what the frame says
-            without the interference, so that a linear estimator is the same filter at any level.
+            without the interference, and this is not searched for, so that a linear estimator is the same filter at any
+            level.
     """
 
     def __init__(self, link: Link, estimator: str, detector: Detector, known_statistics: bool = False):
         self.link, self.detector, self.estimator = link, detector, estimator
         self.interpolator = make_interpolator(link.frame_format, estimator)
         self._known = _KnownStatistics(link.frame_format, self.interpolator) if known_statistics else None
-        self._estimator = ChannelEstimator(link.frame_format, self._known or self.interpolator)
+        self._estimator = ChannelEstimator(
+            link.frame_format, self._known or self.interpolator, whitens=not known_statistics
+        )
         self._clean: dict[int, Estimate] = {}
 
     @property

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "frames/carrier_interference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <numbers>
+
+#include "frames/chance.h"
+#include "support/complex_matrix.h"
+#include "support/complex_product.h"
+#include "support/hermitian.h"
+#include "support/processors.h"
+
+namespace kaq {
+namespace {
+
+using Complex = std::complex<double>;
+
+constexpr double turn = 2 * std::numbers::pi;
+// What predictions are made for: the noise of an estimate over the channel's power, and exponential delays with this
+// spread in cycles per carrier. Weights for the longest delays that there may be would add up much noise. What the
+// channel leaves unpredicted is that of longer delays.
+constexpr double assumed_noise = 3e-3, assumed_spread = 1. / 96, longer_spread = 1. / 48;
+
+// Over the signal's power. At a high SNR a receiver's own errors are more than its noise, and look like interference.
+constexpr double harmless = 1e-3;
+
+// What a channel of long delays leaves unpredicted varies by this much over the carriers.
+constexpr double uneven = 2;
+constexpr double least_leak = 1e-12;
+
+// In standard deviations of a normal variable with the same probability: chance alone reaches `appears` on one carrier
+// in 300 000. Beside a carrier with interference, or where there was some in the frame before, less is needed.
+constexpr double appears = 4.5, spreads = 2.5, remains = 1.5;
+
+double median(std::vector<double> &values) {
+    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    std::nth_element(values.begin(), middle, values.end());
+    return *middle;
+}
+
+// Value - prediction, of so many antennas next to each other. values: of a symbol and stream, [place][num_rx].
+template <int Count>
+[[gnu::always_inline]] inline void subtract(const Prediction &prediction, const double *own, const double *values,
+                                            double *to, std::size_t num_rx) {
+    using Lanes = ComplexLanes<double, Count>;
+    const auto load = [](const double *from) ->
+        typename Lanes::Values { return *reinterpret_cast<const typename Lanes::Loose *>(from); };
+    typename Lanes::Values by_re = load(own), by_im = {};
+    for (int j = 0; j < prediction.count; ++j) {
+        const typename Lanes::Values other = load(values + 2 * prediction.places[j] * num_rx);
+        by_re -= prediction.weights[j].real() * other;
+        by_im -= prediction.weights[j].imag() * other;
+    }
+    Lanes::turn(by_im);
+    *reinterpret_cast<typename Lanes::Loose *>(to) = by_re + by_im;
+}
+
+// The same of all values, [sets][places][num_rx].
+KAQ_EACH_PROCESSOR void find_residual(const Prediction *predictions, const Complex *ls, Complex *residual,
+                                      std::size_t sets, std::size_t places, std::size_t num_rx) {
+    for (std::size_t i = 0; i < sets; ++i, ls += places * num_rx)
+        for (std::size_t p = 0; p < places; ++p, ++predictions, residual += num_rx) {
+            const double *values = reinterpret_cast<const double *>(ls), *own = values + 2 * p * num_rx;
+            double *to = reinterpret_cast<double *>(residual);
+            std::size_t a = 0;
+            for (; a + 4 <= num_rx; a += 4)
+                subtract<4>(*predictions, own + 2 * a, values + 2 * a, to + 2 * a, num_rx);
+            for (; a + 2 <= num_rx; a += 2)
+                subtract<2>(*predictions, own + 2 * a, values + 2 * a, to + 2 * a, num_rx);
+            for (; a < num_rx; ++a)
+                subtract<1>(*predictions, own + 2 * a, values + 2 * a, to + 2 * a, num_rx);
+        }
+}
+
+// The mean delay that is still in ls, of the pairs of neighbours without interference; it is taken out.
+double take_delay(const TrainingMap &map, const CarrierState &state, ArrayView<Complex, 4> ls) {
+    const std::size_t num_rx = ls.extent(3), count = map.indices.size();
+    const ArrayView<Complex, 2> values(ls.data(), count, num_rx);
+    Complex turned = 0;
+    for (std::size_t i = 0; i < count; ++i)
+        if (i % map.num_places && map.carriers[i] - map.carriers[i - 1] == map.comb &&
+            !state.interfered[map.indices[i]] && !state.interfered[map.indices[i - 1]])
+            for (std::size_t a = 0; a < num_rx; ++a)
+                turned += product(std::conj(values(i - 1, a)), values(i, a));
+    const double delay = -std::arg(turned) / (turn * map.comb);
+    for (std::size_t i = 0; i < count; ++i) {
+        const Complex back = std::polar(1.0, turn * delay * map.carriers[i]);
+        for (Complex &each : values.row(i))
+            each = product(each, back);
+    }
+    return delay;
+}
+
+// From the nearest values without interference: with covariance K of the channel, (K_near + noise) weights = K_own.
+void predict(const TrainingMap &map, std::size_t value, CarrierState &state) {
+    const int own = static_cast<int>(value % map.num_places);
+    const std::size_t first = value - own;
+    const int *carriers = map.carriers.data() + first, *indices = map.indices.data() + first;
+    Prediction &prediction = state.predictions[value];
+    prediction = {};
+    for (int low = own - 1, high = own + 1; prediction.count < Prediction::most;) {
+        while (low >= 0 && state.interfered[indices[low]])
+            --low;
+        while (high < map.num_places && state.interfered[indices[high]])
+            ++high;
+        if (low < 0 && high >= map.num_places)
+            break;
+        const bool below =
+            low >= 0 && (high >= map.num_places || carriers[own] - carriers[low] <= carriers[high] - carriers[own]);
+        prediction.places[prediction.count++] = below ? low-- : high++;
+    }
+    // the mean delay taken out, as least_squares does
+    const auto covariance = [&](int i, int j, double spread) {
+        const double lag = carriers[i] - carriers[j], mean = -std::atan(turn * spread * map.comb) / map.comb;
+        return std::polar(1.0, -mean * lag) / Complex(1, turn * spread * lag);
+    };
+    const std::size_t count = prediction.count;
+    std::array<Complex, std::size_t(Prediction::most) * Prediction::most> near;
+    for (std::size_t i = 0; i < count; ++i) {
+        for (std::size_t j = 0; j <= i; ++j)
+            near[i * count + j] =
+                covariance(prediction.places[j], prediction.places[i], assumed_spread) + (i == j ? assumed_noise : 0.0);
+        prediction.weights[i] = covariance(own, prediction.places[i], assumed_spread);
+    }
+    const std::span<Complex> matrix(near.data(), count * count), weights(prediction.weights.data(), count);
+    if (!cholesky(matrix, count)) { // carriers that are the same twice: no such map
+        prediction = {};
+        return;
+    }
+    solve_cholesky(matrix, weights);
+    prediction.gain = 1;
+    for (std::size_t i = 0; i < count; ++i) {
+        prediction.gain += std::norm(weights[i]);
+        // 1 - 2 Re w^H K_own + w^H K_near w
+        Complex sum = -2.0 * covariance(own, prediction.places[i], longer_spread);
+        for (std::size_t j = 0; j < count; ++j)
+            sum += product(covariance(prediction.places[j], prediction.places[i], longer_spread), weights[j]);
+        prediction.leak += product(std::conj(weights[i]), sum).real();
+    }
+    prediction.leak = std::max(prediction.leak, 0.0);
+}
+
+// The predictions that took a changed carrier's value, or now may.
+void update(const TrainingMap &map, std::span<const std::uint8_t> changed, CarrierState &state) {
+    for (std::size_t i = 0; i < map.indices.size(); ++i) {
+        const std::size_t first = i - i % map.num_places;
+        const Prediction &prediction = state.predictions[i];
+        int low = static_cast<int>(i - first), high = low; // what it spans
+        for (int j = 0; j < prediction.count; ++j) {
+            low = std::min(low, prediction.places[j]);
+            high = std::max(high, prediction.places[j]);
+        }
+        low = std::max(low - 1, 0);
+        high = std::min(high + 1, map.num_places - 1);
+        if (std::any_of(map.indices.begin() + first + low, map.indices.begin() + first + high + 1,
+                        [&](int carrier) { return changed[carrier] != 0; }))
+            predict(map, i, state);
+    }
+}
+
+// How much each carrier has that is not predicted, over what noise would leave.
+void find_scores(const TrainingMap &map, ArrayView<const Complex, 4> ls, std::span<const double> power,
+                 const CarrierState &state, double usual_leak, CarrierScratch &scratch) {
+    const std::size_t count = map.indices.size(), num_rx = ls.extent(3);
+    scratch.residual.resize(count * num_rx);
+    scratch.energy.resize(count * num_rx);
+    find_residual(state.predictions.data(), ls.data(), scratch.residual.data(), count / map.num_places, map.num_places,
+                  num_rx);
+    scratch.count.assign(map.num_active, 0);
+    for (std::size_t i = 0; i < count; ++i) {
+        const double scale = 1 / state.predictions[i].gain;
+        for (std::size_t a = 0; a < num_rx; ++a)
+            scratch.energy[a * count + i] = scale * std::norm(scratch.residual[i * num_rx + a]);
+        ++scratch.count[map.indices[i]];
+    }
+    scratch.score.assign(map.num_active, 0);
+    int alive = 0;
+    for (std::size_t a = 0; a < num_rx; ++a) {
+        const double *energy = scratch.energy.data() + a * count;
+        scratch.sorted.clear();
+        for (std::size_t i = 0; i < count; ++i)
+            if (!state.interfered[map.indices[i]])
+                scratch.sorted.push_back(energy[i]);
+        // the mean, of energies that are exponentially distributed
+        const double level = scratch.sorted.empty() ? 0 : median(scratch.sorted) / std::numbers::ln2;
+        if (!(level > 0) || !std::isfinite(power[a]))
+            continue;
+        ++alive;
+        const double signal = std::max(power[a] - level, 0.0);
+        for (std::size_t i = 0; i < count; ++i) {
+            // of longer delays; if there were any, the median would show it
+            const double leak = state.predictions[i].leak / state.predictions[i].gain,
+                         unpredicted = std::min(signal * leak, level * uneven * std::max(leak / usual_leak, 1.0));
+            scratch.score[map.indices[i]] += energy[i] / (level + unpredicted + harmless * signal);
+        }
+    }
+    for (int c = 0; c < map.num_active; ++c) {
+        scratch.count[c] *= alive;
+        if (scratch.count[c])
+            scratch.score[c] /= scratch.count[c];
+    }
+}
+
+// Carriers with more than chance leaves, each the strongest of those whose predictions it enters: others may hold only
+// what the predictions made of it.
+bool find_new(const TrainingMap &map, const CarrierState &state, CarrierScratch &scratch) {
+    const auto is_interfered = [&](int c) { return c >= 0 && c < map.num_active && state.interfered[c]; };
+    bool any = false;
+    for (int c = 0; c < map.num_active; ++c) {
+        const double score = scratch.score[c];
+        if (state.interfered[c] || !(score > 1))
+            continue;
+        const bool beside = is_interfered(c - 1) || is_interfered(c + 1);
+        if (score < most_by_chance(scratch.count[c], beside ? spreads : appears))
+            continue;
+        bool is_strongest = true;
+        for (int k = -Prediction::most; k <= Prediction::most; ++k) {
+            const int other = c + k * map.comb;
+            if (other >= 0 && other < map.num_active && !state.interfered[other])
+                is_strongest &= scratch.score[other] <= score;
+        }
+        scratch.changed[c] = is_strongest;
+        any |= is_strongest;
+    }
+    return any;
+}
+
+// Carriers whose interference has ended.
+bool find_ended(const TrainingMap &map, const CarrierState &state, CarrierScratch &scratch) {
+    bool any = false;
+    for (int c = 0; c < map.num_active; ++c)
+        if (state.interfered[c] && !(scratch.score[c] > most_by_chance(scratch.count[c], remains))) {
+            scratch.changed[c] = 1;
+            any = true;
+        }
+    return any;
+}
+
+} // namespace
+
+bool CarrierState::any() const {
+    return std::any_of(interfered.begin(), interfered.end(), [](std::uint8_t each) { return each != 0; });
+}
+
+CarrierSearch::CarrierSearch(const TrainingMap &map) {
+    clean_.interfered.resize(map.num_active);
+    clean_.predictions.resize(map.indices.size());
+    for (std::size_t i = 0; i < map.indices.size(); ++i)
+        predict(map, i, clean_);
+    std::vector<double> leaks;
+    for (const Prediction &each : clean_.predictions)
+        leaks.push_back(each.leak / each.gain);
+    usual_leak_ = std::max(median(leaks), least_leak);
+}
+
+bool CarrierSearch::find(const TrainingMap &map, ArrayView<Complex, 4> ls, std::span<double> power, double &delay,
+                         CarrierState &state, CarrierScratch &scratch) const {
+    const std::size_t count = map.indices.size(), num_rx = ls.extent(3);
+    KAQ_ASSERT(ls.extent(0) * ls.extent(1) * ls.extent(2) == count && power.size() == num_rx);
+    if (state.predictions.size() != count)
+        state = clean_;
+    bool any = state.any();
+    const auto look = [&] {
+        if (any)
+            delay += take_delay(map, state, ls);
+        find_scores(map, ls, power, state, usual_leak_, scratch);
+        scratch.changed.assign(map.num_active, 0);
+    };
+    const auto change = [&] {
+        for (int c = 0; c < map.num_active; ++c)
+            state.interfered[c] ^= scratch.changed[c];
+        update(map, scratch.changed, state);
+        any = state.any();
+        look();
+    };
+    look();
+    if (any && find_ended(map, state, scratch))
+        change();
+    while (find_new(map, state, scratch)) {
+        change();
+        if (2 * std::count(state.interfered.begin(), state.interfered.end(), 1) > map.num_active) {
+            state = clean_;
+            return false;
+        }
+    }
+    if (any && find_ended(map, state, scratch)) // what only seemed to be, beside others
+        change();
+    if (!any)
+        return false;
+    std::fill(power.begin(), power.end(), 0.0);
+    for (std::size_t i = 0; i < count; ++i)
+        for (std::size_t a = 0; a < num_rx; ++a) {
+            Complex &value = ls.data()[i * num_rx + a];
+            if (state.interfered[map.indices[i]])
+                value -= scratch.residual[i * num_rx + a];
+            power[a] += std::norm(value) / static_cast<double>(count);
+        }
+    return true;
+}
+
+} // namespace kaq

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Carriers on which the training symbols hold more than channel and noise.
+//
+// The channel is smooth over the carriers: what trains there follows from its neighbours, but for the noise. Where it
+// does not, somebody else is on the air.
+#pragma once
+
+#include <array>
+#include <complex>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "frames/frame_training.h"
+#include "support/views.h"
+
+namespace kaq {
+
+// How a training value follows from others of its symbol and stream.
+struct Prediction {
+    static constexpr int most = 8;
+
+    int count = 0;
+    std::array<int, most> places{};
+    std::array<std::complex<double>, most> weights{};
+    double gain = 1; // variance of what is not predicted, for noise of unit variance
+    double leak = 1; // and for a channel of unit power
+};
+
+// Which carriers hold interference, and the predictions of all values [symbol][stream][place] from the others.
+struct CarrierState {
+    std::vector<std::uint8_t> interfered; // [num_active]
+    std::vector<Prediction> predictions;
+
+    bool any() const;
+};
+
+// The memory that a frame is searched in: from the second one on, nothing is allocated.
+struct CarrierScratch {
+    std::vector<std::complex<double>> residual; // [symbol][stream][place][num_rx], what is not predicted
+    std::vector<double> energy;                 // its |.|^2 over the gain, [num_rx][symbol, stream and place]
+    std::vector<double> sorted, score;
+    std::vector<int> count;
+    std::vector<std::uint8_t> changed;
+};
+
+class CarrierSearch {
+public:
+    explicit CarrierSearch(const TrainingMap &map);
+
+    // No carrier holds interference.
+    const CarrierState &clean() const { return clean_; }
+
+    // Finds the carriers with interference, and replaces least-squares estimates there by what their neighbours say.
+    //
+    // ls:    [symbol][stream][place][num_rx], the mean delay taken out
+    // power: [num_rx], the mean of |ls|^2
+    // delay: that was taken out, in cycles per carrier. It, ls and power become those without the interference
+    // state: of the frame before, and then of this one. Interference on more than half of the carriers is none: it
+    //        is what the noise is.
+    //
+    // Returns whether there is any; scratch.residual then says what it is.
+    bool find(const TrainingMap &map, ArrayView<std::complex<double>, 4> ls, std::span<double> power, double &delay,
+              CarrierState &state, CarrierScratch &scratch) const;
+
+private:
+    CarrierState clean_;
+    double usual_leak_; // of a channel of unit power, over the gain: the median of all predictions
+};
+
+} // namespace kaq
