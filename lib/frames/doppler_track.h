@@ -2,7 +2,9 @@
 // The Doppler of each stream, from pairs of training symbols within a frame and over several.
 //
 // Two values of a fading process of variance 1, in noise, have the correlation r(doppler lag) / (1 + noise). The track
-// adds up how likely each Doppler makes the pairs of the newest frame with those before, and forgets slowly.
+// adds up how likely each Doppler makes the pairs of the newest frame with those before, and forgets slowly. A line of
+// sight is part of the strongest mode of a stream. So that one has a Doppler of its own, and a share that does not
+// fade.
 #pragma once
 
 #include <complex>
@@ -14,11 +16,14 @@
 
 namespace kaq {
 
-// Of a stream: of its strongest mode, and of all others. The two differ where a line of sight, which only turns, is
-// part of the strongest. Which ones of the track's values.
-struct StreamDopplers {
-    int strongest, others;
-    bool operator==(const StreamDopplers &) const = default;
+// What is told apart: shares of the strongest mode that do not fade.
+inline constexpr double line_shares[] = {0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99};
+
+// Of a stream: which share of the strongest mode does not fade, which Doppler the rest of it has, and which one all
+// other modes.
+struct StreamFading {
+    int line, strongest, others;
+    bool operator==(const StreamFading &) const = default;
 };
 
 class DopplerTrack {
@@ -43,17 +48,19 @@ public:
     void take(std::span<const Pair> pairs, std::span<const double> scale, std::span<const double> noise);
 
     // The most likely ones, [num_tx].
-    std::span<const StreamDopplers> dopplers() const { return most_likely_; }
-    double value(int which) const { return values_[which]; }
+    std::span<const StreamFading> fading() const { return most_likely_; }
+    double doppler(int which) const { return values_[which]; }
 
 private:
+    void add(std::span<const Pair> pairs, std::span<const double> scale, std::span<const double> noise,
+             std::size_t mode, std::size_t row, double line);
     void choose();
 
     std::vector<double> values_;
     std::size_t num_tx_;
-    std::vector<double> likelihoods_; // [stream][strongest, others][value]
-    std::vector<StreamDopplers> most_likely_;
-    std::vector<double> shares_, products_, energies_, found_, determinants_, constants_;
+    std::vector<double> likelihoods_; // [stream][others, then the strongest with each share][value]
+    std::vector<StreamFading> most_likely_;
+    std::vector<double> correlations_, shares_, products_, energies_, found_, determinants_, constants_;
 };
 
 } // namespace kaq

@@ -9,4 +9,8 @@ namespace kaq {
 // turn: 2 pi times Doppler times lag, in radians, any sign. The error is below 1e-10.
 double fading_correlation(double turn);
 
+// The same where a share of the power, a line of sight, does not fade. (The offset of the carriers is its Doppler,
+// too.)
+inline double fading_correlation(double turn, double line) { return line + (1 - line) * fading_correlation(turn); }
+
 } // namespace kaq

@@ -71,8 +71,11 @@ void FrameTrack::describe(TrackState &state) const {
     state.carrier_offset = oscillators_.offset() / format_.symbol_length;
     state.delay = delay_;
     state.dopplers.clear();
-    for (const StreamDopplers &of_stream : doppler_.dopplers())
-        state.dopplers.push_back(doppler_.value(of_stream.strongest));
+    state.lines.clear();
+    for (const StreamFading &of_stream : doppler_.fading()) {
+        state.dopplers.push_back(doppler_.doppler(of_stream.strongest));
+        state.lines.push_back(line_shares[of_stream.line]);
+    }
 }
 
 bool FrameTrack::is_old(const FrameArrival &arrival) const {
@@ -98,7 +101,7 @@ void FrameTrack::begin(const ObservedFrame &frame, const FrameArrival &arrival) 
     doppler_.begin(frame.doppler);
     const double offset = arrival.carrier_offset * format_.symbol_length + frame.carrier_offset;
     oscillators_.begin(time_of(arrival.sample), -turn * frame.carrier_offset * format_.lead, offset,
-                       offset_variance(doppler_.value(frame.doppler), frame.snr, num_rx() * format_.training.num_tx));
+                       offset_variance(doppler_.doppler(frame.doppler), frame.snr, num_rx() * format_.training.num_tx));
     Placed &placed = newest();
     placed.sample = arrival.sample;
     placed.training = frame.training;
@@ -115,7 +118,7 @@ bool FrameTrack::place(const ObservedFrame &frame, const FrameArrival &arrival) 
     while (num_past_ && time - time_of(frames_[0].sample) > max_age)
         forget(1);
     if (!oscillators_.advance(time, taken + frame.carrier_offset,
-                              offset_variance(doppler_.value(frame.doppler), frame.snr, int(num_rx * num_tx))))
+                              offset_variance(doppler_.doppler(frame.doppler), frame.snr, int(num_rx * num_tx))))
         return false;
     const double left = oscillators_.offset() - taken; // what the synchronizer has left
     Placed &placed = newest();
@@ -322,7 +325,7 @@ void FrameTrack::filter(std::span<const int> wanted, bool all) {
     filtered_.resize(num_tx * num_modes * num_wanted * num_rx);
     errors_.resize(num_tx * num_modes * num_wanted);
     for (std::size_t t = 0; t < num_tx; ++t) {
-        const TimeFilter &found = filters_.get(doppler_.dopplers()[t], known_, wanted_);
+        const TimeFilter &found = filters_.get(doppler_.fading()[t], known_, wanted_);
         Complex *to = gathered_.data();
         for (std::size_t k = 0; k < num_modes; ++k)
             for (std::size_t f = 0; f < num_frames; ++f)

@@ -48,6 +48,7 @@ struct TrackState {
     double carrier_offset = 0;    // in cycles per sample, as the radio received it
     double delay = 0;             // of the channel against the newest frame's start, in samples
     std::vector<double> dopplers; // of each stream's strongest part, in cycles per symbol
+    std::vector<double> lines;    // what share of that part does not fade, because of a line of sight
 };
 
 // Begins with one frame: `begin`, then `estimate`; for each later one `place`, then `estimate`. It keeps its memory

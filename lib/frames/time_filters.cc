@@ -84,11 +84,11 @@ void TimeFilters::set_noise(std::span<const double> noise) {
         entry.used = 0;
 }
 
-const TimeFilter &TimeFilters::get(StreamDopplers dopplers, std::span<const int> known, std::span<const int> wanted) {
+const TimeFilter &TimeFilters::get(StreamFading fading, std::span<const int> known, std::span<const int> wanted) {
     ++calls_;
     Entry *oldest = &entries_.front();
     for (Entry &entry : entries_) {
-        if (entry.used && entry.dopplers == dopplers && std::ranges::equal(entry.known, known) &&
+        if (entry.used && entry.fading == fading && std::ranges::equal(entry.known, known) &&
             std::ranges::equal(entry.wanted, wanted)) {
             entry.used = calls_;
             return entry.filter;
@@ -96,7 +96,7 @@ const TimeFilter &TimeFilters::get(StreamDopplers dopplers, std::span<const int>
         if (entry.used < oldest->used)
             oldest = &entry;
     }
-    oldest->dopplers = dopplers;
+    oldest->fading = fading;
     oldest->known.assign(known.begin(), known.end());
     oldest->wanted.assign(wanted.begin(), wanted.end());
     make(*oldest);
@@ -107,7 +107,8 @@ const TimeFilter &TimeFilters::get(StreamDopplers dopplers, std::span<const int>
 void TimeFilters::make(Entry &entry) {
     const std::size_t num_known = entry.known.size(), num_wanted = entry.wanted.size(), num_processes = noise_.size(),
                       num_rows = num_known + num_wanted;
-    const int dopplers[2] = {entry.dopplers.strongest, entry.dopplers.others};
+    const int dopplers[2] = {entry.fading.strongest, entry.fading.others};
+    const double lines[2] = {line_shares[entry.fading.line], 0};
     for (int part = 0; part < 2; ++part) {
         std::vector<double> &correlation = correlations_[part];
         correlation.resize(num_rows * num_known);
@@ -115,7 +116,7 @@ void TimeFilters::make(Entry &entry) {
         for (std::size_t i = 0; i < num_rows; ++i) {
             const int time = i < num_known ? entry.known[i] : entry.wanted[i - num_known];
             for (std::size_t j = 0; j < num_known && (j <= i || i >= num_known); ++j)
-                correlation[i * num_known + j] = fading_correlation(turn * (time - entry.known[j]));
+                correlation[i * num_known + j] = fading_correlation(turn * (time - entry.known[j]), lines[part]);
         }
     }
     entry.filter.weights.resize(num_processes * num_wanted * num_known);

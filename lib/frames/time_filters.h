@@ -29,11 +29,11 @@ public:
     void set_noise(std::span<const double> noise);
 
     // known, wanted: times. The filter is there until the next call.
-    const TimeFilter &get(StreamDopplers dopplers, std::span<const int> known, std::span<const int> wanted);
+    const TimeFilter &get(StreamFading fading, std::span<const int> known, std::span<const int> wanted);
 
 private:
     struct Entry {
-        StreamDopplers dopplers{};
+        StreamFading fading{};
         std::vector<int> known, wanted;
         TimeFilter filter;
         std::uint64_t used = 0; // at which call; 0: never

@@ -123,14 +123,16 @@ py::tuple interpolate(kaq::FrameMemory &memory, const Array<Complex> &training, 
     return py::make_tuple(h, error);
 }
 
-// (frames, carrier_offset, delay, dopplers), or None
+// (frames, carrier_offset, delay, dopplers, lines), or None
 py::object track(const kaq::FrameMemory &memory) {
     const std::optional<kaq::TrackState> state = memory.track();
     if (!state)
         return py::none();
-    return py::make_tuple(
-        state->frames, state->carrier_offset, state->delay,
-        py::array_t<double>(static_cast<py::ssize_t>(state->dopplers.size()), state->dopplers.data()));
+    const auto array = [](const std::vector<double> &values) {
+        return py::array_t<double>(static_cast<py::ssize_t>(values.size()), values.data());
+    };
+    return py::make_tuple(state->frames, state->carrier_offset, state->delay, array(state->dopplers),
+                          array(state->lines));
 }
 
 } // namespace

@@ -18,17 +18,20 @@ SYMBOLS, TRAINING = np.arange(NUM_SYMBOLS), np.array(TRAINING_SYMBOLS)
 WITHIN = TRAINING[-1] - TRAINING[0]
 
 
-def correlation(doppler, lags):
-    """Of a fading process over time."""
+LINES = np.array([0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99])  # shares of the strongest mode that do not fade
+
+
+def correlation(doppler, lags, line=0.0):
+    """Of a fading process over time, of which a share does not fade."""
     turn = 2 * np.pi * doppler * np.abs(lags)
     near = np.minimum(turn, 19.0)  # where the formula of j0 ends
-    return np.where(turn < 19.0, j0(near), 0) * np.exp(-((turn / 5) ** 2))
+    return line + (1 - line) * np.where(turn < 19.0, j0(near), 0) * np.exp(-((turn / 5) ** 2))
 
 
-def time_filters(doppler, known, wanted, noise):
+def time_filters(doppler, known, wanted, noise, line=0.0):
     """Filters (K, wanted, known) for processes of variance 1, and their error variances (K, wanted)."""
-    covariance = correlation(doppler, known[:, None] - known) + noise[:, None, None] * np.eye(len(known))
-    across = correlation(doppler, wanted[:, None] - known)
+    covariance = correlation(doppler, known[:, None] - known, line) + noise[:, None, None] * np.eye(len(known))
+    across = correlation(doppler, wanted[:, None] - known, line)
     filters = np.linalg.solve(covariance, across.T[None]).swapaxes(1, 2)
     return filters, np.maximum(1 - np.sum(filters * across, axis=2), 0)
 
@@ -78,27 +81,38 @@ class OscillatorTrack:
 
 
 class DopplerTrack:
-    """Log-likelihoods (Dopplers, num_tx, 2) of the strongest mode of a stream, and of all others."""
+    """Log-likelihoods of a stream's strongest mode (lines, Dopplers, num_tx) and of its others (Dopplers, num_tx)."""
 
     def __init__(self, num_tx, doppler):
         away = np.arange(len(DOPPLERS)) - np.argmin(np.abs(DOPPLERS - doppler))
-        self.likelihoods = np.tile(-0.5 * (away / 4)[:, None, None] ** 2, (1, num_tx, 2))
+        self.others = np.tile(-0.5 * (away / 4)[:, None] ** 2, num_tx)
+        self.prior = np.where(LINES > 0, -0.5, 0)[:, None, None]
+        self.strongest = self.others + self.prior
 
     @property
-    def dopplers(self):
-        return DOPPLERS[np.argmax(self.likelihoods, axis=0)]
+    def fading(self):
+        """(line, Doppler of the strongest mode, of the others) of each stream."""
+        best = np.argmax(self.strongest.reshape(-1, self.strongest.shape[-1]), axis=0)
+        lines, dopplers = np.divmod(best, len(DOPPLERS))
+        return list(zip(LINES[lines], DOPPLERS[dopplers], DOPPLERS[np.argmax(self.others, axis=0)], strict=True))
 
     def take(self, lags, earlier, later, noise):
         """Pairs of values (num_tx, L, K, num_rx)."""
-        variance = 1 + noise[:, None, None]
-        share = np.minimum(correlation(DOPPLERS[:, None], np.array(lags)) / variance, 0.9999)  # (K, Dopplers, L)
-        energy = 1 / (variance * (1 - share**2))
-        energies = (np.abs(earlier) ** 2 + np.abs(later) ** 2).sum(axis=3).transpose(2, 1, 0)  # (K, L, num_tx)
-        products = 2 * (earlier * later.conj()).real.sum(axis=3).transpose(2, 1, 0)
-        found = (share * energy) @ products - energy @ energies
-        found -= earlier.shape[3] * np.log(1 - share**2).sum(axis=2)[:, :, None]
-        two = np.stack([found[-1], found[:-1].sum(axis=0)], axis=-1)
-        self.likelihoods += two / len(lags) - self.likelihoods / 16
+        energies = (np.abs(earlier) ** 2 + np.abs(later) ** 2).sum(axis=3).T  # (K, L, num_tx)
+        products = 2 * (earlier * later.conj()).real.sum(axis=3).T
+
+        def likelihood(modes, line):  # (Dopplers, num_tx)
+            variance = 1 + noise[modes, None, None]
+            share = np.minimum(correlation(DOPPLERS[:, None], np.array(lags), line) / variance, 0.9999)
+            energy = 1 / (variance * (1 - share**2))  # (K, Dopplers, L)
+            found = (share * energy) @ products[modes] - energy @ energies[modes]
+            found -= earlier.shape[3] * np.log(1 - share**2).sum(axis=2)[:, :, None]
+            return found.sum(axis=0) / len(lags)
+
+        others, strongest = slice(0, -1), slice(-1, None)
+        self.others += likelihood(others, 0.0) - self.others / 16
+        found = np.stack([likelihood(strongest, line) for line in LINES])
+        self.strongest += found - (self.strongest - self.prior) / 16
 
 
 @dataclass
@@ -213,10 +227,10 @@ class FrameTrack:
         known = np.concatenate([self.since(frame) + TRAINING for frame in frames])
         of_frames = np.concatenate([frame.modes for frame in frames])  # (known, num_tx, K, num_rx)
         found, errors = [], []
-        for stream, (strongest, others) in enumerate(self.doppler.dopplers):
+        for stream, (line, strongest, others) in enumerate(self.doppler.fading):
             parts = [
                 time_filters(others, known, wanted, self.modes.noise[:-1]),
-                time_filters(strongest, known, wanted, self.modes.noise[-1:]),
+                time_filters(strongest, known, wanted, self.modes.noise[-1:], line),
             ]
             filters, of_stream = (np.concatenate(part) for part in zip(*parts, strict=True))
             found.append(np.einsum("kwn,nkr->wkr", filters, of_frames[:, stream]))

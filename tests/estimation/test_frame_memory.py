@@ -61,6 +61,23 @@ def test_all_sizes(num_tx, fft_size, num_rx):
     assert lmmse - memory > 1.0
 
 
+@pytest.mark.parametrize("snr_db", [0.0, 10.0])
+def test_a_line_of_sight_does_not_fade(snr_db):
+    """So memory helps at 200 Hz, where all else has faded."""
+    settings = {"profile": "cdl-e", "doppler": 200.0, "snr_db": snr_db}
+    lmmse, memory = errors_db(FrameFormat(4), (WienerInterpolator, FrameMemory), **settings)
+    assert lmmse - memory > 0.6
+
+
+@pytest.mark.parametrize("profile, least, most", [("cdl-e", 0.5, 1.0), ("tdl-a", 0.0, 0.0)])
+def test_a_line_of_sight_is_found_where_there_is_one(profile, least, most):
+    frame_format = FrameFormat(4)
+    memory = FrameMemory(frame_format)
+    for frame in frames(frame_format, count=30, profile=profile, doppler=200.0, snr_db=10.0):
+        memory(observed(frame_format, frame))
+    assert least <= memory.track.lines.mean() <= most
+
+
 def test_more_frames_are_better():
     methods = [lambda f, n=n: FrameMemory(f, n) for n in (1, 2, 8)]
     one, two, eight = errors_db(FrameFormat(2), methods, doppler=5.0)
@@ -289,7 +306,9 @@ def test_all_is_as_defined(num_tx, fft_size, num_rx, remembered, settings):
             assert memory.track.delay == pytest.approx(definition.track.delay, abs=1e-5)
             offset = definition.track.oscillators.state[1] / frame_format.symbol_length
             assert memory.track.carrier_offset == pytest.approx(offset, abs=1e-10)
-            np.testing.assert_array_equal(memory.track.dopplers, definition.track.doppler.dopplers[:, 0])
+            lines, dopplers, _ = zip(*definition.track.doppler.fading, strict=True)
+            np.testing.assert_array_equal(memory.track.dopplers, dopplers)
+            np.testing.assert_array_equal(memory.track.lines, lines)
 
 
 @pytest.mark.parametrize("spoil", [gain_step, dead_antenna, earlier, other_oscillator])

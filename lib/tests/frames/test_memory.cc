@@ -62,7 +62,7 @@ BOOST_AUTO_TEST_CASE(filters_over_time_are_the_best_linear_ones) {
     const std::array known{0, 70, 130};
     const std::array wanted{70, 200};
     filters.set_noise(std::array{0.1, 1.0});
-    const kaq::TimeFilter moving = filters.get({1, 1}, known, wanted);
+    const kaq::TimeFilter moving = filters.get({0, 1, 1}, known, wanted);
     BOOST_TEST(moving.weights.size() == 12u);
     BOOST_TEST(moving.errors.size() == 4u);
     BOOST_TEST(moving.errors[2] > moving.errors[0]); // more noise
@@ -79,7 +79,7 @@ BOOST_AUTO_TEST_CASE(filters_over_time_are_the_best_linear_ones) {
         BOOST_TEST(std::abs(sum - wants[k]) < 1e-6);
     }
     filters.set_noise(std::array{0.3});
-    const kaq::TimeFilter &still = filters.get({0, 1}, known, std::array{70});
+    const kaq::TimeFilter &still = filters.get({0, 0, 1}, known, std::array{70});
     for (const float weight : still.weights)
         BOOST_TEST(std::abs(weight - 1 / 3.3) < 1e-6);
     BOOST_TEST(std::abs(still.errors[0] - 0.1 / 1.1) < 1e-12);
@@ -94,11 +94,11 @@ BOOST_AUTO_TEST_CASE(filters_of_up_to_40_processes_do_not_depend_on_their_number
             noise.push_back(1e-3 * double(i + 1));
         kaq::TimeFilters all({1e-3, 2e-2}), one({1e-3, 2e-2});
         all.set_noise(noise);
-        const kaq::TimeFilter together = all.get({0, 1}, known, wanted);
+        const kaq::TimeFilter together = all.get({4, 0, 1}, known, wanted);
         for (std::size_t i = 0; i < count; ++i) {
             one.set_noise(std::array{noise[i]});
             const int doppler = i + 1 < count;
-            const kaq::TimeFilter &alone = one.get({doppler, 0}, known, wanted);
+            const kaq::TimeFilter &alone = one.get({doppler ? 0 : 4, doppler, 0}, known, wanted);
             for (std::size_t j = 0; j < alone.weights.size(); ++j)
                 BOOST_REQUIRE_SMALL(together.weights[i * alone.weights.size() + j] - alone.weights[j], 1e-6f);
             for (std::size_t j = 0; j < alone.errors.size(); ++j)
@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(dopplers_of_two_streams_are_told_apart) {
     constexpr std::size_t num_tx = 2, num_modes = 3, num_rx = 4, size = num_tx * num_modes * num_rx;
     kaq::DopplerTrack track({0, 1e-3, 4e-3, 1.6e-2}, num_tx);
     track.begin(2);
-    BOOST_TEST(track.dopplers()[0].strongest == 2);
+    BOOST_TEST(track.fading()[0].strongest == 2);
     const double correlation[num_tx] = {kaq::fading_correlation(turn * 1e-3 * 30),
                                         kaq::fading_correlation(turn * 1.6e-2 * 30)};
     for (int frame = 0; frame < 60; ++frame) {
@@ -140,9 +140,33 @@ BOOST_AUTO_TEST_CASE(dopplers_of_two_streams_are_told_apart) {
                    std::array{1e-3, 1e-3, 1e-3});
     }
     for (int stream = 0; stream < 2; ++stream) {
-        BOOST_TEST(track.dopplers()[stream].strongest == (stream ? 3 : 1));
-        BOOST_TEST(track.dopplers()[stream].others == (stream ? 3 : 1));
+        BOOST_TEST(track.fading()[stream].strongest == (stream ? 3 : 1));
+        BOOST_TEST(track.fading()[stream].others == (stream ? 3 : 1));
     }
+}
+
+BOOST_AUTO_TEST_CASE(a_line_of_sight_is_found_in_the_strongest_mode) {
+    Generator random(1);
+    constexpr std::size_t num_modes = 2, num_rx = 4, size = num_modes * num_rx;
+    kaq::DopplerTrack track({0, 1e-3, 1.6e-2}, 1);
+    track.begin(1);
+    const auto line = normals(num_rx, random); // the same for all frames
+    for (int frame = 0; frame < 60; ++frame) {
+        std::vector<std::complex<float>> values[3];
+        for (auto &each : values) {
+            each = normals(size, random); // the rest has faded by the next one
+            for (std::size_t a = 0; a < num_rx; ++a) {
+                auto &strongest = each[num_rx + a];
+                strongest = line[a] * float(std::sqrt(0.9)) + strongest * float(std::sqrt(0.1));
+            }
+        }
+        track.take(std::array{kaq::DopplerTrack::Pair{40, values[0].data(), values[2].data()},
+                              kaq::DopplerTrack::Pair{30, values[1].data(), values[2].data()}},
+                   std::array{1., 1., 1., 1.}, std::array{1e-3, 1e-3});
+    }
+    BOOST_TEST(kaq::line_shares[track.fading()[0].line] == 0.9, boost::test_tools::tolerance(0.06));
+    BOOST_TEST(track.fading()[0].strongest == 2);
+    BOOST_TEST(track.fading()[0].others == 2);
 }
 
 BOOST_AUTO_TEST_CASE(an_oscillator_is_followed_and_another_one_noticed) {

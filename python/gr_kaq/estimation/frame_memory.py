@@ -34,12 +34,14 @@ class Track:
         carrier_offset: in cycles per sample, as the radio received it.
         delay: of the channel against the newest frame's start, in samples.
         dopplers: of each stream's strongest part, in cycles per OFDM symbol, (num_tx,).
+        lines: what share of that part does not fade, because of a line of sight, (num_tx,).
     """
 
     frames: int
     carrier_offset: float
     delay: float
     dopplers: NDArray[np.float64]
+    lines: NDArray[np.float64]
 
 
 class FrameMemory:
