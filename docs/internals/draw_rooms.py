@@ -29,6 +29,7 @@ NUM_COLUMNS, MIDDLE = 5, 3
 COLUMNS = {
     "testbed": 0,
     "links": 1,
+    "beams": 1,
     "channels": 2,
     "estimation": 4,
     "forecasting": 4,

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Searches by the thousand on simulated channels: how often the best beam is found, and what is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .planar_array import Beam, PlanarArray
+from .policies import POLICIES
+from .tracking import PILOTS, Tracker
+
+__all__ = ["Outcome", "SimulatedUsers", "Tracked", "is_unimodal", "run_searches", "run_tracking"]
+
+
+class SimulatedUsers:
+    """Channels of users, and rewards of pilots on them.
+
+    Args:
+        array: of the receiver.
+        channels: (users, N), of mean power 1 per element.
+        snr_db: of a narrow beam at alignment with a plane wave.
+    """
+
+    def __init__(self, array: PlanarArray, channels: NDArray[np.complexfloating], snr_db: float):
+        self.array, self._channels = array, channels
+        self._scale = np.float32(10 ** (snr_db / 20))
+        self._amplitudes: dict[tuple[int, int], NDArray[np.complex64]] = {}
+        self.gains = np.abs(self.of_width(1, 1)) ** 2 / self._scale**2
+        """Of the narrow beams, (users, num_first, num_second): 1 at alignment."""
+
+    def of_width(self, first: int, second: int) -> NDArray[np.complex64]:
+        """Amplitudes of all beams of this width in units of the noise, (users, num_first, num_second)."""
+        if (first, second) not in self._amplitudes:
+            beams = self.array.narrow_beams()
+            beams[:, 2:] = first, second
+            amplitudes = self._scale * self._channels @ self.array.weights(beams).T
+            self._amplitudes[first, second] = amplitudes.reshape(-1, *self.array.shape)
+        return self._amplitudes[first, second]
+
+    def rewards(self, user: int, beams: NDArray[np.integer], rng: np.random.Generator, coherent: bool) -> NDArray:
+        """Of pilots in these beams (n, 4)."""
+        received = rng.standard_normal((len(beams), 2)).view(np.complex128)[:, 0] * np.sqrt(0.5)
+        first, second = beams[0, 2:]
+        if (beams[:, 2:] == (first, second)).all():
+            received += self.of_width(int(first), int(second))[user, beams[:, 0], beams[:, 1]]
+        else:
+            for number, (i, j, first, second) in enumerate(beams.tolist()):
+                received[number] += self.of_width(first, second)[user, i, j]
+        return received if coherent else np.abs(received) ** 2 - 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of searches, (users,) each.
+
+    Attributes:
+        wrong: whether another beam than the best was taken.
+        gain: of the beam that was taken; 1 at alignment.
+        best_gain: of the best one.
+        pilots: that were used.
+    """
+
+    wrong: NDArray[np.bool_]
+    gain: NDArray[np.floating]
+    best_gain: NDArray[np.floating]
+    pilots: NDArray[np.int_]
+
+    @property
+    def gain_loss_db(self) -> float:
+        """Mean gain that the best beams have over mean gain that those taken have, in dB."""
+        return float(10 * np.log10(self.best_gain.mean() / max(self.gain.mean(), 1e-30)))
+
+    @property
+    def mean_loss_db(self) -> float:
+        """Mean over the users of their loss in dB, at most 40 each: a user in a null would outweigh all others."""
+        return float(np.minimum(10 * np.log10(self.best_gain / np.maximum(self.gain, 1e-30)), 40).mean())
+
+
+def run_searches(users: SimulatedUsers, policy: str, budget: int, seed: int) -> Outcome:
+    """One search for each user."""
+    chosen = POLICIES[policy]
+    count = len(users.gains)
+    taken, pilots = np.empty((count, 2), int), np.zeros(count, int)
+    for user in range(count):
+        rng = np.random.default_rng((seed, user))
+        search = chosen.search(users.array, budget, rng)
+        try:
+            beams = next(search)
+            while True:
+                pilots[user] += len(beams)
+                beams = search.send(users.rewards(user, beams, rng, chosen.coherent))
+        except StopIteration as stop:
+            taken[user] = stop.value
+    gain = users.gains[np.arange(count), taken[:, 0], taken[:, 1]]
+    best = users.gains.max((1, 2))
+    return Outcome(gain < best, gain, best, pilots)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Of users who were followed, (users, frames) each: loss in dB against the best beam, and its gain in dB."""
+
+    loss_db: NDArray[np.floating]
+    gain_db: NDArray[np.floating]
+
+
+def run_tracking(
+    array: PlanarArray, users: int, frames: int, degrees_per_frame: float, snr_db: float, seed: int
+) -> Tracked:
+    """Follow users on straight lines, with three pilots in each frame; they begin where their beam is known.
+
+    Users move in any direction, and turn around 60 degrees from broadside. In each frame the pilots come first, and
+    then the beam in use is compared with the best one. Line of sight only.
+    """
+    rng = np.random.default_rng(seed)
+    angles = rng.uniform(-50, 50, (users, 1, 2))
+    ways = rng.uniform(0, 2 * np.pi, (users, 1))
+    steps = np.stack([np.cos(ways), np.sin(ways)], -1) * degrees_per_frame * np.arange(frames)[:, None]
+    angles = 60 - np.abs((angles + steps + 60) % 240 - 120)  # a triangle between -60 and 60
+    frequencies = array.frequencies(angles)
+    all_weights = array.weights(array.narrow_beams()).T
+    loss_db, gain_db = np.empty((users, frames)), np.empty((users, frames))
+    for user in range(users):
+        amplitudes = (array.steering(frequencies[user]) @ all_weights).reshape(frames, *array.shape)
+        tracker = Tracker(array, Beam(*array.nearest(frequencies[user, 0]).tolist()))
+        noise = rng.standard_normal((frames, PILOTS, 2)).view(np.complex128)[..., 0] * np.sqrt(0.5)
+        for frame in range(frames):
+            pilots = np.array([amplitudes[frame, beam.first, beam.second] for beam in tracker.next_beams()])
+            tracker.observe(np.abs(10 ** (snr_db / 20) * pilots + noise[frame]) ** 2 - 1)
+            got = np.abs(amplitudes[frame, tracker.beam.first, tracker.beam.second]) ** 2
+            best = np.max(np.abs(amplitudes[frame]) ** 2)
+            loss_db[user, frame] = 10 * np.log10(best / max(got, 1e-30))
+            gain_db[user, frame] = 10 * np.log10(max(got, 1e-30))
+    return Tracked(loss_db, gain_db)
+
+
+def is_unimodal(amplitudes: NDArray[np.complexfloating]) -> NDArray[np.bool_]:
+    """Whether the powers (..., beams), counted on a circle, rise to one maximum and fall from there."""
+    powers = np.abs(amplitudes) ** 2
+    return ((powers > np.roll(powers, 1, -1)) & (powers > np.roll(powers, -1, -1))).sum(-1) == 1
