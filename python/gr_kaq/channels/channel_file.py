@@ -52,14 +52,14 @@ class _Layout:
 
 
 def read_packets(
-    path: str | Path, num_rx: int, num_tx: int, num_subcarriers: int | None = None
+    path: str | Path, num_rx: int | None, num_tx: int | None, num_subcarriers: int | None = None
 ) -> NDArray[np.complex64]:
     """The packets of a recording, each scaled to mean |h|^2 = 1; those of all zeros are left out.
 
     Args:
         path: of the archive; its `h` is (packets, subcarriers, rx, tx), complex, or real with a last axis of real and
             imaginary part.
-        num_rx, num_tx: the first antennas, which are taken.
+        num_rx, num_tx: the first antennas, which are taken; None: all.
         num_subcarriers: at least so many are needed, if given.
 
     Returns:
@@ -78,6 +78,7 @@ def read_packets(
             _check_directory(file, size)
             with zipfile.ZipFile(file) as archive:
                 layout = _layout(archive, size)
+                num_rx, num_tx = num_rx or layout.shape[2], num_tx or layout.shape[3]
                 _check_size(layout.shape, num_rx, num_tx, num_subcarriers)
                 # once to know that all is well, before room is taken for it
                 count = sum(len(part) for part in _scaled_parts(archive, layout, num_rx, num_tx))

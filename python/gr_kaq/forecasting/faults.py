@@ -32,6 +32,9 @@ class Faults:
     ended_streams: int = 0
     gain_steps: int = 0
 
+    def __add__(self, other: Faults) -> Faults:
+        return Faults(*(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
+
     def __str__(self) -> str:
         found = {name.replace("_", " "): count for name, count in asdict(self).items() if count}
         return ", ".join(f"{count} {name}" for name, count in found.items()) or "no faults"

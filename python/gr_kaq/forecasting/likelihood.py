@@ -12,12 +12,13 @@ from .fading import Fading
 from .series import Series
 from .wiener import Likelihood
 
-__all__ = ["FadingGrid", "fitting", "pooled_doppler", "refined"]
+__all__ = ["FadingGrid", "fitting", "likely_noise", "pooled_doppler", "refined"]
 
 DOPPLERS = np.array([0.0, *np.geomspace(1e-3, 0.5, 90)])  # times the step between estimates
 LINE_DOPPLERS = DOPPLERS[1::3]
 LINES = (0.2, 0.5, 0.8, 0.95, 0.99)
 FINE_LINES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.98, 0.99, 0.995)
+NOISE_FACTORS = 2.0 ** np.arange(13)
 LEAST = 4  # estimates that say anything
 
 
@@ -76,6 +77,21 @@ def pooled_doppler(series: Series) -> float:
         return 0.0
     grid = FadingGrid.scattered(usable)
     return grid.fadings[int(np.argmax(grid.values.sum(axis=0)))].doppler
+
+
+def likely_noise(series: Series) -> Series:
+    """The series with more noise, where that makes them more likely: by one factor for all, 1 to 4096.
+
+    A filter that takes noise for fading extrapolates it. So what is said of the noise of a recording is a lower bound.
+    """
+    usable = fitting(series)
+    if usable is None:
+        return series
+    scores = []
+    for factor in NOISE_FACTORS:
+        noisier = Series(usable.times, usable.values, usable.noise_var * factor)
+        scores.append(FadingGrid.scattered(noisier).values.sum(axis=0).max())
+    return Series(series.times, series.values, series.noise_var * NOISE_FACTORS[int(np.argmax(scores))])
 
 
 def refined(series: Series, fading: Fading, weights: NDArray[np.float64]) -> Fading:
