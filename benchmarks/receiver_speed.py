@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from gr_kaq.signals.signal_model import from_db
 
 SPACING_HZ = 31250.0
 GAP = 256
+MOST_FRAMES, MOST_CARRIERS = 100, 256  # that wait in memory; fewer of wider frames
 SOURCE_BUFFER = 1 << 15  # samples
 TAPS = np.sqrt(np.array([0.9, 0.1], np.float32))  # an RMS delay spread of 0.3 samples
 DATA_AIDED, PASSES = "+data", 2
@@ -129,7 +131,8 @@ def main() -> int:
     runs: dict[Any, list[Run]] = {combination: [] for combination in combinations}
     try:
         frame = FrameFormat(options.num_tx, options.fft_size, num_symbols=options.num_symbols)
-        samples = received_samples(frame, num_rx, 100, options.snr_db, options.seed, options.doppler)
+        num_frames = MOST_FRAMES * MOST_CARRIERS // max(MOST_CARRIERS, frame.fft_size)
+        samples = received_samples(frame, num_rx, num_frames, options.snr_db, options.seed, options.doppler)
         for _ in tqdm(range(options.runs), desc="runs", disable=None):
             for combination in combinations:
                 runs[combination].append(measure(samples, frame, *combination, options.seconds))
@@ -139,6 +142,7 @@ def main() -> int:
     print(f"{num_rx}x{frame.num_tx}, {frame.fft_size} carriers, Msample/s for each antenna, median [least, most]:")
     for combination, made in runs.items():
         show(*combination, made)
+    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB of memory at most")
     return 0
 
 
