@@ -44,7 +44,7 @@ class EstimatorCounters(Counters):
     )
     items_without_frame: int = counter("items", "Items dropped because they belong to no frame.")
     incomplete_frames: int = counter(
-        "frames", "Frames dropped because the next one began before their 14 items were over."
+        "frames", "Frames dropped because the next one began before all their items were there."
     )
     rejected_tags: int = counter(
         "tags", "Tags `frame` whose value was no dict. Their frames are estimated all the same."
@@ -62,8 +62,8 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
     How: `gr_kaq.estimation.estimator`; the frame: `gr_kaq.frames.frame_format.FrameFormat`.
 
     Inputs: num_rx complex ports, one per antenna; an item is a vector of fft_size carriers, carrier 0 in the middle, as
-    fft.fft_vcc gives it (forward, shifted, window 1/sqrt(fft_size)) after frame_synchronizer. 14 items for each frame,
-    the first of which has the tag `frame`.
+    fft.fft_vcc gives it (forward, shifted, window 1/sqrt(fft_size)) after frame_synchronizer. There are num_symbols
+    items for each frame, the first of which has the tag `frame`.
 
     Outputs: num_rx complex ports; an item is a frame, a vector of data_per_stream: the data carriers (48 of 64, 192 of
     256) of its 11 data symbols, one symbol after the other, common phases corrected, antennas and symbols scaled to
@@ -95,9 +95,9 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
     A learned estimator leaves frames to LMMSE whose SNR, delay spread or Doppler it was not trained for. These are
     counted, and the first is logged.
 
-    Items without a frame, frames that end early (the next one begins before their 14 items are over), tags and messages
-    that are malformed are counted, and logged once per kind; the next frame goes on. NaN and Inf count as 0. The end of
-    the stream drops a frame that is not complete.
+    Items without a frame, frames that end early (the next one begins before all their items are there), tags and
+    messages that are malformed are counted, and logged once per kind; the next frame goes on. NaN and Inf count as 0.
+    The end of the stream drops a frame that is not complete.
 
     Args:
         num_rx: antennas.

@@ -57,7 +57,7 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
     Outputs: num_rx complex ports; an item is a vector of fft_size samples, 14 for each frame: its OFDM symbols without
     cyclic prefix, `timing_advance` samples early, carrier offset removed.
 
-    Tags, on output 0, at the first of the 14:
+    Tags, on output 0, at the first item of a frame:
         frame: dict with `seq` (uint64, counted from 0), `sample` (uint64: item of the input at which the frame began),
         `carrier_offset` (double, cycles per sample), `metric` (double, 0 to 1).
 

@@ -40,7 +40,7 @@ class TransmitterCounters(Counters):
 
 
 class frame_transmitter(KaqBlock[TransmitterCounters]):
-    """Sends each PDU as one burst: preamble, 14 OFDM symbols, a gap (see `gr_kaq.frames.frame_format`).
+    """Sends each PDU as one burst: preamble, OFDM symbols, a gap (see `gr_kaq.frames.frame_format`).
 
     E|x|^2 = amplitude^2 on every active carrier of every stream, so that a stream's samples have the mean power
     52/64 amplitude^2, and Gaussian real and imaginary parts: with an amplitude of 0.25, full scale (1) of a DAC is 6
