@@ -157,7 +157,7 @@ def summary(flowgraph: receiver_flowgraph) -> str:
 
 def is_count(value: Any) -> bool:
     """Whether it counts something that happened, once or, for some of the antennas, in a list."""
-    return any(value) if isinstance(value, list) else type(value) is int and value > 0
+    return any(map(is_count, value)) if isinstance(value, list) else type(value) is int and value > 0
 
 
 def add_receiver_arguments(parser: argparse.ArgumentParser) -> None:
