@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Block errors where only every second frame is estimated, and what forecasts give back of what that costs.
+
+    python -m benchmarks.csi_age --snr-db 14 16 18 20 --frames 300
+
+Frames follow each other on a fading channel. The one that counts has no estimate of its own: `every` estimates it all
+the same, `hold` takes the last data symbol's channel of the frame before, and forecasts build on all the estimated
+frames before, one estimate of each (symbol 7). Start, carrier offset and clock are known, so that all frames are in one
+phase; noise variance and statistics are estimated. A forecast's expected error is added to the noise variance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import Namespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from benchmarks.receiver import GAP, PERFECT, TARGET, Link, snr_at
+from gr_kaq.estimation.estimator import DataSymbols, Estimate
+from gr_kaq.forecasting.carriers import forecast_carriers
+from gr_kaq.forecasting.predictors import PREDICTORS
+from gr_kaq.frames.payload import max_payload
+from gr_kaq.signals.bit_errors import BitErrorRate
+from gr_kaq.signals.signal_model import snr_from_noise_var
+
+EVERY, HOLD = "every", "hold"
+MIDDLE = 7  # symbol whose channel a frame contributes: a training symbol
+
+
+class AgeingLink(Link):
+    """A `Link` whose last frame has no estimate of its own."""
+
+    def decoded(self, snr_db: float, seed: int) -> dict[str, bool]:
+        """Which methods find the payload of the last frame."""
+        options, frame = self.options, self.frame
+        rng = np.random.default_rng([options.seed, seed])
+        payload = rng.bytes(max_payload(frame))
+        symbols = frame.map_bits(self.coder.encode(payload))
+        channel = self.channel(snr_db, seed)
+        distance = frame.frame_length + frame.fft_size * GAP // 64
+        starts = distance * np.arange(2 * options.history)  # the last one is not estimated
+        length = int(starts[-1]) + frame.frame_length + channel.latency + 4 * frame.symbol_length
+        sent = np.zeros((frame.num_tx, length), np.complex64)
+        for begin in starts:
+            sent[:, begin : begin + frame.frame_length] = frame.modulate(symbols)
+        received = channel.process(sent)
+        starts = starts + channel.latency
+        truth = self._truth(sent, symbols, int(starts[-1]), seed)
+        last = self._grid(received, int(starts[-1]))
+        data = np.array(frame.data_symbols)
+        carriers = last[data[:, None], :, frame.data_indices].transpose(2, 0, 1)  # (num_rx, 11, num_data)
+
+        estimator = self.estimators["lmmse"]
+        estimates = [estimator.estimate(*self._known_carriers(received, int(start))) for start in starts[:-1:2]]
+        h = np.stack([estimate.h[MIDDLE] * np.exp(1j * estimate.phase[MIDDLE]) for estimate in estimates])
+        errors = [float(e.error[MIDDLE] * e.noise_var.mean() / frame.num_tx) for e in estimates]
+        times = (starts[:-1:2] - starts[-1]) / frame.symbol_length + MIDDLE
+        noise_var = float(estimates[-1].noise_var.mean())
+
+        found: dict[str, DataSymbols] = {}
+        own = estimator.estimate(*self._known_carriers(received, int(starts[-1])))
+        found[EVERY] = estimator.data_symbols(last, own)
+        found[HOLD] = self._data(carriers, self._at_data(estimates[-1])[-1:], noise_var, np.zeros(1))
+        for method in options.methods:
+            forecast = forecast_carriers(times, h, float(np.mean(errors)), data - times[-1], PREDICTORS[method])
+            ahead = forecast.h[np.arange(len(data))[:, None], frame.data_indices]
+            found[f"forecast {method}"] = self._data(carriers, ahead, noise_var, frame.num_tx * forecast.error_var)
+        found[PERFECT] = self._data(carriers, truth, channel.noise_var, np.zeros(1))
+        return {name: self.coder.decode(self._llrs(symbols)) == payload for name, symbols in found.items()}
+
+    def _known_carriers(self, received: NDArray, start: int) -> tuple[NDArray, NDArray]:
+        """Active carriers and guards of a frame whose start is known."""
+        frame = self.frame
+        first = start + frame.preamble_length + frame.cp_length - frame.timing_advance
+        places = first + np.arange(frame.num_symbols)[:, None] * frame.symbol_length + np.arange(frame.fft_size)
+        return self._carriers(received[:, places].swapaxes(0, 1))
+
+    def _at_data(self, estimate: Estimate) -> NDArray:
+        """The channel of the data carriers, its phase included, (11, num_data, num_rx, num_tx)."""
+        data = np.array(self.frame.data_symbols)
+        turned = estimate.h * np.exp(1j * estimate.phase)[:, None, None, None]
+        return turned[data[:, None], self.frame.data_indices]
+
+    def _data(self, received: NDArray, h: NDArray, noise_var: float, error_var: NDArray) -> DataSymbols:
+        """All symbols with the same noise, the channel's errors included."""
+        total = np.broadcast_to(noise_var + error_var, received.shape[1])
+        scale = np.sqrt(noise_var / total).astype(np.float32)
+        h = np.ascontiguousarray(np.broadcast_to(h, (received.shape[1], *h.shape[1:])) * scale[:, None, None, None])
+        snr = float(snr_from_noise_var(h.reshape(-1, *h.shape[2:]), noise_var))
+        return DataSymbols((received * scale[:, None]).astype(np.complex64), h.astype(np.complex64), noise_var, snr)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add: Any = parser.add_argument
+    add("--num-tx", type=int, default=2, help="streams, and antennas")
+    add("--snr-db", type=float, nargs="+", default=[14, 16, 18, 20], metavar="DB", help="nominal")
+    add("--frames", type=int, default=200, help="at each SNR")
+    add("--history", type=int, default=16, help="estimated frames, every second one")
+    add("--methods", nargs="+", choices=PREDICTORS, default=["wiener", "cw-wiener"], help="of forecasts")
+    add("--doppler", type=float, default=100.0, help="Hz")
+    add("--profile", default="tdl-a", help="delay line")
+    add("--detector", default="auto", help="name of a detector")
+    add("--seed", type=int, default=1)
+    options = parser.parse_args()
+    link = AgeingLink(
+        Namespace(
+            **vars(options),
+            num_rx=options.num_tx,
+            fft_size=64,
+            num_symbols=14,
+            constellation="16qam",
+            estimators=["lmmse"],
+            passes=0,
+            delay_spread=100e-9,
+            carrier_offset=0.0,
+            clock_offset_ppm=0.0,
+        )
+    )
+    results = []
+    for snr_db in options.snr_db:
+        lost: dict[str, int] = {}
+        for index in tqdm(range(options.frames), desc=f"{snr_db:g} dB", leave=False, disable=None):
+            for name, good in link.decoded(snr_db, index).items():
+                lost[name] = lost.get(name, 0) + (not good)
+        print(f"{snr_db:4g} dB")
+        for name, count in lost.items():
+            rate = BitErrorRate(count, options.frames)
+            low, high = rate.confidence_interval()
+            print(f"    {name:<20} block error rate {rate.rate:.3f} [{low:.3f}, {high:.3f}]  {count}", flush=True)
+        results.append({"snr_db": snr_db, "frames": options.frames, "block_errors": lost})
+    reference = snr_at(TARGET, results, EVERY)
+    for name in results[0]["block_errors"]:
+        needed = snr_at(TARGET, results, name)
+        print(f"{name}: block error rate {TARGET:g} at {needed:.2f} dB, {needed - reference:+.2f} dB to every frame")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

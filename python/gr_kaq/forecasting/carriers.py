@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Forecasts of the channel on its carriers, as a detector takes it.
+
+The series are not taps here, but the eigenvectors of what was estimated: few, and nothing of the channel is beside
+them, where taps leak.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .likelihood import likely_noise
+from .series import Predictor, Series
+
+__all__ = ["CarrierForecast", "forecast_carriers"]
+
+MODES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class CarrierForecast:
+    """What a channel will be.
+
+    Attributes:
+        h: complex64 (H, num_subcarriers, num_rx, num_tx).
+        error_var: mean squared error of an entry that is expected, (H,). Times num_tx it is what a detector has to add
+            to its noise variance.
+    """
+
+    h: NDArray[np.complex64]
+    error_var: NDArray[np.float64]
+
+
+def forecast_carriers(
+    times: ArrayLike, h: NDArray[np.complexfloating], error_var: float, horizons: ArrayLike, predict: Predictor
+) -> CarrierForecast:
+    """Forecast a channel from estimates of it in one phase and timing.
+
+    Args:
+        times: of the estimates, (T,), ascending.
+        h: estimates, finite, (T, num_subcarriers, num_rx, num_tx).
+        error_var: of an entry of them, above 0; a lower bound (`likelihood.likely_noise`).
+        horizons: after the newest, (H,).
+        predict: one of `predictors.PREDICTORS`.
+
+    Raises:
+        ValueError: as `Series`.
+    """
+    rows = np.moveaxis(np.asarray(h, np.complex128), 1, -1)  # (T, num_rx, num_tx, num_subcarriers)
+    flat = rows.reshape(-1, rows.shape[-1])
+    _, _, vectors = np.linalg.svd(flat, full_matrices=False)
+    modes = vectors[:MODES]  # (K, num_subcarriers)
+    seen = rows @ modes.conj().T  # (T, num_rx, num_tx, K)
+    # an estimate's errors lie where the channel does: its modes share them
+    noise = error_var * rows.shape[-1] / len(modes)
+    series = Series(times, seen.reshape(len(seen), -1).T, noise)
+    forecast = predict(likely_noise(series), np.asarray(horizons, np.float64))
+    coming = forecast.values.T.reshape(-1, *seen.shape[1:]) @ modes
+    pairs = rows.shape[1] * rows.shape[2]
+    return CarrierForecast(
+        np.ascontiguousarray(np.moveaxis(coming, -1, 1), np.complex64),
+        forecast.error_var.sum(axis=0) / (pairs * rows.shape[-1]),
+    )
