@@ -6,7 +6,6 @@
 #include <numbers>
 #include <utility>
 
-#include "frames/alignment.h"
 #include "support/assert.h"
 #include "support/complex_matrix.h"
 #include "support/complex_product.h"
@@ -110,50 +109,96 @@ void FrameTrack::begin(const ObservedFrame &frame, const FrameArrival &arrival) 
 
 bool FrameTrack::place(const ObservedFrame &frame, const FrameArrival &arrival) {
     const TrainingMap &map = format_.training;
-    const std::size_t num_symbols = map.symbols.size(), num_tx = map.num_tx, num_places = map.num_places,
-                      num_rx = noise_var_.size(), num_modes = profile_.modes.num_modes;
     const double time = time_of(arrival.sample), taken = arrival.carrier_offset * format_.symbol_length;
     if (!(arrival.sample > frames_[num_past_ - 1].sample) || !take_noise_if_usual(frame.noise_var))
         return false;
     while (num_past_ && time - time_of(frames_[0].sample) > max_age)
         forget(1);
     if (!oscillators_.advance(time, taken + frame.carrier_offset,
-                              offset_variance(doppler_.doppler(frame.doppler), frame.snr, int(num_rx * num_tx))))
+                              offset_variance(doppler_.doppler(frame.doppler), frame.snr, num_rx() * map.num_tx)))
         return false;
     const double left = oscillators_.offset() - taken; // what the synchronizer has left
     Placed &placed = newest();
     placed.sample = arrival.sample;
+    placed.phase = placed.delay = 0;
     placed.offset = left - frame.carrier_offset;
-    placed.training.resize(frame.training.size());
-    const std::size_t of_symbol = frame.training.size() / num_symbols;
-    for (std::size_t s = 0; s < num_symbols; ++s) {
-        const Complex back(std::polar(1.0, -turn * placed.offset * map.symbols[s]));
-        for (std::size_t i = s * of_symbol; i < (s + 1) * of_symbol; ++i)
-            placed.training[i] = product(frame.training[i], back);
-    }
-
-    filter(map.symbols, false);
-    predicted_.resize(num_symbols * num_tx * num_modes * num_rx);
-    for (std::size_t s = 0; s < num_symbols; ++s)
-        for (std::size_t i = 0; i < num_tx * num_modes; ++i)
-            std::copy_n(filtered_.data() + (i * num_symbols + s) * num_rx, num_rx,
-                        predicted_.data() + (s * num_tx * num_modes + i) * num_rx);
-    seen_.resize(placed.training.size());
-    multiply_complex(profile_.modes.seen.data(), predicted_.data(), seen_.data(), num_symbols * num_tx, num_places,
-                     num_modes, num_rx);
-    aligned_.resize(map.carriers.size());
+    take_training(frame);
+    predict();
     double power = 0;
+    const Alignment alignment = align_to_prediction(power);
+    if (!(power > 0))
+        return false;
+    // a mode that is predicted wrongly is so at all its symbols and carriers alike
+    const double alike = double(map.symbols.size() * map.num_places) / profile_.modes.independent(),
+                 lead = turn * left * format_.lead;
+    const OscillatorTrack without_phase = oscillators_;
+    oscillators_.take_phase(alignment.phase - lead, alike / (2 * power));
+    placed.phase = oscillators_.phase() + lead;
+    placed.delay = alignment.delay;
+    take_training(frame);
+    surprised_ = is_surprising();
+    if (surprised_) { // so phase and delay that were found mean nothing, and it gets its own
+        oscillators_ = without_phase;
+        oscillators_.begin_phase(-lead);
+        placed.phase = placed.delay = 0;
+        take_training(frame);
+        forget(num_past_);
+    }
+    return true;
+}
+
+// The newest frame, in its phase, offset and delay.
+void FrameTrack::take_training(const ObservedFrame &frame) {
+    const TrainingMap &map = format_.training;
+    const std::size_t num_rx = noise_var_.size(), per_symbol = map.carriers.size() / map.symbols.size();
+    Placed &placed = newest();
+    placed.training.resize(frame.training.size());
+    for (std::size_t s = 0; s < map.symbols.size(); ++s) {
+        phases_.set(-placed.phase - turn * placed.offset * map.symbols[s], turn * placed.delay);
+        for (std::size_t i = s * per_symbol; i < (s + 1) * per_symbol; ++i) {
+            const Complex back(phases_[map.carriers[i]]);
+            for (std::size_t a = 0; a < num_rx; ++a)
+                placed.training[i * num_rx + a] = product(frame.training[i * num_rx + a], back);
+        }
+    }
+    find_modes(placed);
+}
+
+// predicted_ and errors_ of the newest frame.
+void FrameTrack::predict() {
+    const TrainingMap &map = format_.training;
+    const std::size_t num_symbols = map.symbols.size(), of_symbol = map.num_tx * profile_.modes.num_modes,
+                      num_rx = noise_var_.size();
+    filter(map.symbols, false);
+    predicted_.resize(num_symbols * of_symbol * num_rx);
+    for (std::size_t s = 0; s < num_symbols; ++s)
+        for (std::size_t i = 0; i < of_symbol; ++i)
+            std::copy_n(filtered_.data() + (i * num_symbols + s) * num_rx, num_rx,
+                        predicted_.data() + (s * of_symbol + i) * num_rx);
+}
+
+// The newest frame against what was predicted of it; and the energy of that, in units of what was expected to differ.
+Alignment FrameTrack::align_to_prediction(double &power) {
+    const TrainingMap &map = format_.training;
+    const DelayModes &modes = profile_.modes;
+    const std::size_t num_symbols = map.symbols.size(), num_tx = map.num_tx, num_places = map.num_places,
+                      num_rx = noise_var_.size(), num_modes = modes.num_modes;
+    const std::vector<Complex> &training = newest().training;
+    seen_.resize(training.size());
+    multiply_complex(modes.seen.data(), predicted_.data(), seen_.data(), num_symbols * num_tx, num_places, num_modes,
+                     num_rx);
+    aligned_.resize(map.carriers.size());
+    power = 0;
     for (std::size_t s = 0; s < num_symbols; ++s)
         for (std::size_t t = 0; t < num_tx; ++t) {
             double expected = 1. / map.comb; // of the noise and of the error
             for (std::size_t k = 0; k < num_modes; ++k)
-                expected += errors_[(t * num_modes + k) * num_symbols + s] * profile_.modes.energies[k];
+                expected += errors_[(t * num_modes + k) * num_symbols + s] * modes.energies[k];
             for (std::size_t p = 0; p < num_places; ++p) {
                 const std::size_t place = (s * num_tx + t) * num_places + p;
                 std::complex<double> sum = 0;
                 for (std::size_t a = 0; a < num_rx; ++a) {
-                    const std::complex<double> seen(seen_[place * num_rx + a]),
-                        came(placed.training[place * num_rx + a]);
+                    const std::complex<double> seen(seen_[place * num_rx + a]), came(training[place * num_rx + a]);
                     const double weight = weights_[a] * weights_[a] / expected;
                     sum += weight * product(std::conj(seen), came);
                     power += weight * std::norm(seen);
@@ -161,30 +206,7 @@ bool FrameTrack::place(const ObservedFrame &frame, const FrameArrival &arrival) 
                 aligned_[place] = sum;
             }
         }
-    if (!(power > 0))
-        return false;
-    const Alignment alignment = align(aligned_, map.carriers, phases_);
-    // a mode that is predicted wrongly is so at all its symbols and carriers alike
-    const double alike = double(num_symbols * num_places) / profile_.modes.independent(),
-                 lead = turn * left * format_.lead;
-    const OscillatorTrack without_phase = oscillators_;
-    oscillators_.take_phase(alignment.phase - lead, alike / (2 * power));
-    placed.phase = oscillators_.phase() + lead;
-    placed.delay = alignment.delay;
-    phases_.set(-placed.phase, turn * placed.delay);
-    for (std::size_t i = 0; i < map.carriers.size(); ++i) {
-        const Complex back(phases_[map.carriers[i]]);
-        for (std::size_t a = 0; a < num_rx; ++a)
-            placed.training[i * num_rx + a] = product(placed.training[i * num_rx + a], back);
-    }
-    find_modes(placed);
-    surprised_ = is_surprising();
-    if (surprised_) { // so the phase that was found means nothing
-        oscillators_ = without_phase;
-        oscillators_.begin_phase(placed.phase - lead);
-        forget(num_past_);
-    }
-    return true;
+    return align(aligned_, map.carriers, phases_);
 }
 
 // Whether all antennas have the noise that they had. If so, it is taken into the mean.

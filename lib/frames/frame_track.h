@@ -20,6 +20,7 @@
 #include <span>
 #include <vector>
 
+#include "frames/alignment.h"
 #include "frames/carrier_phases.h"
 #include "frames/channel_interpolator.h"
 #include "frames/delay_modes.h"
@@ -102,6 +103,9 @@ private:
     void forget(std::size_t count); // the first frames
     bool take_noise_if_usual(std::span<const double> noise_var);
     void take_noise(std::span<const double> noise_var);
+    void take_training(const ObservedFrame &frame);
+    void predict();
+    Alignment align_to_prediction(double &power);
     bool is_surprising();
     void find_modes(Placed &frame) const;
     void learn_profile(const ObservedFrame &frame);

@@ -185,7 +185,9 @@ class FrameTrack:
         pairs = (np.mean(deviation, axis=(0, 2)) * self.weights**2)[:, self.weights > 0]  # (num_tx, alive)
         self.surprised = any(pairs.mean(axis=axis).max() > 1 + 3 / np.sqrt(pairs.shape[axis]) for axis in (0, 1))
         if self.surprised:
-            self.oscillators.state[1], self.oscillators.variance = own_offset, np.diag([0.0, variance[1, 1]])
+            self.oscillators.state = np.array([-lead, own_offset])
+            self.oscillators.variance = np.diag([0.0, variance[1, 1]])
+            self.newest = Placed(arrival.sample, training, offset=offset)
             self.past.clear()
         return True
 

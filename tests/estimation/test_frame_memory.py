@@ -203,6 +203,18 @@ def test_channels_that_have_nothing_in_common_leave_the_offset_as_it_is():
     assert np.abs(np.diff(offsets[20:])).max() < 10  # Hz
 
 
+def test_channels_that_jump_are_lost_once_each():
+    """However many there were: the timing of the track does not go astray."""
+    frame_format, rng = FrameFormat(4), np.random.default_rng(1)
+    memory = FrameMemory(frame_format)
+    for index, frame in enumerate(frames(frame_format, count=100, snr_db=25.0)):
+        if index % 5 == 0:
+            turned, _ = np.linalg.qr(rng.standard_normal((4, 4, 2)) @ [1, 1j])
+        grid = np.einsum("ij,tjf->tif", turned, frame.grid).astype(np.complex64)
+        memory(observed(frame_format, replace(frame, grid=grid)))
+        assert memory.lost == index // 5 and memory.track.frames == index % 5 + 1
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 1e30])
 def test_errors_in_a_frame_do_not_outlast_it(value):
     frame_format = FrameFormat(2)
