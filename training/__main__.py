@@ -19,12 +19,13 @@ from gr_kaq.estimation.learned import EstimatorFileError, list_estimators
 from .config import SAVED, ConfigError, kind_of, presets
 from .detector import commands as detector
 from .detector import onnx_export
+from .detector.allocate import SCORES as DETECTOR_SCORES
 from .estimator import commands as estimator
 from .estimator import quantize_commands
 from .estimator.allocate import SCORES
+from .estimator.commands import PAGE
 from .estimator.compare import BITS
 from .estimator.config import Quantizer
-from .estimator.page import PAGE
 from .quantization.allocation import Budget
 from .quantization.recipes import RECIPES
 
@@ -36,6 +37,7 @@ STUDIES = Path("out/quantized")
 """Where what quantizers do goes by default."""
 
 FRAMES = 6000
+CHANNELS = 4000
 EXIT_INTERRUPTED = 130
 
 
@@ -154,12 +156,17 @@ def _add_losses(commands: argparse._SubParsersAction) -> None:
 def _add_allocate(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "allocate",
-        help="estimators: mixed precision, a width for each product within a budget",
-        description="Score what each product loses at each width, and take the widths that lose least within a budget. "
-        "--truth measures every allocation, and by how much each score misses the best.",
+        help="mixed precision: a width for each product of an estimator, or each layer of a detector",
+        description="Score what each product or layer loses at each width, and take the widths that lose least within "
+        "a budget. --truth measures every allocation, and by how much each score misses the best. Of a detector, "
+        "widths are those of the activations; all layers share the matrix.",
     )
-    _add_network(command)
-    _add_method(command)
+    command.add_argument(
+        "network",
+        metavar="NETWORK",
+        help="directory of a finished run, or a name: estimator (what ships), estimator-published, or a detector that "
+        "ships, such as admm5-16qam",
+    )
     command.add_argument(
         "--budget",
         required=True,
@@ -171,12 +178,19 @@ def _add_allocate(commands: argparse._SubParsersAction) -> None:
         "--score",
         choices=scores,
         default="jacobian",
-        help="default %(default)s. lrp is patented: free of charge for personal and scientific purposes only",
+        help="default %(default)s. lrp (estimators) is patented: free of charge for personal and scientific purposes "
+        "only",
     )
     command.add_argument("--bits", type=int, nargs="+", default=[4, 8], help="widths to choose from (default 4 8)")
     command.add_argument("--truth", action="store_true", help="measure all allocations, and the regret of every score")
     _add_output(command)
     _add_page(command)
+    of_estimators = command.add_argument_group("options of an estimator")
+    _add_method(of_estimators, default=None)
+    of_estimators.add_argument("--frames", type=int, help=f"to calibrate on (default {FRAMES})")
+    of_detectors = command.add_argument_group("options of a detector")
+    of_detectors.add_argument("--channels", type=int, help=f"to measure on (default {CHANNELS})")
+    _add_overrides(of_detectors, "matrix_bits=3")
     command.set_defaults(command=_allocate)
 
 
@@ -270,12 +284,12 @@ def _add_network(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_method(command: argparse.ArgumentParser) -> None:
+def _add_method(command: argparse._ActionsContainer, default: str | None = "mse") -> None:
     command.add_argument(
         "--method",
         choices=tuple(RECIPES),
-        default="mse",
-        help="recipe of training/quantization/recipes.py (default %(default)s)",
+        default=default,
+        help="recipe of training/quantization/recipes.py (default mse)",
     )
 
 
@@ -339,30 +353,61 @@ def _losses(options: argparse.Namespace) -> None:
 
 
 def _allocate(options: argparse.Namespace) -> None:
+    budget = Budget.parse(options.budget)
+    if _is_detector(options.network):
+        _refuse(options, ("method", "frames"), "an estimator", "a detector", options.network)
+        if options.score not in DETECTOR_SCORES:
+            raise ConfigError(f"--score {options.score}: for a detector, {' or '.join(DETECTOR_SCORES)} expected")
+        detector.allocate_widths(
+            options.network,
+            options.overrides,
+            budget,
+            options.score,
+            options.bits,
+            CHANNELS if options.channels is None else options.channels,
+            options.output,
+            options.page,
+            truth=options.truth,
+        )
+        return
+    _refuse(options, ("channels", "overrides"), "a detector", "an estimator", options.network)
     quantize_commands.allocate(
         options.network,
-        Budget.parse(options.budget),
+        budget,
         options.score,
         options.bits,
-        options.method,
-        options.frames,
+        options.method or "mse",
+        FRAMES if options.frames is None else options.frames,
         options.output,
         options.page,
         truth=options.truth,
     )
 
 
+def _is_detector(network: str) -> bool:
+    """Whether a name or a run's directory is a detector's, as far as one can tell."""
+    if (Path(network) / SAVED).exists():
+        return _kind_of_run(Path(network)) == "detector"
+    return network in presets()["detector"]
+
+
 def _compare(options: argparse.Namespace) -> None:
     path = Path(options.what)
     if path.is_file():
-        _refuse(options, ("iterations", "seeds", "bits", "frames", "page"), "an estimator", "the file of a comparison")
+        _refuse(
+            options,
+            ("iterations", "seeds", "bits", "frames", "page"),
+            "an estimator",
+            "the file of a comparison",
+            options.what,
+        )
         jobs = os.cpu_count() or 1 if options.jobs is None else options.jobs
         output = options.output or Path("out/compare")
         detector.compare_methods(path, options.overrides, output, jobs, fresh=options.fresh)
         return
     if path.is_dir() and _kind_of_run(path) != "estimator":
         raise ConfigError(f"{path}: a detector's run; the file of a comparison, or an estimator's run expected")
-    _refuse(options, ("jobs", "fresh", "overrides"), "a comparison of detectors", "an estimator")
+    _refuse(options, ("jobs", "fresh", "overrides"), "a comparison of detectors", "an estimator", options.what)
     quantize_commands.compare_methods(
         options.what,
         500 if options.iterations is None else options.iterations,
@@ -374,12 +419,12 @@ def _compare(options: argparse.Namespace) -> None:
     )
 
 
-def _refuse(options: argparse.Namespace, names: tuple[str, ...], theirs: str, found: str) -> None:
+def _refuse(options: argparse.Namespace, names: tuple[str, ...], theirs: str, found: str, what: str) -> None:
     """Raise `ConfigError` where options are given that belong to something else."""
     for name in names:
         if getattr(options, name) not in (None, False, []):
             option = {"overrides": "set"}.get(name, name)
-            raise ConfigError(f"--{option} is an option of {theirs}; {options.what} is {found}")
+            raise ConfigError(f"--{option} is an option of {theirs}; {what} is {found}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gr_kaq.detection import model_file
 
 from ..config import SAVED, ConfigError, find, read_document
+from ..page import replace_blocks
+from ..quantization.allocation import MOST, Allocation, Budget, regret_table, regrets
+from ..quantization.allocation_plot import plot_allocations
 from . import compare, evaluate, summary
+from .allocate import SCORES, Problem, Score, load_twin
 from .comparison import load as load_comparison
 from .comparison_table import table
 from .config import Config
@@ -21,7 +27,7 @@ from .list_detector import compare as list_comparison
 from .train import CHECKPOINT, Run, TrainingInterruptedError
 from .train import train as train_run
 
-__all__ = ["compare_methods", "export", "train"]
+__all__ = ["allocate_widths", "compare_methods", "export", "train"]
 
 
 def train(source: str, overrides: Sequence[str], directory: Path, *, fresh: bool) -> None:
@@ -122,3 +128,107 @@ def compare_methods(source: Path, overrides: Sequence[str], output: Path, jobs: 
         raise KeyboardInterrupt(f"the same command goes on from what is in {directory}") from None
     print(table(compare.results(directory)))
     print(f"wrote {directory}/{compare.CELLS}/*/{compare.RESULT}")
+
+
+def allocate_widths(
+    source: str,
+    overrides: Sequence[str],
+    budget: Budget,
+    score: Score,
+    bits: Sequence[int],
+    channels: int,
+    output: Path,
+    page: Path | None,
+    *,
+    truth: bool,
+) -> None:
+    """Choose a width for each layer within a budget; on demand, measure all allocations and every score's regret.
+
+    Args:
+        source, overrides: see `allocate.load_twin`.
+        budget: in bit operations.
+        score: that chooses.
+        bits: widths to choose from.
+        channels: to measure on.
+        output: directory; results go into a folder named after the detector and the width of its matrix.
+        page: Markdown file that gets the table, see `page.replace_blocks`.
+        truth: whether to measure all.
+
+    Raises:
+        ConfigError: there is no such detector, no allocation within the budget, or there are too many to measure.
+    """
+    if budget.unit != "bops":
+        raise ConfigError(f"--budget {budget.unit}: a detector has no weights; bops expected")
+    config, twin = load_twin(source, overrides)
+    count = len(set(bits)) ** config.layers
+    if truth and count > MOST:
+        raise ConfigError(f"{source}: {count} allocations; at most {MOST} are measured one by one")
+    problem = Problem(config, twin, bits, channels)
+    limit = budget.share * problem.whole()
+    problem.choose([dict.fromkeys(problem.bits, 0.0) for _ in problem.names], limit)  # is there one at all?
+    scored = SCORES if truth else (score,)
+    costs = {name: problem.costs(name) for name in scored}
+    chosen = problem.choose(costs[score], limit)
+    loss = problem.loss(problem.errors(chosen))
+    print(f"activations {' '.join(map(str, chosen))} bits, matrix {config.matrix_bits} bits")
+    share = problem.total(chosen) / problem.whole()
+    print(f"bops {share:.3f} of 8 bits everywhere; {loss:+.3f} dB at {problem.snr_db:g} dB after calibration")
+    print(f"train with: --set activation_bits={list(chosen)} --set matrix_bits={config.matrix_bits}")
+    name = f"{config.name}-w{config.matrix_bits}{'-midrise' if config.quantizer.midrise else ''}"
+    directory = output / name
+    directory.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {
+        "names": problem.names,
+        "bits": problem.bits,
+        "matrix_bits": config.matrix_bits,
+        "levels": config.quantizer.levels,
+        "snr_db": problem.snr_db,
+        "channels": channels,
+        "budget": limit,
+        "score": score,
+        "chosen": list(chosen),
+        "db": loss,
+        "costs": costs,
+    }
+    if truth:
+        errors = problem.truth(directory / f"allocations-{''.join(map(str, problem.bits))}.json")
+        measured = {allocation: problem.loss(count) for allocation, count in errors.items()}
+        price = {allocation: problem.total(allocation) for allocation in measured}
+        found["regrets"] = regrets(measured, price, costs, problem.choose, config.seed)
+        plot_allocations(
+            measured, price, found["regrets"], "bit operations", problem.whole(), directory / "allocations.png"
+        )
+        text = f"{regret_table(found['regrets'])}\n\n{_at_uniform_budgets(problem, errors, found['regrets'])}"
+        print(text)
+        if page is not None:
+            replace_blocks(page, {f"allocations {name}": text})
+    (directory / "allocate-bops.json").write_text(json.dumps(found, indent=1), "utf-8")
+    print(f"wrote {directory}")
+
+
+def _at_uniform_budgets(problem: Problem, errors: dict[Allocation, list[int]], found: dict[str, Any]) -> str:
+    """What uniform widths lose, and what the best and the chosen allocations do within the same bit operations."""
+    lines = [
+        f"| budget | bit operations | uniform | best | {' | '.join(SCORES)} |",
+        f"|---|---|---|---|{'---|' * len(SCORES)}",
+    ]
+
+    def cell(allocation: Allocation, best: Allocation) -> str:
+        loss = f"{' '.join(map(str, allocation))}: {problem.loss(errors[allocation]):+.3f} dB"
+        if allocation == best:
+            return loss
+        return f"{loss} (best + {_difference(problem, errors[allocation], errors[best])})"
+
+    for bits in problem.bits:
+        uniform = (bits,) * len(problem.names)
+        budget = problem.total(uniform)
+        within = [a for a in errors if problem.total(a) <= budget * (1 + 1e-9)]
+        best = min(within, key=lambda a: sum(errors[a]))
+        taken = {s: next(tuple(a) for most, a, _ in found[s]["chosen"] if most == budget) for s in SCORES}
+        row = [f"{bits} bits", f"{budget / problem.whole():.3f}", *(cell(a, best) for a in (uniform, best))]
+        lines.append(f"| {' | '.join([*row, *(cell(taken[s], best) for s in SCORES)])} |")
+    return "\n".join(lines)
+
+
+def _difference(problem: Problem, errors: list[int], others: list[int]) -> str:
+    return f"{problem.loss(errors) - problem.loss(others):.3f} ± {problem.interval(errors, others):.3f}"

@@ -39,6 +39,7 @@ class NetworkOutput:
         outputs: each (B, T, n), what the loss compares with the symbols.
         intermediate: per layer but the last, (B, T, n): its estimate of the symbols.
         activations: per layer, (B, T, n): the operand of its matrix-vector product, quantized if the network is.
+        operands: per layer, the same as it is multiplied: scaled, where each stream has its own step.
         matrix: (B, n, n), the other operand, before it is quantized.
     """
 
@@ -46,6 +47,7 @@ class NetworkOutput:
     outputs: list[Tensor]
     intermediate: list[Tensor]
     activations: list[Tensor]
+    operands: list[Tensor]
     matrix: Tensor
 
 
@@ -123,11 +125,12 @@ class UnfoldedNet(nn.Module):
 
     def _linear_part(
         self, matrix: Tensor
-    ) -> tuple[Callable[[Tensor, int, Tensor | None], tuple[Tensor, Tensor]], Tensor]:
+    ) -> tuple[Callable[[Tensor, int, Tensor | None], tuple[Tensor, Tensor, Tensor]], Tensor]:
         """The product with matrix (B, num_tx, num_tx) complex, with an exact diagonal and the rest quantized.
 
-        Returns a function of v (B, T, n), the layer and its step (B,), which gives the product and the activations
-        used; and the rest (B, n, n), as it is quantized: with its columns scaled if each stream has its own step.
+        Returns a function of v (B, T, n), the layer and its step (B,), which gives the product, the activations used,
+        and the operand; and the rest (B, n, n), as it is quantized: with its columns scaled if each stream has its own
+        step.
         """
         real = torch.cat([torch.cat([matrix.real, -matrix.imag], 2), torch.cat([matrix.imag, matrix.real], 2)], 1)
         diagonal = real.diagonal(dim1=1, dim2=2)
@@ -140,14 +143,14 @@ class UnfoldedNet(nn.Module):
                 rest = _hollow(rest)
             off_diagonal = fake_quantize_rows(rest, self.matrix_bits, clip, midrise)
 
-        def product(v: Tensor, k: int, step: Tensor | None) -> tuple[Tensor, Tensor]:
+        def product(v: Tensor, k: int, step: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
             q = v * scale
             if self.layer_bits is not None:
                 assert step is not None
                 gradient = "straight_through" if self.quantizer.step == "fixed" else self.quantizer.step
                 midrise = self.quantizer.midrise
                 q = fake_quantize(q, step[:, None, None], self.layer_bits[k], gradient, midrise=midrise)
-            return v * diagonal[:, None, :] + q @ off_diagonal.mT, q / scale
+            return v * diagonal[:, None, :] + q @ off_diagonal.mT, q / scale, q
 
         return product, rest
 
@@ -227,18 +230,19 @@ class AdmmNet(UnfoldedNet):
         )
 
         x, z, u = b, torch.zeros_like(b), torch.zeros_like(b)
-        intermediate, activations = [], []
+        intermediate, activations, operands = [], [], []
         for k, step in enumerate(self._steps(root)):
             s = z + relaxation[..., k] * (x - z)
             z = self._ramp(s + u, variance[..., k] * error)
             u = u + (dual_step[..., k] * diagonal).clamp_max(2) * (s - z)
-            moved, used = product(z - u, k, step)
+            moved, used, operand = product(z - u, k, step)
             x = b + moved
             intermediate.append(z)
             activations.append(used)
+            operands.append(operand)
         spread = 1 + self.output_spread.clamp_min(0) * diagonal.square()
         soft = self._posterior_mean(x, self.output_variance(root)[..., None] * error * spread)
-        return NetworkOutput(x, [soft], intermediate, activations, rest)
+        return NetworkOutput(x, [soft], intermediate, activations, operands, rest)
 
 
 class PgdNet(UnfoldedNet):
@@ -270,12 +274,13 @@ class PgdNet(UnfoldedNet):
         gradient_step = self.gradient_step(root)[:, None, None, :]
 
         x = torch.zeros_like(b)
-        intermediate, activations = [], []
+        intermediate, activations, operands = [], [], []
         for k, step in enumerate(self._steps(root)):
-            moved, used = product(x, k, step)
+            moved, used, operand = product(x, k, step)
             if k:
                 intermediate.append(x)
                 activations.append(used)
+                operands.append(operand)
             x = x + gradient_step[..., k] * (b - moved)
             if self.threshold is not None:
                 x = torch.sign(x.detach()) * (x.abs() - self.threshold(root)[:, None, None, k]).clamp_min(0)
@@ -284,7 +289,7 @@ class PgdNet(UnfoldedNet):
         soft = self._posterior_mean(
             x.detach() if self.soft_threshold else x, self.output_variance(root)[..., None] * error
         )
-        return NetworkOutput(x, [x, soft] if self.soft_threshold else [soft], intermediate, activations, rest)
+        return NetworkOutput(x, [x, soft] if self.soft_threshold else [soft], intermediate, activations, operands, rest)
 
 
 def build(config: Config, quantized: bool) -> UnfoldedNet:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from tqdm import tqdm
 
-from ..quantization.allocation import Allocation, Budget, allocate, allocations, prices, regret
+from ..quantization.allocation import Allocation, Budget, allocate, allocations, prices
 from ..quantization.relevance import contributions
 from ..quantization.sensitivity import noise_of_products
 from .config import Config
@@ -27,15 +25,11 @@ from .network import EstimatorNet, interpolated
 from .train import DEVICE, draw_batch, quantize
 from .windows import Windows
 
-__all__ = ["SCORES", "Problem", "Score", "regrets"]
+__all__ = ["SCORES", "Problem", "Score"]
 
 Score = Literal["jacobian", "lrp", "measured", "random"]
 SCORES: tuple[Score, ...] = ("jacobian", "lrp", "measured", "random")
-MOST = 4096
-"""Allocations that are measured one by one."""
-
 SCORED_BATCHES = 4
-RANDOM_DRAWS = 200
 
 
 class Problem:
@@ -138,39 +132,3 @@ class Problem:
     def choose(self, costs: Sequence[dict[int, float]], unit: str, limit: float) -> Allocation:
         """The allocation that a score takes within a budget."""
         return allocate(costs, self.price(unit), limit)
-
-
-def regrets(problem: Problem, truth: dict[Allocation, float], unit: str, costs: Mapping[Any, Any]) -> dict[str, Any]:
-    """Regret of each score at every budget that some allocation takes exactly, in dB.
-
-    Random allocations are those of the budget's that no product can be widened in.
-    """
-    price = {allocation: problem.total(unit, allocation) for allocation in truth}
-    budgets = sorted(set(price.values()))
-    found: dict[str, Any] = {}
-    for score, own in costs.items():
-        chosen = {budget: problem.choose(own, unit, budget) for budget in budgets}
-        values = regret(chosen, truth, price)
-        found[score] = {
-            "largest": max(values.values()),
-            "mean": mean(values.values()),
-            "chosen": [[budget, list(chosen[budget]), truth[chosen[budget]]] for budget in budgets],
-        }
-    generator = random.Random(problem.config.seed)
-    drawn: list[float] = []
-    for budget in budgets:
-        best = min(loss for allocation, loss in truth.items() if price[allocation] <= budget)
-        full = [a for a in truth if price[a] <= budget and not any(price[w] <= budget for w in _wider(a, problem.bits))]
-        drawn += [truth[generator.choice(full)] - best for _ in range(RANDOM_DRAWS)]
-    found["random"] = {"largest": max(drawn), "mean": mean(drawn), "chosen": []}
-    return found
-
-
-def _wider(allocation: Allocation, bits: Sequence[int]) -> list[Allocation]:
-    """Those with one product a step wider."""
-    found = []
-    for i, width in enumerate(allocation):
-        wider = [other for other in bits if other > width]
-        if wider:
-            found.append((*allocation[:i], min(wider), *allocation[i + 1 :]))
-    return found

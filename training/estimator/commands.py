@@ -12,17 +12,19 @@ import torch
 from gr_kaq.estimation.learned import WINDOW, LearnedEstimator
 from gr_kaq.frames.frame_format import NUM_SYMBOLS
 
-from ..config import SAVED, ConfigError
+from ..config import ROOT, SAVED, ConfigError
+from ..page import replace_blocks
 from .config import Config
 from .evaluate import SQUARE, measure, mse_table, plot, speed, speed_table, summary
 from .export import error_db, held_out_windows, linear, refined
 from .export import export as export_files
 from .network import EstimatorNet
-from .page import replace_blocks
 from .sources import RUN_FILE, load_twin
 from .train import quantize, train_twin, training_windows
 
-__all__ = ["begin_run", "evaluate", "export", "train"]
+__all__ = ["PAGE", "begin_run", "evaluate", "export", "train"]
+
+PAGE = ROOT / "docs" / "guide" / "learned-estimator.md"
 
 
 def train(source: str, overrides: Sequence[str], directory: Path, *, fresh: bool) -> None:

@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plots of quantized estimators: loss over bits, ranges of channels, and all allocations."""
+"""Plots of quantized estimators: loss over bits, and ranges of channels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
 
-from ..quantization.allocation import Allocation
-
-if TYPE_CHECKING:
-    from .allocate import Problem
-
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-__all__ = ["plot_allocations", "plot_losses", "plot_ranges"]
+__all__ = ["plot_losses", "plot_ranges"]
 
 FLOOR_DB = 1e-3
 MARKERS = "osD^v<>pPX*hd+x1234"
@@ -71,25 +66,4 @@ def plot_ranges(ranges: Sequence[dict[str, Any]], path: Path) -> None:
     figure.supxlabel("channels, sorted")
     figure.supylabel("largest magnitude over the median")
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-
-
-def plot_allocations(
-    problem: Problem, truth: dict[Allocation, float], regrets: dict[str, Any], unit: str, path: Path
-) -> None:
-    """Every allocation as a dot, the best of each budget as a line, and what each score takes."""
-    whole = problem.total(unit, (8,) * len(problem.names)) if 8 in problem.bits else 1.0
-    points = sorted((problem.total(unit, allocation) / whole, loss) for allocation, loss in truth.items())
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    x, y = np.transpose(points)
-    axes.plot(x, y, ".", color="silver", label="all allocations")
-    axes.step(x, np.minimum.accumulate(y), where="post", color="black", linewidth=1, label="best within the budget")
-    for (score, entry), marker in zip(regrets.items(), "ov^s", strict=False):
-        if entry["chosen"]:
-            budgets, _, losses = zip(*entry["chosen"], strict=True)
-            axes.plot(np.array(budgets) / whole, losses, marker, markersize=4, fillstyle="none", label=score)
-    axes.set(xlabel=f"{unit}, over those of 8 bits everywhere", ylabel="loss to full precision, dB")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    figure.savefig(path, dpi=120)
     pyplot.close(figure)

@@ -12,18 +12,19 @@ from typing import Any
 import torch
 
 from ..config import ConfigError
-from ..quantization.allocation import Budget
+from ..page import replace_blocks
+from ..quantization.allocation import MOST, Budget, regret_table, regrets
+from ..quantization.allocation_plot import plot_allocations
 from ..quantization.mmd import Mmd
 from ..quantization.recipes import Method
 from . import compare
-from .allocate import MOST, SCORES, Problem, Score, regrets
+from .allocate import SCORES, Problem, Score
 from .commands import begin_run
 from .config import Config, Quantizer
 from .export import held_out_windows
-from .figures import plot_allocations, plot_losses, plot_ranges
+from .figures import plot_losses, plot_ranges
 from .losses import Reference, channel_ranges, product_losses
 from .network import EstimatorNet
-from .page import replace_blocks
 from .sources import RUN_FILE, load_twin
 from .train import DEVICE, calibration_windows, quantize, training_windows
 
@@ -206,11 +207,13 @@ def allocate(
     }
     if truth:
         measured = problem.truth(directory / f"allocations-{method}-{''.join(map(str, bits))}.json")
-        found["regrets"] = regrets(problem, measured, budget.unit, costs)
-        plot_allocations(problem, measured, found["regrets"], budget.unit, directory / f"allocations-{budget.unit}.png")
-        lines = ["| score | largest regret | mean regret |", "|---|---|---|"]
-        lines += [f"| {s} | {r['largest']:.3f} dB | {r['mean']:.3f} dB |" for s, r in found["regrets"].items()]
-        text = "\n".join(lines)
+        price = {allocation: problem.total(budget.unit, allocation) for allocation in measured}
+        found["regrets"] = regrets(
+            measured, price, costs, lambda own, most: problem.choose(own, budget.unit, most), config.seed
+        )
+        picture, whole = directory / f"allocations-{budget.unit}.png", limit / budget.share
+        plot_allocations(measured, price, found["regrets"], budget.unit, whole, picture)
+        text = regret_table(found["regrets"])
         print(text)
         if page is not None:
             replace_blocks(page, {f"regret {config.name} {budget.unit}": text})

@@ -4,20 +4,28 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
+from typing import Any
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp  # type: ignore[import-untyped]
 
 from ..config import ConfigError
 
-__all__ = ["Allocation", "Budget", "allocate", "allocations", "prices", "regret"]
+__all__ = ["MOST", "Allocation", "Budget", "allocate", "allocations", "prices", "regret", "regret_table", "regrets"]
 
 Allocation = tuple[int, ...]
 """Bits of each product, of both operands."""
 
 UNITS = ("bops", "bytes")
+
+MOST = 4096
+"""Allocations that are measured one by one."""
+
+RANDOM_DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -106,3 +114,58 @@ def regret(
         budget: loss[own] - min(value for other, value in loss.items() if price[other] <= budget * (1 + 1e-9))
         for budget, own in chosen.items()
     }
+
+
+def regrets(
+    truth: Mapping[Allocation, float],
+    price: Mapping[Allocation, float],
+    costs: Mapping[Any, Any],
+    choose: Callable[[Any, float], Allocation],
+    seed: int,
+) -> dict[str, Any]:
+    """Regret of each score at every budget that some allocation takes exactly, in the unit of the losses.
+
+    Random allocations are those of the budget's that no product can be widened in.
+
+    Args:
+        truth, price: of all allocations, what they lose and what they take.
+        costs: by score.
+        choose: gives the allocation of such costs within a budget.
+        seed: of the random ones.
+    """
+    bits = sorted({width for allocation in truth for width in allocation})
+    budgets = sorted(set(price.values()))
+    found: dict[str, Any] = {}
+    for score, own in costs.items():
+        chosen = {budget: choose(own, budget) for budget in budgets}
+        values = regret(chosen, truth, price)
+        found[score] = {
+            "largest": max(values.values()),
+            "mean": mean(values.values()),
+            "chosen": [[budget, list(chosen[budget]), truth[chosen[budget]]] for budget in budgets],
+        }
+    generator = random.Random(seed)
+    drawn: list[float] = []
+    for budget in budgets:
+        best = min(loss for allocation, loss in truth.items() if price[allocation] <= budget)
+        full = [a for a in truth if price[a] <= budget and not any(price[w] <= budget for w in _wider(a, bits))]
+        drawn += [truth[generator.choice(full)] - best for _ in range(RANDOM_DRAWS)]
+    found["random"] = {"largest": max(drawn), "mean": mean(drawn), "chosen": []}
+    return found
+
+
+def regret_table(found: Mapping[str, Any]) -> str:
+    """What `regrets` gave, in dB, as Markdown."""
+    lines = ["| score | largest regret | mean regret |", "|---|---|---|"]
+    lines += [f"| {s} | {r['largest']:.3f} dB | {r['mean']:.3f} dB |" for s, r in found.items()]
+    return "\n".join(lines)
+
+
+def _wider(allocation: Allocation, bits: Sequence[int]) -> list[Allocation]:
+    """Those with one product a step wider."""
+    found = []
+    for i, width in enumerate(allocation):
+        wider = [other for other in bits if other > width]
+        if wider:
+            found.append((*allocation[:i], min(wider), *allocation[i + 1 :]))
+    return found

@@ -18,10 +18,10 @@ from training.estimator.frames import Conditions, FrameSource, format_of, interp
 from training.estimator.genie import genie_lmmse
 from training.estimator.network import EstimatorNet, interpolated
 from training.estimator.onnx_model import onnx_model
-from training.estimator.page import replace_blocks
 from training.estimator.train import draw_batch, quantize, train_twin, training_windows
 from training.estimator.windows import windows
 from training.optimization import Stage
+from training.page import replace_blocks
 
 pytestmark = pytest.mark.training
 

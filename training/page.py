@@ -5,11 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config import ROOT, ConfigError
+from .config import ConfigError
 
-__all__ = ["PAGE", "replace_blocks"]
-
-PAGE = ROOT / "docs" / "guide" / "learned-estimator.md"
+__all__ = ["replace_blocks"]
 
 
 def replace_blocks(page: Path, blocks: dict[str, str]) -> None:
