@@ -40,10 +40,12 @@ public:
 
     // t from b, in the same place.
     void run(std::int16_t *b, std::int16_t *t) {
-        if (network_.type == NetworkType::admm)
-            run_layers<true>(b, t);
+        if (network_.type == NetworkType::pgd)
+            run_layers<false, false>(b, t);
+        else if (network_.midrise)
+            run_layers<true, true>(b, t);
         else
-            run_layers<false>(b, t);
+            run_layers<true, false>(b, t);
     }
 
 private:
@@ -62,10 +64,12 @@ private:
     }
 
     // The activation of an operand, before it is clamped: to the nearest integer, or midrise to the nearest odd one.
-    static I16 activation(I16 operand, I16 inverse_step, bool midrise) {
-        if (!midrise)
+    template <bool Midrise>
+    static I16 activation(I16 operand, I16 inverse_step) {
+        if constexpr (Midrise)
+            return Isa::add(Isa::template shift_left<1>(Isa::multiply_high(operand, inverse_step)), Isa::set(1));
+        else
             return Isa::multiply_q15(operand, inverse_step);
-        return Isa::add(Isa::template shift_left<1>(Isa::multiply_high(operand, inverse_step)), Isa::set(1));
     }
 
     static I16 multiply_q15_plus_1(I16 x, I16 gain) { return Isa::adds(x, Isa::multiply_q15(x, gain)); }
@@ -81,7 +85,7 @@ private:
     static std::int16_t *at(std::int16_t *state, int stream) { return state + stream * Vectors * rows; }
 
     // From x, the estimate of streams first.. , to the operands of layer k and their activations.
-    template <bool Admm, int Streams>
+    template <bool Admm, bool Midrise, int Streams>
     [[gnu::always_inline]] void begin_layer(int k, int first, const I16 (&x)[Streams][Vectors]) {
         const std::int16_t *inverse_step = values(layout_.inverse_step(k, first)),
                            *slope = values(layout_.slope(k, first)), *dual = values(layout_.dual(k, first));
@@ -89,7 +93,6 @@ private:
         std::int16_t *of_operand = at(operand_, first), *of_z = at(z_, first), *of_u = at(u_, first);
         const I16 first_gain = Isa::load(values(layout_.first_gain + k));
         const int largest = network_.layers[k].activation_max, outermost = outermost_threshold();
-        const bool midrise = network_.midrise;
         I16 quantized[Streams][Vectors];
         for (int s = 0; s < Streams; ++s)
             for (int v = 0; v < Vectors; ++v) {
@@ -108,7 +111,7 @@ private:
                     operand = Isa::subs(next_z, next_u);
                 }
                 Isa::store(of_operand + here, operand);
-                quantized[s][v] = activation(operand, Isa::load(inverse_step + s * step_stride), midrise);
+                quantized[s][v] = activation<Midrise>(operand, Isa::load(inverse_step + s * step_stride));
             }
         constexpr int per_word = Isa::streams_per_word;
         std::int32_t *to = activations_[k % 2] + first / per_word * Vectors * native_lanes;
@@ -134,7 +137,7 @@ private:
     }
 
     // Layer k of streams first.. , and the beginning of the next one.
-    template <bool Admm, int Streams>
+    template <bool Admm, bool Midrise, int Streams>
     [[gnu::always_inline]] void finish_layer(int k, int first, const I32 (&begin)[Vectors], std::int16_t *b,
                                              std::int16_t *t) {
         I32 sum[Streams][2][Vectors];
@@ -178,7 +181,7 @@ private:
                 }
             }
         if (k + 1 < network_.num_layers()) {
-            begin_layer<Admm, Streams>(k + 1, first, x);
+            begin_layer<Admm, Midrise, Streams>(k + 1, first, x);
             return;
         }
         std::int16_t *to = at(t, first);
@@ -187,7 +190,7 @@ private:
                 Isa::store(to + (s * Vectors + v) * rows, x[s][v]);
     }
 
-    template <bool Admm>
+    template <bool Admm, bool Midrise>
     void run_layers(std::int16_t *b, std::int16_t *t) {
         // streams whose accumulators are kept in registers at once
         constexpr int at_once = Vectors * 4 > Isa::vectors_at_once * 2 ? 2 : 4;
@@ -196,16 +199,16 @@ private:
             for (int s = 0; s < 2; ++s)
                 for (int v = 0; v < Vectors; ++v)
                     x[s][v] = Admm ? Isa::load(at(b, i) + (s * Vectors + v) * rows) : Isa::set(0);
-            begin_layer<Admm, 2>(0, i, x);
+            begin_layer<Admm, Midrise, 2>(0, i, x);
         }
         for (int k = 0; k < network_.num_layers(); ++k) {
             I32 begin[Vectors];
             begin_sums(activations_[k % 2], begin);
             int i = 0;
             for (; i + at_once <= layout_.streams; i += at_once)
-                finish_layer<Admm, at_once>(k, i, begin, b, t);
+                finish_layer<Admm, Midrise, at_once>(k, i, begin, b, t);
             for (; i < layout_.streams; i += 2)
-                finish_layer<Admm, 2>(k, i, begin, b, t);
+                finish_layer<Admm, Midrise, 2>(k, i, begin, b, t);
         }
     }
 
