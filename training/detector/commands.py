@@ -12,7 +12,7 @@ from typing import Any
 from gr_kaq.detection import model_file
 
 from ..config import SAVED, ConfigError, find, read_document
-from ..page import replace_blocks
+from ..page import add_picture, replace_blocks
 from ..quantization.allocation import MOST, Allocation, Budget, regret_table, regrets
 from ..quantization.allocation_plot import plot_allocations
 from . import compare, evaluate, summary
@@ -195,13 +195,13 @@ def allocate_widths(
         measured = {allocation: problem.loss(count) for allocation, count in errors.items()}
         price = {allocation: problem.total(allocation) for allocation in measured}
         found["regrets"] = regrets(measured, price, costs, problem.choose, config.seed)
-        plot_allocations(
-            measured, price, found["regrets"], "bit operations", problem.whole(), directory / "allocations.png"
-        )
+        picture = directory / "allocations.png"
+        plot_allocations(measured, price, found["regrets"], "bit operations", problem.whole(), picture)
         text = f"{regret_table(found['regrets'])}\n\n{_at_uniform_budgets(problem, errors, found['regrets'])}"
         print(text)
         if page is not None:
             replace_blocks(page, {f"allocations {name}": text})
+            add_picture(page, picture, f"allocations-{name}")
     (directory / "allocate-bops.json").write_text(json.dumps(found, indent=1), "utf-8")
     print(f"wrote {directory}")
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..config import ConfigError
-from ..page import replace_blocks
+from ..page import add_picture, add_results, replace_blocks
 from ..quantization.allocation import MOST, Budget, regret_table, regrets
 from ..quantization.allocation_plot import plot_allocations
 from ..quantization.mmd import Mmd
@@ -121,6 +121,9 @@ def compare_methods(
     plot_losses(results, directory / "losses.png")
     if page is not None:
         replace_blocks(page, {f"methods {config.name}": text})
+        add_picture(page, directory / "losses.png", f"losses-{config.name}")
+        compact = [{key: value for key, value in cell.items() if key != "laws"} for cell in results]
+        add_results(page, "methods.json", config.name, compact)
     print(f"wrote {directory}")
 
 
@@ -146,11 +149,13 @@ def losses(source: str, quantizer: Quantizer, frames: int, output: Path, page: P
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"products-{quantizer.method}-{quantizer.bits}bit.json"
     path.write_text(json.dumps(found, indent=1), "utf-8")
-    plot_ranges(found["ranges"], directory / f"ranges-{quantizer.method}-{quantizer.bits}bit.png")
+    picture = directory / f"ranges-{quantizer.method}-{quantizer.bits}bit.png"
+    plot_ranges(found["ranges"], picture)
     text = _product_table(found)
     print(text)
     if page is not None:
         replace_blocks(page, {f"products {config.name}": text})
+        add_picture(page, picture, f"ranges-{config.name}")
     print(f"wrote {path}")
 
 
@@ -217,6 +222,8 @@ def allocate(
         print(text)
         if page is not None:
             replace_blocks(page, {f"regret {config.name} {budget.unit}": text})
+            if budget.unit == "bops":  # bytes are shown as a table only
+                add_picture(page, picture, f"allocations-{config.name}")
     (directory / f"allocate-{budget.unit}.json").write_text(json.dumps(found, indent=1), "utf-8")
     print(f"wrote {directory}")
 

@@ -47,6 +47,7 @@ def test_the_truth_is_measured_once(run, tmp_path, capsys):
     assert all(f"| {score} | " in page.read_text() for score in (*SCORES, "random"))
     assert "| 2 bits | 0.250 | 2 2 2: " in page.read_text()
     assert (tmp_path / "small-w8" / "allocations.png").stat().st_size > 10_000
+    assert (tmp_path / "page" / "allocations-small-w8.png").exists()
     stored = tmp_path / "small-w8" / "allocations-24.json"
     document = json.loads(stored.read_text())
     assert len(document["errors"]) == 8

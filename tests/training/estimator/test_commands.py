@@ -88,6 +88,9 @@ def test_compare_does_what_is_missing(run, tmp_path, capsys):
     page.write_text("before\n<!-- begin: methods small -->\nold\n<!-- end: methods small -->\nafter\n")
     command = ["compare", run, "--output", str(tmp_path), "--seeds", "1", *SMALL]
     assert main([*command, "--bits", "4", "--iterations", "1", "--page", str(page)]) == 0
+    beside = json.loads((tmp_path / "page" / "methods.json").read_text())
+    assert [cell["method"] for cell in beside["small"]] == list(METHODS)
+    assert (tmp_path / "page" / "losses-small.png").exists()
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert all(f"| {method} | " in text for method in METHODS)
