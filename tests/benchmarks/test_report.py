@@ -22,6 +22,7 @@ from benchmarks.report.sections import (
     claims,
     coded,
     detectors,
+    low_bits,
     methods,
     near_ml,
     published_points,
@@ -400,6 +401,22 @@ def test_published_points_stand_beside_ours(small):
         assert f"### {size}: " in text
     row = next(line for line in text.splitlines() if line.startswith("| 15 |"))
     assert row.endswith("| 3.88e-01 | 2.51e-01 | 2.16e-01 |")
+
+
+def test_few_bits_are_judged_by_their_budget(small, monkeypatch):
+    """Cells that lose 0.1 dB, and others that lose 0.5 dB, within the bit operations of 3 and 2 bits."""
+    names = {methods.KAQ: "midrise", "qat": low_bits.MIDTREAD}
+    cells = [c | {"method": names[c["method"]]} for c in comparison_cells((3, 2)) if c["method"] in names]
+    monkeypatch.setattr(low_bits, "run", lambda *_: cells)
+    driver.run(small, {"low_bits": low_bits, "claims": claims}, ["low_bits", "claims"], fresh=False)
+    assert "| W3A3 | `midrise` | " in (small.output / "README.md").read_text()
+    found = {c["claim"]: c for c in json.loads((small.data / "claims.json").read_text())["claims"]}
+    claim = "`{}` at the bit operations of W{}A{} loses at most {} dB at BER 1e-2"
+    assert found[claim.format("midrise", 3, 3, 0.25)]["answer"] == claims.CONFIRMED
+    assert found[claim.format("midtread", 3, 3, 0.25)]["answer"] == claims.NOT_CONFIRMED
+    assert found[claim.format("midtread", 2, 2, 1.5)]["answer"] == claims.CONFIRMED
+    recipes = [c for name, c in found.items() if "4 bits after calibration" in name]
+    assert len(recipes) == 2 and all("dB" in c["number"] for c in recipes)
 
 
 def test_claims_follow_from_the_data(small):

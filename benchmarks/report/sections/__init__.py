@@ -13,7 +13,18 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import claims, coded, detectors, methods, near_ml, paper, published_points, robustness, training_settings
+from . import (
+    claims,
+    coded,
+    detectors,
+    low_bits,
+    methods,
+    near_ml,
+    paper,
+    published_points,
+    robustness,
+    training_settings,
+)
 
 __all__ = ["SECTIONS"]
 
@@ -24,6 +35,7 @@ SECTIONS: dict[str, ModuleType] = {
     "robustness": robustness,
     "coded": coded,
     "methods": methods,
+    "low_bits": low_bits,
     "paper": paper,
     "training_settings": training_settings,
     "claims": claims,

@@ -16,8 +16,8 @@ from ..names import EP, LMMSE, label
 from ..references import is_reference
 from ..settings import ROOT, Settings
 from ..simulate import pair_of, rate_of
-from ..statistics import MIN_RATIO_ERRORS, Interval
-from . import coded, detectors, methods, robustness, training_settings
+from ..statistics import MIN_RATIO_ERRORS, Interval, t_interval
+from . import coded, detectors, low_bits, methods, robustness, training_settings
 
 TITLE = "The claims, one by one"
 DERIVED = True
@@ -28,6 +28,11 @@ LEVEL = "**not confirmed** (level)"
 
 PAPER, CHECKS, FIGURES = "The paper claims", "The paper leaves open", "The figures this project aims at"
 SPEED = ROOT / "docs" / "guide" / "performance" / "bench.json"
+RECIPES = ROOT / "docs" / "guide" / "quantization" / "methods.json"
+"""What `python -m training compare` found of estimators, a list of cells for each network."""
+
+LOW_BITS_LIMITS = {3: 0.25, 2: 1.5}
+"""dB that a detector may lose at the bit operations of so many bits of either operand."""
 
 Claim = dict[str, str]
 
@@ -55,7 +60,7 @@ def below(value: Interval | None, limit: float) -> str:
 def measure(settings: Settings) -> dict[str, Any]:
     """Answer every claim for which there is data; the others are not measured."""
     data = {}
-    for name in ("detectors", "robustness", "coded", "methods", "paper", "training_settings"):
+    for name in ("detectors", "robustness", "coded", "methods", "low_bits", "paper", "training_settings"):
         path = settings.data / f"{name}.json"
         if path.exists():
             data[name] = json.loads(path.read_text("utf-8"))
@@ -73,6 +78,8 @@ def measure(settings: Settings) -> dict[str, Any]:
         (FIGURES, _int8, "detectors"),
         (FIGURES, _few_bits, "methods"),
         (FIGURES, _best_baseline, "methods"),
+        (FIGURES, _low_bits, "low_bits"),
+        (FIGURES, _recipes, None),
         (FIGURES, _flagship, "detectors"),
         (FIGURES, _snr_off, "robustness"),
         (FIGURES, _coded, "coded"),
@@ -239,6 +246,59 @@ def _best_baseline(data: dict[str, Any]) -> Rows:
             value = methods.ber_ratio(cells, method, best, bits)
             claim = f"W{bits}A{bits}: `{method}` better than the best trained baseline (`{best}`)"
             yield claim, below(value, 1), f"BER x {methods.ratio_text(value)} at {methods.reference_snr(cells):g} dB"
+
+
+def _low_bits(data: dict[str, Any]) -> Rows:
+    """A detector at the bit operations of W3A3 loses at most 0.25 dB at BER 1e-2, at those of W2A2 at most 1.5 dB."""
+    cells = data["cells"]
+    for bits in low_bits.budgets(cells):
+        for method in low_bits.methods(cells, bits):
+            loss = over_seeds(of(cells, method, bits), loss_db)
+            limit = LOW_BITS_LIMITS[bits]
+            number = f"{md.decibels(loss)} dB" if loss else "BER 1e-2 not reached"
+            claim = f"`{method}` at the bit operations of W{bits}A{bits} loses at most {limit:g} dB at BER 1e-2"
+            yield claim, at_most(loss, limit) if loss else NOT_CONFIRMED, number
+
+
+def _recipes(data: dict[str, Any]) -> Rows:
+    """Recipes of the transformer world on learned estimators (docs/guide/quantization.md)."""
+    networks = json.loads(RECIPES.read_text("utf-8")) if RECIPES.exists() else {}
+
+    def calibrated(network: str, method: str) -> Interval | None:
+        cell = next((c for c in networks.get(network, ()) if (c["method"], c["bits"]) == (method, 4)), None)
+        if cell is None:
+            return None
+        return Interval(cell["db"], cell["db"] - cell["interval"], cell["db"] + cell["interval"])
+
+    page = "([quantization](../guide/quantization.md))"
+    for network, method, limit in (
+        ("estimator", "RepQ-ViT, 0.5", 0.045),
+        ("estimator-ls", "RepQ-ViT, every product", 7.0),
+    ):
+        loss = calibrated(network, method)
+        claim = f"`{network}`, 4 bits after calibration, {method}: at most {limit:g} dB lost {page}"
+        yield claim, at_most(loss, limit), f"{loss.value:+.3f} [{loss.low:+.3f}, {loss.high:+.3f}] dB" if loss else "-"
+    base = calibrated("estimator-published", "post-training, MSE-optimal")
+    for method in ("RepQ-ViT", "MergeQuant"):
+        own = calibrated("estimator-published", method)
+        if own is None or base is None:
+            yield f"`estimator-published`, 4 bits: {method} wins at least 1 dB {page}", NOT_MEASURED, "-"
+            continue
+        # as if the frames were not the same: the interval of the difference is narrower
+        half = math.hypot(own.high - own.value, base.high - base.value)
+        lost = Interval(own.value - base.value, own.value - base.value - half, own.value - base.value + half)
+        claim = f"`estimator-published`, 4 bits: {method} at least 1 dB ahead of MSE-optimal calibration {page}"
+        yield claim, at_most(lost, -1), f"{md.decibels(lost)} dB"
+    for fold in ("RepQ-ViT", "MergeQuant"):
+        for network, cells in networks.items():
+            folded, plain = (
+                {c["seed"]: c["db"] for c in cells if (c["method"], c["bits"]) == (name, 4)}
+                for name in (f"QAT from {fold}", "QAT, weights clipped")
+            )
+            if folded and folded.keys() == plain.keys():
+                more = t_interval([folded[seed] - plain[seed] for seed in folded])
+                claim = f"`{network}`, 4 bits: training from {fold} ends below plain training {page}"
+                yield claim, below(more, 0), f"{md.decibels(more)} dB"
 
 
 def _flagship(data: dict[str, Any]) -> Rows:
