@@ -23,13 +23,20 @@ from tqdm import tqdm
 from benchmarks.receiver import GAP, PERFECT, TARGET, Link, snr_at
 from gr_kaq.estimation.estimator import DataSymbols, Estimate
 from gr_kaq.forecasting.carriers import forecast_carriers
+from gr_kaq.forecasting.likelihood import likely_noise
 from gr_kaq.forecasting.predictors import PREDICTORS
+from gr_kaq.forecasting.series import Predictor
 from gr_kaq.frames.payload import max_payload
 from gr_kaq.signals.bit_errors import BitErrorRate
 from gr_kaq.signals.signal_model import snr_from_noise_var
 
 EVERY, HOLD = "every", "hold"
 MIDDLE = 7  # symbol whose channel a frame contributes: a training symbol
+
+
+def noise_aware(method: str) -> Predictor:
+    """A predictor for which what is said of the noise is a lower bound: estimates of one frame err alike."""
+    return lambda series, horizons: PREDICTORS[method](likely_noise(series), horizons)
 
 
 class AgeingLink(Link):
@@ -67,7 +74,7 @@ class AgeingLink(Link):
         found[EVERY] = estimator.data_symbols(last, own)
         found[HOLD] = self._data(carriers, self._at_data(estimates[-1])[-1:], noise_var, np.zeros(1))
         for method in options.methods:
-            forecast = forecast_carriers(times, h, float(np.mean(errors)), data - times[-1], PREDICTORS[method])
+            forecast = forecast_carriers(times, h, float(np.mean(errors)), data - times[-1], noise_aware(method))
             ahead = forecast.h[np.arange(len(data))[:, None], frame.data_indices]
             found[f"forecast {method}"] = self._data(carriers, ahead, noise_var, frame.num_tx * forecast.error_var)
         found[PERFECT] = self._data(carriers, truth, channel.noise_var, np.zeros(1))

@@ -28,6 +28,7 @@ def blocks(tmp_path):
     made = [
         gr_kaq.band_noise_source(2e6, (0.0, 1e5)),
         gr_kaq.ber_meter(2),
+        gr_kaq.channel_predictor(2, 2),
         gr_kaq.channel_simulator(1, 1),
         gr_kaq.data_aided_decoder(2, 2),
         gr_kaq.detector("lmmse", 2, 2, constellation="16qam"),

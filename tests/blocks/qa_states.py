@@ -80,6 +80,7 @@ class Rig:
             "band_noise_source": lambda: gr_kaq.band_noise_source(2e6, (1e5, 2e5)),
             "ber_meter": lambda: gr_kaq.ber_meter(2),
             "channel_estimator": lambda: channel_estimator(2, 2),
+            "channel_predictor": lambda: gr_kaq.channel_predictor(2, 2),
             "channel_simulator": lambda: gr_kaq.channel_simulator(2, 2),
             "csi_recorder": lambda: csi_recorder(2, 2),
             "data_aided_decoder": lambda: gr_kaq.data_aided_decoder(2, 2),
@@ -142,9 +143,9 @@ class Rig:
 
 
 NAMES = [
-    "band_noise_source", "ber_meter", "channel_estimator", "channel_simulator", "csi_recorder", "data_aided_decoder",
-    "detector", "frame_decoder", "frame_synchronizer", "frame_transmitter", "pdu_file_sink", "pdu_file_source",
-    "qam_source", "zmq_sample_sink", "zmq_sample_source",
+    "band_noise_source", "ber_meter", "channel_estimator", "channel_predictor", "channel_simulator", "csi_recorder",
+    "data_aided_decoder", "detector", "frame_decoder", "frame_synchronizer", "frame_transmitter", "pdu_file_sink",
+    "pdu_file_source", "qam_source", "zmq_sample_sink", "zmq_sample_source",
 ]  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .likelihood import likely_noise
 from .series import Predictor, Series
 
 __all__ = ["CarrierForecast", "forecast_carriers"]
@@ -42,7 +41,7 @@ def forecast_carriers(
     Args:
         times: of the estimates, (T,), ascending.
         h: estimates, finite, (T, num_subcarriers, num_rx, num_tx).
-        error_var: of an entry of them, above 0; a lower bound (`likelihood.likely_noise`).
+        error_var: of an entry of them, above 0.
         horizons: after the newest, (H,).
         predict: one of `predictors.PREDICTORS`.
 
@@ -57,7 +56,7 @@ def forecast_carriers(
     # an estimate's errors lie where the channel does: its modes share them
     noise = error_var * rows.shape[-1] / len(modes)
     series = Series(times, seen.reshape(len(seen), -1).T, noise)
-    forecast = predict(likely_noise(series), np.asarray(horizons, np.float64))
+    forecast = predict(series, np.asarray(horizons, np.float64))
     coming = forecast.values.T.reshape(-1, *seen.shape[1:]) @ modes
     pairs = rows.shape[1] * rows.shape[2]
     return CarrierForecast(

@@ -24,7 +24,7 @@ from .likelihood import FadingGrid, fitting, refined
 from .series import Series
 from .wiener import Likelihood, log_likelihoods
 
-__all__ = ["Clusters", "find_clusters"]
+__all__ = ["Clusters", "assigned", "find_clusters"]
 
 MOST = 8
 STEPS = 30
@@ -37,10 +37,12 @@ class Clusters:
     Attributes:
         fadings: of K clusters.
         memberships: how probable it is that a series is of a cluster, (S, K); rows add up to 1.
+        weights: the same of any series, (K,).
     """
 
     fadings: list[Fading]
     memberships: NDArray[np.float64]
+    weights: NDArray[np.float64]
 
 
 def find_clusters(series: Series, most: int = MOST) -> Clusters | None:
@@ -64,7 +66,13 @@ def find_clusters(series: Series, most: int = MOST) -> Clusters | None:
             break
         found = more
     fadings = [refined(usable, grid.fadings[c], found.members[:, k]) for k, c in enumerate(found.places)]
-    return Clusters(fadings, _memberships(series, fadings, found.weights))
+    return Clusters(fadings, _memberships(series, fadings, found.weights), found.weights)
+
+
+def assigned(series: Series, clusters: Clusters) -> Clusters:
+    """Clusters that were found before, with the memberships of these series."""
+    memberships = _memberships(series, clusters.fadings, clusters.weights)
+    return Clusters(clusters.fadings, memberships, clusters.weights)
 
 
 @dataclass(frozen=True, eq=False)

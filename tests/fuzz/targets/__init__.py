@@ -16,7 +16,7 @@ from tests.fuzz.targets.frames import (
     Transmitter,
 )
 from tests.fuzz.targets.peers import Consumer, SampleSink, SampleSource
-from tests.fuzz.targets.symbols import BandNoise, BerMeter, Detector, QamSource, Simulator
+from tests.fuzz.targets.symbols import BandNoise, BerMeter, Detector, Predictor, QamSource, Simulator
 
 __all__ = ["TARGETS"]
 
@@ -24,6 +24,7 @@ TARGETS: dict[str, type[Target]] = {
     target.name: target
     for target in (
         Detector,
+        Predictor,
         Synchronizer,
         Estimator,
         Decoder,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blocks of symbols: detector, channel simulator, QAM source, BER meter; and the source of interference."""
+"""Blocks of symbols: detector, channel predictor and simulator, QAM source, BER meter; the source of interference."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pmt
 from gr_kaq.blocks.band_noise_source import band_noise_source
 from gr_kaq.blocks.base import ports, python_to_pmt
 from gr_kaq.blocks.ber_meter import ber_meter
+from gr_kaq.blocks.channel_predictor import channel_predictor
 from gr_kaq.blocks.channel_simulator import CHANNELS, RADIO_CHANNELS, channel_simulator
 from gr_kaq.blocks.csi_pmt import channel_to_pmt
 from gr_kaq.blocks.detector import detector
@@ -22,7 +23,17 @@ from gr_kaq.signals.constellation import CONSTELLATIONS
 from tests.fuzz.target import Tag, Target, Verdict, verdicts, within
 from tests.fuzz.values import NUMBERS, Choices
 
-__all__ = ["BandNoise", "BerMeter", "Detector", "QamSource", "Simulator", "estimate", "hostile_paths", "name_message"]
+__all__ = [
+    "BandNoise",
+    "BerMeter",
+    "Detector",
+    "Predictor",
+    "QamSource",
+    "Simulator",
+    "estimate",
+    "hostile_paths",
+    "name_message",
+]
 
 MODELS = ("lmmse", "zf", "auto", "auto-fast", "admm5-16qam", "list8-16qam")
 
@@ -205,6 +216,38 @@ class BandNoise(Target):
 
     def finish(self, case: Any) -> None:
         case.tb.stop()
+
+
+class Predictor(Target):
+    name = "channel_predictor"
+    message_outputs = ("csi_forecast", "stats")
+
+    def __init__(self, choices: Choices, folder: Path):
+        super().__init__(choices, folder)
+        self.shape = (choices.choice((1, 1, 2, 7, 16)), choices.randint(1, 4), choices.randint(1, 3))
+        spacing = choices.choice((1, 1, 2, 5))
+        self.block = channel_predictor(
+            self.shape[1],
+            self.shape[2],
+            self.shape[0],
+            spacing=spacing,
+            reach=spacing * choices.choice((1, 2, 8)),
+            history=choices.choice((4, 8, 32)),
+            stats_interval_s=choices.choice((0, 0.01, 1)),
+        )
+        self.inputs = ports(np.complex64, self.shape[0], 1)
+        self.outputs = ports(np.complex64, self.shape[0], 1)
+
+    def tags(self, count: int) -> list[Tag]:
+        choices = self.choices
+        found = super().tags(count)
+        for item in sorted({choices.randrange(count) for _ in range(choices.choice((0, 2, 8)))}):
+            key = pmt.intern("mimo_channel")
+            found.append((0, item, key, *estimate(choices, self.shape, False)))
+        return found
+
+    def finite(self, case: Any) -> bool:
+        return False  # samples pass as they are
 
 
 class Simulator(Target):

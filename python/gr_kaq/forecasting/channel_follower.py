@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Follows the estimates of a channel as they arrive, and says what it will be until the next one comes."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .carriers import CarrierForecast, forecast_carriers
+from .clusters import Clusters, assigned, find_clusters
+from .extrapolation import hold
+from .likelihood import likely_noise
+from .predictors import forecast_with
+from .series import Forecast, Series
+
+__all__ = ["ChannelFollower"]
+
+LEAST = 4  # estimates before there is a forecast
+REFIT = 16  # estimates after which clusters and noise are looked for again
+POWER_STEP = 4.0  # a mean |h|^2 that changes so much from one estimate to the next is a gain's
+
+
+class ChannelFollower:
+    """Forecasts by `clustered_wiener` from the newest estimates; what takes long is found anew at every 16th.
+
+    Args:
+        history: estimates that a forecast is made of, at least 4.
+
+    Raises:
+        ValueError: history is below 4.
+
+    Attributes:
+        restarts: estimates that had nothing to do with those before: of another time, or with a gain that jumped.
+    """
+
+    def __init__(self, history: int = 32):
+        if history < LEAST:
+            raise ValueError(f"history is {history}; at least {LEAST} expected")
+        self._past: deque[tuple[float, NDArray[np.complexfloating], float]] = deque(maxlen=history)
+        self._count = 0
+        self._clusters: Clusters | None = None
+        self._noise_factor = 1.0
+        self.restarts = 0
+
+    def take(
+        self, time: float, h: NDArray[np.complexfloating], error_var: float, horizons: NDArray[np.float64]
+    ) -> CarrierForecast | None:
+        """Take the next estimate, and forecast; None: too few are known.
+
+        Args:
+            time: of the estimate, in any unit.
+            h: finite, (num_subcarriers, num_rx, num_tx), of the same shape each time.
+            error_var: of an entry; a lower bound.
+            horizons: after it, (H,).
+        """
+        power = float(np.mean(np.abs(h) ** 2))
+        if self._past:
+            before, last, _ = self._past[-1]
+            ratio = power / max(float(np.mean(np.abs(last) ** 2)), 1e-300)
+            if time <= before or not 1 / POWER_STEP < ratio < POWER_STEP:
+                self._past.clear()
+                self._count, self.restarts = 0, self.restarts + 1
+        self._past.append((time, h, max(error_var, 1e-9 * power)))
+        self._count += 1
+        if len(self._past) < LEAST or not power:
+            return None
+        times, channels, errors = zip(*self._past, strict=True)
+        return forecast_carriers(times, np.stack(channels), float(np.mean(errors)), horizons, self._predict)
+
+    def _predict(self, series: Series, horizons: NDArray[np.float64]) -> Forecast:
+        if self._clusters is None or self._count % REFIT == 0 or self._count < REFIT:
+            noisier = likely_noise(series)
+            self._noise_factor = float(noisier.noise_var[0] / series.noise_var[0])
+            self._clusters = find_clusters(noisier)
+        series = Series(series.times, series.values, series.noise_var * self._noise_factor)
+        if self._clusters is None:
+            return hold(series, horizons)
+        return forecast_with(assigned(series, self._clusters), series, horizons)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""channel_predictor: forecasts as tags between estimates, and what they are worth to a detector behind it."""
+
+import numpy as np
+import pmt
+import pytest
+from gnuradio import blocks, gr
+
+import gr_kaq
+from gr_kaq.blocks.csi_pmt import channel_to_pmt
+from gr_kaq.channels.users import User, UserDelayLine
+
+CARRIERS, EVERY, COUNT, NOISE = 12, 8, 480, 1e-3
+SHAPE = (CARRIERS, 2, 2)
+CSI = pmt.intern("mimo_channel")
+
+
+def link(seed=0):
+    """Samples (2, COUNT, CARRIERS) of QPSK symbols on a fading channel, the symbols, and the channel."""
+    rng = np.random.default_rng(seed)
+    line = UserDelayLine(2, [User(20.0), User(100.0)], seed=seed)
+    h = line.frequency_response(np.arange(COUNT) * 1e-4, 31.25e3 * np.arange(CARRIERS))
+    x = (rng.choice([-1, 1], (2, COUNT, CARRIERS, 2)) @ [1, 1j]) * np.sqrt(0.5)
+    noise = rng.standard_normal((2, 2, COUNT, CARRIERS)) * np.sqrt(NOISE / 2)
+    return np.einsum("tfij,jtf->itf", h, x) + noise[0] + 1j * noise[1], x, h
+
+
+def tag(item, h, **options):
+    return gr.tag_utils.python_to_tag((item, CSI, channel_to_pmt(h.astype(np.complex64), **options), pmt.PMT_F))
+
+
+class Collector(gr.sync_block):
+    """Messages of a port."""
+
+    def __init__(self):
+        super().__init__("collector", [], [])
+        self.messages = []
+        self.message_port_register_in(pmt.intern("in"))
+        self.set_msg_handler(pmt.intern("in"), self.take)
+
+    def take(self, message):
+        self.messages.append(message)
+
+
+def run(samples, tags, predict, **options):
+    """Detected symbols (2, COUNT, CARRIERS), the block, its tags, and its messages."""
+    tb = gr.top_block()
+    detector = gr_kaq.detector("lmmse", 2, 2, CARRIERS, constellation="qpsk")
+    block = gr_kaq.channel_predictor(2, 2, CARRIERS, reach=EVERY - 1, **options)
+    seen = blocks.tag_debug(gr.sizeof_gr_complex * CARRIERS, "", "mimo_channel")
+    seen.set_display(False)
+    collector = Collector()
+    sinks = [blocks.vector_sink_c(CARRIERS) for _ in range(2)]
+    for antenna in range(2):
+        source = blocks.vector_source_c(samples[antenna].ravel().tolist(), False, CARRIERS, [] if antenna else tags)
+        if antenna == 0 and predict:
+            tb.connect(source, block, (detector, 0))
+            tb.connect(block, seen)
+            tb.msg_connect(block, "csi_forecast", collector, "in")
+        else:
+            tb.connect(source, (detector, antenna))
+        tb.connect((detector, antenna), sinks[antenna])
+    tb.run()
+    found = np.array([sink.data() for sink in sinks]).reshape(2, COUNT, CARRIERS)
+    return found, block, {t.offset: t.value for t in seen.current_tags()} if predict else {}, collector.messages
+
+
+def estimates(h, **options):
+    return [tag(item, h[item], noise_var=NOISE, seq=item, **options) for item in range(0, COUNT, EVERY)]
+
+
+def test_a_detector_errs_less_between_estimates():
+    samples, x, h = link()
+    late = slice(COUNT // 2, None)
+    errors = [
+        np.mean(np.abs(run(samples, estimates(h), predict)[0][:, late] - x[:, late]) ** 2) for predict in (False, True)
+    ]
+    assert errors[1] < errors[0] / 4
+
+
+def test_forecasts_are_counted_and_sent_with_their_errors():
+    samples, _, h = link(1)
+    _, block, _, messages = run(samples, estimates(h), True)
+    stats = block.stats()
+    assert stats["estimates"] == COUNT // EVERY and stats["estimates_without_forecast"] == 3
+    assert stats["forecasts"] == (COUNT // EVERY - 3) * (EVERY - 1) == len(messages)
+    assert stats["internal_errors"] == stats["restarts"] == stats["rejected_csi"] == 0
+    last = pmt.to_python(messages[-1])
+    assert last["horizon"] == EVERY - 1 and last["seq"] == COUNT - EVERY and last["shape"] == SHAPE
+    assert last["noise_var"] == pytest.approx(NOISE + 2 * last["error_var"]) and last["error_var"] > 0
+
+
+def test_a_jump_of_the_gain_is_counted_and_begins_anew():
+    samples, _, h = link(2)
+    h[COUNT // 2 :] *= 4
+    _, block, _, _ = run(samples, estimates(h), True)
+    stats = block.stats()
+    assert stats["restarts"] == 1 and stats["estimates_without_forecast"] == 6
+
+
+def test_what_cannot_be_used_is_counted_and_the_rest_goes_on():
+    samples, _, h = link(3)
+    tags = estimates(h)
+    tags[10] = gr.tag_utils.python_to_tag((80, CSI, pmt.from_long(3), pmt.PMT_F))
+    tags[20] = tag(160, np.full(SHAPE, np.nan), noise_var=NOISE)
+    tags[30] = tag(240, np.zeros(SHAPE), noise_var=NOISE)
+    _, block, _, _ = run(samples, tags, True)
+    stats = block.stats()
+    assert stats["rejected_csi"] == 2 and stats["internal_errors"] == 0
+    assert stats["forecasts"] > 40 * (EVERY - 1)
+
+
+def test_without_a_noise_variance_there_is_no_forecast():
+    samples, _, h = link(4)
+    tags = [tag(item, h[item]) for item in range(0, COUNT, EVERY)]
+    _, block, _, messages = run(samples, tags, True)
+    assert block.estimates_without_forecast() == COUNT // EVERY and not messages
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"spacing": 0}, "spacing is 0"),
+        ({"spacing": 8, "reach": 4}, "reach is 4"),
+        ({"history": 3}, "history is 3; 4 to 256"),
+        ({"reach": 1 << 20}, "reach is 1048576"),
+        ({"csi_key": "snr"}, "two different names"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        gr_kaq.channel_predictor(2, 2, **arguments)
