@@ -50,8 +50,7 @@ def forecast_carriers(
     """
     rows = np.moveaxis(np.asarray(h, np.complex128), 1, -1)  # (T, num_rx, num_tx, num_subcarriers)
     flat = rows.reshape(-1, rows.shape[-1])
-    _, _, vectors = np.linalg.svd(flat, full_matrices=False)
-    modes = vectors[:MODES]  # (K, num_subcarriers)
+    modes = _modes(flat)
     seen = rows @ modes.conj().T  # (T, num_rx, num_tx, K)
     # an estimate's errors lie where the channel does: its modes share them
     noise = error_var * rows.shape[-1] / len(modes)
@@ -63,3 +62,10 @@ def forecast_carriers(
         np.ascontiguousarray(np.moveaxis(coming, -1, 1), np.complex64),
         forecast.error_var.sum(axis=0) / (pairs * rows.shape[-1]),
     )
+
+
+def _modes(rows: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Orthonormal vectors (K, F) that these rows (N, F) consist of, the strongest last."""
+    if len(rows) < rows.shape[1]:
+        return np.asarray(np.linalg.svd(rows, full_matrices=False)[2][:MODES][::-1])
+    return np.asarray(np.linalg.eigh(rows.conj().T @ rows)[1][:, -MODES:].conj().T)

@@ -87,10 +87,11 @@ def likely_noise(series: Series) -> Series:
     usable = fitting(series)
     if usable is None:
         return series
+    step = np.median(np.diff(usable.times))
     scores = []
     for factor in NOISE_FACTORS:
         noisier = Series(usable.times, usable.values, usable.noise_var * factor)
-        scores.append(FadingGrid.scattered(noisier).values.sum(axis=0).max())
+        scores.append(max(Likelihood(noisier, float(doppler / step)).of(0.0).sum() for doppler in DOPPLERS[::4]))
     return Series(series.times, series.values, series.noise_var * NOISE_FACTORS[int(np.argmax(scores))])
 
 

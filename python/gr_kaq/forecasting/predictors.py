@@ -66,8 +66,9 @@ def forecast_with(clusters: Clusters, series: Series, horizons: NDArray[np.float
 
 
 def _filtered(series: Series, horizons: NDArray[np.float64], fading: Fading) -> Forecast:
-    """Series with gaps each by themselves, the others together; held where there is not even one estimate."""
-    forecast = hold(series, horizons)
+    """Series with gaps each by themselves, the others together; nothing is known where there is not one estimate."""
+    shape = len(series.values), len(horizons)
+    forecast = Forecast(np.zeros(shape, np.complex128), np.full(shape, np.inf))
     whole, gaps = series.whole, ~series.whole & series.known.any(axis=1)
     if whole.any():
         part = FadingFilter(fading, series.times, horizons)(series.take(whole))
