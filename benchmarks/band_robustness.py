@@ -142,7 +142,7 @@ def main() -> int:
     parser.add_argument(
         "--detectors",
         nargs="+",
-        default=["zf", "lmmse", "pgd8-16qam", "admm5-16qam", "list8-16qam", "auto"],
+        default=["zf", "lmmse", "admm5-16qam", "admm5-16qam-w2", "list8-16qam", "auto"],
         help="for 16-QAM at 4x4",
     )
     parser.add_argument("--frames", type=int, default=2000, help="at most for a threshold")
@@ -152,6 +152,8 @@ def main() -> int:
     options = parser.parse_args()
     with tqdm(total=len(options.estimators) + len(options.detectors), disable=None) as bar:
         try:
+            for name in options.detectors:  # what fails, fails now
+                gr_kaq.load_detector(name, constellation="16qam").at_size(4, 4)
             estimators, detectors = of_estimators(options, bar), of_detectors(options, bar)
         except (ValueError, ImportError) as error:
             print(f"error: {error}", file=sys.stderr)

@@ -57,6 +57,7 @@ def test_all_refused(capsys):
         (["--axis", "delay", "--on", "data"], "only the axis carriers"),
         (["--receivers", "lmmse-memory"], "remembers frames"),
         (["--detectors", "no-such"], "no-such"),
+        (["--detectors", "pgd8-16qam"], "num_rx >= 2"),
         (["--json", "/no/such/folder/x.json"], "the folder does not exist"),
         (["--plot", "/no/such"], "the folder does not exist"),
     ],

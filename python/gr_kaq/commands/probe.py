@@ -101,6 +101,8 @@ def _run(options: argparse.Namespace) -> int:
     axis = make_axis(link, options.axis, options.bands, options.on)
     probe = Probe(axis, target=options.target, num_frames=options.frames, max_error_db=options.max_error)
     detectors = [load_detector(name, constellation=options.constellation) for name in options.detectors]
+    for detector in detectors:
+        detector.at_size(num_rx, num_tx)  # which raises now, and not after the first frames
     receivers = [
         Receiver(link, estimator, detector, options.known_statistics)
         for detector in detectors
