@@ -6,8 +6,10 @@
 "Spatial-frequency channels, shape bias, and adversarial robustness" (arXiv 2309.13190) says so of networks that
 recognize images. Here, of estimators: *bandwidth* is that of the Gaussian that fits to their response over bands of
 delay, with noise of -15 dB and known statistics (`gr_kaq.probes`); *robustness* is the power of a jammer on 4 of 52
-carriers at which 10 % of the blocks are wrong: on the training symbols only, and on the whole frame. Of detectors:
-half-power width of their sensitivity over left singular vectors at 4x4, and that jammer on the whole frame.
+carriers at which 10 % of the blocks are wrong: on the training symbols only, likewise with known statistics (the
+estimator alone); and as the receiver is, which looks for interference, on the training symbols and on the whole frame.
+Of detectors: half-power width of their sensitivity over left singular vectors at 4x4, and that jammer on the whole
+frame.
 
 All see the same frames. Below the tables stands Spearman's rank correlation of width and robustness, positive where
 the wider is the more robust one, with its range when thresholds are drawn anew within their standard errors (95 %).
@@ -54,7 +56,8 @@ def of_estimators(options: argparse.Namespace, bar: Any) -> list[dict[str, Any]]
         responses = [delays.response(known, band, RESPONSE_DB) for band in range(DELAY_BANDS)]
         channel = fit_channel(delays.axis.positions, *np.array(responses).T)
         clean = jammed["training"].clean(own)
-        thresholds = {on: probe.threshold(own, JAMMED, clean, -15.0) for on, probe in jammed.items()}
+        thresholds = {on: probe.threshold(own, JAMMED, clean) for on, probe in jammed.items()}
+        thresholds["alone"] = jammed["training"].threshold(known, JAMMED, clean)
         rows.append(
             {
                 "name": Path(name).stem,
@@ -85,9 +88,9 @@ def of_detectors(options: argparse.Namespace, bar: Any) -> list[dict[str, Any]]:
         except TargetUnreachable as error:
             bar.write(f"left out: {error}", file=sys.stderr)
             continue
-        found: list[Threshold] = [space.threshold(receiver, band, clean, -15.0) for band in range(4)]
+        found: list[Threshold] = [space.threshold(receiver, band, clean) for band in range(4)]
         channel = fit_channel(space.axis.positions, [-t.level_db for t in found], [t.error_db for t in found])
-        threshold = jammed.threshold(receiver, JAMMED, clean, -20.0)
+        threshold = jammed.threshold(receiver, JAMMED, clean)
         rows.append(
             {
                 "name": name,
@@ -106,7 +109,7 @@ def correlation(rows: list[dict[str, Any]], width: str, robustness: str) -> tupl
     spreads = np.array(
         [(row[width][2] - row[width][1]) / 3.92 if math.isfinite(row[width][2]) else 0.0 for row in rows]
     )
-    levels, errors = np.array([row[robustness] for row in rows], np.float64).T
+    levels, errors = np.nan_to_num(np.array([row[robustness] for row in rows], np.float64), posinf=100.0).T
     values = np.where(np.isfinite(widths[:, 0]), widths[:, 0], 1e6)
     rng = np.random.default_rng(0)
     drawn = [
@@ -158,11 +161,14 @@ def main() -> int:
         except (ValueError, ImportError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-    print("| estimator | clean | bandwidth, samples | half-power width | centre | peak, dB | training, dB | all, dB |")
+    print(
+        "| estimator | clean | bandwidth, samples | half-power width | peak, dB | alone, dB | training, dB | all, dB |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for row in estimators:
-        parts = [interval(row[key]) for key in ("width", "half_power_width", "centre", "peak_db")]
-        cells = [row["name"], f"{row['clean']:.4f}", *parts, level(row["training"]), level(row["all"])]
+        parts = [interval(row[key]) for key in ("width", "half_power_width", "peak_db")]
+        levels = [level(row[key]) for key in ("alone", "training", "all")]
+        cells = [row["name"], f"{row['clean']:.4f}", *parts, *levels]
         print(f"| {' | '.join(cells)} |")
     print("\n| detector | clean | 1, dB | 2 | 3 | 4 | half-power width | all, dB |")
     print("|---|---|---|---|---|---|---|---|")
@@ -171,6 +177,7 @@ def main() -> int:
         cells = [row["name"], f"{row['clean']:.4f}", *space, interval(row["width"]), level(row["all"])]
         print(f"| {' | '.join(cells)} |")
     found = {
+        "estimators alone": correlation(estimators, "width", "alone"),
         "estimators, jammed training": correlation(estimators, "width", "training"),
         "estimators, jammed frame": correlation(estimators, "width", "all"),
         "detectors, jammed frame": correlation(detectors, "width", "all"),

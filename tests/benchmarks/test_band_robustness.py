@@ -36,7 +36,7 @@ def test_tables(tmp_path, capsys, monkeypatch):
     assert "rank correlation of width and robustness, detectors, jammed frame" in shown
     content = json.loads(path.read_text())
     ls, lmmse = content["estimators"]
-    assert ls["width"][0] > 4 * lmmse["width"][0] and ls["training"][0] < lmmse["training"][0]
+    assert ls["width"][0] > 4 * lmmse["width"][0] and ls["alone"][0] < lmmse["alone"][0]
 
 
 def test_refusals(capsys, monkeypatch):

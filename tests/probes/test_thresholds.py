@@ -17,13 +17,13 @@ def odds(target=TARGET, clean=CLEAN):
     return math.log(share / (1 - share))
 
 
-def find(place, slope=0.45, seed=0, start_db=-10.0, num_frames=FRAMES, **arguments):
+def find(place, slope=0.45, seed=0, start_db=-36.0, num_frames=FRAMES, **arguments):
     """A receiver whose frames each have a luck of their own."""
     luck = np.random.default_rng(seed).random(num_frames)
-    asked = []
+    asked: dict[int, set[float]] = {}
 
     def wrong(level, frame):
-        asked.append(frame)
+        asked.setdefault(frame, set()).add(level)
         return luck[frame] < CLEAN + (1 - CLEAN) / (1 + math.exp(-(slope * (level - place) + odds())))
 
     found = find_threshold(
@@ -34,7 +34,10 @@ def find(place, slope=0.45, seed=0, start_db=-10.0, num_frames=FRAMES, **argumen
             | arguments
         ),
     )
-    assert asked == list(range(found.frames))  # each frame once
+    assert max(asked) == max(found.frames, 20) - 1
+    assert all(
+        len(levels) == 1 for frame, levels in asked.items() if frame >= 20
+    )  # each frame once, but for the search
     return found
 
 
@@ -61,6 +64,17 @@ def test_few_frames_say_so():
 def test_not_reached():
     found = find(90.0)
     assert math.isinf(found.level_db) and math.isnan(found.error_db)
+
+
+def test_the_lowest_level_counts():
+    """A receiver that finds out that it is jammed is better off with a louder jammer, for a while."""
+
+    def wrong(level, frame):
+        return -22 < level < -12 or level > 5 if frame % 4 else False
+
+    settings = {"target": TARGET, "clean": 0.001, "start_db": -36.0, "range_db": (-60.0, 40.0), "num_frames": 400}
+    found = find_threshold(wrong, max_error_db=0.3, **settings)
+    assert found.level_db == pytest.approx(-22, abs=2)
 
 
 def test_always_wrong_at_the_lowest_level():

@@ -29,7 +29,7 @@ __all__ = ["add_parser"]
 
 AXES = ("carriers", "delay", "space", "symbols")
 PARTS = ("all", "preamble", "training", "data")
-HEAT_FRAMES, HEAT_STEP_DB, HEAT_MARGIN_DB = 50, 3.0, 9.0
+HEAT_FRAMES, HEAT_STEP_DB, HEAT_MARGIN_DB = 20, 3.0, 9.0
 
 
 def add_parser(commands: Any) -> None:

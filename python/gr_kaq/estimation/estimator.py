@@ -173,6 +173,11 @@ class ChannelEstimator:
         self._noise = self._observer.track() if whitens else None
         self._turns = -2j * np.pi / frame_format.fft_size * frame_format.active_carriers
 
+    def forget_noise(self) -> None:
+        """Have `estimate` know nothing of interference in the frames before."""
+        if self._noise is not None:
+            self._noise = self._observer.track()
+
     def estimate(
         self,
         grid: NDArray[np.complexfloating],

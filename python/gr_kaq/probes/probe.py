@@ -23,6 +23,7 @@ from .thresholds import Threshold, find_threshold
 __all__ = ["Band", "Probe", "ProbedReceiver", "TargetUnreachable"]
 
 RANGE_DB = (-60.0, 50.0)
+START_DB = -36.0
 LINEAR = (LinearInterpolator, FrequencyWienerInterpolator, WienerInterpolator)
 RESPONSE_FRAMES = 100
 
@@ -132,29 +133,26 @@ class Probe:
         clean = self.clean(receiver)
         analytic = self._analytic(receiver)
         bands: list[Band] = []
-        start = -10.0
         for number, (low, high) in enumerate(self.axis.edges):
             fallbacks = receiver.fallbacks
-            threshold = self.threshold(receiver, number, clean, start)
+            threshold = self.threshold(receiver, number, clean)
             share = (receiver.fallbacks - fallbacks) / threshold.frames
             density = threshold.level_db - float(db(self.axis.shares[number]))
             response = (math.nan, math.nan)
             if isinstance(self.axis, Delay):
                 response = self.response(receiver, number, min(threshold.level_db, RANGE_DB[1]))
             bands.append(Band(float(low), float(high), threshold, density, *response, analytic[number], share))
-            if math.isfinite(threshold.level_db):
-                start = threshold.level_db  # the next band is like this one, as a rule
             progress(number)
         channels = [self._channel([getter(band) for band in bands], bands) for getter in (_power, _density)]
         return ProbedReceiver(receiver.estimator, receiver.detector.name, clean, tuple(bands), *channels)
 
-    def threshold(self, receiver: Receiver, band: int, clean: BitErrorRate, start_db: float) -> Threshold:
-        """The power that a receiver stands in a band; `clean` is what `clean` says, start_db where to begin."""
+    def threshold(self, receiver: Receiver, band: int, clean: BitErrorRate) -> Threshold:
+        """The power that a receiver stands in a band; `clean` is what `clean` says."""
         return find_threshold(
             lambda level, frame: self.is_wrong(receiver, band, level, frame),
             target=self.target,
             clean=min(clean.rate, self.target / 2),
-            start_db=start_db,
+            start_db=START_DB,
             range_db=RANGE_DB,
             num_frames=self._num_frames,
             max_error_db=self._max_error_db,

@@ -181,6 +181,7 @@ class Receiver:
 
     def estimate(self, frame: ReceivedFrame, grid: NDArray[np.complex64], guards: NDArray[np.complex64]) -> Estimate:
         """The estimate of a frame with these carriers."""
+        self._estimator.forget_noise()  # which may have been of another band and level
         if not self._known:
             return self._estimator.estimate(grid, guards)
         self._known.statistics = frame.observation

@@ -3,9 +3,10 @@
 
     P(wrong at level x) = clean + (1 - clean) / (1 + exp(-slope (x - middle)))
 
-`clean` is the error rate without that noise. First a staircase of steps that get shorter finds the place. Then each
-batch of frames is at two levels, on both sides of where all batches so far put the target. The standard error of that
-place is from the Fisher information of the fit.
+`clean` is the error rate without that noise. First a staircase goes up, over the same few frames, until the target is
+reached: more noise may do less harm, as a receiver finds a jammer that is loud, so it is the lowest such level that
+counts. Then batches of other frames are spent on both sides of where all batches so far put the target. The standard
+error of that place is from the Fisher information of the fit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from scipy.optimize import minimize  # type: ignore[import-untyped]
 __all__ = ["Threshold", "find_threshold", "fit_logistic"]
 
 BATCH = 20
-STEPS_DB = (8.0, 4.0, 2.0)
+STEP_DB = 4.0
 BELOW_DB, ABOVE_DB = -1.0, 2.0  # of the target: where its place and the slope are both learned
 NEAR_DB = 8.0  # what lies further away does not say how the curve is at the target
 SLOPE, SLOPE_SPREAD = 0.5, 0.3  # per dB, what is expected of it, as a weak prior
@@ -30,13 +31,13 @@ LEAST_FRAMES = 200
 
 @dataclass(frozen=True)
 class Threshold:
-    """The noise level at which the error rate is the target's.
+    """The lowest noise level at which the error rate is the target's.
 
     Attributes:
         level_db: of the noise; inf: the target is not reached at the highest level.
         error_db: standard error; nan where the target is not reached.
         slope: of the log-odds, per dB.
-        frames: evaluated.
+        frames: that the fit has.
     """
 
     level_db: float
@@ -55,50 +56,45 @@ def find_threshold(
     num_frames: int,
     max_error_db: float,
 ) -> Threshold:
-    """Look for the level at which the share of wrong frames is the target.
+    """Look for the lowest level at which the share of wrong frames is the target.
 
     Args:
-        wrong: whether a frame, by its number below num_frames, is wrong at a level in dB. Each is asked once.
+        wrong: whether a frame, by its number below num_frames, is wrong at a level in dB. The fit asks once.
         target: the share, above `clean`.
         clean: the share of wrong frames without noise.
-        start_db: where to begin.
+        start_db: where to begin, low enough for every band.
         range_db: lowest and highest level.
         num_frames: that there are.
         max_error_db: the standard error that is enough.
     """
-    tried: list[tuple[float, int, int]] = []  # level, frames, wrong ones
-    used = 0
 
-    def share(level: float, count: int) -> float:
-        nonlocal used
-        count = min(count, num_frames - used)
-        bad = sum(wrong(level, used + i) for i in range(count))
-        tried.append((level, count, bad))
-        used += count
-        return bad / max(count, 1)
+    def count(level: float, frames: range) -> tuple[float, int, int]:
+        return level, len(frames), sum(wrong(level, frame) for frame in frames)
 
-    level = float(np.clip(start_db, *range_db))
-    for step in STEPS_DB:
-        up = share(level, BATCH) < target
-        while True:
-            at_end = level >= range_db[1] if up else level <= range_db[0]
-            if at_end or used >= num_frames:
-                break
-            level = float(np.clip(level + (step if up else -step), *range_db))
-            if (share(level, BATCH) < target) != up:
-                break
-        if level >= range_db[1] and tried[-1][2] / max(tried[-1][1], 1) < target:
-            return Threshold(math.inf, math.nan, math.nan, used)
-    place = level
-    while True:
-        near = [point for point in tried if abs(point[0] - place) <= NEAR_DB]
-        place, error, slope = fit_logistic(*np.array(near, np.float64).T, target=target, clean=clean)
-        if used >= num_frames or (error <= max_error_db and used >= LEAST_FRAMES):
-            break
-        place = float(np.clip(place, *range_db))
+    first = range(min(BATCH, num_frames))
+
+    def reached(level: float) -> bool:
+        return count(level, first)[2] >= target * len(first)
+
+    low, high = range_db
+    place = min(max(start_db, low), high)
+    while reached(place) and place > low:
+        place = max(place - STEP_DB, low)
+    while not reached(place):
+        if place >= high:
+            return Threshold(math.inf, math.nan, math.nan, len(first))
+        place = min(place + STEP_DB, high)
+    tried: list[tuple[float, int, int]] = []
+    used, error, slope = 0, math.inf, SLOPE
+    while used < num_frames and (error > max_error_db or used < LEAST_FRAMES):
         for offset in (BELOW_DB, ABOVE_DB):
-            share(place + offset, BATCH)
-    if place > range_db[1]:
+            frames = range(used, min(used + BATCH, num_frames))
+            tried.append(count(place + offset, frames))
+            used += len(frames)
+        near = [point for point in tried if abs(point[0] - place) <= NEAR_DB]
+        found, error, slope = fit_logistic(*np.array(near, np.float64).T, target=target, clean=clean)
+        place = min(max(found, place - STEP_DB, low), place + STEP_DB)
+    if place > high:
         return Threshold(math.inf, math.nan, math.nan, used)
     return Threshold(place, error, slope, used)
 
