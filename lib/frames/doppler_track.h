@@ -52,15 +52,16 @@ public:
     double doppler(int which) const { return values_[which]; }
 
 private:
-    void add(std::span<const Pair> pairs, std::span<const double> scale, std::span<const double> noise,
-             std::size_t mode, std::size_t row, double line);
+    void correlate(std::span<const Pair> pairs);
+    void add_up(std::span<const Pair> pairs, std::span<const double> scale, std::size_t mode, std::size_t num_modes);
+    void add(std::size_t row, double line, double variance);
     void choose();
 
     std::vector<double> values_;
     std::size_t num_tx_;
     std::vector<double> likelihoods_; // [stream][others, then the strongest with each share][value]
     std::vector<StreamFading> most_likely_;
-    std::vector<double> correlations_, shares_, products_, energies_, found_, determinants_, constants_;
+    std::vector<double> lags_, correlations_, products_, energies_, found_, determinants_, constants_;
 };
 
 } // namespace kaq

@@ -25,7 +25,8 @@ constexpr double least_noise = 1e-30;                 // of that of the noisiest
 // Squared deviation from what was predicted, over what was expected of it: by how much it may exceed 1 for one pair of
 // antennas; for a mean over some, by as much less as it varies less
 constexpr double max_surprise = 3;
-constexpr int tenths = 10; // of a symbol, that times over frames are counted in
+constexpr double least_match = 0.5; // of a frame with its prediction, for phase and delay to mean something
+constexpr int tenths = 10;          // of a symbol, that times over frames are counted in
 
 // Products [count][rows][width] of matrices [count][rows][inner] and [count][inner][width].
 template <typename T>
@@ -124,24 +125,25 @@ bool FrameTrack::place(const ObservedFrame &frame, const FrameArrival &arrival) 
     placed.offset = left - frame.carrier_offset;
     take_training(frame);
     predict();
-    double power = 0;
-    const Alignment alignment = align_to_prediction(power);
-    if (!(power > 0))
+    const Comparison compared = compare();
+    if (!(compared.power > 0))
         return false;
     // a mode that is predicted wrongly is so at all its symbols and carriers alike
     const double alike = double(map.symbols.size() * map.num_places) / profile_.modes.independent(),
                  lead = turn * left * format_.lead;
     const OscillatorTrack without_phase = oscillators_;
-    oscillators_.take_phase(alignment.phase - lead, alike / (2 * power));
+    oscillators_.take_phase(compared.alignment.phase - lead, alike / (2 * compared.power));
     placed.phase = oscillators_.phase() + lead;
-    placed.delay = alignment.delay;
+    placed.delay = compared.alignment.delay;
     take_training(frame);
     surprised_ = is_surprising();
-    if (surprised_) { // so phase and delay that were found mean nothing, and it gets its own
-        oscillators_ = without_phase;
-        oscillators_.begin_phase(-lead);
-        placed.phase = placed.delay = 0;
-        take_training(frame);
+    if (surprised_) {
+        if (!(compared.match > least_match)) { // phase and delay that were found mean nothing; it gets its own
+            oscillators_ = without_phase;
+            oscillators_.begin_phase(-lead);
+            placed.phase = placed.delay = 0;
+            take_training(frame);
+        }
         forget(num_past_);
     }
     return true;
@@ -177,8 +179,7 @@ void FrameTrack::predict() {
                         predicted_.data() + (s * of_symbol + i) * num_rx);
 }
 
-// The newest frame against what was predicted of it; and the energy of that, in units of what was expected to differ.
-Alignment FrameTrack::align_to_prediction(double &power) {
+FrameTrack::Comparison FrameTrack::compare() {
     const TrainingMap &map = format_.training;
     const DelayModes &modes = profile_.modes;
     const std::size_t num_symbols = map.symbols.size(), num_tx = map.num_tx, num_places = map.num_places,
@@ -188,7 +189,7 @@ Alignment FrameTrack::align_to_prediction(double &power) {
     multiply_complex(modes.seen.data(), predicted_.data(), seen_.data(), num_symbols * num_tx, num_places, num_modes,
                      num_rx);
     aligned_.resize(map.carriers.size());
-    power = 0;
+    double power = 0, came_of_it = 0;
     for (std::size_t s = 0; s < num_symbols; ++s)
         for (std::size_t t = 0; t < num_tx; ++t) {
             double expected = 1. / map.comb; // of the noise and of the error
@@ -206,7 +207,11 @@ Alignment FrameTrack::align_to_prediction(double &power) {
                 aligned_[place] = sum;
             }
         }
-    return align(aligned_, map.carriers, phases_);
+    const Alignment alignment = align(aligned_, map.carriers, phases_);
+    phases_.set(-alignment.phase, turn * alignment.delay);
+    for (std::size_t i = 0; i < aligned_.size(); ++i)
+        came_of_it += product(aligned_[i], phases_[map.carriers[i]]).real();
+    return {alignment, power, came_of_it / power};
 }
 
 // Whether all antennas have the noise that they had. If so, it is taken into the mean.

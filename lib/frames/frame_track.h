@@ -95,6 +95,13 @@ private:
         double delay;                  // in cycles per carrier
     };
 
+    // A frame against what was predicted of it.
+    struct Comparison {
+        Alignment alignment;
+        double power; // of the prediction, in units of what was expected to differ
+        double match; // how much of it came: 1, or nearly; next to nothing where both have nothing in common
+    };
+
     double time_of(double sample) const { return sample / format_.symbol_length; }
     std::span<Placed> past() { return {frames_.data(), num_past_}; }
     Placed &newest() { return frames_[num_past_]; }
@@ -105,7 +112,7 @@ private:
     void take_noise(std::span<const double> noise_var);
     void take_training(const ObservedFrame &frame);
     void predict();
-    Alignment align_to_prediction(double &power);
+    Comparison compare();
     bool is_surprising();
     void find_modes(Placed &frame) const;
     void learn_profile(const ObservedFrame &frame);

@@ -171,7 +171,9 @@ class FrameTrack:
         power = (np.abs(seen) ** 2 * weight).sum()
         if not power > 0:
             return False
-        phase, delay = align((seen.conj() * training * weight).sum(axis=3), self.trained)
+        products = (seen.conj() * training * weight).sum(axis=3)
+        phase, delay = align(products, self.trained)
+        match = (products * np.exp(-1j * (phase - 2 * np.pi * delay * self.trained))).real.sum() / power
         independent = self.modes.energies.sum() ** 2 / (self.modes.energies**2).sum()
         lead = 2 * np.pi * left * self.lead
         variance = self.oscillators.variance.copy()
@@ -184,10 +186,11 @@ class FrameTrack:
         deviation = deviation / (errors.transpose(2, 0, 1) + self.modes.noise)[..., None]
         pairs = (np.mean(deviation, axis=(0, 2)) * self.weights**2)[:, self.weights > 0]  # (num_tx, alive)
         self.surprised = any(pairs.mean(axis=axis).max() > 1 + 3 / np.sqrt(pairs.shape[axis]) for axis in (0, 1))
-        if self.surprised:
+        if self.surprised and not match > 0.5:
             self.oscillators.state = np.array([-lead, own_offset])
             self.oscillators.variance = np.diag([0.0, variance[1, 1]])
             self.newest = Placed(arrival.sample, training, offset=offset)
+        if self.surprised:
             self.past.clear()
         return True
 
