@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from ..channels.flat import shipped_recording
 from ..channels.sequence_file import read_sequence
 from ..channels.users import User
+from ..forecasting.ccm import ClusteringNetwork
 from ..forecasting.clusters import Clusters, find_clusters
 from ..forecasting.evaluation import KNOWN, Evaluation
 from ..forecasting.plots import plot_clusters, plot_errors
 from ..forecasting.predictors import PREDICTORS, predictor
 from ..forecasting.recorded import RecordedScene
+from ..forecasting.series import Predictor
 from ..forecasting.simulation import Scene, Trial
 from .arguments import number, parse_seed, parse_size, whole_number
 from .optional import import_optional
@@ -29,6 +31,7 @@ from .optional import import_optional
 __all__ = ["add_parser"]
 
 MOST_HORIZON = 10000
+METHODS_HELP = f"of {', '.join(PREDICTORS)} (default: all), or a network of your own (.onnx, training.forecaster)"
 BOUND_SEEDS = 4
 
 
@@ -45,7 +48,7 @@ def add_parser(commands: Any) -> None:
     add = command.add_argument
     add("recording", nargs="?", help="a recording (.npz) with times, or the name of one that ships (default: simulate)")
     add("--horizon", type=_horizons, default="1:20", metavar="FRAMES", help='"1 2 5" or 1:20 (default %(default)s)')
-    add("--methods", nargs="+", default=list(PREDICTORS), metavar="NAME", help=f"of {', '.join(PREDICTORS)} (all)")
+    add("--methods", nargs="+", default=list(PREDICTORS), metavar="NAME", help=METHODS_HELP)
     add("--channel", default="tdl-a", help="profile of the delays, without a line of sight (default %(default)s)")
     add("--size", type=parse_size, default=(2, 2), help="receive antennas x streams, simulated (default 2x2)")
     add("--delay-spread", type=number(0, 1e-5), default=100e-9, metavar="S", help="in seconds (default %(default)g)")
@@ -89,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
     for path in (options.json, options.plot, options.map):
         if path and not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: the folder does not exist")
-    methods = {name: predictor(name) for name in dict.fromkeys(options.methods)}
+    methods = {Path(name).name: _method(name) for name in options.methods}
     ahead = np.array(options.horizon, np.int64)
     if options.recording and options.over_doppler:
         raise ValueError("--over-doppler is for simulated channels; none expected with a recording")
@@ -169,6 +172,10 @@ def _horizons(text: str) -> list[int]:
 
 def _decibels(text: str) -> float:
     return -math.inf if text == "none" else number(-100, 100.001)(text)
+
+
+def _method(name: str) -> Predictor:
+    return ClusteringNetwork(name) if name.endswith(".onnx") else predictor(name)
 
 
 def _recorded(options: argparse.Namespace) -> RecordedScene:
