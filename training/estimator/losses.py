@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..quantization.log_sqrt2 import log_sqrt2_quantize
 from ..quantization.ranges import calibration_rows, spread
 from .config import Config
 from .export import refined
@@ -21,7 +22,7 @@ from .network import EstimatorNet
 from .train import calibration_operands, quantize
 from .windows import Windows
 
-__all__ = ["Loss", "Reference", "channel_ranges", "product_losses"]
+__all__ = ["Loss", "Reference", "attention_losses", "channel_ranges", "product_losses"]
 
 FLAT = 2.0
 """Ratio of the largest range to the median below which a fold cannot matter."""
@@ -96,6 +97,23 @@ def product_losses(config: Config, twin: EstimatorNet, data: Windows, reference:
         product.weight_bits = product.activation_bits = widths[name]
     whole = reference.loss(network)
     return [*rows, {"product": "all", "both": {"db": whole.db, "interval": whole.interval}}]
+
+
+def attention_losses(twin: EstimatorNet, bits: int, reference: Reference) -> list[dict[str, Any]]:
+    """What the network loses by its attention's weights alone: in equidistant levels from 0 to 1, and in log-sqrt2."""
+    top = 2**bits - 1
+    found = []
+    for levels, quantize_weights in (
+        ("uniform", lambda x: torch.round(top * x) / top),
+        ("log-sqrt2", lambda x: log_sqrt2_quantize(x, bits)),
+    ):
+        hook = twin.softmax.register_forward_hook(lambda _, __, output, q=quantize_weights: q(output))
+        try:
+            loss = reference.loss(twin)
+        finally:
+            hook.remove()
+        found.append({"levels": levels, "db": loss.db, "interval": loss.interval})
+    return found
 
 
 def channel_ranges(config: Config, twin: EstimatorNet, data: Windows) -> list[dict[str, Any]]:

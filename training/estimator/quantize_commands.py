@@ -23,7 +23,7 @@ from .commands import begin_run
 from .config import Config, Quantizer
 from .export import held_out_windows
 from .figures import plot_losses, plot_ranges
-from .losses import Reference, channel_ranges, product_losses
+from .losses import Reference, attention_losses, channel_ranges, product_losses
 from .network import EstimatorNet
 from .sources import RUN_FILE, load_twin
 from .train import DEVICE, calibration_windows, quantize, training_windows
@@ -144,6 +144,7 @@ def losses(source: str, quantizer: Quantizer, frames: int, output: Path, page: P
         "twin_db": reference.db,
         "losses": product_losses(config, twin, data, reference),
         "ranges": channel_ranges(config, twin, data),
+        "attention": attention_losses(twin, quantizer.bits, reference),
     }
     directory = output / config.name
     directory.mkdir(parents=True, exist_ok=True)
@@ -256,4 +257,8 @@ def _product_table(found: dict[str, Any]) -> str:
             f"| {entry['product']} | {own['feed']} | {cells} | {own['max_over_median']:.2f} | "
             f"{own['max_over_median_after']:.2f} |"
         )
+    lines += [
+        f"| attention's weights, {entry['levels']} | softmax | | {entry['db']:+.3f} ± {entry['interval']:.3f} dB | | |"
+        for entry in found["attention"]
+    ]
     return "\n".join(lines)

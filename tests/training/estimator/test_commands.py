@@ -141,6 +141,7 @@ def test_losses_are_of_each_product_and_the_page_gets_them(run, tmp_path):
     command = ["losses", run, "--method", "repq-all", "--output", str(tmp_path), "--page", str(page), *SMALL]
     assert main(command) == 0
     assert "| layers.0.project | norm | " in page.read_text()
+    assert "| attention's weights, log-sqrt2 | softmax | " in page.read_text()
     found = json.loads((tmp_path / "small" / "products-repq-all-4bit.json").read_text())
     assert [entry["product"] for entry in found["losses"]][-1] == "all"
     assert {entry["feed"] for entry in found["ranges"]} == {"constant", "norm", "rows"}
