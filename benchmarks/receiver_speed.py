@@ -23,6 +23,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GR_CONF_PERFCOUNTERS_ON", "True")  # read when GNU Radio is loaded
@@ -142,19 +143,20 @@ def main() -> int:
     print(f"{num_rx}x{frame.num_tx}, {frame.fft_size} carriers, Msample/s for each antenna, median [least, most]:")
     for combination, made in runs.items():
         show(*combination, made)
-    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB of memory at most")
     return 0
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a run: samples per second, CPU seconds per frame, counts of frames, share of time of each block."""
+    """What came of a run: samples per second, CPU seconds per frame, counts of frames, MiB of memory of the whole program
+    (its samples are a part of that), share of time of each block."""
 
     rate: float
     cpu: float
     frames: int
     lost: int
     unrefined: int
+    memory: float
     lost_tracks: int
     shares: dict[str, float]
 
@@ -184,6 +186,7 @@ def measure(samples: NDArray, frame: FrameFormat, detector: str, estimator: str,
         frames,
         receiver.decoder.block_errors(),
         receiver.estimator.unrefined_frames(),
+        int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20,
         receiver.estimator.lost_tracks(),
         {name: getattr(receiver, name).pc_work_time_total() * 1e-9 / elapsed for name in BLOCKS},
     )
@@ -197,7 +200,7 @@ def show(detector: str, estimator: str, runs: list[Run]) -> None:
         f"{detector:<16} {estimator:<16} {np.median(rates):.2f} [{min(rates):.2f}, {max(rates):.2f}]"
         f"   {1e6 * np.median([run.cpu for run in runs]):.0f} us of CPU time per frame; busy: "
         + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-        + f"; limit: {max(shares, key=shares.__getitem__)}"
+        + f"; limit: {max(shares, key=shares.__getitem__)}; {max(run.memory for run in runs):.0f} MiB"
     )
     frames, lost, unrefined, lost_tracks = (
         sum(getattr(run, name) for run in runs) for name in ("frames", "lost", "unrefined", "lost_tracks")
