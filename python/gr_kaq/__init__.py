@@ -34,6 +34,7 @@ __all__ = [
     "ModelFileError",
     "UnfoldedDetector",
     "band_noise_source",
+    "beam_search",
     "ber_meter",
     "channel_estimator",
     "channel_predictor",
@@ -54,6 +55,7 @@ __all__ = [
 
 _BLOCKS = (
     "band_noise_source",
+    "beam_search",
     "ber_meter",
     "channel_estimator",
     "channel_predictor",

@@ -27,6 +27,7 @@ def blocks(tmp_path):
     (tmp_path / "file").write_bytes(b"some")
     made = [
         gr_kaq.band_noise_source(2e6, (0.0, 1e5)),
+        gr_kaq.beam_search((4, 4)),
         gr_kaq.ber_meter(2),
         gr_kaq.channel_predictor(2, 2),
         gr_kaq.channel_simulator(1, 1),

@@ -93,6 +93,11 @@ class BeamSearch:
         return self._tracker is None and not len(self._beams)
 
     @property
+    def coherent(self) -> bool:
+        """Whether rewards are complex amplitudes."""
+        return self._policy.coherent
+
+    @property
     def searching(self) -> bool:
         """Whether a search is on, and no tracking."""
         return self._tracker is None and len(self._beams) > 0

@@ -13,7 +13,8 @@ from .planar_array import Beam, PlanarArray
 __all__ = ["PILOTS", "Tracker"]
 
 PILOTS = 3  # the beam in use and its neighbours on one axis
-POSITION_GAIN, SPEED_GAIN = 0.6, 0.2  # of the filter, for what a prediction missed
+POSITION_GAIN, SPEED_GAIN = 0.7, 0.2  # of the filter, for what a prediction missed
+MAX_SPEED = 0.25  # beams per round
 REFERENCE_GAIN = 0.1
 COLLAPSE = 0.1  # of the reward that was usual
 PATIENCE = 3  # rounds
@@ -73,6 +74,7 @@ class Tracker:
             error = np.rint(self._position[axis]) + offset - self._position[axis]
             self._position[axis] += POSITION_GAIN * error
             self._speed[axis] += SPEED_GAIN * error / len(self._axes)
+            self._speed[axis] = min(max(self._speed[axis], -MAX_SPEED), MAX_SPEED)
         self._position += self._speed  # the prediction for the next round
         self._turn += 1
 

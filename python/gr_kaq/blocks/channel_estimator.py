@@ -29,6 +29,7 @@ __all__ = ["channel_estimator"]
 
 ARRIVAL = ("sample", "carrier_offset")
 FRAME, CSI, SNR = (pmt.intern(key) for key in ("frame", CSI_KEY, SNR_KEY))
+FRAMES = pmt.intern("frames")
 ESTIMATE = [H_ENTRY, SHAPE_ENTRY, NOISE_ENTRY, SEQ_ENTRY]
 DESCRIPTION = [pmt.intern(key) for key in ("noise_var", "snr", "delay_spread", "doppler")]
 INTERFERENCE, CARRIERS, POWER = (pmt.intern(key) for key in ("interference", "carriers", "power_db"))
@@ -85,6 +86,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         All others of the frame.
 
     Messages:
+        frames (out): the value of each tag `frame`.
         method (in): name of a method or path of an estimator, as for `set_method`.
         stats (out): dict with the value of every counter, about every stats_interval_s while items flow, and at the
             end.
@@ -145,6 +147,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         self._shape_pmt = pmt.to_pmt(self._shape)
         self._last: FrameReport | None = None
         self._unrefined_frames = self._estimation_ns = 0
+        self.message_port_register_out(FRAMES)
         self.message_port_register_in(pmt.intern("method"))
         self.set_msg_handler(pmt.intern("method"), self.handle_method)
         self.announce_stats(stats_interval_s)
@@ -223,6 +226,8 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         _gnuradio.add_tags(self.gateway, item, SNR, [pmt.from_double(report.data_snr_db) for report in reports])
         descriptions = [self._describe(*frame) for frame in zip(values, reports, strict=True)]
         _gnuradio.add_tags(self.gateway, item, FRAME, descriptions)
+        for description in descriptions:
+            self.message_port_pub(FRAMES, description)
         self.counters.frames += len(starts)
         self.counters.interfered_frames += sum(report.interference is not None for report in reports)
         self._estimation_ns += time.perf_counter_ns() - begin

@@ -13,6 +13,8 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
+from ..beams.array_channel import ArrayChannel
+from ..beams.planar_array import Beam
 from ..channels.flat import ChannelModel, RayleighChannels, RecordedChannels, complex_normal
 from ..channels.interference import Interferer
 from ..channels.profiles import PROFILES
@@ -21,6 +23,7 @@ from ..frames.frame_format import FFT_SIZES, PARTS, FrameFormat
 from ..signals.csi import SNR_RANGE_DB
 from ..signals.signal_model import from_db, snr_from_noise_var
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
+from .beam_pmt import BEAM, beam_to_pmt, parse_beam
 from .counters import Counters, counter
 from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt, check_keys
 from .interference_pmt import INTERFERER_ENTRIES, settings_after
@@ -39,7 +42,7 @@ class SimulatorCounters(Counters):
     """What a `channel_simulator` counts."""
 
     estimates: int = counter("channels", "Channels drawn.")
-    rejected_messages: int = counter("messages", "Messages on port `interference` that were refused.")
+    rejected_messages: int = counter("messages", "Messages on ports `interference` and `beam` that were refused.")
 
 
 class channel_simulator(KaqBlock[SimulatorCounters]):
@@ -68,6 +71,9 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         interference (in): a dict with some of the entries of the argument `interference`, as PMTs (band: f64vector);
             the others stay as they are. An empty dict: nobody interferes. What is malformed changes nothing, and is
             counted.
+        beam (in): a dict with `first`, `second`, and if wanted `first_width` and `second_width`: the beam of the array.
+            One that the array does not have changes nothing, and is counted. Where a beam comes into force, output 0
+            has a tag `beam` with the same.
 
     Tags of input 0 are passed on to output 0, each once. The output depends on the seed and the input only, not on how
     the scheduler cuts the stream (but for the last bit: BLAS rounds differently for other numbers of items).
@@ -93,6 +99,9 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         interference: who interferes, as arguments of a `gr_kaq.channels.interference.Interferer` and, of frames only,
             `on`: ``"all"`` (all the time), ``"preamble"``, ``"training"`` or ``"data"``, by the tags `tx_sob` of a
             `frame_transmitter` with the entry `fft_size` (64). None: nobody (radio channels).
+        array: an array in front of all streams, as arguments of a `gr_kaq.beams.array_channel.ArrayChannel` but for
+            sample rate and seed, such as ``{"size": (16, 16), "angles_deg": (20.0, -5.0)}``; snr_db is then that of a
+            beam that points at the user. None: none (radio channels).
 
     Raises:
         ValueError: an argument is out of range, num_subcarriers is not 1 for a channel between samples, or the
@@ -126,6 +135,7 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         timing_offset: float = 0.0,
         antenna_gains_db: Sequence[float] | None = None,
         interference: Mapping[str, Any] | None = None,
+        array: Mapping[str, Any] | None = None,
     ):
         self._num_tx = check_integer("num_tx", num_tx, 1, MAX_ANTENNAS)
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
@@ -171,6 +181,8 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         self._frame_begins: list[int] = []  # items of the output, of frames that are not over
         self._delay = 0 if self._radio is None else self._radio.latency + round(timing_offset)
         self.set_interference(interference)
+        self._array = self._make_array(array, sample_rate, seed) if array else None
+        self._switched = True
 
         super().__init__(
             "KAQ MIMO channel simulator",
@@ -183,11 +195,14 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         self._items_left = 0
         self.message_port_register_in(pmt.intern("interference"))
         self.set_msg_handler(pmt.intern("interference"), self.handle_interference)
+        self.message_port_register_in(BEAM)
+        self.set_msg_handler(BEAM, self.handle_beam)
 
     def begin(self) -> None:
         """Called when the flowgraph starts: nobody has an estimate."""
         self._items_left = 0
         self._frame_begins = []
+        self._switched = True  # items are counted from 0
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Send the next items through the channel."""
@@ -200,10 +215,33 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
             self._block_fading(input_items, output_items)
         else:
             with self._lock:
-                received = self._radio.process(np.stack(input_items), self._interfered(num_items))
+                sent = np.stack(input_items)
+                if self._array is not None:
+                    sent = self._through_array(sent)
+                received = self._radio.process(sent, self._interfered(num_items))
             for items, samples in zip(output_items, received, strict=True):
                 items[:] = samples
         return num_items
+
+    def _make_array(self, settings: Mapping[str, Any], sample_rate: float, seed: int) -> ArrayChannel:
+        if self._radio is None:
+            raise ValueError("array is given; None expected: the channel is one of symbols, not of samples")
+        if "size" not in settings:
+            raise ValueError("array has no size; its elements on each axis expected")
+        try:
+            return ArrayChannel(sample_rate=sample_rate, seed=np.random.SeedSequence([seed, 1]), **settings)
+        except TypeError as error:
+            raise ValueError(f"array has an entry that is none of an ArrayChannel: {error}") from None
+
+    def _through_array(self, sent: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """The next samples (num_tx, n) in the beam; a tag where it is a new one."""
+        assert self._array is not None
+        first = self.nitems_written(0)
+        if self._switched:
+            # what is on its way through the channel's filters is of the beam before
+            self.add_item_tag(0, first + self._delay, BEAM, beam_to_pmt(self._array.beam))
+            self._switched = False
+        return sent * self._array.gains(first, sent.shape[1])
 
     def _interfered(self, num_items: int) -> NDArray[np.bool_] | None:
         """Which of the next items have the interference; None: all."""
@@ -298,6 +336,23 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         except Exception as error:
             self.failed(error)
 
+    def handle_beam(self, message: Any) -> None:
+        """A message on port `beam`."""
+        try:
+            if self._array is None:
+                raise ValueError("the channel has no array")
+            beam = parse_beam(message, self._array.array)
+        except ValueError as error:
+            self.counters.rejected_messages += 1
+            self.warn_once("beam", f"beam rejected, the one in force stays: {error}")
+            return
+        except Exception as error:
+            self.failed(error)
+            return
+        with self._lock:
+            self._array.set_beam(beam)
+            self._switched = True
+
     def set_carrier_offset(self, carrier_offset: float) -> None:
         """Set the carrier offset in Hz, from the next samples on; the phase goes on. For radio channels only."""
         if self._radio is not None:
@@ -320,6 +375,10 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
     def interference(self) -> dict[str, Any] | None:
         """Who interferes, as set; None: nobody."""
         return dict(self._interference) or None
+
+    def beam(self) -> Beam | None:
+        """The beam of the array that is in force; None without an array."""
+        return self._array.beam if self._array is not None else None
 
     def snr_db(self) -> float:
         """Nominal SNR in dB."""

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pictures of `kaq beams`: errors over pilots, loss over SNR, tracking, and what was probed, as an animation."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..beams.policies import POLICIES
+from ..beams.trials import SimulatedUsers, Tracked
+from .beams import Point, decay
+
+__all__ = ["animate_probes", "plot_all"]
+
+STEPS, STEP_MS, END_MS = 16, 350, 2500
+
+
+def plot_all(points: Sequence[Point], tracked: Mapping[float, Tracked], title: str, folder: Path) -> None:
+    """Write errors.png, loss.png and, where users were followed, tracking.png."""
+    names = list(dict.fromkeys(point.policy for point in points))
+    snrs = sorted({point.snr_db for point in points})
+    shown = snrs if len(snrs) <= 3 else [snrs[0], snrs[len(snrs) // 2], snrs[-1]]
+
+    figure = Figure(figsize=(4.4 * len(shown) + 1.6, 6.4), layout="constrained")
+    rows = figure.subplots(2, len(shown), squeeze=False, sharex=True, sharey="row")
+    for column, snr_db in enumerate(shown):
+        for color, name in enumerate(names):
+            own = [p for p in points if p.policy == name and p.snr_db == snr_db]
+            _errors(rows[0][column], own, f"C{color}", name)
+            rows[1][column].plot([p.budget for p in own], [p.gain_loss_db for p in own], f".-C{color}", label=name)
+        rows[0][column].set(title=f"{snr_db:g} dB", yscale="log", xscale="log")
+        rows[1][column].set_xlabel("pilots")
+        rows[1][column].set_yscale("symlog", linthresh=0.1)
+        for axes in rows[:, column]:
+            axes.grid(True, alpha=0.3)
+    rows[0][0].set(ylabel="P(more than 3 dB lost)", ylim=(5e-4, 1.2))
+    rows[1][0].set(ylabel="gain lost [dB]")
+    rows[1][-1].legend(*rows[1][0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.02, 0.5))
+    figure.suptitle(f"{title}; dashed: exponential fit")
+    figure.savefig(folder / "errors.png", dpi=90)
+
+    budgets = sorted({point.budget for point in points})
+    shown_budgets = (
+        budgets if len(budgets) <= 3 else [budgets[len(budgets) // 4], budgets[len(budgets) // 2], budgets[-1]]
+    )
+    figure = Figure(figsize=(4.4 * len(shown_budgets) + 1.6, 3.8), layout="constrained")
+    columns = figure.subplots(1, len(shown_budgets), squeeze=False, sharey=True)[0]
+    for axes, budget in zip(columns, shown_budgets, strict=True):
+        for color, name in enumerate(names):
+            own = sorted((p for p in points if (p.policy, p.budget) == (name, budget)), key=lambda p: p.snr_db)
+            losses = np.array([p.gain_loss_db for p in own])
+            ends = np.array([p.interval_db for p in own]).reshape(-1, 2).T
+            spread = np.maximum(np.abs(ends - losses), 0)
+            axes.errorbar([p.snr_db for p in own], losses, spread, fmt=f".-C{color}", capsize=2, label=name)
+        axes.set(title=f"{budget} pilots", xlabel="SNR at alignment [dB]")
+        axes.grid(True, alpha=0.3)
+    columns[0].set_ylabel("gain lost [dB]")
+    columns[-1].legend(*columns[0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.02, 0.5))
+    figure.suptitle(title)
+    figure.savefig(folder / "loss.png", dpi=90)
+
+    if tracked:
+        figure = Figure(figsize=(7, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        for snr_db, result in tracked.items():
+            axes.plot(10 * np.log10(np.mean(10 ** (result.gain_db / 10), 0)), label=f"{snr_db:g} dB")
+        best = np.mean(10 ** ((result.gain_db + result.loss_db) / 10), 0)
+        axes.plot(10 * np.log10(best), "k--", label="best beam")
+        axes.set(title=f"{title}: tracking", xlabel="frame", ylabel="mean gain of the beam [dB]")
+        axes.grid(True, alpha=0.3)
+        axes.legend()
+        figure.savefig(folder / "tracking.png", dpi=90)
+
+
+def _errors(axes: Any, points: Sequence[Point], color: str, name: str) -> None:
+    own = [p for p in points if p.far_off.errors]  # no logarithm of 0
+    rates = np.array([p.far_off.rate for p in own])
+    intervals = np.array([p.far_off.confidence_interval() for p in own]).reshape(-1, 2)
+    spread = np.abs(intervals.T - rates)
+    axes.errorbar([p.budget for p in own], rates, spread, fmt=f".-{color}", capsize=2, label=name)
+    if (fitted := decay(points)) is not None:
+        budgets = np.geomspace(min(p.budget for p in points), max(p.budget for p in points), 60)
+        axes.plot(budgets, np.minimum(np.exp(-fitted[0] * (budgets - fitted[1])), 1), f"--{color}", linewidth=0.8)
+
+
+def animate_probes(users: SimulatedUsers, policies: Sequence[str], budget: int, path: Path) -> None:
+    """Write a GIF: how often each policy has probed where, for the first user; a wide beam counts where it points."""
+    array = users.array
+    names = [name for name in policies if POLICIES[name].least_budget(array) <= budget] or list(policies)
+    runs = [_probes(users, name, max(budget, POLICIES[name].least_budget(array))) for name in names]
+    best = np.unravel_index(np.argmax(users.gains[0]), array.shape)
+    images = []
+    for step in range(1, STEPS + 1):
+        figure = Figure(figsize=(2.6 * (len(runs) + 1), 2.9), layout="constrained")
+        axes = figure.subplots(1, len(runs) + 1)
+        axes[0].imshow(10 * np.log10(np.maximum(users.gains[0].T, 1e-4)), origin="lower", cmap="gray")
+        axes[0].set_title("gain [dB, -40 to 0]", fontsize=9)
+        for one, name, (beams, found) in zip(axes[1:], names, runs, strict=True):
+            shown = beams[: round(len(beams) * step / STEPS)]
+            one.imshow(_covered(shown, array.shape).T, origin="lower", cmap="inferno", vmin=0, vmax=3)
+            one.plot(*best, "+w", markersize=9)
+            if step == STEPS:
+                one.plot(*found, "oc", markersize=9, fillstyle="none")
+            one.set_title(f"{name}\n{len(shown)} pilots", fontsize=9)
+        for one in axes:
+            one.set(xticks=[], yticks=[])
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=70, format="png")
+        images.append(Image.open(drawn).convert("P", palette=Image.Palette.ADAPTIVE, colors=48))
+    images[0].save(
+        path,
+        save_all=True,
+        append_images=images[1:],
+        duration=[STEP_MS] * (STEPS - 1) + [END_MS],
+        loop=0,
+        optimize=True,
+    )
+
+
+def _probes(users: SimulatedUsers, name: str, budget: int) -> tuple[NDArray[np.int_], tuple[int, int]]:
+    """The beams (pilots, 4) that a policy probes for the first user, and the one that it takes."""
+    policy, rng, probed = POLICIES[name], np.random.default_rng(0), []
+    search = policy.search(users.array, budget, rng)
+    try:
+        beams = next(search)
+        while True:
+            probed.append(beams)
+            beams = search.send(users.rewards(0, beams, rng, policy.coherent))
+    except StopIteration as stop:
+        return np.concatenate(probed), stop.value
+
+
+def _covered(beams: NDArray[np.int_], shape: tuple[int, int]) -> NDArray[np.floating]:
+    """Pilots that each narrow beam had a share in: a wide one covers as many as it is wide."""
+    counts = np.zeros(shape)
+    for i, j, first, second in beams.tolist():
+        rows = (i + np.arange(first) - first // 2) % shape[0]
+        columns = (j + np.arange(second) - second // 2) % shape[1]
+        counts[np.ix_(rows, columns)] += 1 / (first * second) ** 0.5
+    return counts

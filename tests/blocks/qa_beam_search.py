@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The beam search in flowgraphs: through the whole receiver, and with frames, tags and arrays that misbehave."""
+
+import threading
+import time
+
+import numpy as np
+import pmt
+import pytest
+from gnuradio import blocks, gr
+
+import gr_kaq
+from gr_kaq.beams.planar_array import Beam
+from gr_kaq.blocks.beam_pmt import beam_to_pmt
+from gr_kaq.blocks.pdu import make_pdu
+from tests.blocks.flowgraphs import TaggedSource
+
+TIMEOUT_S = 60
+
+
+class Messages(gr.sync_block):
+    """Keeps the messages of a port; has a port to send some."""
+
+    def __init__(self):
+        gr.sync_block.__init__(self, "messages", [], [])
+        self.received = []
+        self.message_port_register_in(pmt.intern("in"))
+        self.set_msg_handler(pmt.intern("in"), self.keep)
+        self.message_port_register_out(pmt.intern("out"))
+
+    def keep(self, message):
+        self.received.append(message)
+
+    def send(self, message):
+        self.message_port_pub(pmt.intern("out"), message)
+
+
+def wait_for(condition):
+    end = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+class Sender(gr.sync_block):
+    """Hands PDUs to a transmitter, one for each that it wants."""
+
+    def __init__(self):
+        gr.sync_block.__init__(self, "sender", [], [])
+        self.message_port_register_in(pmt.intern("ready"))
+        self.message_port_register_out(pmt.intern("pdus"))
+        self.set_msg_handler(pmt.intern("ready"), self.send)
+        self.sent = 0
+
+    def send(self, message):
+        for _ in range(pmt.to_long(message) if pmt.is_integer(message) else 1):
+            self.sent += 1
+            self.message_port_pub(pmt.intern("pdus"), make_pdu(self.sent.to_bytes(4, "big"), pmt.make_dict()))
+
+
+class Link:
+    """Transmitter, channel with an array, receiver, beam search."""
+
+    def __init__(self, array, snr_db, num_tx=1, num_rx=2, beam_connected=True, **search):
+        self.tb = gr.top_block()
+        self.sender = Sender()
+        self.transmitter = gr_kaq.frame_transmitter(num_tx, constellation="qpsk")
+        self.channel = gr_kaq.channel_simulator(
+            num_tx, num_rx, channel="tdl-d", delay_spread=50e-9, snr_db=snr_db, seed=3, array=array
+        )
+        self.receiver = gr_kaq.mimo_receiver(num_rx, num_tx, constellation="qpsk")
+        self.search = gr_kaq.beam_search(array["size"], **search)
+        self.decoded = Messages()
+        self.beams = Messages()
+        tb = self.tb
+        tb.msg_connect(self.transmitter, "ready", self.sender, "ready")
+        tb.msg_connect(self.sender, "pdus", self.transmitter, "pdus")
+        for stream in range(num_tx):
+            tb.connect((self.transmitter, stream), (self.channel, stream))
+            tb.connect((self.receiver, stream), blocks.null_sink(8 * self.receiver.frame_format.data_per_stream))
+        for antenna in range(num_rx):
+            tb.connect((self.channel, antenna), (self.receiver, antenna))
+        tb.connect((self.channel, 0), self.search)
+        tb.msg_connect(self.receiver, "frames", self.search, "frames")
+        tb.msg_connect(self.receiver, "pdus", self.decoded, "in")
+        tb.msg_connect(self.search, "beam", self.beams, "in")
+        if beam_connected:
+            tb.msg_connect(self.search, "beam", self.channel, "beam")
+
+    def __enter__(self):
+        self.tb.start()
+        return self
+
+    def __exit__(self, *error):
+        self.tb.stop()
+        self.tb.wait()
+
+
+def test_a_beam_is_found_and_frames_are_decoded_that_were_lost_before():
+    array = {"size": (8, 8), "angles_deg": (23.0, -31.0), "beam": (0, 0)}
+    with Link(array, 22.0, budget=64, patience=40000) as link:
+        assert not link.decoded.received
+        wait_for(lambda: not link.search.searching() and link.search.first() == link.channel.beam().first)
+        before = len(link.decoded.received)
+        wait_for(lambda: len(link.decoded.received) > before + 50)
+        at_end = link.receiver.stats()["decoder"]
+    # 8 * 0.5 * sin: 1.56, -2.06
+    assert link.channel.beam() in (Beam(2, 6), Beam(1, 6))
+    assert link.search.stats()["internal_errors"] == 0
+    assert link.search.pilots() + link.search.missing_frames() == 64
+    assert at_end["frames"] > 50
+
+
+def test_without_a_search_nothing_is_decoded():
+    array = {"size": (8, 8), "angles_deg": (23.0, -31.0), "beam": (0, 0)}
+    with Link(array, 22.0, beam_connected=False) as link:
+        wait_for(lambda: link.sender.sent > 200)
+    assert len(link.decoded.received) == 0
+
+
+def test_a_user_who_moves_is_followed():
+    array = {"size": (8, 8), "angles_deg": (0.0, 0.0), "speed_deg": (20.0, 0.0)}
+    with Link(array, 25.0, budget=20, policy="after-holobeam", tracking=True, hold=2, patience=40000) as link:
+        wait_for(lambda: link.search.first() == 2)  # 22 degrees and more, after about 1.1 s of the signal
+        assert link.channel.beam().second in (0, 1, 7)
+        received = len(link.decoded.received)
+    assert received > 100 and link.search.searches() == 1
+
+
+def test_an_array_that_says_nothing_is_asked_again_and_again():
+    array = {"size": (4, 4)}
+    with Link(array, 20.0, budget=12, beam_connected=False, patience=5000) as link:
+        wait_for(lambda: link.search.unconfirmed_beams() > 3)
+        assert len({pmt.write_string(message) for message in link.beams.received}) == 1  # the first one, always
+    assert link.search.pilots() == 0 and link.search.ignored_frames() > 0
+
+
+class Alone:
+    """A search with samples, tags and frames of a test's own."""
+
+    def __init__(self, tags=(), count=100000, **arguments):
+        self.source = TaggedSource(np.zeros((count, 1, 1), np.complex64), tags, 100)
+        self.search = gr_kaq.beam_search((4, 4), "exhaustive", 16, **arguments)
+        self.beams, self.frames = Messages(), Messages()
+        self.tb = gr.top_block()
+        self.tb.connect(self.source, self.search)
+        self.tb.msg_connect(self.search, "beam", self.beams, "in")
+        self.tb.msg_connect(self.frames, "out", self.search, "frames")
+        self.done = threading.Event()
+
+    def __enter__(self):
+        self.tb.start()
+        wait_for(lambda: self.beams.received)
+        return self
+
+    def __exit__(self, *error):
+        self.tb.stop()
+        self.tb.wait()
+
+    def samples(self, count):
+        self.source.limit += count
+        wait_for(lambda: self.search.nitems_read(0) >= self.source.limit)
+
+
+def frame(sample, snr_db, other=None):
+    entries = {"sample": pmt.from_uint64(sample), "snr": pmt.from_double(snr_db), **(other or {})}
+    made = pmt.make_dict()
+    for key, value in entries.items():
+        made = pmt.dict_add(made, pmt.intern(key), value)
+    return made
+
+
+def sent_beam(message):
+    return Beam(*(pmt.to_long(pmt.dict_ref(message, pmt.intern(name), pmt.PMT_NIL)) for name in Beam._fields))
+
+
+def test_the_best_of_all_beams_wins_and_stays():
+    with Alone(confirmed=False, settling=10) as alone:
+        for number in range(16):
+            beam = sent_beam(alone.beams.received[-1])
+            alone.frames.send(frame(1000 * number + 500, 20.0 if beam[:2] == (2, 3) else 0.0))
+            alone.samples(1000)
+            wait_for(lambda number=number: alone.search.pilots() == number + 1)
+        wait_for(lambda: sent_beam(alone.beams.received[-1])[:2] == (2, 3))
+        assert not alone.search.searching()
+        alone.samples(90000 - alone.source.limit)
+        assert alone.search.missing_frames() == 0  # nobody waits for any more
+    assert (alone.search.first(), alone.search.second()) == (2, 3)
+
+
+def test_frames_from_before_the_switch_and_while_it_settles_do_not_count():
+    tags = [(0, 400, "beam", beam_to_pmt(Beam(1, 1))), (0, 500, "beam", beam_to_pmt(Beam(0, 0)))]
+    with Alone(tags, settling=100) as alone:
+        alone.samples(450)
+        alone.frames.send(frame(449, 50.0))  # of another beam's tag
+        alone.samples(550)
+        for sample in (0, 499, 599):
+            alone.frames.send(frame(sample, 50.0))
+        wait_for(lambda: alone.search.ignored_frames() == 4)
+        assert len(alone.beams.received) == 1
+        alone.frames.send(frame(600, 3.0))
+        wait_for(lambda: len(alone.beams.received) == 2)
+        assert alone.search.pilots() == 1
+
+
+def test_frames_that_do_not_come_count_as_no_power():
+    with Alone(confirmed=False, patience=1000) as alone:
+        while alone.search.searching():
+            alone.samples(2000)
+        assert alone.search.missing_frames() == 16
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pmt.PMT_NIL,
+        pmt.from_double(3.0),
+        pmt.make_dict(),
+        frame(5, float("nan")),
+        frame(5, float("inf")),
+        frame(5, 1e9),
+        frame(5, 0.0, {"snr": pmt.intern("high")}),
+        frame(5, 0.0, {"sample": pmt.from_double(5.0)}),
+        pmt.cons(pmt.intern("sample"), pmt.from_long(3)),
+    ],
+    ids=range(9),
+)
+def test_frames_that_are_none_are_counted_and_change_nothing(message):
+    with Alone(confirmed=False) as alone:
+        alone.samples(100)
+        alone.frames.send(message)
+        wait_for(lambda: alone.search.invalid_frames() == 1)
+        assert len(alone.beams.received) == 1 and alone.search.pilots() == 0
+        assert alone.search.internal_errors() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"policy": "best"}, "unknown policy"),
+        ({"budget": 3}, "budget is 3"),
+        ({"policy": "parametric-coherent"}, "complex amplitudes"),
+        ({"settling": -1}, "settling is -1"),
+        ({"patience": 0}, "patience is 0"),
+        ({"hold": -1}, "hold is -1"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        gr_kaq.beam_search((4, 4), **arguments)
+
+
+def through(channel, messages, count=20000):
+    """Ones through a channel whose beam changes halfway."""
+    source = TaggedSource(np.ones((count, 1, 1), np.complex64))
+    sink, sender, tb = blocks.vector_sink_c(), Messages(), gr.top_block()
+    tb.connect(source, channel, sink)
+    tb.msg_connect(sender, "out", channel, "beam")
+    tb.start()
+    source.limit = count // 2
+    wait_for(lambda: channel.nitems_written(0) >= count // 2)
+    for message in messages:
+        sender.send(message)
+    time.sleep(0.1)
+    source.limit = count
+    wait_for(lambda: len(sink.data()) == count)
+    tb.stop()
+    tb.wait()
+    return np.array(sink.data()), [(t.offset, sent_beam(t.value)) for t in sink.tags() if str(t.key) == "beam"]
+
+
+def simulator(array, **settings):
+    return gr_kaq.channel_simulator(1, 1, channel="tdl-flat", snr_db=100.0, seed=1, array=array, **settings)
+
+
+def test_the_simulator_switches_beams_where_its_tag_says():
+    channel = simulator({"size": (4, 4), "beam": (0, 0), "angles_deg": (0.0, 30.0)})  # beam (0, 1)
+    y, tags = through(channel, [beam_to_pmt(Beam(0, 1))])
+    assert [beam for _, beam in tags] == [Beam(0, 0), Beam(0, 1)]
+    at = tags[1][0]
+    assert np.abs(y[100 : at - 20]).max() < 1e-3
+    assert np.abs(y[at + 20 :]).min() > 0.1
+
+
+@pytest.mark.parametrize(
+    "message", [pmt.PMT_T, pmt.make_dict(), beam_to_pmt(Beam(4, 0)), beam_to_pmt(Beam(0, 0, 5, 1)), pmt.intern("x")]
+)
+def test_a_beam_that_the_array_does_not_have_leaves_the_one_in_force(message):
+    channel = simulator({"size": (4, 4)})
+    y, tags = through(channel, [message])
+    assert channel.rejected_messages() == 1 and len(tags) == 1
+    assert np.abs(y[100:] / y[100] - 1).max() < 0.01
+
+
+def test_an_aligned_beam_changes_nothing_and_motion_changes_the_gain_smoothly():
+    plain, _ = through(simulator(None), [])
+    aligned, _ = through(simulator({"size": (4, 4)}), [])
+    assert np.abs(np.abs(aligned) - np.abs(plain))[50:].max() < 1e-3
+    moving, _ = through(simulator({"size": (16, 1), "speed_deg": (500.0, 0.0)}), [])  # 5 degrees in 10 ms
+    gain = np.abs(moving[50:]) / np.abs(plain[50:])
+    assert gain[0] > 0.99 and gain[-1] < 0.7 and np.abs(np.diff(gain)).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        ({"angles_deg": (0, 0)}, "no size"),
+        ({"size": (0, 4)}, "size is"),
+        ({"size": (4, 4), "beam": (4, 0)}, "first of the beam is 4"),
+        ({"size": (4, 4), "colour": 1}, "colour"),
+        ({"size": (4, 4), "angles_deg": (0, 91)}, "angles_deg is"),
+        ({"size": (4, 4), "rice_db": float("nan")}, "rice_db is NaN"),
+    ],
+)
+def test_arrays_that_cannot_be_are_refused(array, message):
+    with pytest.raises(ValueError, match=message):
+        simulator(array)
+    with pytest.raises(ValueError, match="symbols, not of samples"):
+        gr_kaq.channel_simulator(1, 1, array={"size": (4, 4)})
