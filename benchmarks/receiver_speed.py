@@ -148,8 +148,8 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a run: samples per second, CPU seconds per frame, counts of frames, MiB of memory of the whole program
-    (its samples are a part of that), share of time of each block."""
+    """What came of a run: samples per second, CPU seconds per frame, counts of frames, MiB of memory of the whole
+    program (its samples are a part of that), share of time of each block."""
 
     rate: float
     cpu: float
