@@ -34,6 +34,7 @@ __all__ = [
     "ModelFileError",
     "UnfoldedDetector",
     "band_noise_source",
+    "beam_combiner",
     "beam_search",
     "ber_meter",
     "channel_estimator",
@@ -55,6 +56,7 @@ __all__ = [
 
 _BLOCKS = (
     "band_noise_source",
+    "beam_combiner",
     "beam_search",
     "ber_meter",
     "channel_estimator",

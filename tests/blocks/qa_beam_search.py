@@ -10,7 +10,8 @@ import pytest
 from gnuradio import blocks, gr
 
 import gr_kaq
-from gr_kaq.beams.planar_array import Beam
+from gr_kaq.beams.planar_array import Beam, PlanarArray
+from gr_kaq.blocks.beam_driver import beam_driver
 from gr_kaq.blocks.beam_pmt import beam_to_pmt
 from gr_kaq.blocks.pdu import make_pdu
 from tests.blocks.flowgraphs import TaggedSource
@@ -317,3 +318,62 @@ def test_arrays_that_cannot_be_are_refused(array, message):
         simulator(array)
     with pytest.raises(ValueError, match="symbols, not of samples"):
         gr_kaq.channel_simulator(1, 1, array={"size": (4, 4)})
+
+
+def test_a_combiner_makes_the_beam_of_its_elements_and_tags_it():
+    array = PlanarArray(2, 2)
+    wave = array.steering(np.array([0.5, 0.0]))  # of beam (1, 0)
+    count = 4000
+    source = TaggedSource(np.broadcast_to(wave, (count, 1, 4)).copy())
+    combiner, sink, sender, tb = gr_kaq.beam_combiner((2, 2)), blocks.vector_sink_c(), Messages(), gr.top_block()
+    for port in range(4):
+        tb.connect((source, port), (combiner, port))
+    tb.connect(combiner, sink)
+    tb.msg_connect(sender, "out", combiner, "beam")
+    tb.start()
+    source.limit = count // 2
+    wait_for(lambda: len(sink.data()) == count // 2)
+    sender.send(pmt.intern("no beam"))
+    sender.send(beam_to_pmt(Beam(2, 0)))
+    wait_for(lambda: combiner.rejected_messages() == 2)
+    sender.send(beam_to_pmt(Beam(1, 0)))
+    wait_for(lambda: not combiner.nmsgs(pmt.intern("beam")))
+    time.sleep(0.05)
+    source.limit = count
+    wait_for(lambda: len(sink.data()) == count)
+    tb.stop()
+    tb.wait()
+    y = np.array(sink.data())
+    assert [(tag.offset, sent_beam(tag.value)) for tag in sink.tags()] == [(0, Beam(0, 0)), (2000, Beam(1, 0))]
+    assert np.abs(y[:2000]).max() < 1e-6 and y[2000:] == pytest.approx(2 * np.ones(2000), abs=1e-6)
+
+
+class Array:
+    """A driver whose array may go away."""
+
+    def __init__(self):
+        self.array, self.beams, self.connected = PlanarArray(4, 4), [], True
+
+    def set_beam(self, beam):
+        if not self.connected:
+            raise OSError("unplugged")
+        self.beams.append(beam)
+
+
+def test_a_driver_gets_the_beams_and_may_fail():
+    array, sender, tb = Array(), Messages(), gr.top_block()
+    driver = beam_driver(array)
+    tb.msg_connect(sender, "out", driver, "beam")
+    tb.start()
+    for message in (beam_to_pmt(Beam(1, 2)), pmt.PMT_T, beam_to_pmt(Beam(4, 0))):
+        sender.send(message)
+    wait_for(lambda: driver.rejected_messages() == 2)
+    array.connected = False
+    sender.send(beam_to_pmt(Beam(2, 2)))
+    wait_for(lambda: driver.failures() == 1)
+    array.connected = True
+    sender.send(beam_to_pmt(Beam(3, 3)))
+    wait_for(lambda: driver.beams() == 2)
+    tb.stop()
+    tb.wait()
+    assert array.beams == [Beam(1, 2), Beam(3, 3)] and driver.internal_errors() == 0

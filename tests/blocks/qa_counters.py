@@ -12,6 +12,7 @@ import yaml
 
 import gr_kaq
 from gr_kaq.blocks.base import KaqBlock
+from gr_kaq.blocks.beam_driver import beam_driver
 from gr_kaq.blocks.channel_estimator import channel_estimator
 from gr_kaq.blocks.counters import Counters, counter, counters_of_ports, entries, reading
 from gr_kaq.blocks.csi_recorder import csi_recorder
@@ -27,7 +28,9 @@ def blocks(tmp_path):
     (tmp_path / "file").write_bytes(b"some")
     made = [
         gr_kaq.band_noise_source(2e6, (0.0, 1e5)),
+        gr_kaq.beam_combiner((2, 2)),
         gr_kaq.beam_search((4, 4)),
+        beam_driver(None),
         gr_kaq.ber_meter(2),
         gr_kaq.channel_predictor(2, 2),
         gr_kaq.channel_simulator(1, 1),

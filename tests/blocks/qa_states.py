@@ -78,6 +78,7 @@ class Rig:
         self.peer = Peer(zmq.PUSH) if name == "zmq_sample_source" else None
         self.block = {
             "band_noise_source": lambda: gr_kaq.band_noise_source(2e6, (1e5, 2e5)),
+            "beam_combiner": lambda: gr_kaq.beam_combiner((2, 2)),
             "beam_search": lambda: gr_kaq.beam_search((4, 4), "exhaustive", 16),
             "ber_meter": lambda: gr_kaq.ber_meter(2),
             "channel_estimator": lambda: channel_estimator(2, 2),
@@ -144,9 +145,9 @@ class Rig:
 
 
 NAMES = [
-    "band_noise_source", "beam_search", "ber_meter", "channel_estimator", "channel_predictor", "channel_simulator",
-    "csi_recorder", "data_aided_decoder", "detector", "frame_decoder", "frame_synchronizer", "frame_transmitter",
-    "pdu_file_sink", "pdu_file_source", "qam_source", "zmq_sample_sink", "zmq_sample_source",
+    "band_noise_source", "beam_combiner", "beam_search", "ber_meter", "channel_estimator", "channel_predictor",
+    "channel_simulator", "csi_recorder", "data_aided_decoder", "detector", "frame_decoder", "frame_synchronizer",
+    "frame_transmitter", "pdu_file_sink", "pdu_file_source", "qam_source", "zmq_sample_sink", "zmq_sample_source",
 ]  # fmt: skip
 
 

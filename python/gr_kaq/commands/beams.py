@@ -193,9 +193,14 @@ def _run(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             interrupted = True
 
-    unimodal = is_unimodal(SimulatedUsers(array, channels, 0.0).of_width(1, array.shape[1])[:, :, 0]).mean()
+    users = SimulatedUsers(array, channels, 0.0)
+    widened = np.abs(users.of_width(1, array.shape[1])[:, :, 0])  # what the first of two phases sees
+    unimodal, right = is_unimodal(widened).mean(), (widened.argmax(1) == users.gains.max(2).argmax(1)).mean()
     title = _title(array, rice_db)
-    print(f"{title}; unimodal along the first axis, the second widened: {unimodal:.1%} of {options.trials} users")
+    print(
+        f"{title}; {options.trials} users. Along the first axis, the second widened and without noise: unimodal for "
+        f"{unimodal:.1%}, greatest at the best beam for {right:.1%}"
+    )
     _print_points(points)
     for snr_db, result in tracked.items():
         per_user = result.loss_db.mean(1)
@@ -205,7 +210,7 @@ def _run(options: argparse.Namespace) -> int:
             f"lost, {(result.loss_db > FAR_OFF_DB).mean():.1%} of the frames by more than {FAR_OFF_DB:g} dB"
         )
     if options.json:
-        _write_json(options, array, float(unimodal), points, tracked)
+        _write_json(options, array, {"unimodal": float(unimodal), "greatest_at_best": float(right)}, points, tracked)
     if options.plots and points:
         from . import beam_plots  # noqa: PLC0415 - Matplotlib is optional
 
@@ -268,7 +273,7 @@ def _print_points(points: Sequence[Point]) -> None:
 def _write_json(
     options: argparse.Namespace,
     array: PlanarArray,
-    unimodal: float,
+    first_phase: dict[str, float],
     points: Sequence[Point],
     tracked: dict[float, Tracked],
 ) -> None:
@@ -279,7 +284,7 @@ def _write_json(
         "rice_db": options.rice,
         "trials": options.trials,
         "seed": options.seed,
-        "unimodal": unimodal,
+        "first_phase": first_phase,
         "points": [
             {
                 "policy": p.policy,
