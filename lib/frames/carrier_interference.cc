@@ -29,6 +29,8 @@ constexpr double harmless = 1e-3;
 // What a channel of long delays leaves unpredicted varies by this much over the carriers.
 constexpr double uneven = 2;
 constexpr double least_leak = 1e-12;
+constexpr int fit_rounds = 3;
+constexpr double least_even = 0.05, most_share = 3; // of the noise's level; of what is expected to leak
 
 // In standard deviations of a normal variable with the same probability: chance alone reaches `appears` on one carrier
 // in 300 000. Beside a carrier with interference, or where there was some in the frame before, less is needed.
@@ -175,7 +177,8 @@ void find_scores(const TrainingMap &map, ArrayView<const Complex, 4> ls, std::sp
             scratch.energy[a * count + i] = scale * std::norm(scratch.residual[i * num_rx + a]);
         ++scratch.count[map.indices[i]];
     }
-    scratch.score.assign(map.num_active, 0);
+    for (std::vector<double> *part : {&scratch.score, &scratch.excess, &scratch.noise, &scratch.spread})
+        part->assign(map.num_active, 0);
     int alive = 0;
     for (std::size_t a = 0; a < num_rx; ++a) {
         const double *energy = scratch.energy.data() + a * count;
@@ -191,15 +194,23 @@ void find_scores(const TrainingMap &map, ArrayView<const Complex, 4> ls, std::sp
         const double signal = std::max(power[a] - level, 0.0);
         for (std::size_t i = 0; i < count; ++i) {
             // of longer delays; if there were any, the median would show it
-            const double leak = state.predictions[i].leak / state.predictions[i].gain,
+            const double gain = state.predictions[i].gain, leak = state.predictions[i].leak / gain,
                          unpredicted = std::min(signal * leak, level * uneven * std::max(leak / usual_leak, 1.0));
-            scratch.score[map.indices[i]] += energy[i] / (level + unpredicted + harmless * signal);
+            const int c = map.indices[i];
+            scratch.score[c] += energy[i] / (level + unpredicted + harmless * signal);
+            // own noise and error of the prediction make up the residual; the error is that of a replaced value
+            scratch.excess[c] += (gain * energy[i] - 2 * ((gain - 1) * level + gain * unpredicted)) / level;
+            scratch.noise[c] += gain * energy[i] / level - (gain - 1);
+            scratch.spread[c] += gain - 1;
         }
     }
     for (int c = 0; c < map.num_active; ++c) {
         scratch.count[c] *= alive;
-        if (scratch.count[c])
+        if (scratch.count[c]) {
             scratch.score[c] /= scratch.count[c];
+            scratch.noise[c] /= scratch.count[c];
+            scratch.spread[c] /= scratch.count[c];
+        }
     }
 }
 
@@ -210,10 +221,10 @@ bool find_new(const TrainingMap &map, const CarrierState &state, CarrierScratch 
     bool any = false;
     for (int c = 0; c < map.num_active; ++c) {
         const double score = scratch.score[c];
-        if (state.interfered[c] || !(score > 1))
+        if (state.interfered[c] || !(score > 1) || !(scratch.excess[c] > 0))
             continue;
-        const bool beside = is_interfered(c - 1) || is_interfered(c + 1);
-        if (score < most_by_chance(scratch.count[c], beside ? spreads : appears))
+        const bool has_neighbour = is_interfered(c - 1) || is_interfered(c + 1);
+        if (score < most_by_chance(scratch.count[c], has_neighbour ? spreads : appears))
             continue;
         bool is_strongest = true;
         for (int k = -Prediction::most; k <= Prediction::most; ++k) {
@@ -225,6 +236,42 @@ bool find_new(const TrainingMap &map, const CarrierState &state, CarrierScratch 
         any |= is_strongest;
     }
     return any;
+}
+
+// What noise on one carrier leaks into another, so many carriers away, through a Fourier transform without a window:
+// the mean of sinc^2 over the carrier.
+double leakage(int distance) { return 1 / (2 * std::numbers::pi * std::numbers::pi * (distance * distance - 0.25)); }
+
+// The noise of carriers without interference: even, and what leaks into them. How much there is of both is a weighted
+// fit to what is not predicted. A tone leaks less than noise does, or not at all.
+void fit_noise(const TrainingMap &map, const CarrierState &state, CarrierScratch &scratch) {
+    std::vector<double> &leaked = scratch.sorted;
+    leaked.assign(map.num_active, 0);
+    for (int c = 0; c < map.num_active; ++c)
+        for (int other = 0; other < map.num_active; ++other)
+            if (state.interfered[other] && other != c)
+                leaked[c] += std::max(scratch.noise[other], 0.0) * leakage(c - other);
+    double even = 1, share = 1;
+    for (int round = 0; round < fit_rounds; ++round) {
+        double sums[3] = {}, with[2] = {}; // of the normal equations
+        for (int c = 0; c < map.num_active; ++c)
+            if (!state.interfered[c] && scratch.count[c]) {
+                const double expected = even + share * leaked[c] + scratch.spread[c],
+                             weight = scratch.count[c] / (expected * expected);
+                sums[0] += weight;
+                sums[1] += weight * leaked[c];
+                sums[2] += weight * leaked[c] * leaked[c];
+                with[0] += weight * scratch.noise[c];
+                with[1] += weight * leaked[c] * scratch.noise[c];
+            }
+        const double determinant = sums[0] * sums[2] - sums[1] * sums[1];
+        if (!(determinant > least_leak * sums[0] * sums[2]))
+            break;
+        even = std::max((with[0] * sums[2] - with[1] * sums[1]) / determinant, least_even);
+        share = std::clamp((with[1] - even * sums[1]) / sums[2], 0.0, most_share);
+    }
+    for (int c = 0; c < map.num_active; ++c)
+        scratch.noise[c] = even + share * leaked[c];
 }
 
 // Carriers whose interference has ended.
@@ -289,6 +336,7 @@ bool CarrierSearch::find(const TrainingMap &map, ArrayView<Complex, 4> ls, std::
         change();
     if (!any)
         return false;
+    fit_noise(map, state, scratch);
     std::fill(power.begin(), power.end(), 0.0);
     for (std::size_t i = 0; i < count; ++i)
         for (std::size_t a = 0; a < num_rx; ++a) {

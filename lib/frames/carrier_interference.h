@@ -40,6 +40,9 @@ struct CarrierScratch {
     std::vector<std::complex<double>> residual; // [symbol][stream][place][num_rx], what is not predicted
     std::vector<double> energy;                 // its |.|^2 over the gain, [num_rx][symbol, stream and place]
     std::vector<double> sorted, score;
+    std::vector<double> excess; // [num_active], by which a replaced value would be better; a sum
+    std::vector<double> noise;  // [num_active], over the median
+    std::vector<double> spread; // [num_active], the noise of other values in the residual
     std::vector<int> count;
     std::vector<std::uint8_t> changed;
 };
@@ -59,7 +62,7 @@ public:
     // state: of the frame before, and then of this one. Interference on more than half of the carriers is none: it
     //        is what the noise is.
     //
-    // Returns whether there is any; scratch.residual then says what it is.
+    // Returns whether there is any; scratch.residual then says what it is, and scratch.noise what other carriers hold.
     bool find(const TrainingMap &map, ArrayView<std::complex<double>, 4> ls, std::span<double> power, double &delay,
               CarrierState &state, CarrierScratch &scratch) const;
 

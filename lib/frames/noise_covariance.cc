@@ -258,16 +258,26 @@ void NoiseTrack::find_whitening(const NoiseSum &noise, std::span<const double> n
     const double scale = std::sqrt(whitening.noise_var);
     whitening.carrier.resize(map.num_active * n * n);
     const bool any = carriers.any();
-    if (any)
+    double mean = 0; // of the others, which noise_var is
+    if (any) {
         take_carriers(map, whitening.antennas);
+        int count = 0;
+        for (int c = 0; c < map.num_active; ++c)
+            if (!carriers.interfered[c]) {
+                mean += search.noise[c];
+                ++count;
+            }
+        mean /= std::max(count, 1);
+    }
     for (int c = 0; c < map.num_active; ++c) {
         std::complex<float> *to = whitening.carrier.data() + c * n * n;
         const bool is_known = any && carriers.interfered[c] && factor_carrier(c, n);
         for (std::size_t i = 0; i < n; ++i)
             for (std::size_t j = 0; j < n; ++j) {
-                Complex sum = whitening.antennas[i * n + j];
-                if (is_known) {
-                    sum = 0;
+                Complex sum = 0;
+                if (!is_known) {
+                    sum = whitening.antennas[i * n + j] * (any ? std::sqrt(mean / search.noise[c]) : 1.0);
+                } else {
                     for (std::size_t k = j; k <= i; ++k)
                         sum += product(around_.sum[i * n + k], whitening.antennas[k * n + j]);
                 }
