@@ -139,9 +139,10 @@ public:
 
     // A tuple: h of the shape, noise_var, snr, seq, the last three None where they are not there; or the PMT.
     py::object read(const pmt::pmt_t &value) const {
-        pmt::pmt_t h, shape, noise_var, snr, seq;
+        pmt::pmt_t h, shape, noise_var, snr, seq, noise_cov;
         const std::pair<const pmt::pmt_t *, pmt::pmt_t *> names[] = {
-            {&h_, &h}, {&shape_name_, &shape}, {&noise_var_, &noise_var}, {&snr_, &snr}, {&seq_, &seq}};
+            {&h_, &h},     {&shape_name_, &shape}, {&noise_var_, &noise_var},
+            {&snr_, &snr}, {&seq_, &seq},          {&noise_cov_, &noise_cov}};
         try {
             for_entries(value, [&](const pmt::pmt_t &key, const pmt::pmt_t &of) {
                 for (const auto &[name, to] : names)
@@ -152,8 +153,8 @@ public:
         } catch (const std::invalid_argument &) {
             return py::cast(value);
         }
-        if (!is_channel(h, shape) || !is_within(noise_var, noise_var_range_) || !is_within(snr, snr_range_) ||
-            (seq && !pmt::is_uint64(seq)))
+        if (noise_cov || !is_channel(h, shape) || !is_within(noise_var, noise_var_range_) ||
+            !is_within(snr, snr_range_) || (seq && !pmt::is_uint64(seq)))
             return py::cast(value);
         const auto number = [](const pmt::pmt_t &of) {
             return of ? py::object(py::float_(pmt::to_double(of))) : py::none();
@@ -196,7 +197,7 @@ private:
     }
 
     const pmt::pmt_t h_ = pmt::intern("h"), shape_name_ = pmt::intern("shape"), noise_var_ = pmt::intern("noise_var"),
-                     snr_ = pmt::intern("snr"), seq_ = pmt::intern("seq");
+                     snr_ = pmt::intern("snr"), seq_ = pmt::intern("seq"), noise_cov_ = pmt::intern("noise_cov");
     const std::array<long, 3> shape_;
     const std::pair<float, float> amplitude_range_; // of the largest part; or all are zero
     const std::pair<double, double> noise_var_range_, snr_range_;

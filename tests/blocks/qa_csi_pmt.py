@@ -50,6 +50,20 @@ def test_round_trip():
     assert (estimate.noise_var, estimate.seq, estimate.snr_db) == (None, None, None)
 
 
+def test_round_trip_of_noise_that_is_not_white():
+    """A variance for each subcarrier, and covariances of each or of all; one of them alone or both."""
+    of_each = np.array([0.25, 4.0])
+    covariance = np.stack([np.eye(3) * 2, np.eye(3) + 0.5j * (np.eye(3, k=1) - np.eye(3, k=-1))]).astype(np.complex64)
+    for noise_var, noise_cov in ((of_each, None), (None, covariance), (None, covariance[:1]), (of_each, covariance)):
+        value = channel_to_pmt(H, noise_var=noise_var, noise_cov=noise_cov, seq=3)
+        for received in (value, pmt.deserialize_str(pmt.serialize_str(value))):
+            estimate = parse_channel(received, SHAPE)
+            for found, sent in ((estimate.noise_var, noise_var), (estimate.noise_cov, noise_cov)):
+                assert (found is None) == (sent is None)
+                if sent is not None:
+                    np.testing.assert_array_equal(found, sent)
+
+
 def test_a_vector_is_read_exactly_and_kept():
     """The stream may go on while the estimate is in use, and others may hold the same vector."""
     values = np.array([1e-45 + 3e38j, -0.0 + np.inf * 1j, 1 / 3], np.complex64)
@@ -154,6 +168,20 @@ MALFORMED = {
     "noise_var symbol": dictionary(noise_var=pmt.intern("0.1")),
     "noise_var bool": dictionary(noise_var=pmt.PMT_T),
     "noise_var complex": dictionary(noise_var=pmt.from_complex(1)),
+    "noise_var of three": dictionary(noise_var=pmt.init_f64vector(3, [1.0] * 3)),
+    "noise_var of none": dictionary(noise_var=pmt.init_f64vector(0, [])),
+    "noise_var f32vector": dictionary(noise_var=pmt.init_f32vector(2, [1.0] * 2)),
+    "noise_var NaN of one": dictionary(noise_var=pmt.init_f64vector(2, [1.0, np.nan])),
+    "noise_var negative of one": dictionary(noise_var=pmt.init_f64vector(2, [1.0, -1.0])),
+    "noise_cov number": dictionary(noise_cov=pmt.from_double(1.0)),
+    "noise_cov of floats": dictionary(noise_cov=pmt.init_f32vector(9, np.eye(3).ravel().tolist())),
+    "noise_cov short": dictionary(noise_cov=c32vector(np.eye(2, dtype=np.complex64))),
+    "noise_cov of three": dictionary(noise_cov=c32vector(np.stack([np.eye(3, dtype=np.complex64)] * 3))),
+    "noise_cov NaN": dictionary(noise_cov=c32vector(np.eye(3, dtype=np.complex64) * np.nan)),
+    "noise_cov zero": dictionary(noise_cov=c32vector(np.zeros((3, 3), np.complex64))),
+    "noise_cov negative": dictionary(noise_cov=c32vector(-np.eye(3, dtype=np.complex64))),
+    "noise_cov singular": dictionary(noise_cov=c32vector(np.ones((3, 3), np.complex64))),
+    "noise_cov not Hermitian": dictionary(noise_cov=c32vector(np.triu(np.ones((3, 3), np.complex64)))),
     "snr NaN": dictionary(snr=pmt.from_double(np.nan)),
     "snr 1000": dictionary(snr=pmt.from_double(1000)),
     "snr type": dictionary(snr=pmt.PMT_NIL),
@@ -165,6 +193,7 @@ for none in NONE:
         "h None": dictionary(h=none),
         "shape None": dictionary(shape=none),
         "noise_var None": dictionary(noise_var=none),
+        "noise_cov None": dictionary(noise_cov=none),
         "other key None": pmt.cons(pmt.cons(none, none), dictionary(h=pmt.PMT_NIL)),
         "entry None": pmt.cons(none, dictionary()),
         "shape of None": dictionary(shape=pmt.make_vector(3, none)),

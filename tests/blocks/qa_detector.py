@@ -129,6 +129,27 @@ def test_a_tag_takes_effect_at_its_item(chunk):
     assert flowgraph.block.items_without_csi() == 3 and flowgraph.block.csi_updates() == 4
 
 
+@pytest.mark.parametrize("chunk", [None, 1, 4])
+def test_noise_that_is_not_white(chunk, model_path, backend):
+    """A noise variance for each subcarrier, and covariances: each holds from its item on, beside the usual ones."""
+    y, h = samples(20), channels(5)
+    of_each = np.array([0.05, 0.8])
+    root = np.tril(channels(2, (RX, RX), seed=7)).astype(complex)
+    cov = (root @ root.conj().swapaxes(1, 2) + 0.1 * np.eye(RX)).astype(np.complex64)
+    estimates = [
+        (0, h[0], {"noise_var": 0.1}),
+        (5, h[1], {"noise_cov": cov}),
+        (6, h[2], {"noise_var": of_each}),
+        (11, h[3], {"noise_cov": cov[:1]}),
+        (15, h[4], {"noise_var": 0.2}),
+    ]
+    tags = [tag(item, channel_to_pmt(of, **given)) for item, of, given in estimates]
+    detector = gr_kaq.detector(str(model_path), RX, TX, S, output_llrs=True, backend=backend)
+    flowgraph = run(detector, y, tags, chunk)
+    assert_equal_to_numpy(flowgraph, *by_numpy(model_path, y, estimates, backend=backend))
+    assert (detector.csi_updates(), detector.rejected_csi()) == (5, 0)
+
+
 def test_hundreds_of_tags_in_one_call():
     y, h = samples(600), channels(600)
     tags = [tag(k, channel_to_pmt(h[k], noise_var=0.1)) for k in range(600)]

@@ -39,7 +39,7 @@ def test_pieces_equal_estimates_one_by_one(name, more, backend):
     y = [random_complex(rng, 20, C) for _ in range(RX)]
     y[1][2, 0] = y[2][19, 4] = np.nan
     expected, found = buffers(20), buffers(20)
-    for start, stop, of, snr_db, noise_var, count, _ in pieces:
+    for start, stop, of, snr_db, noise_var, count, *_ in pieces:
         prepared = detector.plan(*SIZE).prepare(of, snr_db=snr_db, noise_var=noise_var, vectors_per_estimate=count)
         prepared.detect_streams(*([stream[start:stop] for stream in streams] for streams in (y, *expected)))
     plan = detector.plan(*SIZE)

@@ -11,6 +11,7 @@ from gr_kaq.signals.signal_model import noise_var_from_snr, snr_from_noise_var
 
 SHAPE = (2, 3, 2)
 H = (np.arange(12) + 1j).reshape(SHAPE).astype(np.complex64)
+COVARIANCE = (np.array([[[3, 1j, 0], [-1j, 2, 0.5], [0, 0.5, 1]]])).astype(np.complex64)
 
 
 def state_after(*updates):
@@ -67,6 +68,20 @@ def test_what_wins(updates, given):
     assert state_after(*updates).given == given
 
 
+def test_noise_that_is_not_white_is_given_until_something_else_is():
+    """A covariance counts before the noise variance beside it, which is its mean diagonal."""
+    state = state_after((None, 7.0), (ChannelEstimate(H, 2.0, noise_cov=COVARIANCE), 5.0))
+    assert list(state.given) == ["noise_cov"] and state.given["noise_cov"] is COVARIANCE
+    assert state.valid and state.noise_var == pytest.approx(2.0)
+    assert state.snr_db == pytest.approx(float(snr_from_noise_var(H, 2.0)))
+    of_both = np.array([0.1, 0.3])
+    state.update(ChannelEstimate(H, of_both))
+    assert list(state.given) == ["noise_var"] and state.given["noise_var"] is of_both
+    assert state.noise_var == pytest.approx(0.2)
+    state.update(snr_db=3.0)
+    assert state.given == {"snr_db": 3.0}
+
+
 def with_value(value):
     h = H.copy()
     h[1, 2, 0] = value
@@ -90,6 +105,18 @@ def with_value(value):
         (ChannelEstimate(H, np.nan), "noise_var"),
         (ChannelEstimate(H, np.inf), "noise_var"),
         (ChannelEstimate(H, 1e300), "noise_var"),
+        (ChannelEstimate(H, np.full(3, 0.1)), "noise_var shape"),
+        (ChannelEstimate(H, np.array([0.1, np.nan])), "noise_var"),
+        (ChannelEstimate(H, np.array([0.1, -0.1])), "noise_var"),
+        (ChannelEstimate(H, noise_cov=COVARIANCE[:, :2, :2]), "noise_cov shape"),
+        (ChannelEstimate(H, noise_cov=np.concatenate([COVARIANCE] * 3)), "noise_cov shape"),
+        (ChannelEstimate(H, noise_cov=COVARIANCE[0]), "noise_cov shape"),
+        (ChannelEstimate(H, noise_cov=COVARIANCE * np.nan), "noise_cov"),
+        (ChannelEstimate(H, noise_cov=-COVARIANCE), "noise_cov"),
+        (ChannelEstimate(H, noise_cov=0 * COVARIANCE), "noise_cov"),
+        (ChannelEstimate(H, noise_cov=COVARIANCE - 3 * np.eye(3)), "noise_cov"),
+        (ChannelEstimate(H, noise_cov=COVARIANCE + np.triu(np.ones((3, 3)), 1)), "noise_cov"),
+        (ChannelEstimate(H, noise_cov=1e30 * COVARIANCE), "noise_var"),
         (ChannelEstimate(H, snr_db=1000), "snr"),
         (ChannelEstimate(H, snr_db=-1000), "snr"),
         (ChannelEstimate(H, snr_db=np.nan), "snr"),

@@ -41,8 +41,8 @@ __all__ = [
 
 CSI_KEY, SNR_KEY = "mimo_channel", "snr"
 
-ENTRIES = ("h", "shape", "noise_var", "snr", "seq")
-H_ENTRY, SHAPE_ENTRY, NOISE_ENTRY, SNR_ENTRY, SEQ_ENTRY = (pmt.intern(key) for key in ENTRIES)
+ENTRIES = ("h", "shape", "noise_var", "snr", "seq", "noise_cov")
+H_ENTRY, SHAPE_ENTRY, NOISE_ENTRY, SNR_ENTRY, SEQ_ENTRY, COVARIANCE_ENTRY = (pmt.intern(key) for key in ENTRIES)
 INTEGER_VECTORS = [
     (getattr(pmt, f"is_{name}vector"), getattr(pmt, f"{name}vector_elements"))
     for name in ("s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64")
@@ -57,21 +57,24 @@ def check_keys(csi_key: str, snr_key: str) -> None:
 
 def channel_to_pmt(
     h: NDArray[np.complexfloating],
-    noise_var: float | None = None,
+    noise_var: float | NDArray[np.float64] | None = None,
     seq: int | None = None,
     snr_db: float | None = None,
+    noise_cov: NDArray[np.complexfloating] | None = None,
 ) -> Any:
     """The PMT dict of a channel estimate.
 
     Args:
         h: (num_subcarriers, num_rx, num_tx).
-        noise_var: noise variance per receive antenna.
+        noise_var: noise variance per receive antenna, of all subcarriers or (num_subcarriers,).
         seq: sequence number of the estimate.
         snr_db: SNR in dB (for a message; on a stream it has a tag of its own).
+        noise_cov: covariance of the noise, (num_subcarriers or 1, num_rx, num_rx).
     """
     keys, values = [H_ENTRY, SHAPE_ENTRY], [_gnuradio.numpy_to_c32vector(h), pmt.to_pmt(tuple(map(int, h.shape)))]
     for key, value in (
-        (NOISE_ENTRY, None if noise_var is None else float(noise_var)),
+        (NOISE_ENTRY, _noise_to_pmt(noise_var)),
+        (COVARIANCE_ENTRY, None if noise_cov is None else _gnuradio.numpy_to_c32vector(noise_cov)),
         (SEQ_ENTRY, None if seq is None else int(seq)),
         (SNR_ENTRY, None if snr_db is None else float(snr_db)),
     ):
@@ -79,6 +82,12 @@ def channel_to_pmt(
             keys.append(key)
             values.append(value)
     return _gnuradio.extend_dict(pmt.make_dict(), keys, values)
+
+
+def _noise_to_pmt(noise_var: float | NDArray[np.float64] | None) -> Any:
+    if isinstance(noise_var, np.ndarray) and noise_var.ndim:
+        return pmt.init_f64vector(noise_var.size, noise_var.astype(np.float64).tolist())
+    return None if noise_var is None else float(noise_var)
 
 
 def estimate_reader(shape: tuple[int, int, int]) -> _gnuradio.EstimateReader:
@@ -90,8 +99,9 @@ def parse_channel(value: Any, shape: tuple[int, int, int]) -> ChannelEstimate:
     """The channel estimate in a PMT.
 
     Args:
-        value: a dict with `h` (c32vector) and `shape` (three integers: tuple, vector or list), optionally `noise_var`,
-            `snr` (numbers) and `seq` (integer), other keys being ignored; or a bare c32vector. Or what an
+        value: a dict with `h` (c32vector) and `shape` (three integers: tuple, vector or list), optionally `noise_var`
+            (a number, or an f64vector of one for each subcarrier), `noise_cov` (c32vector), `snr` (number) and `seq`
+            (integer), other keys being ignored; or a bare c32vector. Or what an
             `estimate_reader` of this shape has made of one.
         shape: (num_subcarriers, num_rx, num_tx) that it has to have.
 
@@ -138,9 +148,10 @@ def _parse_channel(value: Any, shape: tuple[int, int, int]) -> ChannelEstimate:
         raise InvalidCsi("shape", f"`shape` is {stated}; {shape} (num_subcarriers, num_rx, num_tx) expected")
     return ChannelEstimate(
         _channel(entries["h"], shape),
-        _number(entries["noise_var"], "noise_var") if "noise_var" in entries else None,
+        _noise_var(entries["noise_var"], shape[0]) if "noise_var" in entries else None,
         _number(entries["snr"], "snr") if "snr" in entries else None,
         _sequence_number(entries["seq"]) if "seq" in entries else None,
+        _covariance(entries["noise_cov"], shape) if "noise_cov" in entries else None,
     )
 
 
@@ -148,6 +159,28 @@ def _channel(h: NDArray[np.complex64], shape: tuple[int, int, int]) -> NDArray[n
     if h.size != shape[0] * shape[1] * shape[2]:
         raise InvalidCsi("length", f"h has {h.size} elements; {shape[0] * shape[1] * shape[2]} expected")
     return h.reshape(shape)
+
+
+def _noise_var(value: Any, num_subcarriers: int) -> float | NDArray[np.float64]:
+    if isinstance(value, float | int) or value is None or not pmt.is_f64vector(value):
+        return _number(value, "noise_var")
+    if pmt.length(value) != num_subcarriers:
+        raise InvalidCsi(
+            "noise_var shape",
+            f"`noise_var` has {pmt.length(value)} elements; one number, or {num_subcarriers} expected",
+        )
+    return np.array(pmt.f64vector_elements(value))
+
+
+def _covariance(value: Any, shape: tuple[int, int, int]) -> NDArray[np.complex64]:
+    if not isinstance(value, np.ndarray):
+        raise InvalidCsi("noise_cov type", "`noise_cov` is no c32vector")
+    size = shape[1] ** 2
+    if value.size not in (size, shape[0] * size):
+        raise InvalidCsi(
+            "noise_cov length", f"`noise_cov` has {value.size} elements; {shape[0] * size} or {size} expected"
+        )
+    return value.reshape(-1, shape[1], shape[1])
 
 
 def _entries(value: Any) -> dict[str, Any]:

@@ -112,8 +112,8 @@ class data_aided_decoder(frame_decoder):
         frame = self.frame_format
         try:
             channel = parse_channel(csi_tag, self._shape)
-            if channel.noise_var is None:
-                raise InvalidCsi("no noise_var", "`mimo_channel` has no `noise_var`")
+            if not isinstance(channel.noise_var, float):
+                raise InvalidCsi("no noise_var", "`mimo_channel` has no `noise_var`, or one for each subcarrier")
             delay_spread, doppler = _statistics(frame_tag)
         except InvalidCsi as error:
             self.counters.frames_without_csi += 1

@@ -215,9 +215,7 @@ class detector(KaqBlock[DetectorCounters]):
         if known > start:
             assert self._csi.estimate is not None
             h, given, length = self._csi.estimate.h, self._csi.given, self._items_per_estimate
-            pieces.append(
-                Piece(start, known, h, given.get("snr_db"), given.get("noise_var"), length, self._is_prepared)
-            )
+            pieces.append(Piece(start, known, h, vectors_per_estimate=length, is_prepared=self._is_prepared, **given))
             self._is_prepared = True
         if known < stop:
             for items in outputs:

@@ -69,6 +69,7 @@ class Detector(ABC):
         *,
         snr_db: ArrayLike | None = None,
         noise_var: ArrayLike | None = None,
+        noise_cov: ArrayLike | None = None,
         vectors_per_estimate: int = 1,
     ) -> PreparedChannels:
         """Do what a channel estimate needs once; `plan(...).prepare` does it again and again in the same buffers.
@@ -79,11 +80,21 @@ class Detector(ABC):
         if h.ndim != 3 or 0 in h.shape:
             raise ValueError(f"h has shape {h.shape}; (channels, num_rx, num_tx) expected")
         return self.plan(*h.shape).prepare(
-            h, snr_db=snr_db, noise_var=noise_var, vectors_per_estimate=vectors_per_estimate
+            h,
+            snr_db=snr_db,
+            noise_var=noise_var,
+            noise_cov=noise_cov,
+            vectors_per_estimate=vectors_per_estimate,
         )
 
     def detect(
-        self, y: ArrayLike, h: ArrayLike, snr_db: ArrayLike | None = None, *, noise_var: ArrayLike | None = None
+        self,
+        y: ArrayLike,
+        h: ArrayLike,
+        snr_db: ArrayLike | None = None,
+        *,
+        noise_var: ArrayLike | None = None,
+        noise_cov: ArrayLike | None = None,
     ) -> Detection:
         """Detect vectors.
 
@@ -91,11 +102,14 @@ class Detector(ABC):
             y: (..., T, num_rx), T received vectors for each channel.
             h: (..., num_rx, num_tx), one channel per leading index (subcarriers, users).
             snr_db: SNR in dB: a scalar, with the received power averaged over all channels, or (...); or
-            noise_var: noise variance per receive antenna, a scalar or (...). Exactly one of the two.
+            noise_var: noise variance per receive antenna, a scalar or (...); or
+            noise_cov: covariance of the noise over the antennas, (..., num_rx, num_rx) or (num_rx, num_rx). Exactly one
+                of the three.
 
         Raises:
-            ValueError: a shape does not fit, a value of h, snr_db or noise_var is not finite, or the detector does not
-                take this size. NaN or Inf in y is no error: see `Detection.num_invalid`.
+            ValueError: a shape does not fit, a value of h, snr_db, noise_var or noise_cov is not finite, noise_cov is
+                not positive definite, or the detector does not take this size. NaN or Inf in y is no error: see
+                `Detection.num_invalid`.
 
         Example:
             >>> det = gr_kaq.load_detector("lmmse", constellation="qpsk")
@@ -114,11 +128,15 @@ class Detector(ABC):
             value = None if value is None else np.asarray(value)
             return value.reshape(-1) if value is not None and value.shape == lead and lead else value
 
+        covariance = None if noise_cov is None else np.asarray(noise_cov)
+        if covariance is not None and covariance.ndim > 2 and covariance.shape[:-2] == lead:
+            covariance = covariance.reshape(count, *covariance.shape[-2:])
         num_tx, num_vectors = h.shape[-1], y.shape[-2]
         prepared = self.prepare(
             h.reshape(count, *h.shape[-2:]),
             snr_db=flat(snr_db),
             noise_var=flat(noise_var),
+            noise_cov=covariance,
             vectors_per_estimate=max(1, num_vectors),
         )
         out = prepared.detect(y.reshape(count, *y.shape[-2:]).astype(np.complex64))

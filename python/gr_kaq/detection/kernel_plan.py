@@ -82,4 +82,7 @@ class KernelPlan(Plan):
         return self._channels
 
     def detect_pieces(self, pieces: Sequence[Piece], received: Streams, symbols: Streams, llrs: Streams = ()) -> int:
+        if any(piece.noise_cov is not None or isinstance(piece.noise_var, np.ndarray) for piece in pieces):
+            return super().detect_pieces(pieces, received, symbols, llrs)
+        self._latest = self._channels
         return int(self.kernel.detect_pieces(pieces, received, symbols, llrs))

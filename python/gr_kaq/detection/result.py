@@ -39,18 +39,21 @@ class Piece(NamedTuple):
         start, stop: vectors `start` to `stop` - 1 of each channel.
         h: complex64 (C, num_rx, num_tx), contiguous.
         snr_db: SNR in dB over all channels; or
-        noise_var: noise variance per receive antenna. Exactly one of the two.
+        noise_var: noise variance per receive antenna, for all channels or (C,); or `noise_cov`. Exactly one of
+            the three.
         vectors_per_estimate: as for `Plan.prepare`.
         is_prepared: whether that is what the plan prepared last.
+        noise_cov: covariance of the noise, as for `Plan.prepare`.
     """
 
     start: int
     stop: int
     h: NDArray[np.complex64]
     snr_db: float | None = None
-    noise_var: float | None = None
+    noise_var: float | NDArray[np.float64] | None = None
     vectors_per_estimate: int = 1
     is_prepared: bool = False
+    noise_cov: NDArray[np.complex64] | None = None
 
 
 class PreparedChannels(ABC):

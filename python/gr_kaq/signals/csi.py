@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
+from .noise_covariance import whitening_of
 from .signal_model import noise_var_from_snr, snr_from_noise_var
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ChannelEstimate",
     "CsiState",
     "InvalidCsi",
+    "check_noise_cov",
     "check_noise_var",
     "check_snr",
 ]
@@ -59,11 +61,30 @@ def check_snr(snr_db: float) -> float:
     return float(snr_db)
 
 
-def check_noise_var(noise_var: float) -> float:
-    """Return `noise_var`, or raise InvalidCsi unless it is finite, not negative and at most `MAX_NOISE_VAR`."""
-    if not 0 <= noise_var <= MAX_NOISE_VAR:
-        raise InvalidCsi("noise_var", f"a noise variance of {noise_var:g} is outside 0 to {MAX_NOISE_VAR:g}")
-    return float(noise_var)
+def check_noise_var(noise_var: float | NDArray[np.float64], num_subcarriers: int = 1) -> None:
+    """Raise InvalidCsi unless it is one number, or one for each subcarrier, finite, from 0 to `MAX_NOISE_VAR`."""
+    if isinstance(noise_var, np.ndarray) and noise_var.shape != (num_subcarriers,):
+        raise InvalidCsi(
+            "noise_var shape", f"noise_var has shape {noise_var.shape}; one number, or {num_subcarriers} expected"
+        )
+    for value in np.atleast_1d(noise_var):
+        if not 0 <= value <= MAX_NOISE_VAR:  # false for NaN
+            raise InvalidCsi("noise_var", f"a noise variance of {value:g} is outside 0 to {MAX_NOISE_VAR:g}")
+
+
+def check_noise_cov(noise_cov: NDArray[np.complex64], num_subcarriers: int, num_rx: int) -> None:
+    """Raise InvalidCsi unless these are covariances, (num_subcarriers or 1, num_rx, num_rx), and positive definite."""
+    if noise_cov.shape not in ((1, num_rx, num_rx), (num_subcarriers, num_rx, num_rx)):
+        raise InvalidCsi(
+            "noise_cov shape",
+            f"noise_cov has shape {noise_cov.shape}; {(num_subcarriers, num_rx, num_rx)} or {(1, num_rx, num_rx)} "
+            "expected",
+        )
+    try:
+        _, noise_var = whitening_of(noise_cov)
+    except ValueError as error:
+        raise InvalidCsi("noise_cov", str(error)) from None
+    check_noise_var(float(noise_var.max()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +93,17 @@ class ChannelEstimate:
 
     Args:
         h: complex64 (num_subcarriers, num_rx, num_tx). All zeros is valid: nothing gets through.
-        noise_var: noise variance per receive antenna, where it came with the estimate.
+        noise_var: noise variance per receive antenna, where it came with the estimate: of all subcarriers, or (S,).
         snr_db: SNR in dB (definition: `signal_model`), where it came with the estimate.
         seq: sequence number, where it came with the estimate.
+        noise_cov: complex64 (S or 1, num_rx, num_rx), covariance of the noise, where it came with the estimate.
     """
 
     h: NDArray[np.complex64]
-    noise_var: float | None = None
+    noise_var: float | NDArray[np.float64] | None = None
     snr_db: float | None = None
     seq: int | None = None
+    noise_cov: NDArray[np.complex64] | None = None
     _valid_shape: tuple[int, int, int] | None = field(default=None, init=False, repr=False)
 
     @classmethod
@@ -107,7 +130,9 @@ class ChannelEstimate:
             if 0 < peak < MIN_AMPLITUDE:
                 raise InvalidCsi("weak", f"h holds nothing above {MIN_AMPLITUDE:g}, and is not zero")
         if self.noise_var is not None:
-            check_noise_var(self.noise_var)
+            check_noise_var(self.noise_var, shape[0])
+        if self.noise_cov is not None:
+            check_noise_cov(self.noise_cov, *shape[:2])
         if self.snr_db is not None:
             check_snr(self.snr_db)
         object.__setattr__(self, "_valid_shape", shape)
@@ -116,12 +141,13 @@ class ChannelEstimate:
 class CsiState:
     """The estimates in force: the newest channel, and the newest of noise variance and SNR.
 
-    Either the noise variance or the SNR is *given*, the other one follows from it and the channel:
+    Either the noise or the SNR is *given*, the other one follows from it and the channel:
 
+    - an estimate with `noise_cov` gives that, and its own `noise_var` and `snr_db` are ignored;
     - an estimate with `noise_var` gives the noise variance, and its own `snr_db` is ignored;
-    - an estimate with `snr_db` only, or an SNR on its own, gives the SNR, until an estimate brings a `noise_var` again;
+    - an estimate with `snr_db` only, or an SNR on its own, gives the SNR, until an estimate brings one of these again;
     - an estimate with neither leaves what was given in force: a noise variance stays, or an SNR stays;
-    - an estimate and an SNR that arrive together, at one item, are one update: `noise_var` of the estimate is the
+    - an estimate and an SNR that arrive together, at one item, are one update: the noise of the estimate is the
       truth, then the SNR that came separately, then the `snr_db` inside the estimate.
 
     Args:
@@ -131,8 +157,8 @@ class CsiState:
     def __init__(self, shape: tuple[int, int, int]):
         self.shape = shape
         self.estimate: ChannelEstimate | None = None
-        self.given: dict[str, float] = {}
-        """Empty, {"noise_var": ...} or {"snr_db": ...}: the keyword of `Detector.prepare`."""
+        self.given: dict[str, Any] = {}
+        """Empty, {"noise_cov": ...}, {"noise_var": ...} or {"snr_db": ...}: the keyword of `Detector.prepare`."""
 
     def update(self, estimate: ChannelEstimate | None = None, snr_db: float | None = None) -> None:
         """Take what arrived at one item.
@@ -145,8 +171,11 @@ class CsiState:
         if estimate is not None:
             estimate.check(self.shape)
             self.estimate = estimate
+            if estimate.noise_cov is not None:
+                self.given = {"noise_cov": estimate.noise_cov}
+                return
             if estimate.noise_var is not None:
-                self.given = {"noise_var": float(estimate.noise_var)}
+                self.given = {"noise_var": estimate.noise_var}
                 return
             if snr_db is None:
                 snr_db = estimate.snr_db
@@ -155,19 +184,21 @@ class CsiState:
 
     @property
     def valid(self) -> bool:
-        """Whether both a channel and one of noise variance and SNR are known."""
+        """Whether both a channel and one of noise and SNR are known."""
         return self.estimate is not None and bool(self.given)
 
     @property
     def noise_var(self) -> float:
-        """Noise variance per receive antenna; NaN while unknown."""
+        """Noise variance per receive antenna, the mean over subcarriers; NaN while unknown."""
+        if "noise_cov" in self.given:
+            return float(np.einsum("cii->ci", self.given["noise_cov"]).real.mean())
         if "snr_db" not in self.given or self.estimate is None:
-            return self.given.get("noise_var", float("nan"))
+            return float(np.mean(self.given.get("noise_var", float("nan"))))
         return float(noise_var_from_snr(self.estimate.h, self.given["snr_db"]))
 
     @property
     def snr_db(self) -> float:
         """SNR in dB; NaN while unknown, infinite where noise or channel are zero."""
-        if "noise_var" not in self.given or self.estimate is None:
-            return self.given.get("snr_db", float("nan"))
-        return float(snr_from_noise_var(self.estimate.h, self.given["noise_var"]))
+        if "snr_db" in self.given or not self.given or self.estimate is None:
+            return float(self.given.get("snr_db", float("nan")))
+        return float(snr_from_noise_var(self.estimate.h, self.noise_var))

@@ -71,7 +71,8 @@ class Producer(Endpoint):
         samples: ArrayLike,
         *,
         h: ArrayLike | None = None,
-        noise_var: float | None = None,
+        noise_var: float | ArrayLike | None = None,
+        noise_cov: ArrayLike | None = None,
         snr_db: float | None = None,
         seq: int | None = None,
         tags: Sequence[Tag] = (),
@@ -82,9 +83,11 @@ class Producer(Endpoint):
             samples: complex (T, num_rx, num_subcarriers), T >= 1; with one subcarrier also (T, num_rx). NaN and Inf
                 are left to the detector.
             h: complex (num_subcarriers, num_rx, num_tx); with one subcarrier also (num_rx, num_tx).
-            noise_var: noise variance per receive antenna, known together with `h`.
+            noise_var: noise variance per receive antenna, known together with `h`: one, or (num_subcarriers,).
+            noise_cov: covariance of the noise, known together with `h`: (num_subcarriers, num_rx, num_rx), or
+                (num_rx, num_rx) for all subcarriers.
             snr_db: mean received signal power over noise power per receive antenna, in dB; needed where no
-                `noise_var` is known.
+                `noise_var` and no `noise_cov` is known.
             seq: number of the estimate, 64 bits; by default how many were sent before.
             tags: further tags, with offsets counted from the first item of this frame.
 
@@ -106,7 +109,7 @@ class Producer(Endpoint):
                 raise ValueError(
                     f"a tag has key {tag.key!r} and offset {tag.offset}; a string and an item of the frame expected"
                 )
-        all_tags = [*self._estimate_tags(h, noise_var, snr_db, seq), *tags]
+        all_tags = [*self._estimate_tags(h, noise_var, noise_cov, snr_db, seq), *tags]
         absolute = [tag._replace(offset=self.num_items + tag.offset) for tag in all_tags]
         frame = encode_frame(samples.astype(np.complex64).tobytes(), self.num_items, absolute)
         try:
@@ -117,7 +120,12 @@ class Producer(Endpoint):
         self.num_estimates += h is not None
 
     def _estimate_tags(
-        self, h: ArrayLike | None, noise_var: float | None, snr_db: float | None, seq: int | None
+        self,
+        h: ArrayLike | None,
+        noise_var: float | ArrayLike | None,
+        noise_cov: ArrayLike | None,
+        snr_db: float | None,
+        seq: int | None,
     ) -> list[Tag]:
         tags = []
         if h is not None:
@@ -128,14 +136,21 @@ class Producer(Endpoint):
                 raise ValueError(f"h is {h.dtype}; complex expected")
             with np.errstate(over="ignore"):
                 h = h.astype(np.complex64)
-            ChannelEstimate(h, noise_var).check(self._h_shape)
+                covariance = None if noise_cov is None else np.asarray(noise_cov).astype(np.complex64)
+            if covariance is not None and covariance.ndim == 2:
+                covariance = covariance[None]
+            variance = None if noise_var is None else np.asarray(noise_var, np.float64)
+            noise = float(variance) if variance is not None and variance.ndim == 0 else variance
+            ChannelEstimate(h, noise, noise_cov=covariance).check(self._h_shape)
             estimate: dict[str, Any] = {"h": h.ravel(), "shape": self._h_shape}
-            if noise_var is not None:
-                estimate["noise_var"] = float(noise_var)
+            if noise is not None:
+                estimate["noise_var"] = noise
+            if covariance is not None:
+                estimate["noise_cov"] = covariance.ravel()
             estimate["seq"] = Uint64(self.num_estimates if seq is None else seq)
             tags.append(Tag(0, "mimo_channel", estimate))
-        elif noise_var is not None or seq is not None:
-            raise ValueError("noise_var and seq belong to h, which is missing")
+        elif any(given is not None for given in (noise_var, noise_cov, seq)):
+            raise ValueError("noise_var, noise_cov and seq belong to h, which is missing")
         if snr_db is not None:
             tags.append(Tag(0, "snr", check_snr(snr_db)))
         return tags

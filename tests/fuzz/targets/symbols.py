@@ -66,7 +66,24 @@ def estimate(choices: Choices, shape: tuple[int, int, int], snr_inside: bool) ->
     given: dict[str, Any] = {"noise_var": 10 ** choices.uniform(-3, 1)} if choices.one_in(2) else {}
     if snr_inside:
         given["snr_db"] = choices.uniform(0, 30)
-    kind = choices.randrange(10)
+    kind = choices.randrange(12)
+    if kind >= 10:  # noise that is not white: valid, or no covariance, or of another size
+        root = choices.numpy.normal(size=(choices.choice((1, shape[0])), shape[1], shape[1])).astype(np.complex64)
+        covariance = root @ root.conj().swapaxes(1, 2) + np.eye(shape[1], dtype=np.complex64)
+        if kind == 10:
+            if choices.one_in(2):
+                given["noise_var"] = choices.numpy.uniform(0, 2, shape[0])
+            return channel_to_pmt(h, noise_cov=covariance, **given), True
+        spoilt = choices.randrange(4)
+        if spoilt == 0:
+            covariance[choices.randrange(len(covariance))] *= -1
+        elif spoilt == 1:
+            covariance[0, 0, 0] = choices.choice((np.nan, np.inf, -1.0))
+        elif spoilt == 2:
+            covariance = np.concatenate([covariance] * (shape[0] + 1))
+        else:
+            return channel_to_pmt(h, noise_var=np.ones(shape[0] + 1)), False
+        return channel_to_pmt(h, noise_cov=covariance, **given), False
     if kind < 5:
         return channel_to_pmt(h, seq=choices.randrange(1000), **given), True
     if kind == 5:  # at the ends of the range: valid or not
@@ -80,7 +97,7 @@ def estimate(choices: Choices, shape: tuple[int, int, int], snr_inside: bool) ->
     if kind == 7:
         return channel_to_pmt(h[..., :-1] if choices.one_in(2) else np.concatenate([h, h]), **given), False
     if kind == 8:  # one entry is anything, or one more
-        key = choices.choice(("h", "shape", "noise_var", "snr", "seq", "more"))
+        key = choices.choice(("h", "shape", "noise_var", "noise_cov", "snr", "seq", "more"))
         value = channel_to_pmt(h, seq=1, **given)
         return pmt.dict_add(pmt.dict_delete(value, pmt.intern(key)), pmt.intern(key), choices.pmt()), None
     return choices.pmt(), None
