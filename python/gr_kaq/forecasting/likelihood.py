@@ -12,7 +12,7 @@ from .fading import Fading
 from .series import Series
 from .wiener import Likelihood
 
-__all__ = ["FadingGrid", "fitting", "likely_noise", "pooled_doppler", "refined"]
+__all__ = ["DOPPLERS", "FadingGrid", "fitting", "likely_noise", "pooled_doppler", "refined"]
 
 DOPPLERS = np.array([0.0, *np.geomspace(1e-3, 0.5, 90)])  # times the step between estimates
 LINE_DOPPLERS = DOPPLERS[1::3]

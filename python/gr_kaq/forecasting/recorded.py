@@ -38,12 +38,13 @@ class RecordedScene:
     """
 
     def __init__(self, sequence: ChannelSequence, num_taps: int = 8, history: int = 64):
-        h = aligned(sequence.h, sequence.carriers)
+        h: NDArray[np.complexfloating] = sequence.h
+        if sequence.snr_db is not None:  # it says how strong packets were, each of which was scaled
+            snr = 10 ** (sequence.snr_db / 10)
+            h = (h * np.sqrt(snr / snr.mean())[:, None, None, None]).astype(np.complex64)
+        h = aligned(h, sequence.carriers, sequence.times)
         taps = strongest_taps(h, sequence.carriers, num_taps)
-        if sequence.snr_db is None:
-            noise = taps.residual(h)
-        else:
-            noise = h.shape[3] * float(np.mean(10 ** (-sequence.snr_db / 10)))  # of mean |h|^2 = 1
+        noise = taps.residual(h) if sequence.snr_db is None else h.shape[3] / float(np.mean(snr))
         g = taps(h)
         self.shape: tuple[int, int, int] = g.shape[1], g.shape[2], g.shape[3]
         self.faults = Faults()
