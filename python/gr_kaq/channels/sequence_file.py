@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import one_line
-from .channel_file import read_packets
+from ..files import one_line, open_file
+from .channel_file import MAX_FILE_BYTES, read_packets
 
 __all__ = ["ChannelSequence", "read_sequence"]
 
@@ -45,7 +45,8 @@ def read_sequence(path: str | Path) -> ChannelSequence:
             holds packets of zeros, or times that do not ascend; the message names the file.
     """
     h = read_packets(path, None, None)  # which also says whether this is an archive within limits
-    with zipfile.ZipFile(path) as archive:
+    file, _ = open_file(path, MAX_FILE_BYTES)
+    with file, zipfile.ZipFile(file) as archive:
         try:
             times = _times(archive, len(h))
             carriers = _vector(archive, "carriers", h.shape[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import one_line
+from ..files import one_line, read_file
 from .predictors import clustered_wiener
 from .series import Forecast, Series
 
@@ -18,6 +18,7 @@ HISTORY, HORIZONS, LAGS = 32, 20, 16
 FEATURES = 2 * LAGS + 1
 NOISE_RANGE = (1e-4, 10.0)
 REGULAR = 0.05  # of a step
+MAX_FILE_BYTES = 16 << 20
 
 
 def features(samples: NDArray[np.complexfloating], noise_var: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -46,7 +47,7 @@ class ClusteringNetwork:
 
     Raises:
         ImportError: ONNX Runtime is missing.
-        ValueError: ONNX Runtime cannot load the file.
+        ValueError: the file cannot be read, or ONNX Runtime cannot load it.
     """
 
     def __init__(self, path: str | Path):
@@ -55,7 +56,8 @@ class ClusteringNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            content = read_file(path, MAX_FILE_BYTES)
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's have no common base
             raise ValueError(f"{path}: {one_line(error)}; a forecaster in ONNX expected") from None
 
