@@ -110,6 +110,17 @@ def test_what_cannot_be_used_is_counted_and_the_rest_goes_on():
     assert stats["forecasts"] > 40 * (EVERY - 1)
 
 
+def test_the_covariance_of_the_noise_stays_and_grows():
+    samples, _, h = link(5)
+    noise_cov = NOISE * np.array([[[2, 1j], [-1j, 3]]], np.complex64)
+    tags = [tag(item, h[item], noise_cov=noise_cov, seq=item) for item in range(0, COUNT, EVERY)]
+    _, block, _, messages = run(samples, tags, True)
+    last = pmt.to_python(messages[-1])
+    assert block.internal_errors() == 0 and block.forecasts() > 0
+    found = np.array(last["noise_cov"]).reshape(2, 2)
+    np.testing.assert_allclose(found, noise_cov[0] + 2 * last["error_var"] * np.eye(2), rtol=1e-3)
+
+
 def test_without_a_noise_variance_there_is_no_forecast():
     samples, _, h = link(4)
     tags = [tag(item, h[item]) for item in range(0, COUNT, EVERY)]

@@ -43,7 +43,8 @@ class channel_predictor(KaqBlock[PredictorCounters]):
 
     To go in front of input 0 of a `detector`. An estimate on a tag is in force until the next one; where the channel
     changes meanwhile, it ages. With this block, the detector gets a forecast every `spacing` items after an estimate,
-    as far as `reach` items. What a forecast is expected to err by is added to its noise variance, so LLRs stay honest.
+    as far as `reach` items. What a forecast is expected to err by is added to the variance or the covariance of the
+    noise, so LLRs stay honest.
 
     Estimates have to be in one phase and timing (docs/guide/forecasting.md): those of a testbed, or of a transmitter
     and receiver that share oscillators. Time is counted in items.
@@ -159,7 +160,11 @@ class channel_predictor(KaqBlock[PredictorCounters]):
             self.counters.estimates_without_forecast += 1
             return
         for horizon, h, error_var in zip(self._ahead.tolist(), found.h, found.error_var.tolist(), strict=True):
-            value = channel_to_pmt(h, noise_var + self._shape[2] * error_var, estimate.seq)
+            more = self._shape[2] * error_var
+            noise_cov = self._csi.given.get("noise_cov")
+            if noise_cov is not None:
+                noise_cov = (noise_cov + more * np.eye(self._shape[1])).astype(np.complex64)
+            value = channel_to_pmt(h, noise_var + more, estimate.seq, noise_cov=noise_cov)
             self._coming.append((item + horizon, value))
             message = pmt.dict_add(value, HORIZON, pmt.from_long(horizon))
             self.message_port_pub(pmt.intern("csi_forecast"), pmt.dict_add(message, ERROR, pmt.from_double(error_var)))
