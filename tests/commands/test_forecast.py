@@ -41,6 +41,13 @@ def test_methods_are_compared_with_the_bound(capsys, tmp_path):
     assert over["doppler_hz"] == [20, 100] and over["nmse_db"]["bound"][0] < over["nmse_db"]["bound"][1]
 
 
+def test_a_known_doppler_is_little_better_than_the_estimated_one(capsys, tmp_path):
+    path = tmp_path / "forecast.json"
+    assert main(["forecast", *SHORT, "--doppler", "50", "--methods", "wiener", "wiener:50", "--json", str(path)]) == 0
+    methods = json.loads(path.read_text())["methods"]
+    np.testing.assert_allclose(methods["wiener"]["nmse_db"], methods["wiener:50"]["nmse_db"], atol=2.5)
+
+
 def test_a_seed_gives_the_same_figures(capsys):
     shown = []
     for seed in ("3", "3", "4"):
@@ -98,6 +105,7 @@ def test_what_is_wrong_with_a_recording_is_said(capsys, tmp_path, changes, said)
     ("arguments", "said"),
     [
         (["--methods", "magic"], "no predictor 'magic'"),
+        (["--methods", "wiener:-1"], "--methods wiener:-1: '-1': a finite number, at least 0"),
         (["--doppler", "1", "2", "3"], "--doppler has 3 values; one, or one for each of 2 streams"),
         (["--channel", "tdl-d"], "line of sight"),
         (["--taps", "60"], "--taps is 60; fewer than 52"),

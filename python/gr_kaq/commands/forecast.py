@@ -21,7 +21,7 @@ from ..forecasting.ccm import ClusteringNetwork
 from ..forecasting.clusters import Clusters, find_clusters
 from ..forecasting.evaluation import KNOWN, Evaluation
 from ..forecasting.plots import plot_clusters, plot_errors
-from ..forecasting.predictors import PREDICTORS, predictor
+from ..forecasting.predictors import PREDICTORS, known_doppler, predictor
 from ..forecasting.recorded import RecordedScene
 from ..forecasting.series import Predictor
 from ..forecasting.simulation import Scene, Trial
@@ -31,7 +31,11 @@ from .optional import import_optional
 __all__ = ["add_parser"]
 
 MOST_HORIZON = 10000
-METHODS_HELP = f"of {', '.join(PREDICTORS)} (default: all), or a network of your own (.onnx, training.forecaster)"
+KNOWN_DOPPLER = "wiener:"
+METHODS_HELP = (
+    f"of {', '.join(PREDICTORS)} (default: all); {KNOWN_DOPPLER}HZ, which knows the Doppler; or a network of your own "
+    "(.onnx, training.forecaster)"
+)
 BOUND_SEEDS = 4
 
 
@@ -175,6 +179,11 @@ def _decibels(text: str) -> float:
 
 
 def _method(name: str) -> Predictor:
+    if name.startswith(KNOWN_DOPPLER):
+        try:
+            return known_doppler(number(0)(name.removeprefix(KNOWN_DOPPLER)))
+        except argparse.ArgumentTypeError as error:
+            raise ValueError(f"--methods {name}: {error}") from None
     return ClusteringNetwork(name) if name.endswith(".onnx") else predictor(name)
 
 
@@ -242,8 +251,8 @@ def _print_table(evaluation: Evaluation, ahead: NDArray[np.int64], bound: NDArra
     if bound is not None:
         print(f"{'bound':<{width}}" + "".join(f"{x:>8.2f}" for x in bound[picks]))
     if "wiener" in evaluation.errors:
-        for name in ("cw-wiener", KNOWN):
-            if name in evaluation.errors:
+        for name in evaluation.errors:
+            if name in ("cw-wiener", KNOWN) or name.startswith(KNOWN_DOPPLER):
                 gain = evaluation.gain_db(name, "wiener")[:, picks]
                 parts = [f"{m:.2f} [{a:.2f}, {b:.2f}]" for m, a, b in gain.T]
                 print(f"{name} gains on wiener, dB: " + ", ".join(parts))
