@@ -27,6 +27,7 @@ Search = Generator[NDArray[np.int_], NDArray, tuple[int, int]]
 ARC = 3  # beams of an axis that smoothing cannot tell apart
 SHARE = 0.75  # of a budget that a phase, or a round of one, takes
 FINALISTS = 4
+FULL_SCAN = 1.5  # pilots for each narrow beam, from which on all are scanned
 
 
 @dataclass(frozen=True)
@@ -262,10 +263,11 @@ def _halve_arc(
 def parametric(array: PlanarArray, budget: int, rng: np.random.Generator) -> Search:
     """Maximum likelihood of a plane wave's direction, from powers; the beams that it leaves likely are probed next.
 
-    With fewer than two pilots for each narrow beam, a third of the budget goes to the beams of each axis with the other
-    one widened to a single element. Then rounds with equal budgets probe narrow beams, half as many in each round, down
-    to four: those whose directions are the most likely, given all rewards so far. With more, the first of these rounds
-    has all narrow beams; and every other beam that stays is one by its own mean, as in sequential halving.
+    With fewer than one and a half pilots for each narrow beam, a third of the budget goes to the beams of each axis
+    with the other one widened to a single element. Then rounds with equal budgets probe narrow beams, half as many in
+    each round, down to four: those whose directions are the most likely, given all rewards so far. With more pilots,
+    the first of these rounds has all narrow beams; and every other beam that stays is one by its own mean, as in
+    sequential halving.
     """
     return (yield from _parametric(array, budget, coherent=False))
 
@@ -278,7 +280,7 @@ def parametric_coherent(array: PlanarArray, budget: int, rng: np.random.Generato
 def _parametric(array: PlanarArray, budget: int, *, coherent: bool) -> Search:
     beams, measured = array.narrow_beams(), PilotStatistics(array, coherent=coherent)
     scores, size, left = np.zeros(array.shape), len(beams), budget
-    widened = budget < 2 * len(beams)
+    widened = budget < FULL_SCAN * len(beams)
     if widened:
         first, second = (np.arange(count) for count in array.shape)
         lines = [_line(array, 0, first, 0, 1, len(second)), _line(array, 1, second, 0, 1, len(first))]

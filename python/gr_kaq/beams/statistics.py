@@ -60,9 +60,9 @@ class PilotStatistics:
     def scores(self) -> NDArray[np.floating]:
         """Least squares: how much of the rewards a plane wave from each direction explains.
 
-        Of powers, each is weighted by its variance, 1 + 2 snr, at the least SNR that its beam is sure to have: two
-        standard deviations below its mean. With the mean itself, noise that is high by chance would count less. The
-        phases' quantization is left out: the array's pattern is then one factor for each axis.
+        All pilots weigh the same, as their noise does without a signal: powers that vary more because they are strong
+        must not count less than chance does. The phases' quantization is left out: the array's pattern is then one
+        factor for each axis.
 
         Returns:
             Twice the logarithm of the likelihood ratio against no signal, (4 num_first, 4 num_second), of directions
@@ -80,11 +80,8 @@ class PilotStatistics:
                 product = product + first.conj().T @ sums @ second.conj()
                 energy = energy + first_power.T @ counts @ second_power
             else:
-                means = sums / np.maximum(counts, 1)
-                sure = means - 2 * np.sqrt((1 + 2 * np.maximum(means, 0)) / np.maximum(counts, 1))
-                weights = counts / (1 + 2 * np.maximum(sure, 0))
-                product = product + first_power.T @ (weights * means) @ second_power
-                energy = energy + (first_power**2).T @ weights @ second_power**2
+                product = product + first_power.T @ sums @ second_power
+                energy = energy + (first_power**2).T @ counts @ second_power**2
         projection = np.abs(product) if self._coherent else np.maximum(product, 0)
         return (1 + self._coherent) * projection**2 / np.maximum(energy, 1e-12)
 

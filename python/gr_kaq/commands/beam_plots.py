@@ -98,7 +98,7 @@ def animate_probes(users: SimulatedUsers, policies: Sequence[str], budget: int, 
     best = np.unravel_index(np.argmax(users.gains[0]), array.shape)
     images = []
     for step in range(1, STEPS + 1):
-        figure = Figure(figsize=(2.6 * (len(runs) + 1), 2.9), layout="constrained")
+        figure = Figure(figsize=(2.6 * (len(runs) + 1), 3.2), layout="constrained")
         axes = figure.subplots(1, len(runs) + 1)
         axes[0].imshow(10 * np.log10(np.maximum(users.gains[0].T, 1e-4)), origin="lower", cmap="gray")
         axes[0].set_title("gain [dB, -40 to 0]", fontsize=9)
