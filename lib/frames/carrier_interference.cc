@@ -327,7 +327,7 @@ bool CarrierSearch::find(const TrainingMap &map, ArrayView<Complex, 4> ls, std::
         change();
     while (find_new(map, state, scratch)) {
         change();
-        if (2 * std::count(state.interfered.begin(), state.interfered.end(), 1) > map.num_active) {
+        if (3 * std::count(state.interfered.begin(), state.interfered.end(), 1) > map.num_active) {
             state = clean_;
             return false;
         }

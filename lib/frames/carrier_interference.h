@@ -59,8 +59,8 @@ public:
     // ls:    [symbol][stream][place][num_rx], the mean delay taken out
     // power: [num_rx], the mean of |ls|^2
     // delay: that was taken out, in cycles per carrier. It, ls and power become those without the interference
-    // state: of the frame before, and then of this one. Interference on more than half of the carriers is none: it
-    //        is what the noise is.
+    // state: of the frame before, and then of this one. Interference on more than a third of the carriers is none:
+    //        it is what the noise is, and neighbours would be too far away.
     //
     // Returns whether there is any; scratch.residual then says what it is, and scratch.noise what other carriers hold.
     bool find(const TrainingMap &map, ArrayView<std::complex<double>, 4> ls, std::span<double> power, double &delay,
