@@ -49,7 +49,10 @@ def of_estimators(options: argparse.Namespace, bar: Any) -> list[dict[str, Any]]
     delays = Probe(Delay(link, DELAY_BANDS), **settings)
     jammed = {on: Probe(Carriers(link, BANDS, on), **settings) for on in ("training", "all")}
     detector = gr_kaq.load_detector("auto", constellation="16qam")
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if options.estimators:
+        print("| estimator | clean | bandwidth, samples | half-power width | peak, dB | alone | training | all, dB |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
     for name in options.estimators:
         bar.set_description_str(Path(name).stem)
         known, own = (Receiver(link, name, detector, statistics) for statistics in (True, False))
@@ -69,6 +72,10 @@ def of_estimators(options: argparse.Namespace, bar: Any) -> list[dict[str, Any]]
                 **{on: [t.level_db, t.error_db] for on, t in thresholds.items()},
             }
         )
+        row = rows[-1]
+        parts = [interval(row[key]) for key in ("width", "half_power_width", "peak_db")]
+        levels = [level(row[key]) for key in ("alone", "training", "all")]
+        print(f"| {' | '.join([row['name'], format(row['clean'], '.4f'), *parts, *levels])} |", flush=True)
         bar.update()
     return rows
 
@@ -78,7 +85,10 @@ def of_detectors(options: argparse.Namespace, bar: Any) -> list[dict[str, Any]]:
     link = Link(FrameFormat(4), 4, snr_db=SNR_DB, seed=options.seed)
     settings = {"num_frames": options.frames, "max_error_db": options.max_error}
     space, jammed = Probe(Space(link), **settings), Probe(Carriers(link, BANDS), **settings)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if options.detectors:
+        print("\n| detector | clean | 1, dB | 2 | 3 | 4 | half-power width | all, dB |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
     for name in options.detectors:
         bar.set_description_str(name)
         receiver = Receiver(link, "lmmse", gr_kaq.load_detector(name, constellation="16qam"))
@@ -100,6 +110,10 @@ def of_detectors(options: argparse.Namespace, bar: Any) -> list[dict[str, Any]]:
                 "all": [threshold.level_db, threshold.error_db],
             }
         )
+        row = rows[-1]
+        levels = [level(values) for values in row["space"]]
+        cells = [row["name"], format(row["clean"], ".4f"), *levels, interval(row["width"]), level(row["all"])]
+        print(f"| {' | '.join(cells)} |", flush=True)
     return rows
 
 
@@ -138,13 +152,13 @@ def main() -> int:
     )
     parser.add_argument(
         "--estimators",
-        nargs="+",
+        nargs="*",
         default=["ls", "lmmse-frequency", "lmmse", "estimator-w4", "estimator-w6", "estimator"],
         help="methods of channel_estimator, or ONNX files",
     )
     parser.add_argument(
         "--detectors",
-        nargs="+",
+        nargs="*",
         default=["zf", "lmmse", "admm5-16qam", "admm5-16qam-w2", "list8-16qam", "auto"],
         help="for 16-QAM at 4x4",
     )
@@ -161,26 +175,15 @@ def main() -> int:
         except (ValueError, ImportError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-    print(
-        "| estimator | clean | bandwidth, samples | half-power width | peak, dB | alone, dB | training, dB | all, dB |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
-    for row in estimators:
-        parts = [interval(row[key]) for key in ("width", "half_power_width", "peak_db")]
-        levels = [level(row[key]) for key in ("alone", "training", "all")]
-        cells = [row["name"], f"{row['clean']:.4f}", *parts, *levels]
-        print(f"| {' | '.join(cells)} |")
-    print("\n| detector | clean | 1, dB | 2 | 3 | 4 | half-power width | all, dB |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row in detectors:
-        space = [level(values) for values in row["space"]]
-        cells = [row["name"], f"{row['clean']:.4f}", *space, interval(row["width"]), level(row["all"])]
-        print(f"| {' | '.join(cells)} |")
     found = {
-        "estimators alone": correlation(estimators, "width", "alone"),
-        "estimators, jammed training": correlation(estimators, "width", "training"),
-        "estimators, jammed frame": correlation(estimators, "width", "all"),
-        "detectors, jammed frame": correlation(detectors, "width", "all"),
+        name: correlation(rows, "width", robustness)
+        for name, rows, robustness in (
+            ("estimators alone", estimators, "alone"),
+            ("estimators, jammed training", estimators, "training"),
+            ("estimators, jammed frame", estimators, "all"),
+            ("detectors, jammed frame", detectors, "all"),
+        )
+        if len(rows) > 1
     }
     for name, (value, low, high) in found.items():
         print(f"rank correlation of width and robustness, {name}: {value:.2f} [{low:.2f}, {high:.2f}]")

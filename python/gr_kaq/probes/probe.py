@@ -134,9 +134,9 @@ class Probe:
         analytic = self._analytic(receiver)
         bands: list[Band] = []
         for number, (low, high) in enumerate(self.axis.edges):
-            fallbacks = receiver.fallbacks
+            fallbacks, frames = receiver.fallbacks, receiver.frames
             threshold = self.threshold(receiver, number, clean)
-            share = (receiver.fallbacks - fallbacks) / threshold.frames
+            share = (receiver.fallbacks - fallbacks) / max(receiver.frames - frames, 1)
             density = threshold.level_db - float(db(self.axis.shares[number]))
             response = (math.nan, math.nan)
             if isinstance(self.axis, Delay):

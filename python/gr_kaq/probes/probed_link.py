@@ -157,6 +157,9 @@ class Receiver:
         known_statistics: noise variance, delay spread, Doppler, mean delay and carrier offset are what the frame says
             without the interference, and this is not searched for, so that a linear estimator is the same filter at any
             level.
+
+    Attributes:
+        frames: estimated so far.
     """
 
     def __init__(self, link: Link, estimator: str, detector: Detector, known_statistics: bool = False):
@@ -167,6 +170,7 @@ class Receiver:
             link.frame_format, self._known or self.interpolator, whitens=not known_statistics
         )
         self._clean: dict[int, Estimate] = {}
+        self.frames = 0
 
     @property
     def name(self) -> str:
@@ -181,6 +185,7 @@ class Receiver:
 
     def estimate(self, frame: ReceivedFrame, grid: NDArray[np.complex64], guards: NDArray[np.complex64]) -> Estimate:
         """The estimate of a frame with these carriers."""
+        self.frames += 1
         self._estimator.forget_noise()  # which may have been of another band and level
         if not self._known:
             return self._estimator.estimate(grid, guards)
