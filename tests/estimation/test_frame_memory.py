@@ -271,6 +271,16 @@ def test_frames_is_checked():
 # The parts
 
 
+@pytest.mark.parametrize("scale", [0, 1e-30])
+def test_a_profile_without_power_leaves_a_mode(scale):
+    """Antennas that hold next to nothing, for as many steps as a long track has."""
+    fit = profile_fit(FrameFormat(2))
+    carriers = FrameFormat(2).training_indices.shape[-1]
+    covariance = np.full((len(np.unique(fit.sets)), carriers, carriers), scale, complex)
+    powers = fit.fit(covariance, fit.start(0, covariance), 1000)
+    assert fit.modes(powers).frequency.shape[1] >= 1
+
+
 def test_profile_of_a_known_channel():
     """Two delays come out where they are."""
     frame_format, rng = FrameFormat(2), np.random.default_rng(1)

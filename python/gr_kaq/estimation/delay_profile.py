@@ -25,7 +25,7 @@ __all__ = ["DelayModes", "ProfileFit", "profile_fit"]
 
 STEPS = 32  # from delay to delay over the window, at least: a quarter of a sample of 64 carriers each
 LEAST_START = 1e-5  # of all power, at each delay: what is 0 stays 0
-LEAST_POWER = 1e-6  # of the mean, so that a delay may come back
+LEAST_POWER = 1e-6  # of the mean, or of the noise, so that a delay may come back
 TOLERANCE = 0.05  # of the noise: eigenvalues below do not matter
 
 
@@ -118,7 +118,7 @@ class ProfileFit:
             shown = np.sum((filters.conj() * (covariance @ filters)).real, axis=(0, 1))
             expected = np.sum((waves.conj() * filters).real, axis=(0, 1))
             powers = powers * np.sqrt(np.maximum(shown, 0) / expected)  # below 0 by rounding
-            powers = np.maximum(powers, LEAST_POWER * powers.mean())
+            powers = np.maximum(powers, LEAST_POWER * max(powers.mean(), self._noise))
         return powers
 
     def modes(self, powers: NDArray[np.float64]) -> DelayModes:
