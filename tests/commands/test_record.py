@@ -181,6 +181,7 @@ def test_a_radio_that_falls_silent_after_it_has_sent_enough(tmp_path, transmitte
         (["--radio", "usrp", "--args", "serial=none", "--freq", "1e9", "--rate", "1e6"], "no USRP found"),
         (["--radio", "soapy", "--args", "driver=lime", "--freq", "1e9", "--rate", "1e6"], "no SoapySDR device found"),
         (["--streams", "4", "--fft-size", "256"], "no frame found in"),
+        (["--streams", "5"], "num_tx is 5; at most 4 expected with 64 carriers"),
         (["--seconds", "1e300"], "--seconds is 1e+300; at most"),
         (
             ["--radio", "zmq", "--args", "tcp://127.0.0.1:1", "--rate", "1e300", "--seconds", "1"],
@@ -196,7 +197,7 @@ def test_what_cannot_be_done(words, named, tmp_path, recorded, capfd, monkeypatc
     assert not list(tmp_path.glob("csi*"))
 
 
-@pytest.mark.parametrize("words", [["--frames", "0"], ["--frames", "x"], ["--seconds", "-1"], ["--streams", "5"]])
+@pytest.mark.parametrize("words", [["--frames", "0"], ["--frames", "x"], ["--seconds", "-1"], ["--streams", "9"]])
 def test_bad_command_lines(words, tmp_path):
     with pytest.raises(SystemExit, match="2"):
         record(tmp_path / "samples", "csi.npz", *words)
