@@ -61,6 +61,15 @@ def test_all_sizes(num_tx, fft_size, num_rx):
     assert lmmse - memory > 1.0
 
 
+@pytest.mark.long
+def test_the_first_frames_of_a_track_on_many_carriers():
+    """A profile with many delays takes more steps to fit; with too few, some frames are 15 dB off."""
+    frame_format = FrameFormat(4, 2048)
+    settings = {"profile": "tdl-a", "doppler": 200.0, "snr_db": 25.0, "num_rx": 2, "count": 1, "skip": 0}
+    lmmse, memory = errors_db(frame_format, (WienerInterpolator, FrameMemory), sequences=2, **settings)
+    assert memory < lmmse + 0.5
+
+
 @pytest.mark.parametrize("snr_db", [0.0, 10.0])
 def test_a_line_of_sight_does_not_fade(snr_db):
     """So memory helps at 200 Hz, where all else has faded."""

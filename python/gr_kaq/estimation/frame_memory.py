@@ -7,6 +7,7 @@ the delay profile.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +23,8 @@ from .observation import DELAY_MODELS, DOPPLERS, Observation, observer
 __all__ = ["FrameMemory", "Track"]
 
 FRAMES = 8
-FIRST_STEPS, MORE_STEPS = 10, 2  # of the profile's fit
+FIRST_STEPS, MORE_STEPS = 10, 2  # of the profile's fit; more where there are many delays
+DELAYS_OF_A_STEP = 65
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _fit_profile(
     steps = MORE_STEPS
     if powers is None:
         powers, steps = fit.start(delay_model, covariance), FIRST_STEPS
-    powers = fit.fit(covariance, powers, steps)
+    powers = fit.fit(covariance, powers, steps * math.ceil(len(powers) / DELAYS_OF_A_STEP))
     modes = fit.modes(powers)
     return native.extension().DelayProfile(
         powers=powers,

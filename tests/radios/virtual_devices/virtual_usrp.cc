@@ -34,8 +34,13 @@
 #include <utility>
 #include <vector>
 
+namespace uhd::rfnoc {
+struct action_info;
+}
+
 namespace {
 
+using Action = std::shared_ptr<uhd::rfnoc::action_info>; // of streamers from UHD 4.8 on, which have none here
 using Sample = std::complex<float>;
 
 constexpr double LEAST_DELAY_S = 0.01; // from send() to the air, where no time is given
@@ -159,6 +164,7 @@ public:
         d_next += packet;
         return packet;
     }
+    void post_input_action(const Action &, size_t) {}
 
 private:
     std::vector<size_t> d_channels;
@@ -197,6 +203,7 @@ public:
         std::this_thread::sleep_for(std::chrono::duration<double>(std::min(timeout, 0.1)));
         return false;
     }
+    void post_output_action(const Action &, size_t) {}
 
 private:
     std::vector<size_t> d_channels;
