@@ -283,7 +283,7 @@ def detected_error(estimator, grid, guards, sent):
     data = estimator.data_symbols(grid, estimator.estimate(grid, guards))
     h_h = data.h.conj().swapaxes(-1, -2)
     gram = h_h @ data.h + data.noise_var * np.eye(frame_format.num_tx)
-    x = np.linalg.solve(gram, h_h @ data.received.transpose(1, 2, 0)[..., None])[..., 0]
+    x = np.linalg.solve(gram, np.einsum("sdtr,rsd->sdt", h_h, data.received)[..., None])[..., 0]
     truth = np.stack([sent[t][:, p].T for t, p in zip(DATA_SYMBOLS, frame_format.data_indices, strict=True)])
     return np.mean(np.abs(x - truth) ** 2, axis=-1)
 
