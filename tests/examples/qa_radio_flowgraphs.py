@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import runpy
 import subprocess
@@ -14,12 +15,12 @@ import numpy as np
 import pytest
 import yaml
 
-import gr_kaq
 from gr_kaq import FrameFormat
 from gr_kaq.frames.file_transfer import FileSender
 from gr_kaq.frames.payload import max_payload
 from gr_kaq.radios.sigmf import RecordingWriter
 from tests.examples.radio_link import bursts, fade
+from tests.radios.virtual_devices.driver import virtual_device
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -104,26 +105,35 @@ def wait_for(path, data, *processes):
         time.sleep(0.1)
 
 
-def test_virtual_radio(compiled, message, tmp_path):
-    """The two flowgraphs send a file from one to the other."""
-    address = f"ipc://{tmp_path}/radio"
-    programs = (
-        ("zmq_virtual_radio_receiver", ["--output", tmp_path / "received"]),
-        ("zmq_virtual_radio_transmitter", ["--file", message]),
-    )
+@contextlib.contextmanager
+def programs(*commands, environment=ENVIRONMENT):
+    """Python programs that run side by side, and no longer than this."""
     processes = []
     try:
-        for name, options in programs:
-            command = [sys.executable, compiled[name], "--address", address, *map(str, options)]
-            processes.append(subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL))
-        wait_for(tmp_path / "received", message.read_bytes(), *processes)
-        for process in processes:
-            process.terminate()
-            assert process.wait(TIMEOUT) == 0
+        for command in commands:
+            command = [sys.executable, *map(str, command)]
+            processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
+        yield processes
     finally:
         for process in processes:
             process.kill()
             process.wait()
+
+
+def end(process):
+    process.terminate()
+    assert process.wait(TIMEOUT) == 0
+
+
+def test_virtual_radio(compiled, message, tmp_path):
+    """The two flowgraphs send a file from one to the other."""
+    address = ["--address", f"ipc://{tmp_path}/radio"]
+    receiver = [compiled["zmq_virtual_radio_receiver"], *address, "--output", tmp_path / "received"]
+    transmitter = [compiled["zmq_virtual_radio_transmitter"], *address, "--file", message]
+    with programs(receiver, transmitter) as processes:
+        wait_for(tmp_path / "received", message.read_bytes(), *processes)
+        for process in processes:
+            end(process)
 
 
 USRP = ["--args", "type=virtual", "--freq", "2.45e9", "--rate", "4e5"]
@@ -132,10 +142,7 @@ USRP = ["--args", "type=virtual", "--freq", "2.45e9", "--rate", "4e5"]
 @pytest.mark.parametrize("kind", ["flowgraphs", "scripts"])
 def test_usrps_without_hardware(compiled, kind, message, tmp_path):
     """The two flowgraphs, and the two scripts, with a driver of tests/radios/virtual_devices in the place of USRPs."""
-    driver = Path(gr_kaq.__file__).parents[1] / "virtual_usrp.so"
-    if not driver.exists():
-        pytest.skip(f"{driver.name} is not built: make test builds it where UHD's headers are")
-    environment = ENVIRONMENT | {"LD_PRELOAD": str(driver), "KAQ_VIRTUAL_AIR": str(tmp_path / "air")}
+    environment = ENVIRONMENT | {"LD_PRELOAD": str(virtual_device("usrp")), "KAQ_VIRTUAL_AIR": str(tmp_path / "air")}
     received = tmp_path / "received"
     if kind == "flowgraphs":
         receiver = [compiled["usrp_mimo_receiver"], "--output", received]
@@ -143,18 +150,9 @@ def test_usrps_without_hardware(compiled, kind, message, tmp_path):
     else:
         receiver = [EXAMPLES / "usrp_mimo_receiver.py", received]
         transmitter = [EXAMPLES / "usrp_mimo_transmitter.py", message]
-    processes = []
-    try:
-        for command in (receiver, transmitter):
-            command = [sys.executable, *map(str, [*command, *USRP])]
-            processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
-        wait_for(received, message.read_bytes(), processes[1])
-        processes[1].terminate()
-        assert processes[1].wait(TIMEOUT) == 0
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    with programs([*receiver, *USRP], [*transmitter, *USRP], environment=environment) as (_, sending):
+        wait_for(received, message.read_bytes(), sending)
+        end(sending)
 
 
 def test_recording(compiled, message, tmp_path):

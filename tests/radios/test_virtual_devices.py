@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,9 +17,9 @@ from gnuradio import blocks
 import gr_kaq
 from gr_kaq import radios
 from gr_kaq.radios import RadioError
+from tests.radios.virtual_devices.driver import virtual_device
 
 TIMEOUT_S = 30
-MODULES = Path(gr_kaq.__file__).parents[1]
 RATE = 4e5
 FREQUENCY = 2.45e9
 GAP = 256  # samples
@@ -28,10 +27,7 @@ GAP = 256  # samples
 
 def log_of(name):
     """A function that gives what was set since its last call, and the driver loaded."""
-    library = MODULES / f"virtual_{name}.so"
-    if not library.exists():
-        pytest.skip(f"{library.name} is not built: make test builds it where the library's headers are")
-    function = getattr(ctypes.CDLL(str(library)), f"kaq_virtual_{name}_log")
+    function = getattr(ctypes.CDLL(str(virtual_device(name))), f"kaq_virtual_{name}_log")
     function.restype = ctypes.c_char_p
     function()
     return lambda: function().decode().splitlines()

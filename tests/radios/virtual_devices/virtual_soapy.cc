@@ -4,13 +4,14 @@
 //
 // Other arguments: `rates=R` has no sample rate but R. What is set is logged and read with kaq_virtual_soapy_log().
 
+#include "device_log.h"
+
 #include <SoapySDR/Device.hpp>
 #include <SoapySDR/Formats.hpp>
 #include <SoapySDR/Registry.hpp>
 #include <algorithm>
 #include <chrono>
 #include <complex>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -19,13 +20,7 @@
 
 namespace {
 
-std::mutex log_mutex;
-std::string log_lines;
-
-void log(const std::string &line) {
-    const std::lock_guard lock(log_mutex);
-    log_lines += line + "\n";
-}
+DeviceLog device_log;
 
 std::string channel_name(size_t channel) { return "rx" + std::to_string(channel) + " "; }
 
@@ -53,11 +48,11 @@ public:
     void closeStream(SoapySDR::Stream *) override {}
     size_t getStreamMTU(SoapySDR::Stream *) const override { return 1000; }
     int activateStream(SoapySDR::Stream *, int, long long, size_t) override {
-        log("start");
+        device_log("start");
         return 0;
     }
     int deactivateStream(SoapySDR::Stream *, int, long long) override {
-        log("stop");
+        device_log("stop");
         return 0;
     }
     int readStream(SoapySDR::Stream *stream, void *const *buffers, size_t count, int &flags, long long &,
@@ -76,33 +71,33 @@ public:
 
     std::vector<std::string> listAntennas(int, size_t) const override { return {"A", "B"}; }
     void setAntenna(int, size_t channel, const std::string &name) override {
-        log(channel_name(channel) + "antenna " + name);
+        device_log(channel_name(channel) + "antenna " + name);
     }
     std::string getAntenna(int, size_t) const override { return "A"; }
     std::vector<std::string> listGains(int, size_t) const override { return {"PGA"}; }
     bool hasGainMode(int, size_t) const override { return true; }
     void setGainMode(int, size_t channel, bool automatic) override {
-        log(channel_name(channel) + (automatic ? "AGC" : "no AGC"));
+        device_log(channel_name(channel) + (automatic ? "AGC" : "no AGC"));
     }
     void setGain(int, size_t channel, double gain) override {
-        log(channel_name(channel) + "gain " + std::to_string(gain));
+        device_log(channel_name(channel) + "gain " + std::to_string(gain));
     }
     SoapySDR::Range getGainRange(int, size_t) const override { return {0, 70}; }
     void setFrequency(int, size_t channel, double frequency, const SoapySDR::Kwargs &) override {
-        log(channel_name(channel) + "frequency " + std::to_string(frequency));
+        device_log(channel_name(channel) + "frequency " + std::to_string(frequency));
     }
     double getFrequency(int, size_t) const override { return 0; }
     SoapySDR::RangeList getFrequencyRange(int, size_t) const override { return {{1e7, 6e9}}; }
     void setSampleRate(int, size_t channel, double rate) override {
         d_rate = d_fixed_rate > 0 ? d_fixed_rate : rate;
-        log(channel_name(channel) + "rate " + std::to_string(d_rate));
+        device_log(channel_name(channel) + "rate " + std::to_string(d_rate));
     }
     double getSampleRate(int, size_t) const override { return d_rate; }
     SoapySDR::RangeList getSampleRateRange(int, size_t) const override { return {{1e3, 1e8}}; }
     std::vector<std::string> listClockSources() const override { return {"internal", "external"}; }
     std::vector<std::string> listTimeSources() const override { return {"internal", "external"}; }
-    void setClockSource(const std::string &source) override { log("clock " + source); }
-    void setTimeSource(const std::string &source) override { log("time " + source); }
+    void setClockSource(const std::string &source) override { device_log("clock " + source); }
+    void setTimeSource(const std::string &source) override { device_log("time " + source); }
 
 private:
     size_t d_num_channels = 2;
@@ -125,9 +120,4 @@ const SoapySDR::Registry registered("virtual", &find, &make, SOAPY_SDR_ABI_VERSI
 } // namespace
 
 // All lines since the last call; they are valid until the next one.
-extern "C" __attribute__((visibility("default"))) const char *kaq_virtual_soapy_log() {
-    static std::string lines;
-    const std::lock_guard lock(log_mutex);
-    lines = std::exchange(log_lines, "");
-    return lines.c_str();
-}
+extern "C" __attribute__((visibility("default"))) const char *kaq_virtual_soapy_log() { return device_log.take(); }

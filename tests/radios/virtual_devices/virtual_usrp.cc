@@ -6,6 +6,8 @@
 // Other arguments: `unlocked=B` has no reference on board B, `rates=R` has no sample rate but R. What is set is logged,
 // with the time if it has to happen at one, and read with kaq_virtual_usrp_log().
 
+#include "device_log.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -14,7 +16,6 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -53,13 +54,7 @@ constexpr size_t RING = size_t(1) << 20;
 // All boards and processes share the oscillator, as with an external reference.
 double elapsed() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-std::mutex log_mutex;
-std::string log_lines;
-
-void log(const std::string &line) {
-    const std::lock_guard lock(log_mutex);
-    log_lines += line + "\n";
-}
+DeviceLog device_log;
 
 // What is on the air, by the number of the sample since the clock's epoch.
 class Air {
@@ -144,7 +139,7 @@ public:
             throw uhd::runtime_error("several channels have to start at a time");
         d_next = uint64_t(d_board.clock.to_elapsed(at) * d_rate);
         d_running = true;
-        log(command.stream_now ? "receive now" : "receive all channels at one time");
+        device_log(command.stream_now ? "receive now" : "receive all channels at one time");
     }
     size_t recv(const buffs_type &buffers, size_t count, uhd::rx_metadata_t &metadata, double timeout, bool) override {
         metadata.reset();
@@ -187,7 +182,7 @@ public:
             d_next = std::max(d_next, uint64_t(at * d_rate));
             d_burst = 0;
             if (metadata.has_time_spec)
-                log("send all channels at one time");
+                device_log("send all channels at one time");
         }
         while (double(d_next) > (elapsed() + AHEAD_S) * d_rate)
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -196,7 +191,7 @@ public:
         d_next += count;
         d_burst += count;
         if (metadata.end_of_burst && d_burst > 0) // gr-uhd ends what has ended once more
-            log("burst of " + std::to_string(std::exchange(d_burst, 0)));
+            device_log("burst of " + std::to_string(std::exchange(d_burst, 0)));
         return count;
     }
     bool recv_async_msg(uhd::async_metadata_t &, double timeout) override {
@@ -262,7 +257,7 @@ private:
             .set_publisher([&board] { return uhd::time_spec_t(board.clock.last_pps()); })
             .add_coerced_subscriber([&board, name](const uhd::time_spec_t &time) {
                 board.clock.set_next_pps(time.get_real_secs());
-                log(name + "time at the next PPS " + std::to_string(time.get_real_secs()));
+                device_log(name + "time at the next PPS " + std::to_string(time.get_real_secs()));
             });
         _tree->create<uhd::time_spec_t>(root / "time/cmd")
             .add_coerced_subscriber(
@@ -270,7 +265,8 @@ private:
         for (const char *source : {"clock_source", "time_source"}) {
             _tree->create<std::string>(root / source / "value")
                 .set("internal")
-                .add_coerced_subscriber([name, source](const std::string &value) { log(name + source + " " + value); });
+                .add_coerced_subscriber(
+                    [name, source](const std::string &value) { device_log(name + source + " " + value); });
             _tree->create<std::vector<std::string>>(root / source / "options").set({"internal", "external", "gpsdo"});
         }
         _tree->create<uhd::sensor_value_t>(root / "sensors/ref_locked")
@@ -301,9 +297,9 @@ private:
             _tree->create<double>(frontend / "freq/value")
                 .set(1e9)
                 .add_coerced_subscriber([&board, name](double frequency) {
-                    log(name + "frequency " + std::to_string(frequency) +
-                        (board.command_time > board.clock.now() ? " at " + std::to_string(board.command_time)
-                                                                : " now"));
+                    device_log(name + "frequency " + std::to_string(frequency) +
+                               (board.command_time > board.clock.now() ? " at " + std::to_string(board.command_time)
+                                                                       : " now"));
                 });
             _tree->create<uhd::meta_range_t>(frontend / "freq/range").set(uhd::meta_range_t(1e7, 6e9));
             _tree->create<double>(frontend / "bandwidth/value").set(1e6);
@@ -315,9 +311,9 @@ private:
                         throw uhd::value_error("no antenna " + value);
                     return value;
                 })
-                .add_coerced_subscriber([name](const std::string &value) { log(name + "antenna " + value); });
+                .add_coerced_subscriber([name](const std::string &value) { device_log(name + "antenna " + value); });
             _tree->create<double>(frontend / "gains/PGA/value").set(0).add_coerced_subscriber([name](double gain) {
-                log(name + "gain " + std::to_string(gain));
+                device_log(name + "gain " + std::to_string(gain));
             });
             _tree->create<uhd::meta_range_t>(frontend / "gains/PGA/range").set(uhd::meta_range_t(0, 70, 1));
         }
@@ -342,9 +338,4 @@ const bool registered = [] {
 } // namespace
 
 // All lines since the last call; they are valid until the next one.
-extern "C" __attribute__((visibility("default"))) const char *kaq_virtual_usrp_log() {
-    static std::string lines;
-    const std::lock_guard lock(log_mutex);
-    lines = std::exchange(log_lines, "");
-    return lines.c_str();
-}
+extern "C" __attribute__((visibility("default"))) const char *kaq_virtual_usrp_log() { return device_log.take(); }
