@@ -66,10 +66,10 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
     fft.fft_vcc gives it (forward, shifted, window 1/sqrt(fft_size)) after frame_synchronizer. There are num_symbols
     items for each frame, the first of which has the tag `frame`.
 
-    Outputs: num_rx complex ports; an item is a frame, a vector of data_per_stream: the data carriers (48 of 64, 192 of
-    256) of its 11 data symbols, one symbol after the other, common phases corrected, antennas and symbols scaled to
-    equal noise. Where the noise is not white, the antennas of each carrier are combined so that it is. So a detector
-    with num_subcarriers=data_per_stream has a channel of its own for each of them, at the price of one tag. Then, with
+    Outputs: num_rx complex ports; an item is a frame, a vector of data_per_stream: the data carriers (48 of 64) of its
+    data symbols (11 of 14), one symbol after the other, common phases corrected, antennas and symbols scaled to equal
+    noise. Where the noise is not white, the antennas of each carrier are combined so that it is. So a detector with
+    num_subcarriers=data_per_stream has a channel of its own for each of them, at the price of one tag. Then, with
     output_channel, a float port for displays; an item is a vector of num_active * num_rx * num_tx: |h| in dB over the
     active carriers in the middle of the frame, for each pair of antenna and stream one after the other, antennas
     outermost.
