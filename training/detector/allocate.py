@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gr_kaq import native
 from gr_kaq.channels.flat import RayleighChannels
 from gr_kaq.detection.detectors import load_detector
 from gr_kaq.detection.model_file import DetectorModel
@@ -33,6 +32,7 @@ from ..config import SAVED, ConfigError, find, read_document
 from ..quantization.allocation import Allocation, allocate, allocations, prices
 from ..quantization.quantizers import calibrated_step, fake_quantize
 from .config import Config, Quantizer
+from .evaluate import fastest_backend
 from .export import detector_model
 from .initial_model import start_from
 from .networks import UnfoldedNet, build
@@ -266,6 +266,6 @@ class Problem:
 
 
 def _errors(model: DetectorModel, sent: Transmission) -> list[int]:
-    detector = UnfoldedDetector(model, "native" if native.instruction_sets() else "reference")
+    detector = UnfoldedDetector(model, fastest_backend())
     wrong = model.constellation.decide(detect(detector, sent).symbols) != sent.bits
     return [int(np.count_nonzero(part)) for part in np.array_split(wrong, BLOCKS)]

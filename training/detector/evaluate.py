@@ -27,7 +27,7 @@ from gr_kaq.signals.constellation import CONSTELLATIONS
 from .batches import recorded_packets
 from .config import Config
 
-__all__ = ["EVALUATION_SEED", "measure", "measure_again", "with_measured_ber"]
+__all__ = ["EVALUATION_SEED", "fastest_backend", "measure", "measure_again", "with_measured_ber"]
 
 EVALUATION_SEED = 1_000_000
 ESTIMATES_PER_DRAW = 500
@@ -111,13 +111,17 @@ def _channel_names(config: Config) -> list[str]:
 
 
 def _detectors(models: Sequence[DetectorModel]) -> list[Detector]:
-    """The models by the native kernel, or by the reference, which gives the same bits, where that is not built."""
-    try:
-        native.instruction_sets()
-        backend = "native"
-    except ImportError:
-        backend = "reference"
+    backend = fastest_backend()
     return [UnfoldedDetector(model, backend) for model in models]
+
+
+def fastest_backend() -> str:
+    """The native kernel; or the reference, which gives the same bits, where that is not built."""
+    try:
+        native.extension()
+    except ImportError:
+        return "reference"
+    return "native"
 
 
 def _count(

@@ -16,10 +16,9 @@ from gr_kaq.detection.linear_detector import LinearDetector
 from gr_kaq.detection.list_detector import ListDetector
 from gr_kaq.detection.list_model import ListModel
 from gr_kaq.links.simulated_link import Link, detect
-from gr_kaq.native import extension
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
-from ..evaluate import EVALUATION_SEED
+from ..evaluate import EVALUATION_SEED, fastest_backend
 from .config import ListConfig, Place
 
 __all__ = ["channel_name", "measure"]
@@ -59,7 +58,7 @@ def measure(config: ListConfig, models: Sequence[ListModel], *, progress: bool =
         One dict per detector and point: detector, the keys of `measured_ber` in the model file but for LMMSE's errors,
         and information: mutual information per coded bit, from the LLRs.
     """
-    backend = "native" if _has_kernel() else "reference"
+    backend = fastest_backend()
     constellation = CONSTELLATIONS[config.constellation]
     detectors = [LinearDetector("lmmse", constellation, backend), *(ListDetector(model, backend) for model in models)]
     points = [(place, snr_db) for place in config.evaluation.places for snr_db in place.snr_db]
@@ -68,14 +67,6 @@ def measure(config: ListConfig, models: Sequence[ListModel], *, progress: bool =
     for number, (place, snr_db) in enumerate(bar):
         results += _count(config, detectors, place, snr_db, EVALUATION_SEED + config.seed + number)
     return results
-
-
-def _has_kernel() -> bool:
-    try:
-        extension()
-    except ImportError:
-        return False
-    return True
 
 
 def _count(
