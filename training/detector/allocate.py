@@ -10,7 +10,6 @@ with for the same BER: between the SNRs of the configuration, the logarithm of t
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from gr_kaq.channels.flat import RayleighChannels
 from gr_kaq.detection.detectors import load_detector
@@ -29,7 +27,7 @@ from gr_kaq.links.simulated_link import Link, Transmission, detect
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
 from ..config import SAVED, ConfigError, find, read_document
-from ..quantization.allocation import Allocation, allocate, allocations, prices
+from ..quantization.allocation import Allocation, measure_all
 from ..quantization.quantizers import calibrated_step, fake_quantize
 from .config import Config, Quantizer
 from .evaluate import fastest_backend
@@ -93,6 +91,10 @@ class Problem:
         bits: widths to choose from.
         channels: to measure on.
 
+    Attributes:
+        price: bit operations of each layer's product by the width of its activations, at the size that is measured.
+        whole: bit operations with 8 bits of either operand in all layers.
+
     Raises:
         ConfigError: it is not for such a network, a width is none, or there are too few channels.
     """
@@ -109,6 +111,9 @@ class Problem:
                 f"{config.name}: one SNR in evaluation.snr_db; two or more, to measure losses by, expected"
             )
         self.bits, self.twin = sorted(set(bits)), twin
+        entries = (2 * config.sizes[0][1]) ** 2
+        self.price = {width: [float(width * config.matrix_bits * entries)] * config.layers for width in self.bits}
+        self.whole = 64.0 * entries * config.layers
         self.config = self._with_widths(config, (self.bits[-1],) * config.layers)
         self._with_widths(config, (self.bits[0],) * config.layers)  # is that a width, too?
         self._network = build(self.config, True)
@@ -136,27 +141,6 @@ class Problem:
     def names(self) -> list[str]:
         """Of the layers."""
         return [f"layers.{k}" for k in range(self.config.layers)]
-
-    def price(self) -> dict[int, list[float]]:
-        """Bit operations of each layer's product by the width of its activations, at the size that is measured."""
-        entries = (2 * self.config.sizes[0][1]) ** 2
-        return {
-            bits: [p / bits * self.config.matrix_bits for p in prices("bops", [entries] * self.config.layers, [], bits)]
-            for bits in self.bits
-        }
-
-    def total(self, allocation: Allocation) -> float:
-        """Bit operations of an allocation."""
-        price = self.price()
-        return sum(price[bits][k] for k, bits in enumerate(allocation))
-
-    def whole(self) -> float:
-        """Bit operations with 8 bits of either operand in all layers."""
-        return 64.0 * self.config.layers * (2 * self.config.sizes[0][1]) ** 2
-
-    def choose(self, costs: Sequence[dict[int, float]], limit: float) -> Allocation:
-        """The allocation that a score takes within a budget."""
-        return allocate(costs, self.price(), limit)
 
     def model(self, allocation: Allocation) -> DetectorModel:
         """The detector with these widths, calibrated."""
@@ -192,28 +176,9 @@ class Problem:
         return self._measured() if score == "measured" else self._jacobian()
 
     def truth(self, path: Path) -> dict[Allocation, list[int]]:
-        """Errors of every allocation, kept in a file; what is there is not measured again.
-
-        Raises:
-            ConfigError: the file is of another problem.
-        """
-        config = {**self.config.to_dict(), "channels": self._channels, "snr_db": self.snr_db}
-        stored = json.loads(path.read_text("utf-8")) if path.exists() else {"of": config, "errors": {}}
-        if stored["of"] != config:
-            raise ConfigError(f"{path}: holds allocations of something else; remove it, or choose another --output")
-        errors = stored["errors"]
-        wanted = list(allocations(self.config.layers, self.bits))
-        keys = [" ".join(map(str, allocation)) for allocation in wanted]
-        missing = [(key, allocation) for key, allocation in zip(keys, wanted, strict=True) if key not in errors]
-        bar = tqdm(missing, f"{self.config.name} allocations", len(wanted), mininterval=0.5, smoothing=0)
-        bar.update(len(wanted) - len(missing))
-        for i, (key, allocation) in enumerate(missing):
-            errors[key] = self.errors(allocation)
-            bar.update()
-            if i % 32 == 31 or i + 1 == len(missing):
-                path.write_text(json.dumps(stored), "utf-8")
-        bar.close()
-        return {allocation: errors[key] for key, allocation in zip(keys, wanted, strict=True)}
+        """Errors of every allocation, kept in a file, see `measure_all`."""
+        of = {**self.config.to_dict(), "channels": self._channels, "snr_db": self.snr_db}
+        return measure_all(path, of, self.config.layers, self.bits, self.errors)
 
     def _measured(self) -> list[dict[int, float]]:
         """Each layer at each width, the others at the largest: added bit error rate."""

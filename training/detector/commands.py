@@ -13,7 +13,16 @@ from gr_kaq.detection import model_file
 
 from ..config import SAVED, ConfigError, find, read_document
 from ..page import add_picture, replace_blocks
-from ..quantization.allocation import MOST, Allocation, Budget, regret_table, regrets
+from ..quantization.allocation import (
+    Allocation,
+    Budget,
+    allocate,
+    expect_an_allocation,
+    expect_few_allocations,
+    regret_table,
+    regrets,
+    total,
+)
 from ..quantization.allocation_plot import plot_allocations
 from . import compare, evaluate, summary
 from .allocate import SCORES, Problem, Score, load_twin
@@ -160,18 +169,17 @@ def allocate_widths(
     if budget.unit != "bops":
         raise ConfigError(f"--budget {budget.unit}: a detector has no weights; bops expected")
     config, twin = load_twin(source, overrides)
-    count = len(set(bits)) ** config.layers
-    if truth and count > MOST:
-        raise ConfigError(f"{source}: {count} allocations; at most {MOST} are measured one by one")
+    if truth:
+        expect_few_allocations(source, config.layers, sorted(set(bits)))
     problem = Problem(config, twin, bits, channels)
-    limit = budget.share * problem.whole()
-    problem.choose([dict.fromkeys(problem.bits, 0.0) for _ in problem.names], limit)  # is there one at all?
+    limit = budget.share * problem.whole
+    expect_an_allocation(problem.price, limit)
     scored = SCORES if truth else (score,)
     costs = {name: problem.costs(name) for name in scored}
-    chosen = problem.choose(costs[score], limit)
+    chosen = allocate(costs[score], problem.price, limit)
     loss = problem.loss(problem.errors(chosen))
     print(f"activations {' '.join(map(str, chosen))} bits, matrix {config.matrix_bits} bits")
-    share = problem.total(chosen) / problem.whole()
+    share = total(problem.price, chosen) / problem.whole
     print(f"bops {share:.3f} of 8 bits everywhere; {loss:+.3f} dB at {problem.snr_db:g} dB after calibration")
     print(f"train with: --set activation_bits={list(chosen)} --set matrix_bits={config.matrix_bits}")
     name = f"{config.name}-w{config.matrix_bits}{'-midrise' if config.quantizer.midrise else ''}"
@@ -193,10 +201,9 @@ def allocate_widths(
     if truth:
         errors = problem.truth(directory / f"allocations-{''.join(map(str, problem.bits))}.json")
         measured = {allocation: problem.loss(count) for allocation, count in errors.items()}
-        price = {allocation: problem.total(allocation) for allocation in measured}
-        found["regrets"] = regrets(measured, price, costs, problem.choose, config.seed)
+        found["regrets"] = regrets(measured, problem.price, costs, config.seed)
         picture = directory / "allocations.png"
-        plot_allocations(measured, price, found["regrets"], "bit operations", problem.whole(), picture)
+        plot_allocations(measured, problem.price, found["regrets"], "bit operations", problem.whole, picture)
         text = f"{regret_table(found['regrets'])}\n\n{_at_uniform_budgets(problem, errors, found['regrets'])}"
         print(text)
         if page is not None:
@@ -221,11 +228,11 @@ def _at_uniform_budgets(problem: Problem, errors: dict[Allocation, list[int]], f
 
     for bits in problem.bits:
         uniform = (bits,) * len(problem.names)
-        budget = problem.total(uniform)
-        within = [a for a in errors if problem.total(a) <= budget * (1 + 1e-9)]
+        budget = total(problem.price, uniform)
+        within = [a for a in errors if total(problem.price, a) <= budget * (1 + 1e-9)]
         best = min(within, key=lambda a: sum(errors[a]))
         taken = {s: next(tuple(a) for most, a, _ in found[s]["chosen"] if most == budget) for s in SCORES}
-        row = [f"{bits} bits", f"{budget / problem.whole():.3f}", *(cell(a, best) for a in (uniform, best))]
+        row = [f"{bits} bits", f"{budget / problem.whole:.3f}", *(cell(a, best) for a in (uniform, best))]
         lines.append(f"| {' | '.join([*row, *(cell(taken[s], best) for s in SCORES)])} |")
     return "\n".join(lines)
 

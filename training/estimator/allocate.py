@@ -8,15 +8,13 @@ allocations.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
-from tqdm import tqdm
 
-from ..quantization.allocation import Allocation, Budget, allocate, allocations, prices
+from ..quantization.allocation import Allocation, measure_all, prices
 from ..quantization.relevance import contributions
 from ..quantization.sensitivity import noise_of_products
 from .config import Config
@@ -51,16 +49,14 @@ class Problem:
 
     def price(self, unit: str) -> dict[int, list[float]]:
         """Of each product, by width."""
-        return {width: prices(unit, self._multiplications, self._weights, width) for width in self.bits}
+        return {width: self._prices(unit, width) for width in self.bits}
 
-    def total(self, unit: str, allocation: Allocation) -> float:
-        """Of an allocation."""
-        price = self.price(unit)
-        return sum(price[width][i] for i, width in enumerate(allocation))
+    def whole(self, unit: str) -> float:
+        """What 8 bits everywhere take."""
+        return sum(self._prices(unit, 8))
 
-    def limit(self, budget: Budget) -> float:
-        """What a budget is, in its unit: a share of 8 bits everywhere."""
-        return budget.share * sum(prices(budget.unit, self._multiplications, self._weights, 8))
+    def _prices(self, unit: str, width: int) -> list[float]:
+        return prices(unit, self._multiplications, self._weights, width)
 
     def network(self, allocation: Allocation) -> EstimatorNet:
         """The network with these widths, calibrated."""
@@ -115,20 +111,8 @@ class Problem:
         return found
 
     def truth(self, path: Path) -> dict[Allocation, float]:
-        """The loss of every allocation in dB, kept in a file; what is there is not measured again."""
-        stored = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        wanted = list(allocations(len(self.names), self.bits))
-        found = {}
-        for i, allocation in enumerate(tqdm(wanted, desc=f"{self.config.name} allocations", mininterval=0.5)):
-            key = " ".join(map(str, allocation))
-            if key not in stored:
-                stored[key] = self.reference.loss(self.network(allocation)).db
-                if i % 8 == 7:
-                    path.write_text(json.dumps(stored, indent=1), "utf-8")
-            found[allocation] = stored[key]
-        path.write_text(json.dumps(stored, indent=1), "utf-8")
-        return found
+        """The loss of every allocation in dB, kept in a file, see `measure_all`."""
+        return measure_all(path, self.config.to_dict(), len(self.names), self.bits, self._loss)
 
-    def choose(self, costs: Sequence[dict[int, float]], unit: str, limit: float) -> Allocation:
-        """The allocation that a score takes within a budget."""
-        return allocate(costs, self.price(unit), limit)
+    def _loss(self, allocation: Allocation) -> float:
+        return self.reference.loss(self.network(allocation)).db

@@ -13,7 +13,15 @@ import torch
 
 from ..config import ConfigError
 from ..page import add_picture, add_results, replace_blocks
-from ..quantization.allocation import MOST, Budget, regret_table, regrets
+from ..quantization.allocation import (
+    Budget,
+    expect_an_allocation,
+    expect_few_allocations,
+    regret_table,
+    regrets,
+    total,
+)
+from ..quantization.allocation import allocate as choose
 from ..quantization.allocation_plot import plot_allocations
 from ..quantization.mmd import Mmd
 from ..quantization.recipes import Method
@@ -181,20 +189,20 @@ def allocate(
     bits = sorted(set(bits))
     quantizer = [Quantizer(law="static", method=method, bits=width) for width in bits][-1]
     config = dataclasses.replace(config, quantizer=quantizer)
-    count = len(bits) ** len(twin.products())
-    if truth and count > MOST:
-        raise ConfigError(f"{source}: {count} allocations; at most {MOST} are measured one by one")
+    if truth:
+        expect_few_allocations(source, len(twin.products()), bits)
     held_out = held_out_windows(config)
     problem = Problem(config, twin, bits, calibration_windows(config), Reference(twin, held_out))
-    limit = problem.limit(budget)
-    problem.choose([dict.fromkeys(bits, 0.0) for _ in problem.names], budget.unit, limit)  # is there one at all?
+    price, whole = problem.price(budget.unit), problem.whole(budget.unit)
+    limit = budget.share * whole
+    expect_an_allocation(price, limit)
     scored: list[Score] = [s for s in SCORES if s != "random"] if truth else [score]
     costs = {name: problem.costs(name) for name in scored}
-    chosen = problem.choose(costs[score], budget.unit, limit)
+    chosen = choose(costs[score], price, limit)
     loss = problem.reference.loss(problem.network(chosen))
     for name, width in zip(problem.names, chosen, strict=True):
         print(f"{name:20s}{width:2d} bits")
-    share = problem.total(budget.unit, chosen) / (limit / budget.share)
+    share = total(price, chosen) / whole
     print(f"{budget.unit} {share:.3f} of 8 bits everywhere, {loss.db:+.3f} ± {loss.interval:.3f} dB after calibration")
     print(f"quantize with: --method {method} --widths {' '.join(map(str, chosen))}")
     directory = output / config.name
@@ -213,11 +221,8 @@ def allocate(
     }
     if truth:
         measured = problem.truth(directory / f"allocations-{method}-{''.join(map(str, bits))}.json")
-        price = {allocation: problem.total(budget.unit, allocation) for allocation in measured}
-        found["regrets"] = regrets(
-            measured, price, costs, lambda own, most: problem.choose(own, budget.unit, most), config.seed
-        )
-        picture, whole = directory / f"allocations-{budget.unit}.png", limit / budget.share
+        found["regrets"] = regrets(measured, price, costs, config.seed)
+        picture = directory / f"allocations-{budget.unit}.png"
         plot_allocations(measured, price, found["regrets"], budget.unit, whole, picture)
         text = regret_table(found["regrets"])
         print(text)

@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from .allocation import Allocation
+from .allocation import Allocation, Prices, total
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -20,7 +20,7 @@ __all__ = ["plot_allocations"]
 
 def plot_allocations(
     truth: Mapping[Allocation, float],
-    price: Mapping[Allocation, float],
+    price: Prices,
     regrets: Mapping[str, Any],
     unit: str,
     whole: float,
@@ -29,13 +29,14 @@ def plot_allocations(
     """Every allocation as a dot, the best of each budget as a line, and what each score takes.
 
     Args:
-        truth, price: of all allocations, what they lose in dB and what they take.
+        truth: of all allocations, what they lose in dB.
+        price: of each product.
         regrets: of `allocation.regrets`.
         unit: of the prices.
         whole: price of 8 bits everywhere.
         path: of the picture.
     """
-    points = sorted((price[allocation] / whole, loss) for allocation, loss in truth.items())
+    points = sorted((total(price, allocation) / whole, loss) for allocation, loss in truth.items())
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     x, y = np.transpose(points)
     axes.plot(x, y, ".", color="silver", label="all allocations")

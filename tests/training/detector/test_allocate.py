@@ -50,9 +50,9 @@ def test_the_truth_is_measured_once(run, tmp_path, capsys):
     assert (tmp_path / "page" / "allocations-small-w8.png").exists()
     stored = tmp_path / "small-w8" / "allocations-24.json"
     document = json.loads(stored.read_text())
-    assert len(document["errors"]) == 8
-    assert sum(document["errors"]["2 2 2"]) > sum(document["errors"]["4 4 4"])
-    document["errors"] = dict.fromkeys(document["errors"], [1] * 20)
+    assert len(document["measured"]) == 8
+    assert sum(document["measured"]["2 2 2"]) > sum(document["measured"]["4 4 4"])
+    document["measured"] = dict.fromkeys(document["measured"], [1] * 20)
     stored.write_text(json.dumps(document))
     assert main(command) == 0
     regrets = json.loads((tmp_path / "small-w8" / "allocate-bops.json").read_text())["regrets"]

@@ -162,19 +162,24 @@ def test_allocate_keeps_the_budget(run, tmp_path, capsys):
     assert "quantizer.widths: 6 expected, one of each product, got 2" in capsys.readouterr().err
 
 
-def test_the_truth_is_measured_once(run, tmp_path):
+def test_the_truth_is_measured_once(run, tmp_path, capsys):
     command = ["allocate", run, "--output", str(tmp_path), "--budget", "bytes:0.6", "--truth", *SMALL]
     page = tmp_path / "page.md"
     page.write_text("<!-- begin: regret small bytes -->\n<!-- end: regret small bytes -->\n")
     assert main([*command, "--page", str(page)]) == 0
     assert all(f"| {score} | " in page.read_text() for score in SCORES)
     stored = tmp_path / "small" / "allocations-mse-48.json"
-    truth = json.loads(stored.read_text())
-    assert len(truth) == 64
-    stored.write_text(json.dumps(dict.fromkeys(truth, 1.0)))
+    document = json.loads(stored.read_text())
+    assert len(document["measured"]) == 64
+    document["measured"] = dict.fromkeys(document["measured"], 1.0)
+    stored.write_text(json.dumps(document))
     assert main(command) == 0
     regrets = json.loads((tmp_path / "small" / "allocate-bytes.json").read_text())["regrets"]
     assert all(entry["largest"] == 0 for entry in regrets.values()), "what was measured is not measured again"
+    capsys.readouterr()
+    frames = command.index("--frames") + 1
+    assert main([*command[:frames], str(int(command[frames]) + 1), *command[frames + 1 :]]) == 2
+    assert "holds allocations of something else" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
