@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one command: python -m training train | export | quantize | losses | allocate | compare | evaluate | ...
 
-What is to be done is in `detector.commands`, `estimator.commands` and `estimator.quantize_commands`. The configuration,
-or the one that a run's directory holds, says which of the two it is for.
+What is to be done is in the `commands` of `detector`, `estimator` and `forecaster`, and in
+`estimator.quantize_commands`. The configuration, or the one that a run's directory holds, says which it is for.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from .estimator.allocate import SCORES
 from .estimator.commands import PAGE
 from .estimator.compare import BITS
 from .estimator.config import Quantizer
+from .forecaster import commands as forecaster
 from .quantization.allocation import Budget
 from .quantization.recipes import RECIPES
 
-ROOMS = {"detector": detector, "estimator": estimator}
-RUNS = {"detector": Path("out/training"), "estimator": Path("out/estimator")}
+ROOMS = {"detector": detector, "estimator": estimator, "forecaster": forecaster}
+RUNS = {"detector": Path("out/training"), "estimator": Path("out/estimator"), "forecaster": Path("out/forecaster")}
 """Where runs go by default."""
 
 STUDIES = Path("out/quantized")
@@ -59,8 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training",
-        description="Trains and exports detectors and channel estimators. Each configuration says what it trains. "
-        "training/README.md has the whole story.",
+        description="Trains and exports detectors, channel estimators and forecasters. Each configuration says what it "
+        "trains. training/README.md has the whole story.",
     )
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1: the matrices are small)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
@@ -82,10 +83,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_train(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "train",
-        help="train a detector or an estimator from a YAML configuration",
+        help="train a detector, an estimator or a forecaster from a YAML configuration",
         description="Train the full-precision twin, then the quantized network; measure both. The directory of the run "
         f"gets {SAVED} and, of a detector, checkpoint.pt, summary.json and summary.png; of an estimator, estimator.pt "
-        "and history.json. A detector's run that was interrupted goes on where it stopped; an estimator's starts over.",
+        "and history.json; of a forecaster, forecaster.pt. What was interrupted goes on where it stopped; a "
+        "forecaster's run starts over.",
     )
     command.add_argument("config", metavar="CONFIG", help="path of a YAML file, or a name that presets lists")
     command.add_argument(
@@ -93,7 +95,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         type=Path,
         metavar="DIRECTORY",
         help="of runs; this one goes into a folder named after the configuration "
-        f"(default {' or '.join(f'{path} for {kind}s' for kind, path in RUNS.items())})",
+        f"(default {', '.join(f'{path} for {kind}s' for kind, path in RUNS.items())})",
     )
     _add_fresh(command)
     _add_overrides(command, "mmd.epsilon=0")
@@ -105,7 +107,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         "export",
         help="write the files of a finished run that gr-kaq loads",
         description="Write the quantized network and its full-precision twin: NAME.kaq.json and NAME-fp.kaq.json of a "
-        "detector, NAME.onnx and NAME-fp.onnx of an estimator.",
+        "detector, NAME.onnx and NAME-fp.onnx of an estimator or a forecaster.",
     )
     command.add_argument("run", type=Path, metavar="RUN", help="directory of a finished run")
     command.add_argument("--output", type=Path, metavar="DIRECTORY", help="where to write (default: the run's)")
@@ -405,8 +407,8 @@ def _compare(options: argparse.Namespace) -> None:
         output = options.output or Path("out/compare")
         detector.compare_methods(path, options.overrides, output, jobs, fresh=options.fresh)
         return
-    if path.is_dir() and _kind_of_run(path) != "estimator":
-        raise ConfigError(f"{path}: a detector's run; the file of a comparison, or an estimator's run expected")
+    if path.is_dir() and (kind := _kind_of_run(path)) != "estimator":
+        raise ConfigError(f"{path}: a {kind}'s run; the file of a comparison, or an estimator's run expected")
     _refuse(options, ("jobs", "fresh", "overrides"), "a comparison of detectors", "an estimator", options.what)
     quantize_commands.compare_methods(
         options.what,

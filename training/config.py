@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Configurations: what the YAML files of detectors and of estimators have in common.
+"""Configurations: what the YAML files of all kinds have in common.
 
 A configuration is a dataclass whose fields are the keys of the file. A field's type says what its value may be; a
 `Literal` names the options. What types cannot say, each dataclass checks in its own ``__post_init__``. Unknown keys are

@@ -16,13 +16,14 @@ from training import config as configuration
 from training.config import ConfigError, Configuration, InvalidKey, build, find, kind_of, presets
 from training.detector.config import Config as DetectorConfig
 from training.estimator.config import Config as EstimatorConfig
+from training.forecaster.config import Config as ForecasterConfig
 
 pytestmark = pytest.mark.training
 
 
 def test_presets_are_of_their_room_and_each_name_is_one():
     shipped = presets()
-    assert list(shipped) == ["detector", "estimator"]
+    assert list(shipped) == ["detector", "estimator", "forecaster"]
     names = [name for kind in shipped.values() for name in kind]
     assert len(names) == len(set(names))
     for kind, own in shipped.items():
@@ -39,7 +40,12 @@ def test_an_unknown_name_lists_the_presets_of_all_kinds():
     [
         (DetectorConfig, "estimator", [], "estimator: key kind: detector expected, got estimator"),
         (EstimatorConfig, "admm5-16qam", [], "admm5-16qam: key kind: estimator expected, got detector"),
-        (EstimatorConfig, "estimator", ["kind=oven"], "key kind: one of detector, estimator expected, got 'oven'"),
+        (
+            EstimatorConfig,
+            "estimator",
+            ["kind=oven"],
+            "key kind: one of detector, estimator, forecaster expected, got 'oven'",
+        ),
     ],
 )
 def test_another_kind_is_refused(cls, source, overrides, said):
@@ -50,13 +56,17 @@ def test_another_kind_is_refused(cls, source, overrides, said):
 def test_a_file_has_to_say_its_kind(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text("name: x")
-    with pytest.raises(ConfigError, match=r"x\.yaml: key kind: missing; one of detector, estimator expected"):
+    with pytest.raises(
+        ConfigError, match=r"x\.yaml: key kind: missing; one of detector, estimator, forecaster expected"
+    ):
         kind_of(path)
 
 
-@pytest.mark.parametrize("name", ["admm5-16qam", "estimator"])
-def test_a_saved_configuration_is_the_same(name, tmp_path):
-    cls = DetectorConfig if name in presets()["detector"] else EstimatorConfig
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [(DetectorConfig, "admm5-16qam"), (EstimatorConfig, "estimator"), (ForecasterConfig, "forecaster")],
+)
+def test_a_saved_configuration_is_the_same(cls, name, tmp_path):
     config = cls.load(name)
     config.save(tmp_path)
     assert cls.load(tmp_path / configuration.SAVED) == config
@@ -131,9 +141,9 @@ HOSTILE = {
     "no boolean": ("kind: !!bool maybe", "not valid YAML"),
     "no time": ("kind: !!timestamp x", "not valid YAML"),
     "call": ("kind: !!python/object/apply:os.system [ls]", "not valid YAML"),
-    "list": ("kind: [detector]", "key kind: one of detector, estimator expected"),
-    "set": ("kind: !!set {a, b}", "key kind: one of detector, estimator expected"),
-    "control codes": ('kind: "\\e[31m\\n"', "key kind: one of detector, estimator expected"),
+    "list": ("kind: [detector]", "key kind: one of detector, estimator, forecaster expected"),
+    "set": ("kind: !!set {a, b}", "key kind: one of detector, estimator, forecaster expected"),
+    "control codes": ('kind: "\\e[31m\\n"', "key kind: one of detector, estimator, forecaster expected"),
     "key of control codes": ('kind: detector\n"\\e[31m\\n": 1', None),
 }
 READ = """

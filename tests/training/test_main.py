@@ -10,6 +10,7 @@ from training.__main__ import main
 from training.config import ROOT, presets
 from training.detector.config import Config as DetectorConfig
 from training.estimator.config import Config as EstimatorConfig
+from training.forecaster.config import Config as ForecasterConfig
 
 pytestmark = pytest.mark.training
 
@@ -36,7 +37,11 @@ def rooms(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "kind", "folder"),
-    [("admm5-16qam", "detector", "out/training"), ("estimator-ls", "estimator", "out/estimator")],
+    [
+        ("admm5-16qam", "detector", "out/training"),
+        ("estimator-ls", "estimator", "out/estimator"),
+        ("forecaster", "forecaster", "out/forecaster"),
+    ],
 )
 def test_the_configuration_decides_who_trains(name, kind, folder, rooms):
     assert main(["train", name, "--set", "seed=2"]) == 0
@@ -46,7 +51,9 @@ def test_the_configuration_decides_who_trains(name, kind, folder, rooms):
     assert all(not room.asked for room in rooms.values())
 
 
-@pytest.mark.parametrize("config", [DetectorConfig.load("paper"), EstimatorConfig.load("estimator")])
+@pytest.mark.parametrize(
+    "config", [DetectorConfig.load("paper"), EstimatorConfig.load("estimator"), ForecasterConfig("ccm")]
+)
 def test_the_run_decides_who_exports(config, rooms, tmp_path):
     config.save(tmp_path)
     assert main(["export", str(tmp_path), "--output", "models"]) == 0
@@ -88,7 +95,7 @@ def test_options_of_the_other_kind_are_refused(rooms, tmp_path, capsys):
         (["train", "no-such-preset"], "no-such-preset: no such file, and no preset of that name (detectors: admm5"),
         (
             ["train", "training/detector/comparisons/quick.yaml"],
-            "key kind: one of detector, estimator expected",
+            "key kind: one of detector, estimator, forecaster expected",
         ),
         (["train", "."], ".: cannot be read: not a regular file"),
         (["compare", "no-such-file"], "no-such-file: directory of a finished run, or one of estimator, "),

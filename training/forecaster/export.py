@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes a forecaster as ONNX: python -m training.forecaster.export WEIGHTS FILE [--bits 8].
+"""A forecaster as ONNX.
 
 Standard operators (opset 17). A quantized product is QuantizeLinear, MatMulInteger, Cast, Mul, Add, as in
 `training.estimator.onnx_model`; steps are constants, as the features have one scale at any SNR.
 """
 
 from __future__ import annotations
-
-import argparse
-import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -23,7 +19,7 @@ from ..quantization.product import Product
 from ..quantization.quantizers import largest
 from .network import PROTOTYPES, WIDTH, ForecasterNet
 
-__all__ = ["main", "onnx_model"]
+__all__ = ["onnx_model"]
 
 ZERO_POINT = 128
 
@@ -74,20 +70,3 @@ def _product(graph: Graph, product: Product, x: str) -> str:
     seen = add("QuantizeLinear", x, step, zero)
     sums = add("MatMulInteger", seen, graph.constant(integers.T, np.int8), zero)
     return add("Add", add("Mul", add("Cast", sums, to=TensorProto.FLOAT), weight_step * step), product.bias)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Read the weights, write the graph."""
-    parser = argparse.ArgumentParser(prog="python -m training.forecaster.export", description=__doc__)
-    parser.add_argument("weights", type=Path, help="that `train` wrote (.pt)")
-    parser.add_argument("output", type=Path, help="to write (.onnx)")
-    parser.add_argument("--bits", type=int, choices=(8,), help="of the operands (default: floating point)")
-    options = parser.parse_args(arguments)
-    network = ForecasterNet(options.bits)
-    network.load_state_dict(torch.load(options.weights, weights_only=True))
-    onnx.save(onnx_model(network.eval(), {"description": "channel forecaster by clustering"}), options.output)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,23 +11,21 @@ import torch
 from gr_kaq.forecasting.ccm import HISTORY, HORIZONS, ClusteringNetwork, features
 from gr_kaq.forecasting.predictors import clustered_wiener
 from gr_kaq.forecasting.series import Series
+from training.__main__ import main
+from training.forecaster.config import Config
 from training.forecaster.export import onnx_model
 from training.forecaster.network import ForecasterNet, cluster_loss
 from training.forecaster.series import draw, expected_error
-from training.forecaster.train import excess_db, train
+from training.forecaster.train import excess_db, inputs_of, train
 
 pytestmark = pytest.mark.training
 
 AHEAD = np.arange(1.0, HORIZONS + 1)
 
 
-def inputs(batch):
-    return torch.from_numpy(features(batch.samples.numpy(), batch.noise.numpy()))
-
-
 @pytest.fixture(scope="module")
 def trained():
-    return train(16, 1, 8)
+    return train(Config("test", steps=16))
 
 
 def saved(network, path):
@@ -68,7 +66,7 @@ def test_series_together_that_are_alike_lower_the_clustering_loss():
 def test_training_brings_filters_nearer_to_the_bound(trained):
     batch = draw(np.random.default_rng(3), 20)
     with torch.no_grad():
-        before, after = (excess_db(batch, net(inputs(batch))[0]).mean() for net in (ForecasterNet(), trained[0]))
+        before, after = (excess_db(batch, net(inputs_of(batch))[0]).mean() for net in (ForecasterNet(), trained[0]))
     assert after < before
 
 
@@ -79,7 +77,7 @@ def test_onnx_runtime_gives_the_same_filters_for_any_number_of_series(trained, t
     for num_rx, num_tx in ((2, 2), (4, 4)):
         batch = draw(np.random.default_rng(4), 1, num_rx, num_tx)
         with torch.no_grad():
-            weights, log_errors, p, _ = network(inputs(batch))
+            weights, log_errors, p, _ = network(inputs_of(batch))
         series = Series(np.arange(HISTORY), batch.samples[0].numpy(), batch.noise[0].numpy())
         filters, errors, memberships = run.filters(series)
         scale = float(weights.abs().max())
@@ -120,3 +118,38 @@ def test_what_is_no_network_is_refused(tmp_path):
     (tmp_path / "no.onnx").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"no\.onnx.*a forecaster in ONNX expected"):
         ClusteringNetwork(tmp_path / "no.onnx")
+
+
+def test_a_run_is_trained_and_exported(tmp_path, capsys):
+    assert main(["train", "forecaster", "--set", "steps=8", "--output", str(tmp_path)]) == 0
+    run = tmp_path / "forecaster"
+    assert f"export with: python -m training export {run}" in capsys.readouterr().out
+    assert main(["export", str(run)]) == 0
+    assert capsys.readouterr().out.split() == [str(run / "forecaster.onnx"), str(run / "forecaster-fp.onnx")]
+    batch = draw(np.random.default_rng(7), 1)
+    series = Series(np.arange(HISTORY), batch.samples[0].numpy(), batch.noise[0].numpy())
+    quantized, twin = (ClusteringNetwork(path).filters(series)[0] for path in sorted(run.glob("*.onnx"), reverse=True))
+    assert np.isfinite(quantized).all() and np.abs(quantized - twin).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("steps=0", "key steps: at least 1 expected, got 0"),
+        ("bits=9", "key bits: one of 2, 3, 4, 5, 6, 7, 8 expected, got 9"),
+        ("size=[0, 2]", "key size: at least 1 expected, got 0"),
+        ("seed=-1", "key seed: at least 0 expected, got -1"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(tmp_path, capsys, key, said):
+    assert main(["train", "forecaster", "--set", key, "--output", str(tmp_path)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_cannot_be_exported_is_said(tmp_path, capsys):
+    Config("test", bits=4).save(tmp_path)
+    assert main(["export", str(tmp_path)]) == 2
+    assert "no forecaster.pt, so this is no finished run" in capsys.readouterr().err
+    (tmp_path / "forecaster.pt").touch()
+    assert main(["export", str(tmp_path)]) == 2
+    assert "4 bits; ONNX has 8" in capsys.readouterr().err
