@@ -30,6 +30,7 @@ __all__ = [
     "of",
     "over_seeds",
     "paired",
+    "pooled",
     "ratio",
     "run",
     "snrs",
@@ -100,6 +101,11 @@ def snrs(cells: Sequence[Cell]) -> list[float]:
 def curve(cell: Cell, detector: str = "quantized") -> list[Rate]:
     """Rates by SNR."""
     return [Rate(errors, bits) for _, errors, bits in cell["ber"][detector]]
+
+
+def pooled(cells: Sequence[Cell]) -> list[Rate]:
+    """Rates by SNR of all cells together."""
+    return [sum(rates, Rate()) for rates in zip(*map(curve, cells), strict=True)]
 
 
 def log_ber(snr_db: float, detector: str = "quantized") -> Callable[[Cell], float]:

@@ -9,10 +9,9 @@ from typing import Any
 
 from .. import markdown as md
 from .. import plots
-from ..comparisons import Cell, curve, loss_db, of, over_seeds, paired, run, snrs
+from ..comparisons import Cell, loss_db, of, over_seeds, paired, pooled, run, snrs
 from ..plots import COLOURS, MARKERS, Style
 from ..settings import Settings
-from ..statistics import Rate
 from .methods import LEVEL, seed_curve
 
 TITLE = "Few bits"
@@ -64,10 +63,7 @@ def markdown(data: dict[str, Any]) -> str:
     for bits in budgets(cells):
         for method in methods(cells, bits):
             here = of(cells, method, bits)
-            rates = []
-            for where in range(len(snrs(here))):
-                total = sum((curve(cell)[where] for cell in here), Rate())
-                rates.append(f"{total.value:.2e}")
+            rates = [f"{rate.value:.2e}" for rate in pooled(here)]
             lost = over_seeds(here, lambda cell: loss_db(cell, LEVEL))
             fewer = paired(of(cells, MIDTREAD, bits), here, lambda cell: loss_db(cell, LEVEL))
             won = "-" if method == MIDTREAD else md.decibels(fewer)

@@ -10,10 +10,10 @@ from typing import Any
 
 from .. import markdown as md
 from .. import plots
-from ..comparisons import Cell, curve, log_ber, loss_db, of, over_seeds, paired, ratio, run, snrs
+from ..comparisons import Cell, curve, log_ber, loss_db, of, over_seeds, paired, pooled, ratio, run, snrs
 from ..plots import COLOURS, MARKERS, Style
 from ..settings import Settings
-from ..statistics import Interval, Rate
+from ..statistics import Interval
 
 TITLE = "Quantization methods"
 
@@ -310,10 +310,7 @@ def markdown(data: dict[str, Any]) -> str:
     for bits in widths(cells):
         for method in present(cells, bits):
             here = of(cells, method, bits)
-            means = []
-            for where in snrs(here):
-                total = sum((curve(c)[snrs(here).index(where)] for c in here), Rate())
-                means.append(f"{total.value:.2e}")
+            means = [f"{rate.value:.2e}" for rate in pooled(here)]
             loss = over_seeds(here, lambda c: loss_db(c, LEVEL))
             done = over_seeds(here, iterations_to_converge)
             converged = f"{done.value:.0f}" if done is not None and method in (KAQ, SHIPPED, *TRAINED) else "-"
