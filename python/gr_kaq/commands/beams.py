@@ -7,7 +7,6 @@ import argparse
 import json
 import math
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..beams.policies import DEFAULT, POLICIES
 from ..beams.trials import Outcome, SimulatedUsers, Tracked, is_unimodal, run_searches, run_tracking
 from ..signals.bit_errors import BitErrorRate
 from .arguments import number, parse_seed, parse_snrs, whole_number
+from .long_run import check_folders, exit_status, import_progress
 from .optional import import_optional
 
 __all__ = ["Point", "add_parser", "decay"]
@@ -148,14 +148,12 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    tqdm = import_optional("tqdm", "it", "python3-tqdm").tqdm
-    limits = import_optional("threadpoolctl", "it", "python3-threadpoolctl").threadpool_limits
+    progress_bar = import_progress()
     if options.plots:  # said now, and not after minutes of simulation
         import_optional("matplotlib.figure", "--plots", "python3-matplotlib")
         import_optional("PIL.Image", "--plots", "python3-pil")
         options.plots.mkdir(parents=True, exist_ok=True)
-    if options.json and not options.json.absolute().parent.is_dir():
-        raise ValueError(f"{options.json}: the folder does not exist")
+    check_folders(options.json)
     array = PlanarArray(*options.array, spacing=options.spacing, phase_bits=options.phase_bits)
     rice_db = math.inf if options.rice is None else options.rice
     users_seed, tracking_seed = np.random.SeedSequence(options.seed).generate_state(2)
@@ -175,10 +173,7 @@ def _run(options: argparse.Namespace) -> int:
     points: list[Point] = []
     tracked: dict[float, Tracked] = {}
     interrupted = False
-    with (
-        limits(1, "blas"),  # small matrices: threads would only fight
-        tqdm(total=sum(_work(*each) for each in todo), file=sys.stderr, unit_scale=True, unit=" pilots") as bar,
-    ):
+    with progress_bar(total=sum(_work(*each) for each in todo), unit_scale=True, unit=" pilots") as bar:
         try:
             for snr_db, budget, name in todo:
                 bar.set_description_str(f"{snr_db:g} dB, {budget} pilots, {name}")
@@ -217,10 +212,7 @@ def _run(options: argparse.Namespace) -> int:
         beam_plots.plot_all(points, tracked, title, options.plots)
         users = SimulatedUsers(array, channels[:1], max(options.snr))
         beam_plots.animate_probes(users, options.policies[:3], max(64, options.budget[0]), options.plots / "probed.gif")
-    if interrupted:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(interrupted)
 
 
 def _work(snr_db: float, budget: int, name: str) -> int:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from ..links.simulated_link import CsiError, Link, count_bit_errors
 from ..signals.bit_errors import BitErrorRate
 from ..signals.constellation import CONSTELLATIONS
 from .arguments import antenna_count, number, parse_seed, parse_snrs, whole_number
+from .long_run import check_folders, exit_status, import_progress
 from .optional import import_optional
 
 __all__ = ["Point", "add_parser", "plot"]
@@ -118,13 +118,10 @@ def plot(points: Sequence[Point], title: str, path: Path) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    tqdm = import_optional("tqdm", "it", "python3-tqdm").tqdm
-    limits = import_optional("threadpoolctl", "it", "python3-threadpoolctl").threadpool_limits
+    progress_bar = import_progress()
     if options.plot:  # said now, and not after minutes of simulation
         import_optional("matplotlib.figure", "--plot", "python3-matplotlib")
-    for path in (options.json, options.plot):
-        if path and not path.absolute().parent.is_dir():
-            raise ValueError(f"{path}: the folder does not exist")
+    check_folders(options.json, options.plot)
     detectors = _detectors(options.detectors, options.constellation)
     num_rx, num_tx = _size(options.num_rx, options.num_tx, _models(detectors))
     chosen = [detector.at_size(num_rx, num_tx) for detector in detectors]
@@ -136,10 +133,7 @@ def _run(options: argparse.Namespace) -> int:
 
     points: list[Point] = []
     interrupted = False
-    with (
-        limits(1, "blas"),  # small matrices: threads would only fight
-        tqdm(total=100 * len(snrs), file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}") as bar,
-    ):
+    with progress_bar(total=100 * len(snrs), bar_format="{l_bar}{bar}| {elapsed}") as bar:
         for index, snr_db in enumerate(snrs):
             bar.set_description_str(f"{snr_db:g} dB")
             counts = [BitErrorRate() for _ in detectors]
@@ -191,10 +185,7 @@ def _run(options: argparse.Namespace) -> int:
         options.json.write_text(json.dumps({**settings, "points": _as_json(points)}, indent=2) + "\n", "utf-8")
     if options.plot and points:
         plot(points, title, options.plot)
-    if interrupted:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(interrupted)
 
 
 def _models(detectors: Iterable[Detector]) -> list[Model]:

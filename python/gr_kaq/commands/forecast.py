@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from ..forecasting.recorded import RecordedScene
 from ..forecasting.series import Predictor
 from ..forecasting.simulation import Scene, Trial
 from .arguments import number, parse_seed, parse_size, whole_number
+from .long_run import check_folders, exit_status, import_progress
 from .optional import import_optional
 
 __all__ = ["add_parser"]
@@ -89,13 +89,10 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    tqdm = import_optional("tqdm", "it", "python3-tqdm").tqdm
-    limits = import_optional("threadpoolctl", "it", "python3-threadpoolctl").threadpool_limits
+    progress_bar = import_progress()
     if options.plot or options.map:  # said now, and not after minutes
         figures = import_optional("matplotlib.figure", "--plot and --map", "python3-matplotlib")
-    for path in (options.json, options.plot, options.map):
-        if path and not path.absolute().parent.is_dir():
-            raise ValueError(f"{path}: the folder does not exist")
+    check_folders(options.json, options.plot, options.map)
     methods = {Path(name).name: _method(name) for name in options.methods}
     ahead = np.array(options.horizon, np.int64)
     if options.recording and options.over_doppler:
@@ -110,7 +107,7 @@ def _run(options: argparse.Namespace) -> int:
     interrupted = False
     last: Trial | None = None
     clusters: Clusters | None = None
-    with limits(1, "blas"), tqdm(total=count + len(sweep) * options.trials, unit="trial", file=sys.stderr) as bar:
+    with progress_bar(total=count + len(sweep) * options.trials, unit="trial") as bar:
         try:
             for trial in _trials(scene, options, ahead):
                 last = trial
@@ -134,8 +131,7 @@ def _run(options: argparse.Namespace) -> int:
             if clusters is None:
                 raise ValueError("--map: too few estimates for clusters; a longer --history expected")
     if last is None:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return exit_status(interrupted)
     print(title)
     if isinstance(scene, RecordedScene):
         print(f"{scene.faults}; {1e3 * scene.step:.3g} ms from packet to packet (median)")
@@ -154,10 +150,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.map and clusters is not None:
         figure = figures.Figure(figsize=(9, 1.5 + 2.2 * scene.shape[2]), layout="constrained")
         plot_clusters(figure, last.series, clusters, scene.shape, title, options.map)
-    if interrupted:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(interrupted)
 
 
 def _horizons(text: str) -> list[int]:

@@ -14,11 +14,12 @@ from typing import Any
 
 from .. import __version__
 from . import beams, ber, forecast, info, models, probe, record
+from .long_run import INTERRUPTED
 
 __all__ = ["main"]
 
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit statuses after Ctrl-C and SIGTERM, as a shell has them."""
+TERMINATED = 143
+"""Exit status after SIGTERM, as a shell has it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

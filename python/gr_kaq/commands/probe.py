@@ -6,8 +6,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from ..detection.detectors import load_detector
 from ..frames.frame_format import FFT_SIZES, FrameFormat
 from ..signals.constellation import CONSTELLATIONS
 from .arguments import number, parse_seed, parse_size, whole_number
+from .long_run import check_folders, exit_status, import_progress
 from .optional import import_optional
 
 if TYPE_CHECKING:
@@ -76,14 +77,13 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    tqdm = import_optional("tqdm", "it", "python3-tqdm").tqdm
-    limits = import_optional("threadpoolctl", "it", "python3-threadpoolctl").threadpool_limits
+    progress_bar = import_progress()
     import_optional("scipy.optimize", "it", "python3-scipy")
     if options.plot:  # said now, and not after minutes of simulation
         import_optional("matplotlib.figure", "--plot", "python3-matplotlib")
-    for folder in (options.json and options.json.absolute().parent, options.plot):
-        if folder and not folder.is_dir():
-            raise ValueError(f"{folder}: the folder does not exist")
+    check_folders(options.json)
+    if options.plot and not options.plot.is_dir():
+        raise ValueError(f"{options.plot}: the folder does not exist")
     from ..probes.axes import make_axis  # noqa: PLC0415 - SciPy is optional
     from ..probes.probe import Probe, TargetUnreachable  # noqa: PLC0415
     from ..probes.probed_link import Link, Receiver  # noqa: PLC0415
@@ -111,7 +111,7 @@ def _run(options: argparse.Namespace) -> int:
     results: list[ProbedReceiver] = []
     refused: list[str] = []
     interrupted = False
-    with limits(1, "blas"), tqdm(total=len(receivers) * len(axis.edges), unit="band", file=sys.stderr) as bar:
+    with progress_bar(total=len(receivers) * len(axis.edges), unit="band") as bar:
         try:
             for receiver in receivers:
                 bar.set_description_str(receiver.name)
@@ -138,12 +138,10 @@ def _run(options: argparse.Namespace) -> int:
         options.json.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
     if options.plot and results and not interrupted:
         done = [r for r in receivers if (r.estimator, r.detector.name) in {(x.estimator, x.detector) for x in results}]
-        with limits(1, "blas"):
-            _plot(options.plot, probe, done, results, title, tqdm)
-    if interrupted:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0 if results else 2
+        _plot(options.plot, probe, done, results, title, progress_bar)
+    if not results and not interrupted:
+        return 2
+    return exit_status(interrupted)
 
 
 def _print_bands(result: ProbedReceiver) -> None:
@@ -191,7 +189,12 @@ def _channel_row(channel: Channel) -> tuple[str, str, str, str]:
 
 
 def _plot(
-    folder: Path, probe: Probe, receivers: Sequence[Receiver], results: Sequence[ProbedReceiver], title: str, tqdm: Any
+    folder: Path,
+    probe: Probe,
+    receivers: Sequence[Receiver],
+    results: Sequence[ProbedReceiver],
+    title: str,
+    progress_bar: Callable[..., AbstractContextManager[Any]],
 ) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -205,9 +208,11 @@ def _plot(
     low, high = min(reached) - HEAT_MARGIN_DB, max(reached) + HEAT_MARGIN_DB
     levels = np.arange(HEAT_STEP_DB * round(low / HEAT_STEP_DB), high + HEAT_STEP_DB / 2, HEAT_STEP_DB)
     rates = np.zeros((len(receivers), len(probe.axis.edges), len(levels)))
-    for place in tqdm(list(np.ndindex(rates.shape)), unit="cell", desc="heat map", file=sys.stderr):
-        receiver, band, level = place
-        rates[place] = probe.block_error_rate(receivers[receiver], band, float(levels[level]), HEAT_FRAMES)
+    with progress_bar(total=rates.size, unit="cell", desc="heat map") as bar:
+        for place in np.ndindex(rates.shape):
+            receiver, band, level = place
+            rates[place] = probe.block_error_rate(receivers[receiver], band, float(levels[level]), HEAT_FRAMES)
+            bar.update()
     figure = Figure(figsize=(2 + 3.5 * len(receivers), 4), layout="constrained")
     names = [receiver.name for receiver in receivers]
     plot_heat_map(figure, probe.axis, names, levels.tolist(), rates, probe.target, folder / "heat_map.png")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..channels.channel_file import MAX_ENTRIES
 from ..frames.frame_format import DATA_SYMBOLS, FFT_SIZES, MAX_STREAMS, FrameFormat
 from ..radios import RadioError, add_radio_arguments, positive_number, radio_source, recording_sink, run, sample_count
+from .long_run import INTERRUPTED, check_folders
 
 __all__ = ["add_parser"]
 
@@ -67,9 +68,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.output.suffix != ".npz":
         raise ValueError(f"--output is {options.output}; a name that ends in .npz expected")
     options.frames = _num_frames(options)
-    for path in (options.output, options.samples):
-        if path and not path.absolute().parent.is_dir():
-            raise ValueError(f"{path}: the folder does not exist")
+    check_folders(options.output, options.samples)
     source = radio_source(options)
     if source.sample_rate is None and (options.seconds or options.samples):
         raise ValueError("--rate is missing; --seconds and --samples need it")
@@ -97,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
     receiver.check_samples()
     if failure:
         raise failure
-    return 130 if interrupted else 0
+    return INTERRUPTED if interrupted else 0
 
 
 def _num_frames(options: argparse.Namespace) -> int:
