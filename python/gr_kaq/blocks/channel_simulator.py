@@ -19,7 +19,7 @@ from ..channels.flat import ChannelModel, RayleighChannels, RecordedChannels, co
 from ..channels.interference import Interferer
 from ..channels.profiles import PROFILES
 from ..channels.radio_channel import RadioChannel
-from ..frames.frame_format import FFT_SIZES, PARTS, FrameFormat
+from ..frames.frame_format import EVERYWHERE, FFT_SIZES, PARTS, FrameFormat
 from ..signals.csi import SNR_RANGE_DB
 from ..signals.signal_model import from_db, snr_from_noise_var
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports, rows
@@ -31,7 +31,6 @@ from .interference_pmt import INTERFERER_ENTRIES, settings_after
 __all__ = ["CHANNELS", "RADIO_CHANNELS", "channel_simulator"]
 
 CHANNELS = ("iid", "kronecker", "recorded")
-EVERYWHERE = "all"
 ENTRIES = (*INTERFERER_ENTRIES, "on", "fft_size")
 SOB = pmt.intern("tx_sob")
 RADIO_CHANNELS = {"tdl-flat" if profile == "flat" else profile: profile for profile in PROFILES}

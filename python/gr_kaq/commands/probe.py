@@ -15,7 +15,7 @@ import numpy as np
 
 from ..channels.profiles import PROFILES
 from ..detection.detectors import load_detector
-from ..frames.frame_format import FFT_SIZES, FrameFormat
+from ..frames.frame_format import EVERYWHERE, FFT_SIZES, PARTS, FrameFormat
 from ..signals.constellation import CONSTELLATIONS
 from .arguments import number, parse_seed, parse_size, whole_number
 from .long_run import check_folders, exit_status, import_progress
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 AXES = ("carriers", "delay", "space", "symbols")
-PARTS = ("all", "preamble", "training", "data")
 HEAT_FRAMES, HEAT_STEP_DB, HEAT_MARGIN_DB = 20, 3.0, 9.0
 
 
@@ -46,7 +45,12 @@ def add_parser(commands: Any) -> None:
     add = command.add_argument
     add("--axis", choices=AXES, default="carriers", help="what is divided into bands (default %(default)s)")
     add("--bands", type=whole_number, help="how many (default: 13 of carriers, 32 of delays, 14 symbols)")
-    add("--on", choices=PARTS, default="all", help="where the noise is, with --axis carriers (default %(default)s)")
+    add(
+        "--on",
+        choices=(EVERYWHERE, *PARTS),
+        default=EVERYWHERE,
+        help="where the noise is, with --axis carriers (default %(default)s)",
+    )
     add("--receivers", nargs="+", default=["ls", "lmmse"], metavar="ESTIMATOR", help="estimators (default: ls lmmse)")
     add("--detectors", nargs="+", default=["auto"], metavar="NAME", help="each with every estimator (default: auto)")
     add(
@@ -124,7 +128,7 @@ def _run(options: argparse.Namespace) -> int:
             interrupted = True
     title = (
         f"{num_rx}x{num_tx}, {options.constellation}, {options.channel}, {options.snr:g} dB, {options.axis}"
-        f"{'' if options.on == 'all' else f' on {options.on}'}, {options.target:.0%} block errors"
+        f"{'' if options.on == EVERYWHERE else f' on {options.on}'}, {options.target:.0%} block errors"
     )
     print(title)
     for result in results:

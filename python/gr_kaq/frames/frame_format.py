@@ -30,6 +30,7 @@ from ..signals.constellation import Constellation, constellation_named
 
 __all__ = [
     "DATA_SYMBOLS",
+    "EVERYWHERE",
     "FFT_SIZES",
     "MAX_STREAMS",
     "NUM_SYMBOLS",
@@ -43,7 +44,7 @@ __all__ = [
 FFT_SIZES = (64, 256, 512, 1024, 2048)
 MAX_STREAMS = 8
 SYMBOL_COUNTS = (14, 28, 56)
-PARTS = ("preamble", "training", "data")
+EVERYWHERE, PARTS = "all", ("preamble", "training", "data")
 PREAMBLE_PERIODS = 10
 PILOT_SPACING = 13
 DENSE_TRAINING = 256  # carriers, up to which a single stream trains on all of them

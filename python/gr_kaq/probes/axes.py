@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..channels.flat import complex_normal
-from ..frames.frame_format import DATA_SYMBOLS, NUM_SYMBOLS, PARTS, TRAINING_SYMBOLS, FrameFormat
+from ..frames.frame_format import DATA_SYMBOLS, EVERYWHERE, NUM_SYMBOLS, PARTS, TRAINING_SYMBOLS, FrameFormat
 from .probed_link import Link, ReceivedFrame
 
-__all__ = ["AXES", "EVERYWHERE", "Axis", "Carriers", "Delay", "Space", "Symbols", "make_axis", "noise_samples"]
+__all__ = ["AXES", "Axis", "Carriers", "Delay", "Space", "Symbols", "make_axis", "noise_samples"]
 
-EVERYWHERE = "all"
 PREAMBLE = 2  # OFDM symbols with their cyclic prefixes fit into the preamble
 TRAINING, DATA = np.array(TRAINING_SYMBOLS), np.array(DATA_SYMBOLS)
 
