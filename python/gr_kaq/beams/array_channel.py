@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .planar_array import Beam, PlanarArray, rician_channels
+from .planar_array import PlanarArray, rician_channels
 
 __all__ = ["ArrayChannel"]
 
@@ -64,12 +64,16 @@ class ArrayChannel:
         fading = rician_channels(self.array, np.zeros(2), -math.inf, rng)
         share = 1.0 if rice_db == math.inf else 1 / (1 + 10 ** (-rice_db / 10))
         self._direct, self._fading = math.sqrt(share), math.sqrt(1 - share) * fading
-        self.set_beam(self.array.check(beam))
+        self.set_beam(beam)
 
-    def set_beam(self, beam: Beam) -> None:
-        """Use this beam from the next samples on."""
-        self.beam = beam
-        self._weights = self.array.weights(np.array([self.array.check(beam)]))[0]
+    def set_beam(self, beam: Sequence[int]) -> None:
+        """Use this beam from the next samples on.
+
+        Raises:
+            ValueError: see `PlanarArray.check`; the one before stays.
+        """
+        self.beam = self.array.check(beam)
+        self._weights = self.array.weights(np.array([self.beam]))[0]
 
     def gains(self, first: int, count: int) -> NDArray[np.complex64]:
         """Of samples first, first + 1, ...: (count,)."""

@@ -12,7 +12,7 @@ from .planar_array import Beam, PlanarArray
 from .policies import POLICIES
 from .tracking import PILOTS, Tracker
 
-__all__ = ["Outcome", "SimulatedUsers", "Tracked", "is_unimodal", "run_searches", "run_tracking"]
+__all__ = ["Outcome", "SimulatedUsers", "Tracked", "is_unimodal", "run_search", "run_searches", "run_tracking"]
 
 
 class SimulatedUsers:
@@ -79,21 +79,28 @@ class Outcome:
         return float(np.minimum(10 * np.log10(self.best_gain / np.maximum(self.gain, 1e-30)), 40).mean())
 
 
+def run_search(
+    users: SimulatedUsers, user: int, policy: str, budget: int, rng: np.random.Generator
+) -> tuple[list[NDArray[np.int_]], tuple[int, int]]:
+    """One search for one user: the beams (n, 4) of each of its rounds, and the one that it takes."""
+    chosen, rounds = POLICIES[policy], []
+    search = chosen.search(users.array, budget, rng)
+    try:
+        beams = next(search)
+        while True:
+            rounds.append(beams)
+            beams = search.send(users.rewards(user, beams, rng, chosen.coherent))
+    except StopIteration as stop:
+        return rounds, stop.value
+
+
 def run_searches(users: SimulatedUsers, policy: str, budget: int, seed: int) -> Outcome:
     """One search for each user."""
-    chosen = POLICIES[policy]
     count = len(users.gains)
     taken, pilots = np.empty((count, 2), int), np.zeros(count, int)
     for user in range(count):
-        rng = np.random.default_rng((seed, user))
-        search = chosen.search(users.array, budget, rng)
-        try:
-            beams = next(search)
-            while True:
-                pilots[user] += len(beams)
-                beams = search.send(users.rewards(user, beams, rng, chosen.coherent))
-        except StopIteration as stop:
-            taken[user] = stop.value
+        rounds, taken[user] = run_search(users, user, policy, budget, np.random.default_rng((seed, user)))
+        pilots[user] = sum(len(beams) for beams in rounds)
     gain = users.gains[np.arange(count), taken[:, 0], taken[:, 1]]
     best = users.gains.max((1, 2))
     return Outcome(gain < best, gain, best, pilots)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..beams.policies import POLICIES
-from ..beams.trials import SimulatedUsers, Tracked
+from ..beams.trials import SimulatedUsers, Tracked, run_search
 from .beams import Point, decay
 
 __all__ = ["animate_probes", "plot_all"]
@@ -94,7 +94,10 @@ def animate_probes(users: SimulatedUsers, policies: Sequence[str], budget: int, 
     """Write a GIF: how often each policy has probed where, for the first user; a wide beam counts where it points."""
     array = users.array
     names = [name for name in policies if POLICIES[name].least_budget(array) <= budget] or list(policies)
-    runs = [_probes(users, name, max(budget, POLICIES[name].least_budget(array))) for name in names]
+    runs = [
+        run_search(users, 0, name, max(budget, POLICIES[name].least_budget(array)), np.random.default_rng(0))
+        for name in names
+    ]
     best = np.unravel_index(np.argmax(users.gains[0]), array.shape)
     images = []
     for step in range(1, STEPS + 1):
@@ -102,7 +105,8 @@ def animate_probes(users: SimulatedUsers, policies: Sequence[str], budget: int, 
         axes = figure.subplots(1, len(runs) + 1)
         axes[0].imshow(10 * np.log10(np.maximum(users.gains[0].T, 1e-4)), origin="lower", cmap="gray")
         axes[0].set_title("gain [dB, -40 to 0]", fontsize=9)
-        for one, name, (beams, found) in zip(axes[1:], names, runs, strict=True):
+        for one, name, (rounds, found) in zip(axes[1:], names, runs, strict=True):
+            beams = np.concatenate(rounds)
             shown = beams[: round(len(beams) * step / STEPS)]
             one.imshow(_covered(shown, array.shape).T, origin="lower", cmap="inferno", vmin=0, vmax=3)
             one.plot(*best, "+w", markersize=9)
@@ -122,19 +126,6 @@ def animate_probes(users: SimulatedUsers, policies: Sequence[str], budget: int, 
         loop=0,
         optimize=True,
     )
-
-
-def _probes(users: SimulatedUsers, name: str, budget: int) -> tuple[NDArray[np.int_], tuple[int, int]]:
-    """The beams (pilots, 4) that a policy probes for the first user, and the one that it takes."""
-    policy, rng, probed = POLICIES[name], np.random.default_rng(0), []
-    search = policy.search(users.array, budget, rng)
-    try:
-        beams = next(search)
-        while True:
-            probed.append(beams)
-            beams = search.send(users.rewards(0, beams, rng, policy.coherent))
-    except StopIteration as stop:
-        return np.concatenate(probed), stop.value
 
 
 def _covered(beams: NDArray[np.int_], shape: tuple[int, int]) -> NDArray[np.floating]:
