@@ -80,16 +80,14 @@ class band_noise_source(KaqBlock[NoiseCounters]):
 
     def handle_interference(self, message: Any) -> None:
         """A message on port `interference`."""
-        try:
-            settings = settings_after(asdict(self._interferer), message, ENTRIES)
-            if not settings:
-                raise ValueError("it is empty")
-            self._set(**settings)
-        except ValueError as error:
+        if self.refused("interference", "what was set", lambda: self._take(message)):
             self.counters.rejected_messages += 1
-            self.warn_once("interference", f"interference rejected, what was set stays: {error}")
-        except Exception as error:
-            self.failed(error)
+
+    def _take(self, message: Any) -> None:
+        settings = settings_after(asdict(self._interferer), message, ENTRIES)
+        if not settings:
+            raise ValueError("it is empty")
+        self._set(**settings)
 
     def set_band(self, band: tuple[float, float]) -> None:
         """Set its lowest and highest frequency in Hz, from the next sample on."""

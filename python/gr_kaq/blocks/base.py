@@ -228,6 +228,26 @@ class _Common(Generic[CountersT]):
             self.warn_once(kind, f"{kind} rejected, {name_in_use()} stays: {what}", what, _places(error))
         return False
 
+    def refused(self, kind: str, in_use: str, take: Callable[[], None]) -> bool:
+        """Have `take` take a message, which may be anything: a ValueError is logged, any other exception is `failed`.
+
+        Args:
+            kind: of thing that the message says, for the log.
+            in_use: what stays if it is refused.
+            take: raises ValueError if it refuses the message.
+
+        Returns:
+            Whether it was refused.
+        """
+        try:
+            take()
+        except ValueError as error:
+            self.warn_once(kind, f"{kind} rejected, {in_use} stays: {error}")
+            return True
+        except Exception as error:
+            self.failed(error)
+        return False
+
     def announce_stats(self, interval_s: float) -> None:
         """Have `stats()` published on a message port: when `publish_stats` finds it due, and at the end.
 

@@ -80,13 +80,8 @@ class beam_combiner(KaqBlock[CombinerCounters]):
 
     def handle_beam(self, message: Any) -> None:
         """A message on port `beam`."""
-        try:
-            self._set(parse_beam(message, self._array))
-        except ValueError as error:
+        if self.refused("beam", "the one in force", lambda: self._set(parse_beam(message, self._array))):
             self.counters.rejected_messages += 1
-            self.warn_once("beam", f"beam rejected, the one in force stays: {error}")
-        except Exception as error:
-            self.failed(error)
 
     def _set(self, beam: Beam) -> None:
         weights = self._array.weights(np.array([beam]))[0]

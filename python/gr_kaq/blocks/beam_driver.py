@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..beams import drivers
+from ..beams.planar_array import Beam
 from .base import KaqBlock
 from .beam_pmt import BEAM, parse_beam
 from .counters import Counters, counter
@@ -42,14 +43,13 @@ class beam_driver(KaqBlock[DriverCounters]):
 
     def handle_beam(self, message: Any) -> None:
         """A message on port `beam`."""
-        try:
-            self._driver.set_beam(parse_beam(message, self._driver.array))
-            self.counters.beams += 1
-        except ValueError as error:
+        if self.refused("beam", "the one in force", lambda: self._tell(parse_beam(message, self._driver.array))):
             self.counters.rejected_messages += 1
-            self.warn_once("beam", f"beam rejected, the one in force stays: {error}")
+
+    def _tell(self, beam: Beam) -> None:
+        try:
+            self._driver.set_beam(beam)
+            self.counters.beams += 1
         except OSError as error:
             self.counters.failures += 1
             self.warn_once("array", f"the array was not told its beam: {error}", str(error))
-        except Exception as error:
-            self.failed(error)

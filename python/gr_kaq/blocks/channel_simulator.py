@@ -327,27 +327,22 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
 
     def handle_interference(self, message: Any) -> None:
         """A message on port `interference`."""
-        try:
+
+        def take() -> None:
             self.set_interference(settings_after(self._interference, message, ENTRIES))
-        except ValueError as error:
+
+        if self.refused("interference", "what was set", take):
             self.counters.rejected_messages += 1
-            self.warn_once("interference", f"interference rejected, what was set stays: {error}")
-        except Exception as error:
-            self.failed(error)
 
     def handle_beam(self, message: Any) -> None:
         """A message on port `beam`."""
-        try:
-            if self._array is None:
-                raise ValueError("the channel has no array")
-            beam = parse_beam(message, self._array.array)
-        except ValueError as error:
+        if self.refused("beam", "the one in force", lambda: self._take_beam(message)):
             self.counters.rejected_messages += 1
-            self.warn_once("beam", f"beam rejected, the one in force stays: {error}")
-            return
-        except Exception as error:
-            self.failed(error)
-            return
+
+    def _take_beam(self, message: Any) -> None:
+        if self._array is None:
+            raise ValueError("the channel has no array")
+        beam = parse_beam(message, self._array.array)
         with self._lock:
             self._array.set_beam(beam)
             self._switched = True
