@@ -14,7 +14,7 @@ from ..forecasting.channel_follower import LEAST, ChannelFollower
 from ..signals.csi import ChannelEstimate, CsiState, InvalidCsi
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports
 from .counters import Counters, counter
-from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt, check_keys, estimate_reader, parse_channel, parse_snr
+from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt, check_keys, estimate_reader, parse_update
 
 __all__ = ["channel_predictor"]
 
@@ -127,17 +127,7 @@ class channel_predictor(KaqBlock[PredictorCounters]):
         return num_items
 
     def _take(self, tags: list[tuple[int, Any]], item: int) -> None:
-        estimate: ChannelEstimate | None = None
-        snr_db = None
-        for kind, value in tags:
-            try:
-                if kind == 0:
-                    estimate = parse_channel(value, self._shape)
-                else:
-                    snr_db = parse_snr(value)
-            except InvalidCsi as error:
-                self.counters.rejected_csi += 1
-                self.warn_once("estimate", f"estimate rejected: {error}", error.kind)
+        estimate, snr_db = parse_update(tags, self._shape, self._reject)
         self._csi.update(estimate, snr_db)
         if estimate is None:
             return
@@ -149,6 +139,10 @@ class channel_predictor(KaqBlock[PredictorCounters]):
         except Exception as error:  # the estimate stays in force
             self.counters.estimates_without_forecast += 1
             self.failed(error)
+
+    def _reject(self, error: InvalidCsi) -> None:
+        self.counters.rejected_csi += 1
+        self.warn_once("estimate", f"estimate rejected: {error}", error.kind)
 
     def _forecast(self, estimate: ChannelEstimate, item: int) -> None:
         noise_var = self._csi.noise_var

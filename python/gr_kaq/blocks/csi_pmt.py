@@ -8,6 +8,7 @@ a limit.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ __all__ = [
     "estimate_reader",
     "parse_channel",
     "parse_snr",
+    "parse_update",
 ]
 
 CSI_KEY, SNR_KEY = "mimo_channel", "snr"
@@ -127,6 +129,28 @@ def parse_snr(value: Any) -> float:
         InvalidCsi: it is no number, or out of range.
     """
     return check_snr(_number(_gnuradio.plain(value), "snr"))
+
+
+def parse_update(
+    tags: Sequence[tuple[int, Any]], shape: tuple[int, int, int], reject: Callable[[InvalidCsi], None]
+) -> tuple[ChannelEstimate | None, float | None]:
+    """What arrived at one item, as one update: channel and SNR in dB. Of two with one key, the last valid one counts.
+
+    Args:
+        tags: number of the key (0: the channel's) and value of each, as `KaqBlock.pass_tags` has them.
+        shape: see `parse_channel`.
+        reject: is told of each that is malformed.
+    """
+    estimate, snr_db = None, None
+    for kind, value in tags:
+        try:
+            if kind == 0:
+                estimate = parse_channel(value, shape)
+            else:
+                snr_db = parse_snr(value)
+        except InvalidCsi as error:
+            reject(error)
+    return estimate, snr_db
 
 
 def _parse_channel(value: Any, shape: tuple[int, int, int]) -> ChannelEstimate:

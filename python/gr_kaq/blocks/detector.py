@@ -20,7 +20,7 @@ from ..detection.result import Piece, Streams
 from ..signals.csi import ChannelEstimate, CsiState, InvalidCsi
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports
 from .counters import Counters, counter, reading
-from .csi_pmt import CSI_KEY, SNR_KEY, check_keys, estimate_reader, parse_channel, parse_snr
+from .csi_pmt import CSI_KEY, SNR_KEY, check_keys, estimate_reader, parse_channel, parse_update
 
 __all__ = ["detector"]
 
@@ -171,7 +171,7 @@ class detector(KaqBlock[DetectorCounters]):
             start = 0
             for item, tags in arrivals.items():
                 self._add_piece(pieces, output_items, first, start, item)
-                self._take_tags(tags, first + item)
+                self._update(*parse_update(tags, self._shape, self._reject_csi), first + item)
                 start = item
             self._add_piece(pieces, output_items, first, start, num_items)
             if pieces:
@@ -248,19 +248,6 @@ class detector(KaqBlock[DetectorCounters]):
                 items[pieces[0].start : pieces[0].stop] = 0
 
     # Estimates
-
-    def _take_tags(self, tags: list[tuple[int, Any]], item: int) -> None:
-        """Take what arrived at one item as one update. Of two with one key, the last that is valid counts."""
-        estimate, snr_db = None, None
-        for kind, value in tags:
-            try:
-                if kind == 0:
-                    estimate = parse_channel(value, self._shape)
-                else:
-                    snr_db = parse_snr(value)
-            except InvalidCsi as error:
-                self._reject_csi(error)
-        self._update(estimate, snr_db, item)
 
     def _update(self, estimate: ChannelEstimate | None, snr_db: float | None, item: int) -> None:
         if estimate is None and snr_db is None:
