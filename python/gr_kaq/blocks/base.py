@@ -23,6 +23,7 @@ __all__ = [
     "KaqBlock",
     "KaqGeneralBlock",
     "check_integer",
+    "dict_of",
     "enlarge_buffer",
     "ports",
     "printable",
@@ -79,6 +80,17 @@ def python_to_pmt(values: Mapping[str, Any]) -> Any:
             element = pmt.from_double(float(value))
         entries = pmt.dict_add(entries, pmt.intern(key), element)
     return entries
+
+
+def dict_of(message: Any) -> Any:
+    """The entries of a message, which may be anything, that cannot crash who reads them: a PMT dict.
+
+    Raises:
+        ValueError: it is no dict.
+    """
+    if message is None or not pmt.is_dict(message):
+        raise ValueError("the message is no dict")
+    return _gnuradio.safe_dict(message)
 
 
 CountersT = TypeVar("CountersT", bound=Counters)

@@ -9,6 +9,7 @@ import pmt
 
 from ..beams.planar_array import Beam, PlanarArray
 from . import _gnuradio
+from .base import dict_of
 
 __all__ = ["BEAM", "beam_to_pmt", "parse_beam"]
 
@@ -27,9 +28,7 @@ def parse_beam(message: Any, array: PlanarArray) -> Beam:
     Raises:
         ValueError: it is no dict, lacks an index, or has something that is no beam of the array.
     """
-    if message is None or not pmt.is_dict(message):
-        raise ValueError("the message is no dict")
-    entries = _gnuradio.safe_dict(message)
+    entries = dict_of(message)
     values = []
     for name, key in zip(Beam._fields, FIELDS, strict=True):
         value = pmt.dict_ref(entries, key, pmt.from_long(1) if name.endswith("width") else pmt.PMT_NIL)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from ..beams.beam_search import BeamSearch
 from ..beams.planar_array import Beam, PlanarArray
 from ..beams.policies import DEFAULT
-from . import _gnuradio
-from .base import KaqBlock, check_integer
+from .base import KaqBlock, check_integer, dict_of
 from .beam_pmt import BEAM, beam_to_pmt, parse_beam
 from .counters import Counters, counter, reading
 
@@ -212,9 +211,7 @@ def _parse_frame(message: Any) -> tuple[int, float]:
     Raises:
         ValueError: it has none.
     """
-    if message is None or not pmt.is_dict(message):
-        raise ValueError("the message is no dict")
-    entries = _gnuradio.safe_dict(message)
+    entries = dict_of(message)
     sample, snr = (pmt.dict_ref(entries, key, pmt.PMT_NIL) for key in (SAMPLE, SNR))
     if sample is None or not (pmt.is_uint64(sample) or pmt.is_integer(sample)):
         raise ValueError("`sample` is no whole number")

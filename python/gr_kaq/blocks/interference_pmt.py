@@ -10,7 +10,7 @@ from typing import Any
 import pmt
 
 from ..channels.interference import Interferer
-from . import _gnuradio
+from .base import dict_of
 
 __all__ = ["INTERFERER_ENTRIES", "settings_after"]
 
@@ -30,10 +30,7 @@ def settings_after(settings: Mapping[str, Any], message: Any, entries: tuple[str
     Raises:
         ValueError: the message is no dict, or an entry is unknown or of the wrong type.
     """
-    if message is None or not pmt.is_dict(message):
-        raise ValueError("the message is no dict")
-    safe = _gnuradio.safe_dict(message)
-    given = {pmt.symbol_to_string(pmt.car(pair)): pmt.cdr(pair) for pair in _pairs(safe)}
+    given = {pmt.symbol_to_string(pmt.car(pair)): pmt.cdr(pair) for pair in _pairs(dict_of(message))}
     unknown = sorted(given.keys() - set(entries))
     if unknown:
         raise ValueError(f"unknown entry {unknown[0][:MAX_TEXT]!r}; of {', '.join(entries)} expected")
