@@ -27,6 +27,7 @@ from gr_kaq.forecasting.likelihood import likely_noise
 from gr_kaq.forecasting.predictors import PREDICTORS
 from gr_kaq.forecasting.series import Predictor
 from gr_kaq.frames.payload import max_payload
+from gr_kaq.probes.probed_link import sent_samples
 from gr_kaq.signals.bit_errors import BitErrorRate
 from gr_kaq.signals.signal_model import snr_from_noise_var
 
@@ -51,10 +52,7 @@ class AgeingLink(Link):
         channel = self.channel(snr_db, seed)
         distance = frame.frame_length + frame.fft_size * GAP // 64
         starts = distance * np.arange(2 * options.history)  # the last one is not estimated
-        length = int(starts[-1]) + frame.frame_length + channel.latency + 4 * frame.symbol_length
-        sent = np.zeros((frame.num_tx, length), np.complex64)
-        for begin in starts:
-            sent[:, begin : begin + frame.frame_length] = frame.modulate(symbols)
+        sent = sent_samples(frame, symbols, starts.tolist(), channel.latency)
         received = channel.process(sent)
         starts = starts + channel.latency
         truth = self._truth(sent, symbols, int(starts[-1]), seed)
@@ -78,14 +76,14 @@ class AgeingLink(Link):
             ahead = forecast.h[np.arange(len(data))[:, None], frame.data_indices]
             found[f"forecast {method}"] = self._data(carriers, ahead, noise_var, frame.num_tx * forecast.error_var)
         found[PERFECT] = self._data(carriers, truth, channel.noise_var, np.zeros(1))
-        return {name: self.coder.decode(self._llrs(symbols)) == payload for name, symbols in found.items()}
+        return {name: self.coder.decode(seen.llrs(frame, self.detector)) == payload for name, seen in found.items()}
 
     def _known_carriers(self, received: NDArray, start: int) -> tuple[NDArray, NDArray]:
         """Active carriers and guards of a frame whose start is known."""
         frame = self.frame
         first = start + frame.preamble_length + frame.cp_length - frame.timing_advance
         places = first + np.arange(frame.num_symbols)[:, None] * frame.symbol_length + np.arange(frame.fft_size)
-        return self._carriers(received[:, places].swapaxes(0, 1))
+        return frame.transform(received[:, places].swapaxes(0, 1))
 
     def _at_data(self, estimate: Estimate) -> NDArray:
         """The channel of the data carriers, its phase included, (11, num_data, num_rx, num_tx)."""

@@ -30,10 +30,11 @@ from tqdm import tqdm
 import gr_kaq
 from gr_kaq.channels.interference import Interferer
 from gr_kaq.channels.radio_channel import RadioChannel
-from gr_kaq.estimation.estimator import ChannelEstimator, DataSymbols
+from gr_kaq.estimation.estimator import ChannelEstimator
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
 from gr_kaq.frames.synchronization import Synchronizer
+from gr_kaq.probes.probed_link import CARRIER_SPACING, frame_near, sent_samples
 from gr_kaq.probes.thresholds import fit_logistic
 from gr_kaq.signals.bit_errors import BitErrorRate
 from gr_kaq.signals.signal_model import db
@@ -41,7 +42,6 @@ from gr_kaq.signals.signal_model import db
 from .receiver import write_results
 
 TARGET = 0.1
-SPACING_HZ = 31250.0
 WHITENED, WHITE = "whitened", "taken for white"
 Carriers = tuple[NDArray[np.complex128], NDArray[np.complex128]]
 
@@ -73,7 +73,8 @@ class Link:
         wrong = {}
         for name, estimator in self.estimators.items():
             estimate = estimator.estimate(*carriers)
-            wrong[name] = self._decoded(estimator.data_symbols(carriers[0], estimate)) != payload
+            llrs = estimator.data_symbols(carriers[0], estimate).llrs(frame, self.detector)
+            wrong[name] = self.coder.decode(llrs) != payload
         return True, wrong
 
     def _received(
@@ -84,7 +85,7 @@ class Link:
         channel = RadioChannel(
             options.num_rx,
             options.num_tx,
-            sample_rate=SPACING_HZ * options.fft_size,
+            sample_rate=CARRIER_SPACING * options.fft_size,
             profile=options.profile,
             delay_spread=options.delay_spread,
             doppler=options.doppler,
@@ -95,19 +96,9 @@ class Link:
             interferer=self._interferer(power_db, rng),
         )
         lead = int(rng.integers(2 * frame.symbol_length, 4 * frame.symbol_length))
-        start = lead + channel.latency
-        sent = np.zeros((frame.num_tx, start + frame.frame_length + 4 * frame.symbol_length), np.complex64)
-        sent[:, lead : lead + frame.frame_length] = frame.modulate(symbols)
-        found = [
-            each
-            for each in Synchronizer(frame, options.num_rx).push(channel.process(sent))
-            if abs(each.start - start) < frame.cp_length
-        ]
-        if not found:
-            return None
-        spectrum = np.fft.fft(found[0].windows.astype(np.complex128), norm="ortho")
-        grid = spectrum[..., frame.active_carriers % frame.fft_size] * frame.advance_correction
-        return grid, spectrum[..., frame.guard_carriers % frame.fft_size]
+        received = channel.process(sent_samples(frame, symbols, [lead], channel.latency))
+        found = frame_near(frame, Synchronizer(frame, options.num_rx).push(received), lead + channel.latency)
+        return None if found is None else frame.transform(found.windows)
 
     def _interferer(self, power_db: float | None, rng: Any) -> Interferer | None:
         if power_db is None:
@@ -117,16 +108,10 @@ class Link:
         half = frame.fft_size / 2
         low, high = self.options.carriers or (0.5 - half, half - 0.5)
         return Interferer(
-            band=(SPACING_HZ * (low - 0.5), SPACING_HZ * (high + 0.5)),
+            band=(CARRIER_SPACING * (low - 0.5), CARRIER_SPACING * (high + 0.5)),
             power_db=power_db + signal_db,
             direction=direction if self.options.directional else None,
         )
-
-    def _decoded(self, data: DataSymbols) -> bytes | None:
-        received = np.ascontiguousarray(data.received.transpose(1, 2, 0))
-        h = data.h.reshape(-1, *data.h.shape[2:])
-        out = self.detector.prepare(h, noise_var=data.noise_var).detect(received.reshape(len(h), 1, -1))
-        return self.coder.decode(self.frame.collect_llrs(out.llrs))
 
 
 def thresholds(results: list[dict[str, Any]], axis: str) -> dict[str, tuple[float, float]]:

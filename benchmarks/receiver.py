@@ -32,6 +32,7 @@ from gr_kaq.estimation.observation import Arrival
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
 from gr_kaq.frames.synchronization import Synchronizer
+from gr_kaq.probes.probed_link import CARRIER_SPACING, data_channel, frame_near, sent_samples
 from gr_kaq.signals.bit_errors import BitErrorRate
 from gr_kaq.signals.constellation import constellation_named
 from gr_kaq.signals.signal_model import snr_from_noise_var
@@ -39,7 +40,6 @@ from gr_kaq.signals.signal_model import snr_from_noise_var
 PERFECT, DATA_AIDED = "perfect", "+data"
 TARGET = 0.1
 GAP = 256  # samples of 64 carriers between two frames
-CARRIER_SPACING = 31250.0
 
 
 class Link:
@@ -87,16 +87,13 @@ class Link:
         channel = self.channel(snr_db, seed)
         # the frames before, then the one that counts
         distance = frame.frame_length + frame.fft_size * GAP // 64
-        starts = lead + distance * np.arange(options.history + 1)
-        length = int(starts[-1]) + frame.frame_length + channel.latency + 4 * frame.symbol_length
-        sent = np.zeros((frame.num_tx, length), np.complex64)
-        for begin in starts:
-            sent[:, begin : begin + frame.frame_length] = frame.modulate(symbols)
+        starts = [lead + distance * number for number in range(options.history + 1)]
+        sent = sent_samples(frame, symbols, starts, channel.latency)
         received = channel.process(sent)
-        start = int(starts[-1]) + channel.latency
+        start = starts[-1] + channel.latency
 
         all_found = Synchronizer(frame, options.num_rx).push(received)
-        found = [f for f in all_found if abs(f.start - start) < frame.cp_length]
+        found = frame_near(frame, all_found, start)
         truth = self._truth(sent, symbols, start, seed)
         snr_here = float(snr_from_noise_var(truth.reshape(-1, options.num_rx, options.num_tx), channel.noise_var))
         decoded: dict[str, bytes | None] = dict.fromkeys(options.estimators)
@@ -104,20 +101,20 @@ class Link:
             places = np.array(frame.data_symbols)[:, None], slice(None), frame.data_indices
             grid = self._grid(received, start)[places]
             known = DataSymbols(grid.transpose(2, 0, 1), truth, channel.noise_var, snr_here)
-            decoded[PERFECT] = self.coder.decode(self._llrs(known))
+            decoded[PERFECT] = self.coder.decode(known.llrs(frame, self.detector))
         for method, estimator in self.estimators.items():
-            if not found:
+            if found is None:
                 break
-            for each in [f for f in all_found if f.start < found[0].start] + found[:1]:
-                grid, guards = self._carriers(each.windows)
+            for each in [*(f for f in all_found if f.start < found.start), found]:
+                grid, guards = frame.transform(each.windows)
                 estimate = estimator.estimate(grid, guards, Arrival(each.start, each.carrier_offset))
             decoded |= self._decode(method, estimate, estimator.data_symbols(grid, estimate))
         right = {name: decoded[name] == payload for name in options.estimators}
-        return bool(found), snr_here, right
+        return found is not None, snr_here, right
 
     def _decode(self, method: str, estimate: Estimate, data: DataSymbols) -> dict[str, bytes | None]:
         """The payload of a frame with this estimate, and with its own data."""
-        llrs = self._llrs(data)
+        llrs = data.llrs(self.frame, self.detector)
         payload = self.coder.decode(llrs)
         decoded = {method: payload, method + DATA_AIDED: payload}
         if payload is None and method + DATA_AIDED in self.options.estimators:
@@ -131,13 +128,6 @@ class Link:
             )
         return decoded
 
-    def _carriers(self, windows: NDArray[np.complex64]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-        """Active carriers and guards of a frame that was found."""
-        frame = self.frame
-        spectrum = np.fft.fft(windows.astype(np.complex128), norm="ortho")  # NumPy 2 keeps single precision
-        grid = spectrum[..., frame.active_carriers % frame.fft_size] * frame.advance_correction
-        return grid, spectrum[..., frame.guard_carriers % frame.fft_size]
-
     def _grid(self, samples: NDArray[np.complex64], start: int) -> NDArray[np.complex64]:
         """What is received of the frame when start and carrier offset are known."""
         turns = self.options.carrier_offset / self.sample_rate * (np.arange(samples.shape[-1]) - start)
@@ -147,21 +137,9 @@ class Link:
         self, sent: NDArray[np.complex64], symbols: NDArray[np.complex64], start: int, seed: int
     ) -> NDArray[np.complex64]:
         """The channel at every data carrier, (11, num_data, num_rx, num_tx)."""
-        columns, on = [], np.array(self.frame.data_symbols)[:, None]
-        for stream in range(self.frame.num_tx):
-            alone = np.zeros_like(sent)
-            alone[stream] = sent[stream]
-            grid = self._grid(self.channel(np.inf, seed).process(alone), start)
-            received = grid[on, :, self.frame.data_indices]  # (11, num_data, num_rx)
-            columns.append(received / symbols[..., stream, None])
-        return np.stack(columns, axis=-1)
-
-    def _llrs(self, data: DataSymbols) -> NDArray[np.float32]:
-        """LLRs of the coded bits."""
-        received = np.ascontiguousarray(data.received.transpose(1, 2, 0))[:, :, None]  # (11, num_data, 1, num_rx)
-        h = data.h.reshape(-1, *data.h.shape[2:])
-        out = self.detector.prepare(h, noise_var=data.noise_var).detect(received.reshape(len(h), 1, -1))
-        return self.frame.collect_llrs(out.llrs)
+        return data_channel(
+            self.frame, symbols, sent, lambda x: self._grid(self.channel(np.inf, seed).process(x), start)
+        )
 
 
 def _learned(frame: FrameFormat, name: str) -> Any:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
+from ..detection.detector import Detector
 from ..frames.frame_format import FrameFormat
 from .frame_memory import FrameMemory
 from .interpolation import (
@@ -112,6 +113,12 @@ class DataSymbols:
     h: NDArray[np.complex64]
     noise_var: float
     snr_db: float
+
+    def llrs(self, frame_format: FrameFormat, detector: Detector) -> NDArray[np.float32]:
+        """LLRs of the frame's coded bits, (coded_bits,), each data carrier detected with its own channel."""
+        received = np.ascontiguousarray(self.received.transpose(1, 2, 0)).reshape(-1, 1, len(self.received))
+        h = self.h.reshape(-1, *self.h.shape[2:])
+        return frame_format.collect_llrs(detector.prepare(h, noise_var=self.noise_var).detect(received).llrs)
 
 
 class FrameReport(NamedTuple):

@@ -288,10 +288,14 @@ class FrameFormat:
         body = samples[:, begin : begin + self.num_symbols * self.symbol_length]
         windows = body.reshape(len(samples), self.num_symbols, self.symbol_length)
         first = self.cp_length - self.timing_advance
-        windows = windows[..., first : first + self.fft_size].astype(np.complex128)  # NumPy 2 keeps single precision
-        spectrum = np.fft.fft(windows, norm="ortho")
-        grid = spectrum[..., self.active_carriers % self.fft_size] * self.advance_correction
+        grid, _ = self.transform(windows[..., first : first + self.fft_size])
         return np.ascontiguousarray(grid.swapaxes(0, 1), np.complex64)
+
+    def transform(self, windows: NDArray[np.complexfloating]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+        """Active carriers (..., num_active), as `demodulate` has them, and guards, of windows (..., fft_size)."""
+        spectrum = np.fft.fft(windows.astype(np.complex128), norm="ortho")  # NumPy 2 keeps single precision
+        grid = spectrum[..., self.active_carriers % self.fft_size] * self.advance_correction
+        return grid, spectrum[..., self.guard_carriers % self.fft_size]
 
     @cached_property
     def advance_correction(self) -> NDArray[np.complex64]:

@@ -8,7 +8,7 @@ noise on a carrier stays there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,14 +20,24 @@ from ..detection.detector import Detector
 from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, Estimate, Observation, observe
 from ..estimation.frame_memory import FrameMemory
 from ..estimation.interpolation import Interpolator
-from ..frames.frame_format import DATA_SYMBOLS, NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
+from ..frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 from ..frames.payload import PayloadCoder, max_payload
-from ..frames.synchronization import Synchronizer
+from ..frames.synchronization import FoundFrame, Synchronizer
 
-__all__ = ["CARRIER_SPACING", "Link", "ReceivedFrame", "Receiver", "centre", "make_interpolator"]
+__all__ = [
+    "CARRIER_SPACING",
+    "Link",
+    "ReceivedFrame",
+    "Receiver",
+    "centre",
+    "data_channel",
+    "frame_near",
+    "make_interpolator",
+    "sent_samples",
+]
 
 CARRIER_SPACING = 31250.0
-TRAINING, DATA = np.array(TRAINING_SYMBOLS), np.array(DATA_SYMBOLS)
+TRAINING = np.array(TRAINING_SYMBOLS)
 
 
 @dataclass(frozen=True)
@@ -102,8 +112,8 @@ class Link:
     def synchronize(self, samples: NDArray[np.complex64], start: int) -> tuple[int, float] | None:
         """Where the synchronizer finds the frame that begins at `start`, and its carrier offset; None: it does not."""
         found = Synchronizer(self.frame_format, self.num_rx).push(samples)
-        near = [f for f in found if abs(f.start - start) < self.frame_format.cp_length]
-        return (near[0].start, near[0].carrier_offset) if near else None
+        near = frame_near(self.frame_format, found, start)
+        return (near.start, near.carrier_offset) if near else None
 
     def carriers(
         self, samples: NDArray[np.complex64], start: int, carrier_offset: float
@@ -113,9 +123,8 @@ class Link:
         first = start + frame.preamble_length + frame.cp_length - frame.timing_advance
         places = first + frame.symbol_length * np.arange(NUM_SYMBOLS)[:, None] + np.arange(frame.fft_size)
         turns = np.exp(-2j * np.pi * carrier_offset * (places - start))
-        spectrum = np.fft.fft(samples[:, places].swapaxes(0, 1) * turns[:, None], norm="ortho")
-        grid = spectrum[..., frame.active_carriers % frame.fft_size] * frame.advance_correction
-        return grid.astype(np.complex64), spectrum[..., frame.guard_carriers % frame.fft_size].astype(np.complex64)
+        grid, guards = frame.transform(samples[:, places].swapaxes(0, 1) * turns[:, None])
+        return grid.astype(np.complex64), guards.astype(np.complex64)
 
     def _channel(self, number: int, snr_db: float) -> RadioChannel:
         seed = np.random.SeedSequence([self.seed, number])
@@ -129,22 +138,62 @@ class Link:
         channel = self._channel(number, self._snr_db)
         lead = int(rng.integers(2 * frame.symbol_length, 4 * frame.symbol_length))
         start = lead + channel.latency
-        sent = np.zeros((frame.num_tx, start + frame.frame_length + 4 * frame.symbol_length), np.complex64)
-        sent[:, lead : lead + frame.frame_length] = frame.modulate(symbols)
+        sent = sent_samples(frame, symbols, [lead], channel.latency)
         samples = channel.process(sent)
         found = self.synchronize(samples, start)
         if found is None:
             return None
-        columns = []
-        for stream in range(frame.num_tx):
-            alone = np.zeros_like(sent)
-            alone[stream] = sent[stream]
-            grid = frame.demodulate(self._channel(number, np.inf).process(alone), start)
-            columns.append(grid[DATA[:, None], :, frame.data_indices] / symbols[..., stream, None])
-        grid, guards = self.carriers(samples, *found)
-        return ReceivedFrame(
-            number, payload, samples, start, found, observe(frame, grid, guards), np.stack(columns, axis=-1)
+        truth = data_channel(
+            frame, symbols, sent, lambda x: frame.demodulate(self._channel(number, np.inf).process(x), start)
         )
+        grid, guards = self.carriers(samples, *found)
+        return ReceivedFrame(number, payload, samples, start, found, observe(frame, grid, guards), truth)
+
+
+def sent_samples(
+    frame_format: FrameFormat, symbols: NDArray[np.complex64], starts: Sequence[int], latency: int
+) -> NDArray[np.complex64]:
+    """Samples (num_tx, n) with a frame at each of these places, until the last is through a channel of this latency.
+
+    Args:
+        frame_format: of the frames.
+        symbols: data of each of them, (11, num_data, num_tx).
+        starts: first samples, ascending.
+        latency: in samples.
+    """
+    length = starts[-1] + frame_format.frame_length + latency + 4 * frame_format.symbol_length
+    sent, samples = np.zeros((frame_format.num_tx, length), np.complex64), frame_format.modulate(symbols)
+    for start in starts:
+        sent[:, start : start + frame_format.frame_length] = samples
+    return sent
+
+
+def data_channel(
+    frame_format: FrameFormat,
+    symbols: NDArray[np.complex64],
+    sent: NDArray[np.complex64],
+    receive: Callable[[NDArray[np.complex64]], NDArray[np.complex64]],
+) -> NDArray[np.complex64]:
+    """The channel that each data carrier of a frame has, (11, num_data, num_rx, num_tx): of each stream alone.
+
+    Args:
+        frame_format: of the frame.
+        symbols: data that was sent, (11, num_data, num_tx).
+        sent: the samples, (num_tx, n).
+        receive: from samples that are sent to the frame's grid without noise, (14, num_rx, num_active).
+    """
+    on = np.array(frame_format.data_symbols)[:, None]
+    columns = []
+    for stream in range(frame_format.num_tx):
+        alone = np.zeros_like(sent)
+        alone[stream] = sent[stream]
+        columns.append(receive(alone)[on, :, frame_format.data_indices] / symbols[..., stream, None])
+    return np.stack(columns, axis=-1)
+
+
+def frame_near(frame_format: FrameFormat, found: Sequence[FoundFrame], start: int) -> FoundFrame | None:
+    """Of the frames that a synchronizer has found, the one that begins there, within a cyclic prefix."""
+    return next((frame for frame in found if abs(frame.start - start) < frame_format.cp_length), None)
 
 
 class Receiver:
@@ -199,10 +248,7 @@ class Receiver:
     def is_wrong(self, frame: ReceivedFrame, grid: NDArray[np.complex64], guards: NDArray[np.complex64]) -> bool:
         """Whether the payload is not what was sent."""
         data = self._estimator.data_symbols(grid, self.estimate(frame, grid, guards))
-        received = np.ascontiguousarray(data.received.transpose(1, 2, 0)).reshape(-1, 1, self.link.num_rx)
-        h = data.h.reshape(-1, *data.h.shape[2:])
-        llrs = self.detector.prepare(h, noise_var=data.noise_var).detect(received).llrs
-        return self.link.coder.decode(self.link.frame_format.collect_llrs(llrs)) != frame.payload
+        return self.link.coder.decode(data.llrs(self.link.frame_format, self.detector)) != frame.payload
 
 
 class _KnownStatistics:
