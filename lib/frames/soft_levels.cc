@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "frames/order_statistic.h"
 #include "support/assert.h"
 #include "support/processors.h"
 
@@ -20,26 +21,14 @@ constexpr float limit = 1e18f; // of a magnitude: neither it nor its inverse ove
 
 inline float magnitude(float llr) { return llr == llr ? std::min(std::abs(llr), limit) : 0; }
 
-// How many are less.
-KAQ_EACH_PROCESSOR std::size_t count_below(const std::uint32_t *values, std::size_t count, std::uint32_t limit) {
-    std::uint32_t below = 0;
-    for (std::size_t i = 0; i < count; ++i)
-        below += values[i] < limit;
-    return below;
-}
-
-// Of numbers that are not negative, which are ordered as their bits are. Bit by bit from the first: to look at all of
-// them 31 times takes less than to sort a few.
+// Of the bits of numbers that are not negative.
 float median(const std::vector<std::uint32_t> &values) {
     if (values.empty())
         return 0;
     const std::size_t middle = values.size() / 2;
-    std::uint32_t upper = 0;
-    for (std::uint32_t bit = 1u << 30; bit; bit >>= 1)
-        if (count_below(values.data(), values.size(), upper | bit) <= middle)
-            upper |= bit;
+    const std::uint32_t upper = order_statistic(values, middle);
     std::uint32_t lower = upper;
-    if (values.size() % 2 == 0 && count_below(values.data(), values.size(), upper) == middle) {
+    if (values.size() % 2 == 0 && count_below(values, upper) == middle) {
         lower = 0;
         for (const std::uint32_t value : values)
             if (value < upper)
