@@ -2,11 +2,13 @@
 #include "frames/carrier_interference.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <numbers>
 
 #include "frames/chance.h"
+#include "frames/order_statistic.h"
 #include "support/complex_matrix.h"
 #include "support/complex_product.h"
 #include "support/hermitian.h"
@@ -35,12 +37,6 @@ constexpr double least_even = 0.05, most_share = 3; // of the noise's level; of 
 // In standard deviations of a normal variable with the same probability: chance alone reaches `appears` on one carrier
 // in 300 000. Beside a carrier with interference, or where there was some in the frame before, less is needed.
 constexpr double appears = 4.5, spreads = 2.5, remains = 1.5;
-
-double median(std::vector<double> &values) {
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    return *middle;
-}
 
 // Value - prediction, of so many antennas next to each other. values: of a symbol and stream, [place][num_rx].
 template <int Count>
@@ -141,7 +137,7 @@ void predict(const TrainingMap &map, std::size_t value, CarrierState &state) {
             sum += product(covariance(prediction.places[j], prediction.places[i], longer_spread), weights[j]);
         prediction.leak += product(std::conj(weights[i]), sum).real();
     }
-    prediction.leak = std::max(prediction.leak, 0.0);
+    prediction.leak = std::max(prediction.leak, 0.0) / prediction.gain;
 }
 
 // The predictions that took a changed carrier's value, or now may.
@@ -162,6 +158,27 @@ void update(const TrainingMap &map, std::span<const std::uint8_t> changed, Carri
     }
 }
 
+// What noise leaves unpredicted of each antenna that receives something, and its signal: `levels`, of `energy`.
+void find_levels(const TrainingMap &map, std::span<const double> power, const CarrierState &state,
+                 CarrierScratch &scratch) {
+    const std::size_t count = map.indices.size();
+    scratch.levels.clear();
+    for (std::size_t a = 0; a < power.size(); ++a) {
+        const double *energy = scratch.energy.data() + a * count, scale = 1 / power[a]; // within the range of floats
+        scratch.bits.clear();
+        for (std::size_t i = 0; i < count; ++i)
+            if (!state.interfered[map.indices[i]])
+                scratch.bits.push_back(std::bit_cast<std::uint32_t>(static_cast<float>(energy[i] * scale)));
+        if (scratch.bits.empty())
+            continue;
+        const float median = std::bit_cast<float>(order_statistic(scratch.bits, scratch.bits.size() / 2));
+        // the mean, of energies that are exponentially distributed
+        const double level = power[a] * (static_cast<double>(median) / std::numbers::ln2);
+        if (std::isfinite(1 / level) && std::isfinite(power[a]))
+            scratch.levels.push_back({energy, 1 / level, std::max(power[a] / level - 1, 0.0)});
+    }
+}
+
 // How much each carrier has that is not predicted, over what noise would leave.
 void find_scores(const TrainingMap &map, ArrayView<const Complex, 4> ls, std::span<const double> power,
                  const CarrierState &state, double usual_leak, CarrierScratch &scratch) {
@@ -170,48 +187,42 @@ void find_scores(const TrainingMap &map, ArrayView<const Complex, 4> ls, std::sp
     scratch.energy.resize(count * num_rx);
     find_residual(state.predictions.data(), ls.data(), scratch.residual.data(), count / map.num_places, map.num_places,
                   num_rx);
-    scratch.count.assign(map.num_active, 0);
     for (std::size_t i = 0; i < count; ++i) {
         const double scale = 1 / state.predictions[i].gain;
         for (std::size_t a = 0; a < num_rx; ++a)
             scratch.energy[a * count + i] = scale * std::norm(scratch.residual[i * num_rx + a]);
-        ++scratch.count[map.indices[i]];
     }
+    find_levels(map, power, state, scratch);
+    scratch.count.assign(map.num_active, 0);
     for (std::vector<double> *part : {&scratch.score, &scratch.excess, &scratch.noise, &scratch.spread})
         part->assign(map.num_active, 0);
-    int alive = 0;
-    for (std::size_t a = 0; a < num_rx; ++a) {
-        const double *energy = scratch.energy.data() + a * count;
-        scratch.sorted.clear();
-        for (std::size_t i = 0; i < count; ++i)
-            if (!state.interfered[map.indices[i]])
-                scratch.sorted.push_back(energy[i]);
-        // the mean, of energies that are exponentially distributed
-        const double level = scratch.sorted.empty() ? 0 : median(scratch.sorted) / std::numbers::ln2;
-        if (!(level > 0) || !std::isfinite(power[a]))
-            continue;
-        ++alive;
-        const double signal = std::max(power[a] - level, 0.0);
-        for (std::size_t i = 0; i < count; ++i) {
-            // of longer delays; if there were any, the median would show it
-            const double gain = state.predictions[i].gain, leak = state.predictions[i].leak / gain,
-                         unpredicted = std::min(signal * leak, level * uneven * std::max(leak / usual_leak, 1.0));
-            const int c = map.indices[i];
-            scratch.score[c] += energy[i] / (level + unpredicted + harmless * signal);
-            // own noise and error of the prediction make up the residual; the error is that of a replaced value
-            scratch.excess[c] += (gain * energy[i] - 2 * ((gain - 1) * level + gain * unpredicted)) / level;
-            scratch.noise[c] += gain * energy[i] / level - (gain - 1);
-            scratch.spread[c] += gain - 1;
+    const auto alive = static_cast<double>(scratch.levels.size());
+    for (std::size_t i = 0; i < count; ++i) {
+        // of longer delays; if there were any, the median would show it
+        const double gain = state.predictions[i].gain, leak = state.predictions[i].leak,
+                     most_unpredicted = uneven * std::max(leak / usual_leak, 1.0);
+        double score = 0, energies = 0, unpredicted = 0; // over the level of each antenna
+        for (const CarrierScratch::Level &of : scratch.levels) {
+            const double energy = of.energy[i] * of.inverse, missed = std::min(of.signal * leak, most_unpredicted);
+            score += energy / (1 + missed + harmless * of.signal);
+            energies += energy;
+            unpredicted += missed;
         }
+        const int c = map.indices[i];
+        const double others = (gain - 1) * alive; // noise of other values
+        scratch.count[c] += static_cast<int>(scratch.levels.size());
+        scratch.score[c] += score;
+        // own noise and error of the prediction make up the residual; the error is that of a replaced value
+        scratch.excess[c] += gain * energies - 2 * (others + gain * unpredicted);
+        scratch.noise[c] += gain * energies - others;
+        scratch.spread[c] += others;
     }
-    for (int c = 0; c < map.num_active; ++c) {
-        scratch.count[c] *= alive;
+    for (int c = 0; c < map.num_active; ++c)
         if (scratch.count[c]) {
             scratch.score[c] /= scratch.count[c];
             scratch.noise[c] /= scratch.count[c];
             scratch.spread[c] /= scratch.count[c];
         }
-    }
 }
 
 // Carriers with more than chance leaves, each the strongest of those whose predictions it enters: others may hold only
@@ -245,7 +256,7 @@ double leakage(int distance) { return 1 / (2 * std::numbers::pi * std::numbers::
 // The noise of carriers without interference: even, and what leaks into them. How much there is of both is a weighted
 // fit to what is not predicted. A tone leaks less than noise does, or not at all.
 void fit_noise(const TrainingMap &map, const CarrierState &state, CarrierScratch &scratch) {
-    std::vector<double> &leaked = scratch.sorted;
+    std::vector<double> &leaked = scratch.leaked;
     leaked.assign(map.num_active, 0);
     for (int c = 0; c < map.num_active; ++c)
         for (int other = 0; other < map.num_active; ++other)
@@ -298,8 +309,10 @@ CarrierSearch::CarrierSearch(const TrainingMap &map) {
         predict(map, i, clean_);
     std::vector<double> leaks;
     for (const Prediction &each : clean_.predictions)
-        leaks.push_back(each.leak / each.gain);
-    usual_leak_ = std::max(median(leaks), least_leak);
+        leaks.push_back(each.leak);
+    const auto middle = leaks.begin() + static_cast<std::ptrdiff_t>(leaks.size() / 2);
+    std::nth_element(leaks.begin(), middle, leaks.end());
+    usual_leak_ = std::max(*middle, least_leak);
 }
 
 bool CarrierSearch::find(const TrainingMap &map, ArrayView<Complex, 4> ls, std::span<double> power, double &delay,

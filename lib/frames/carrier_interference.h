@@ -24,7 +24,7 @@ struct Prediction {
     std::array<int, most> places{};
     std::array<std::complex<double>, most> weights{};
     double gain = 1; // variance of what is not predicted, for noise of unit variance
-    double leak = 1; // and for a channel of unit power
+    double leak = 1; // and for a channel of unit power, over the gain
 };
 
 // Which carriers hold interference, and the predictions of all values [symbol][stream][place] from the others.
@@ -37,12 +37,22 @@ struct CarrierState {
 
 // The memory that a frame is searched in: from the second one on, nothing is allocated.
 struct CarrierScratch {
+    // Of an antenna that receives something.
+    struct Level {
+        const double *energy;
+        double inverse; // 1 over what noise leaves of it
+        double signal;  // power of the signal over the same
+    };
+
     std::vector<std::complex<double>> residual; // [symbol][stream][place][num_rx], what is not predicted
     std::vector<double> energy;                 // its |.|^2 over the gain, [num_rx][symbol, stream and place]
-    std::vector<double> sorted, score;
+    std::vector<std::uint32_t> bits;            // of energies whose median is looked for
+    std::vector<Level> levels;
+    std::vector<double> score;
     std::vector<double> excess; // [num_active], by which a replaced value would be better; a sum
     std::vector<double> noise;  // [num_active], over the median
     std::vector<double> spread; // [num_active], the noise of other values in the residual
+    std::vector<double> leaked; // [num_active], from carriers with interference
     std::vector<int> count;
     std::vector<std::uint8_t> changed;
 };
@@ -68,7 +78,7 @@ public:
 
 private:
     CarrierState clean_;
-    double usual_leak_; // of a channel of unit power, over the gain: the median of all predictions
+    double usual_leak_; // the median of all predictions
 };
 
 } // namespace kaq
