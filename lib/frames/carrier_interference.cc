@@ -72,25 +72,6 @@ KAQ_EACH_PROCESSOR void find_residual(const Prediction *predictions, const Compl
         }
 }
 
-// The mean delay that is still in ls, of the pairs of neighbours without interference; it is taken out.
-double take_delay(const TrainingMap &map, const CarrierState &state, ArrayView<Complex, 4> ls) {
-    const std::size_t num_rx = ls.extent(3), count = map.indices.size();
-    const ArrayView<Complex, 2> values(ls.data(), count, num_rx);
-    Complex turned = 0;
-    for (std::size_t i = 0; i < count; ++i)
-        if (i % map.num_places && map.carriers[i] - map.carriers[i - 1] == map.comb &&
-            !state.interfered[map.indices[i]] && !state.interfered[map.indices[i - 1]])
-            for (std::size_t a = 0; a < num_rx; ++a)
-                turned += product(std::conj(values(i - 1, a)), values(i, a));
-    const double delay = -std::arg(turned) / (turn * map.comb);
-    for (std::size_t i = 0; i < count; ++i) {
-        const Complex back = std::polar(1.0, turn * delay * map.carriers[i]);
-        for (Complex &each : values.row(i))
-            each = product(each, back);
-    }
-    return delay;
-}
-
 // From the nearest values without interference: with covariance K of the channel, (K_near + noise) weights = K_own.
 void predict(const TrainingMap &map, std::size_t value, CarrierState &state) {
     const int own = static_cast<int>(value % map.num_places);
@@ -324,7 +305,7 @@ bool CarrierSearch::find(const TrainingMap &map, ArrayView<Complex, 4> ls, std::
     bool any = state.any();
     const auto look = [&] {
         if (any)
-            delay += take_delay(map, state, ls);
+            delay += take_delay(map, {ls.data(), count, num_rx}, state.interfered);
         find_scores(map, ls, power, state, usual_leak_, scratch);
         scratch.changed.assign(map.num_active, 0);
     };

@@ -85,7 +85,6 @@ double least_squares(const TrainingMap &map, ArrayView<const std::complex<float>
     KAQ_ASSERT(power.size() == grid.extent(1));
     std::fill(power.begin(), power.end(), 0.0);
     const ArrayView<Complex, 2> estimates(ls.data(), count, num_rx);
-    Complex turned = 0;
     for (int i = 0; i < count; ++i) {
         const int symbol = map.symbols[i / per_symbol];
         const std::span<Complex> here = estimates.row(i);
@@ -93,14 +92,24 @@ double least_squares(const TrainingMap &map, ArrayView<const std::complex<float>
             here[a] = product(Complex(grid(symbol, a, map.indices[i])), map.inverse[i]);
             power[a] += std::norm(here[a]) / count;
         }
-        if (i % map.num_places && map.carriers[i] - map.carriers[i - 1] == map.comb) {
-            const std::span<const Complex> before = estimates.row(i - 1);
-            for (int a = 0; a < num_rx; ++a)
+    }
+    return take_delay(map, estimates, {});
+}
+
+double take_delay(const TrainingMap &map, ArrayView<Complex, 2> estimates, std::span<const std::uint8_t> excluded) {
+    const std::size_t count = estimates.extent(0), num_rx = estimates.extent(1);
+    KAQ_ASSERT(map.carriers.size() == count);
+    KAQ_ASSERT(excluded.empty() || excluded.size() == static_cast<std::size_t>(map.num_active));
+    const auto counts = [&](std::size_t i) { return excluded.empty() || !excluded[map.indices[i]]; };
+    Complex turned = 0;
+    for (std::size_t i = 0; i < count; ++i)
+        if (i % map.num_places && map.carriers[i] - map.carriers[i - 1] == map.comb && counts(i - 1) && counts(i)) {
+            const std::span<const Complex> before = estimates.row(i - 1), here = estimates.row(i);
+            for (std::size_t a = 0; a < num_rx; ++a)
                 turned += product(std::conj(before[a]), here[a]);
         }
-    }
     const double delay = -std::arg(turned) / (turn * map.comb);
-    for (int i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < count; ++i) {
         const Complex back = std::polar(1.0, turn * delay * map.carriers[i]);
         for (Complex &estimate : estimates.row(i))
             estimate = product(estimate, back);

@@ -4,6 +4,7 @@
 
 #include <complex>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -27,10 +28,16 @@ struct TrainingMap {
 // ls:    [symbol][stream][place][num_rx], the mean delay taken out
 // power: [num_rx], the mean of |ls|^2
 //
-// Returns the mean delay, by how much the phase turns from one training carrier to the next: in cycles per carrier,
-// from -1 / (2 comb) to 1 / (2 comb).
+// Returns the mean delay, as take_delay.
 double least_squares(const TrainingMap &map, ArrayView<const std::complex<float>, 3> grid,
                      ArrayView<std::complex<double>, 4> ls, std::span<double> power);
+
+// Takes the mean delay out of estimates [symbol, stream and place][num_rx]. It is by how much the phase turns from one
+// training carrier to the next: in cycles per carrier, from -1 / (2 comb) to 1 / (2 comb).
+//
+// excluded: [num_active], carriers that say nothing of it; or nothing.
+double take_delay(const TrainingMap &map, ArrayView<std::complex<double>, 2> estimates,
+                  std::span<const std::uint8_t> excluded);
 
 // Models of the delays: energies of the channel's modes [num_models][num_modes]; for each so many successive
 // models there is one share of diffuse power.
