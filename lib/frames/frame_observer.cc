@@ -9,6 +9,7 @@
 
 #include "support/complex_matrix.h"
 #include "support/complex_product.h"
+#include "support/hermitian.h"
 #include "support/processors.h"
 
 namespace kaq {
@@ -30,21 +31,6 @@ KAQ_EACH_PROCESSOR void find_modes(const Complex *matrices, const Complex *value
     for (std::size_t i = 0; i < count; ++i)
         multiply(matrices + i * num_modes * num_places, values + i * num_places * num_rx,
                  modes + i * num_modes * num_rx, num_modes, num_places, num_rx);
-}
-
-// `to` are the values [count][num_rx] times the factor [num_rx][num_rx], lower triangular; the sum of their squares.
-double whitened(std::span<const Complex> factor, std::span<const Complex> values, std::span<Complex> to,
-                std::size_t num_rx) {
-    double squares = 0;
-    for (std::size_t i = 0; i < values.size(); i += num_rx)
-        for (std::size_t a = 0; a < num_rx; ++a) {
-            Complex sum = 0;
-            for (std::size_t k = 0; k <= a; ++k)
-                sum += product(factor[a * num_rx + k], values[i + k]);
-            to[i + a] = sum;
-            squares += std::norm(sum);
-        }
-    return squares;
 }
 
 // Whether two antennas are as correlated in one sum as in the other, but for chance.
@@ -116,8 +102,7 @@ void FrameObserver::observe(ArrayView<const std::complex<float>, 3> grid, const 
     KAQ_ASSERT(guards.sum.size() == num_rx * num_rx);
     KAQ_ASSERT(map.symbols.size() == training_symbols);
     const std::size_t values = sets * num_places * num_rx;
-    for (std::vector<Complex> *part : {&frame.ls, &frame.scaled})
-        part->resize(values);
+    frame.ls.resize(values);
     frame.training.resize(values);
     for (std::vector<double> *part : {&frame.power, &frame.noise_var})
         part->resize(num_rx);
@@ -141,8 +126,16 @@ void FrameObserver::observe(ArrayView<const std::complex<float>, 3> grid, const 
         track->find_whitening(frame.noise, frame.noise_var, std::max(signal / double(alive), least_signal), map,
                               frame.whitening);
     const bool is_white = !frame.whitening.is_needed;
-    if (!is_white)
-        sum = whitened(frame.whitening.antennas, frame.ls, frame.scaled, num_rx) / double(sets * num_places);
+    frame.scaled = frame.ls;
+    if (!is_white) {
+        sum = 0;
+        for (std::size_t i = 0; i < values; i += num_rx) {
+            const std::span sample(frame.scaled.data() + i, num_rx);
+            multiply_lower(frame.whitening.antennas, sample);
+            for (const Complex each : sample)
+                sum += std::norm(each) / double(sets * num_places);
+        }
+    }
     frame.snr = std::clamp((sum / alive - 1. / map.comb) * map.num_tx, least_snr, most_snr);
     // to a channel of unit power
     if (is_white) {
@@ -150,7 +143,7 @@ void FrameObserver::observe(ArrayView<const std::complex<float>, 3> grid, const 
             frame.power[a] = frame.noise_var[a] > 0 ? std::sqrt(map.num_tx / (frame.noise_var[a] * frame.snr)) : 0;
         for (std::size_t i = 0; i < values; i += num_rx)
             for (std::size_t a = 0; a < num_rx; ++a)
-                frame.scaled[i + a] = frame.ls[i + a] * frame.power[a];
+                frame.scaled[i + a] *= frame.power[a];
     } else {
         for (Complex &each : frame.scaled)
             each *= std::sqrt(map.num_tx / frame.snr);

@@ -25,17 +25,6 @@ constexpr double harmless = 1e-3; // over the signal's power, see carrier_interf
 
 bool on_diagonal(std::size_t i, std::size_t n) { return i % (n + 1) == 0; }
 
-// The factor [n][n], lower triangular, times the sample [n], in place.
-void turn_white(std::span<const Complex> factor, std::span<Complex> sample) {
-    const std::size_t n = sample.size();
-    for (std::size_t i = n; i-- > 0;) {
-        Complex sum = 0;
-        for (std::size_t k = 0; k <= i; ++k)
-            sum += product(factor[i * n + k], sample[k]);
-        sample[i] = sum;
-    }
-}
-
 // Towards the same power in all directions: the oracle approximating shrinkage of Chen, Wiesel, Eldar and Hero,
 // "Shrinkage algorithms for MMSE covariance estimation" (IEEE Trans. Signal Process. 58(10), 2010), for complex
 // samples. From the sum to the covariance.
@@ -212,7 +201,7 @@ void NoiseTrack::take_carriers(const TrainingMap &map, std::span<const Complex> 
             if (map.indices[i] == c) {
                 for (std::size_t a = 0; a < num_rx; ++a)
                     sample_[a] = search.residual[i * num_rx + a] * std::sqrt(double(map.comb));
-                turn_white(to_white, sample_);
+                multiply_lower(to_white, sample_);
                 frame_.add(sample_);
             }
         const double energies = static_cast<double>(num_rx);

@@ -53,6 +53,18 @@ inline void invert_lower(std::span<std::complex<double>> matrix, std::size_t n) 
     }
 }
 
+// The vector becomes the product of a lower triangular matrix with it.
+inline void multiply_lower(std::span<const std::complex<double>> matrix, std::span<std::complex<double>> vector) {
+    const std::size_t n = vector.size();
+    KAQ_ASSERT(matrix.size() == n * n);
+    for (std::size_t i = n; i-- > 0;) {
+        std::complex<double> sum = 0;
+        for (std::size_t k = 0; k <= i; ++k)
+            sum += product(matrix[i * n + k], vector[k]);
+        vector[i] = sum;
+    }
+}
+
 // The right side becomes the solution x of L L^H x = right side.
 inline void solve_cholesky(std::span<const std::complex<double>> factor, std::span<std::complex<double>> right) {
     const std::size_t n = right.size();
