@@ -53,7 +53,7 @@ Interference interference_in(const ObservedFrame &frame, std::span<const int> nu
 } // namespace
 
 void collect_grid(const TransformMap &map, int num_symbols, std::span<const Complex *const> transforms,
-                  std::span<Complex> grid, NoiseSum &guards) {
+                  std::span<Complex> grid, NoiseSum &guards, std::vector<std::complex<double>> &samples) {
     const std::size_t num_active = map.active.size(), num_rx = transforms.size();
     KAQ_ASSERT(grid.size() == num_symbols * num_rx * num_active);
     for (std::size_t a = 0; a < num_rx; ++a)
@@ -62,7 +62,7 @@ void collect_grid(const TransformMap &map, int num_symbols, std::span<const Comp
                              map.correction.data(), static_cast<int>(num_active),
                              grid.data() + (s * num_rx + a) * num_active);
     guards.clear(num_rx);
-    std::vector<std::complex<double>> samples(map.guards.size() * num_rx);
+    samples.resize(map.guards.size() * num_rx);
     for (int s = 0; s < num_symbols; ++s) {
         for (std::size_t a = 0; a < num_rx; ++a) {
             const Complex *transform = transforms[a] + static_cast<std::size_t>(s) * map.fft_size;
@@ -86,7 +86,7 @@ FrameEstimate FrameEstimator::estimate(std::span<const Complex *const> transform
                                        const std::optional<FrameArrival> &arrival, std::span<Complex *const> received,
                                        Complex *channel, std::span<float> magnitudes) {
     const int num_symbols = carriers_.num_symbols, num_active = carriers_.num_active, num_tx = carriers_.num_tx;
-    collect_grid(map_, num_symbols, transforms, grid_, guards_);
+    collect_grid(map_, num_symbols, transforms, grid_, guards_, guard_samples_);
     const ArrayView<Complex, 3> grid(grid_.data(), num_symbols, num_rx_, num_active);
     observer_->observe(grid, guards_, whitens_ ? &track_ : nullptr, observed_);
 

@@ -25,8 +25,10 @@ struct TransformMap {
 
 // A grid [num_symbols][num_rx][active] and what the guard carriers hold, of transforms: for each antenna
 // [num_symbols][fft_size]. NaN, Inf and values beyond 1e10 count as zeros: a detector would not take their channel.
+//
+// samples: memory, for the guard carriers of a symbol.
 void collect_grid(const TransformMap &map, int num_symbols, std::span<const std::complex<float> *const> transforms,
-                  std::span<std::complex<float>> grid, NoiseSum &guards);
+                  std::span<std::complex<float>> grid, NoiseSum &guards, std::vector<std::complex<double>> &samples);
 
 // What is on the air beside the frame and white noise.
 struct Interference {
@@ -76,6 +78,7 @@ private:
     ObservedFrame observed_;
     NoiseTrack track_;
     NoiseSum guards_;
+    std::vector<std::complex<double>> guard_samples_;
     std::vector<std::complex<float>> grid_, h_, slope_;
     std::vector<double> noise_var_, scale_, phase_, error_, share_;
 };

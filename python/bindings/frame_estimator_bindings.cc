@@ -144,7 +144,8 @@ py::tuple collect_grid(const FrameEstimator &self, const std::vector<Array<Compl
     const kaq::CarrierMap &map = estimator.carriers();
     Array<Complex> grid(std::vector<py::ssize_t>{map.num_symbols, estimator.num_rx(), map.num_active});
     kaq::NoiseSum guards;
-    kaq::collect_grid(estimator.transforms(), map.num_symbols, from, mutable_values_of(grid), guards);
+    std::vector<std::complex<double>> samples;
+    kaq::collect_grid(estimator.transforms(), map.num_symbols, from, mutable_values_of(grid), guards, samples);
     const py::array_t<std::complex<double>> sum({estimator.num_rx(), estimator.num_rx()}, guards.sum.data());
     return py::make_tuple(grid, sum);
 }

@@ -197,7 +197,8 @@ void fuzz_transforms(Choices &choices, Random &random) {
         antennas.push_back(of_antenna.data());
     std::vector<Complex> grid(map.active.size() * num_symbols * num_rx);
     kaq::NoiseSum guards;
-    kaq::collect_grid(map, num_symbols, antennas, grid, guards);
+    std::vector<ComplexDouble> samples;
+    kaq::collect_grid(map, num_symbols, antennas, grid, guards, samples);
     if (!finite(grid) || !finite(guards.sum) || guards.count != num_symbols * double(map.guards.size()))
         fail("what is taken of transforms is not finite");
 }
