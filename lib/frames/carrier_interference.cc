@@ -302,6 +302,7 @@ bool CarrierSearch::find(const TrainingMap &map, ArrayView<Complex, 4> ls, std::
     KAQ_ASSERT(ls.extent(0) * ls.extent(1) * ls.extent(2) == count && power.size() == num_rx);
     if (state.predictions.size() != count)
         state = clean_;
+    scratch.leaked.reserve(map.num_active); // for frames with interference
     bool any = state.any();
     const auto look = [&] {
         if (any)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Once it is constructed, a search allocates nothing: whatever arrives, in pieces of whatever size. Nor does a track.
+// Once it is constructed, a search allocates nothing: whatever arrives, in pieces of whatever size. Nor does a track,
+// nor a search for interference.
 #include <boost/test/unit_test.hpp>
 
+#include "frames/carrier_interference.h"
 #include "tests/allocations.h"
 #include "tests/frames/sent_frames.h"
 #include "tests/frames/tracked_frames.h"
@@ -103,4 +105,32 @@ BOOST_AUTO_TEST_CASE(frames_of_a_track_allocate_nothing_between_two_fits_of_its_
         ++counted;
     }
     BOOST_TEST(counted > 30);
+}
+
+BOOST_AUTO_TEST_CASE(a_search_for_interference_allocates_nothing_from_the_second_frame_on) {
+    Generator random(1);
+    const TrackedFrames frames(random);
+    const kaq::TrainingMap &map = frames.format.training;
+    const kaq::CarrierSearch search(map);
+    kaq::CarrierState state;
+    kaq::CarrierScratch scratch;
+    constexpr int num_rx = 2;
+    for (int i = 0; i < 6; ++i) {
+        std::vector<std::complex<double>> ls;
+        std::vector<double> power(num_rx);
+        for (const int carrier : map.indices)
+            for (double &of_antenna : power) {
+                const double jammer = i > 1 && carrier == 3 ? 30 : 0;
+                ls.push_back(1.0 + jammer + 0.01 * normal<double>(random));
+                of_antenna += std::norm(ls.back()) / double(map.indices.size());
+            }
+        double delay = 0;
+        bool found = false;
+        const int allocations = allocations_of([&] {
+            found = search.find(map, {ls.data(), map.symbols.size(), map.num_tx, map.num_places, num_rx}, power, delay,
+                                state, scratch);
+        });
+        BOOST_TEST(found == (i > 1));
+        BOOST_TEST((i == 0 || allocations == 0), "frame " << i << ": " << allocations);
+    }
 }
