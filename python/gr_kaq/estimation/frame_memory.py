@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from .. import native
 from ..frames.frame_format import FrameFormat
 from .delay_profile import profile_fit
-from .observation import DELAY_MODELS, DOPPLERS, Observation, observer
+from .interpolation import steps_of
+from .observation import DOPPLERS, Observation, observer
 
 __all__ = ["FrameMemory", "Track"]
 
@@ -67,7 +68,7 @@ class FrameMemory:
         fit = profile_fit(frame_format)
         # from a frame's start to the middle of symbol 0's window
         middle = frame_format.preamble_length + frame_format.cp_length - frame_format.timing_advance
-        self._fft_size, self._errors = frame_format.fft_size, np.zeros(frame_format.num_symbols)
+        self._frame_format, self._errors = frame_format, np.zeros(frame_format.num_symbols)
         self.native = native.extension().FrameMemory(
             observer=observer(frame_format).native,
             carriers=frame_format.active_carriers,
@@ -97,14 +98,14 @@ class FrameMemory:
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
-        model = observation.delay_spread / self._fft_size, observation.diffuse
+        _, delay_model, doppler = steps_of(self._frame_format, observation)
         channel, self._errors = self.native.interpolate(
             training=observation.training.transpose(0, 2, 3, 1),
             noise_var=observation.noise_var,
-            delay=observation.delay / self._fft_size,
+            delay=observation.delay / self._frame_format.fft_size,
             carrier_offset=observation.carrier_offset,
-            delay_model=int(np.argmin(np.abs(np.array(DELAY_MODELS) - model).sum(axis=1))),
-            doppler=int(np.argmin(np.abs(DOPPLERS - observation.doppler))),
+            delay_model=delay_model,
+            doppler=doppler,
             snr=10 ** (observation.snr_db / 10),
             arrival=observation.arrival,
         )

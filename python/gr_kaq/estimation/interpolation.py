@@ -35,6 +35,7 @@ __all__ = [
     "WienerInterpolator",
     "channel_modes",
     "filter_steps",
+    "steps_of",
 ]
 
 Interpolator = Callable[[Observation], NDArray[np.complex64]]
@@ -86,7 +87,7 @@ class FrequencyWienerInterpolator:
 
     def __call__(self, observation: Observation) -> NDArray[np.complex64]:
         """The centred channel, complex64 (14, num_active, num_rx, num_tx)."""
-        snr_step, delay_step, _ = _steps_of(self._frame_format, observation)
+        snr_step, delay_step, _ = steps_of(self._frame_format, observation)
         return _over_time(self._time, _over_carriers(self._filters(snr_step, delay_step), observation.training))
 
     def _make_filters(self, snr_step: int, delay_step: int) -> NDArray[np.complex64]:
@@ -128,7 +129,7 @@ class WienerInterpolator:
         return self._filter(observation).error
 
     def _filter(self, observation: Observation) -> Any:
-        return self.native.get(*_steps_of(self._frame_format, observation))
+        return self.native.get(*steps_of(self._frame_format, observation))
 
 
 def _make_wiener_filter(frame_format: FrameFormat, snr_step: int, delay_model: int, doppler: int) -> Any:
@@ -180,7 +181,8 @@ def channel_modes(
     )
 
 
-def _steps_of(frame_format: FrameFormat, observation: Observation) -> tuple[int, int, int]:
+def steps_of(frame_format: FrameFormat, observation: Observation) -> tuple[int, int, int]:
+    """`filter_steps` of an observation."""
     return filter_steps(
         frame_format, observation.snr_db, observation.delay_spread, observation.doppler, observation.diffuse
     )
