@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.config import ConfigError
-from training.quantization.allocation import Budget, allocate, allocations, prices, regret
+from training.quantization.allocation import Budget, allocate, allocations, prices, regret, regret_table, regrets, total
 from training.quantization.log_sqrt2 import log_sqrt2_codes, log_sqrt2_quantize
 from training.quantization.quantizers import calibrated_row_clips, calibrated_step
 from training.quantization.relevance import contributions, relevances
@@ -117,6 +117,21 @@ def test_regret_is_over_the_best_within_the_budget():
     assert set(allocations(2, (4, 8))) == set(loss)
     found = regret({1.0: (4, 4), 2.0: (8, 4), 3.0: (8, 8)}, loss, price)
     assert list(found.values()) == pytest.approx([0, 0.3, 0])
+
+
+def test_regrets_of_scores_at_every_budget_and_of_random_allocations_that_use_it_up():
+    price = {4: [1.0, 2.0], 8: [2.0, 4.0]}
+    truth = {(4, 4): 1.0, (8, 4): 0.4, (4, 8): 0.5, (8, 8): 0.1}
+    assert [total(price, allocation) for allocation in truth] == [3, 4, 5, 6]
+    costs = {"right": [{4: 0.6, 8: 0.0}, {4: 0.5, 8: 0.0}], "wrong": [{4: 0.1, 8: 0.0}, {4: 0.9, 8: 0.0}]}
+    found = regrets(truth, price, costs, 1)
+    assert found["right"]["largest"] == found["right"]["mean"] == 0
+    assert found["wrong"]["chosen"] == [[3, [4, 4], 1.0], [4, [8, 4], 0.4], [5, [4, 8], 0.5], [6, [8, 8], 0.1]]
+    assert (found["wrong"]["largest"], found["wrong"]["mean"]) == pytest.approx((0.1, 0.025))
+    # at 5, either product can have 8 bits; elsewhere, one allocation cannot be widened
+    assert found["random"]["largest"] == pytest.approx(0.1)
+    assert found["random"]["mean"] == pytest.approx(0.0125, abs=0.005)
+    assert "| wrong | 0.100 dB | 0.025 dB |" in regret_table(found)
 
 
 def test_log_sqrt2_has_levels_half_an_octave_apart():
