@@ -181,7 +181,8 @@ def allocate_widths(
     print(f"activations {' '.join(map(str, chosen))} bits, matrix {config.matrix_bits} bits")
     share = total(problem.price, chosen) / problem.whole
     print(f"bops {share:.3f} of 8 bits everywhere; {loss:+.3f} dB at {problem.snr_db:g} dB after calibration")
-    print(f"train with: --set activation_bits={list(chosen)} --set matrix_bits={config.matrix_bits}")
+    listed = ",".join(map(str, chosen))  # without spaces, a shell takes it as it is
+    print(f"train with: --set activation_bits=[{listed}] --set matrix_bits={config.matrix_bits}")
     name = f"{config.name}-w{config.matrix_bits}{'-midrise' if config.quantizer.midrise else ''}"
     directory = output / name
     directory.mkdir(parents=True, exist_ok=True)

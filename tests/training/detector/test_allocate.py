@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ import yaml
 from tests.training.detector.configs import small_config
 from training.__main__ import main
 from training.detector.allocate import SCORES, Problem, load_twin
-from training.detector.config import Evaluation
+from training.detector.config import Config, Evaluation
 
 pytestmark = pytest.mark.training
 
@@ -33,8 +34,10 @@ def test_the_budget_is_kept_and_can_be_trained(run, tmp_path, capsys):
     assert main([*command, "--budget", "bops:0.2"]) == 0
     found = json.loads((tmp_path / "small-w4" / "allocate-bops.json").read_text())
     assert sum(found["chosen"]) * 4 <= 0.2 * 3 * 64
-    said = f"--set activation_bits={found['chosen']} --set matrix_bits=4"
-    assert f"train with: {said}" in capsys.readouterr().out
+    said = capsys.readouterr().out.partition("train with: ")[2].splitlines()[0]
+    first, widths, second, matrix = shlex.split(said)
+    assert first == second == "--set" and matrix == "matrix_bits=4"
+    assert Config.load(f"{run}/config.yaml", [widths, matrix]).activation_bits == tuple(found["chosen"])
     assert main([*command, "--budget", "bops:0.1"]) == 2
     assert "the least that an allocation of [2, 4] bits takes is" in capsys.readouterr().err
 
