@@ -83,6 +83,11 @@ def random_model(
     )
 
 
+def random_complex(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """complex64, of unit variance in either part."""
+    return (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+
+
 def random_link(
     rng: np.random.Generator, model: DetectorModel, channels: int, vectors: int, num_rx: int, num_tx: int, snr_db: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:

@@ -9,6 +9,7 @@ import pytest
 import gr_kaq
 from gr_kaq.detection.result import Piece
 from gr_kaq.signals.noise_covariance import whitening_of
+from tests.detection.models import random_complex
 
 C, T, RX, TX = 5, 7, 4, 2
 DETECTORS = [
@@ -21,10 +22,6 @@ DETECTORS = [
     ("list8-16qam", {}),
     ("list8-16qam-fp", {}),
 ]
-
-
-def random_complex(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    return (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
 
 
 def covariances(rng: np.random.Generator, count: int) -> np.ndarray:

@@ -8,14 +8,11 @@ import pytest
 
 import gr_kaq
 from gr_kaq.detection.result import Piece
+from tests.detection.models import random_complex
 
 C, RX, TX, BITS = 5, 4, 3, 4
 SIZE = (C, RX, TX)
 DETECTORS = [("admm5-16qam", {}), ("list8-16qam", {}), ("lmmse", {"constellation": "16qam"})]
-
-
-def random_complex(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    return (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
 
 
 def buffers(num_vectors: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
