@@ -17,6 +17,7 @@ from gnuradio import blocks, gr, zeromq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.soak import malloc_mib
 from gr_kaq.testbed import Consumer, Producer, Tag
 from gr_kaq.testbed.endpoint import WatchedSocket
 from gr_kaq.testbed.zmq_frames import Uint64, encode_frame, encode_pmt
@@ -540,7 +541,63 @@ def test_a_peer_that_is_away_does_not_stop_the_other_sockets():
         sender.send(b"sample")
         assert receiver.recv() == b"sample"
     watched.close()
-    assert waiting.closed and watched.events.closed
+    assert waiting.closed
+
+
+def test_a_peer_that_is_away_fills_no_memory():
+    """What ZMQ tells of it is taken, also while nobody asks. Ten attempts a second were 5 MB an hour."""
+    with Consumer(1, address=ANY_PORT, bind=True) as gone:
+        address = gone.address
+    context = zmq.Context()
+    waiting = context.socket(zmq.PULL)
+    waiting.setsockopt(zmq.RECONNECT_IVL, 1)  # ms
+    watched = WatchedSocket(waiting)
+    waiting.connect(address)
+    time.sleep(0.5)
+    before, _ = malloc_mib()
+    time.sleep(2.5)  # a thousand attempts and more
+    grown = malloc_mib()[0] - before
+    watched.close()
+    context.destroy()
+    assert grown < 0.05
+
+
+@pytest.mark.parametrize("peers", [1, 300])
+def test_connections_that_end_while_nobody_asks(peers):
+    """They are counted, and the last one is made again."""
+    context = zmq.Context()
+    receiver, sender = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    receiver.setsockopt(zmq.RECONNECT_IVL, 1)
+    watched = WatchedSocket(receiver)
+    address = f"tcp://127.0.0.1:{sender.bind_to_random_port('tcp://127.0.0.1')}"
+    receiver.connect(address)
+    for _ in range(peers):
+        sender.send(b"sample")
+        assert receiver.recv() == b"sample"
+        sender.close()
+        sender = context.socket(zmq.PUSH)
+        wait_until(lambda sender=sender: bound(sender, address))
+    ended = 0
+
+    def all_ended():
+        nonlocal ended
+        more, lost = watched.watch()
+        ended += more
+        return ended == peers and not lost
+
+    wait_until(all_ended)
+    assert watched.watch() == (0, False)
+    sender.send(b"sample")
+    assert receiver.recv() == b"sample"
+    watched.close()
+    context.destroy()
+
+
+def bound(sender, address):
+    with contextlib.suppress(zmq.ZMQError):  # the port of one that has just closed
+        sender.bind(address)
+        return True
+    return False
 
 
 def test_sockets_that_are_forgotten_do_not_stop_the_others():

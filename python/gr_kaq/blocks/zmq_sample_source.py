@@ -137,7 +137,7 @@ class zmq_sample_source(KaqBlock[SampleSourceCounters]):
             if not self._pending[place].shape[1]:  # one that is ahead of the others may wait
                 peer.ask()
                 poller.register(peer.socket, zmq.POLLIN)
-            poller.register(peer.events, zmq.POLLIN)
+            poller.register(peer.news, zmq.POLLIN)
         ready = dict(poller.poll(math.ceil(1000 * seconds)))
         for place, peer in enumerate(self._peers):
             if peer.socket in ready:
@@ -203,8 +203,8 @@ class _Peer:
         for option, value in self._options.items():
             self.socket.setsockopt(option, value)
         self._watched = WatchedSocket(self.socket)
-        self.events = self._watched.events
-        self._asked = self._lost = self._unanswered = False
+        self.news = self._watched.news
+        self._asked = self._unanswered = False
         try:
             self.socket.connect(self.address)
         except zmq.ZMQError as error:
@@ -233,9 +233,9 @@ class _Peer:
         Returns:
             How often the connection has ended since the last time.
         """
-        ended, self._lost = self._watched.watch(self._lost)
+        ended, lost = self._watched.watch()
         self._unanswered |= self._asked and ended > 0
-        if (self._lost or self._unanswered) and not self.socket.poll(0):  # what had arrived before is taken first
+        if (lost or self._unanswered) and not self.socket.poll(0):  # what had arrived before is taken first
             self.close()
             self._connect()
         return ended

@@ -95,7 +95,7 @@ class Consumer(Endpoint):
         self._poller.register(self._socket, zmq.POLLIN)
         if not bind:
             self._watched = WatchedSocket(self._socket)
-            self._poller.register(self._watched.events, zmq.POLLIN)
+            self._poller.register(self._watched.news, zmq.POLLIN)
 
     def close(self) -> None:
         """Close the socket."""
@@ -140,7 +140,7 @@ class Consumer(Endpoint):
             ready = [socket for socket, _ in self._poller.poll(int(np.ceil(1000 * left)))]
             if self._socket in ready or not ready:
                 return bool(ready)
-            _, self._lost = self._watched.watch(self._lost)
+            _, self._lost = self._watched.watch()
 
     def _decode(self, parts: list[bytes]) -> Received:
         if len(parts) != 1:

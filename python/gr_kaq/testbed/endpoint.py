@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import socket
 import threading
 import weakref
 from typing import Any
@@ -73,54 +75,94 @@ def close_sockets(context: zmq.Context, linger: float) -> bool:
 
 
 class WatchedSocket:
-    """A ZMQ socket, and one that tells what becomes of its connections.
+    """A ZMQ socket, and what becomes of its connections.
 
-    For as long as a socket tells, somebody has to be there, and has to take any number of events: a peer that is away
-    gives ten a second, whether anybody reads them or not. Otherwise ZMQ's own thread waits, and with it every socket of
-    the context. So both are closed together and in this order, even when they are forgotten.
+    For as long as a socket tells that, somebody has to be there, and has to take any number of events: a peer that is
+    away gives ten a second. Where nobody does, ZMQ's own thread waits, and with it every socket of the context, or
+    memory fills. So a thread takes them, also while nobody asks; and all is closed together, even when it is forgotten.
 
     Args:
         socket: whose it is from now on.
 
     Attributes:
         socket: the same.
-        events: is readable when something has become of a connection.
-        close: closes both.
+        news: is readable when a connection has ended since `watch` was called; for a poller.
+        close: closes all.
     """
 
     def __init__(self, socket: zmq.Socket):
         self.socket = socket
         address = f"inproc://kaq.monitor.{next(_monitors)}"
-        socket.monitor(address, zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
-        self.events = socket.context.socket(zmq.PAIR)
-        self.events.setsockopt(zmq.LINGER, 0)
-        self.events.setsockopt(zmq.RCVHWM, 0)
-        self.events.connect(address)
-        self.close = weakref.finalize(self, _close_watched, self.socket, self.events)
+        socket.monitor(address, zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_MONITOR_STOPPED)
+        events = socket.context.socket(zmq.PAIR)
+        events.setsockopt(zmq.LINGER, 0)
+        events.setsockopt(zmq.RCVHWM, 0)
+        events.connect(address)
+        self._connections = _Connections()
+        self.news = self._connections.news
+        thread = threading.Thread(target=_follow, args=(events, self._connections), daemon=True)
+        thread.start()
+        self.close = weakref.finalize(self, _close_watched, self.socket, thread, self._connections)
         self.close.atexit = False  # a flowgraph may still use it
 
-    def watch(self, lost: bool) -> tuple[int, bool]:
+    def watch(self) -> tuple[int, bool]:
         """What has become of the connection since the last time.
 
         ZMQ connects again by itself, and says so at once, except to a peer that broke its protocol, as by too long a
-        message.
-
-        Args:
-            lost: what this found last; False at first. If it was lost, this waits a little for what comes next.
+        message. If a connection has ended, this waits a little for what comes next.
 
         Returns:
             How often it has ended, and whether it is lost for good.
         """
-        ended = 0
-        while self.events.poll(RETRY_MS if lost else 0):
-            lost = recv_monitor_message(self.events)["event"] == zmq.EVENT_DISCONNECTED
-            ended += lost
-        return ended, lost
+        return self._connections.ended()
 
 
-def _close_watched(socket: zmq.Socket, events: zmq.Socket) -> None:
+class _Connections:
+    """What is known of the connections of a socket: one thread says it, another one asks."""
+
+    def __init__(self) -> None:
+        self.news, self._say = socket.socketpair()
+        for end in (self.news, self._say):
+            end.setblocking(False)
+        self._changed = threading.Condition()
+        self._ended, self._lost = 0, False
+
+    def note(self, lost: bool) -> None:
+        """A connection has ended, or is tried again."""
+        with self._changed:
+            self._ended += lost
+            self._lost = lost
+            self._changed.notify()
+        if lost:
+            with contextlib.suppress(OSError):  # it says so already, or is closed
+                self._say.send(b"!")
+
+    def ended(self) -> tuple[int, bool]:
+        """How often one has ended since the last time, and whether it is tried no more."""
+        with contextlib.suppress(BlockingIOError):
+            while self.news.recv(4096):
+                pass
+        with self._changed:
+            self._changed.wait_for(lambda: not self._lost, RETRY_MS / 1000)
+            ended, self._ended = self._ended, 0
+            return ended, self._lost
+
+    def close(self) -> None:
+        self.news.close()
+        self._say.close()
+
+
+def _follow(events: zmq.Socket, connections: _Connections) -> None:
+    with events:
+        while (event := recv_monitor_message(events)["event"]) != zmq.EVENT_MONITOR_STOPPED:
+            connections.note(event == zmq.EVENT_DISCONNECTED)
+
+
+def _close_watched(socket: zmq.Socket, thread: threading.Thread, connections: _Connections) -> None:
     socket.disable_monitor()
-    events.close()
+    if thread is not threading.current_thread():  # which may be the one that finds that it is forgotten
+        thread.join()
+    connections.close()
     socket.close()
 
 
