@@ -23,8 +23,6 @@ inline float magnitude(float llr) { return llr == llr ? std::min(std::abs(llr), 
 
 // Of the bits of numbers that are not negative.
 float median(const std::vector<std::uint32_t> &values) {
-    if (values.empty())
-        return 0;
     const std::size_t middle = values.size() / 2;
     const std::uint32_t upper = order_statistic(values, middle);
     std::uint32_t lower = upper;
@@ -50,20 +48,19 @@ KAQ_EACH_PROCESSOR void scale_to_levels(const float *llrs, std::size_t count, fl
 bool soft_levels(std::span<const float> llrs, float median_level, std::span<std::uint8_t> levels) {
     KAQ_ASSERT(levels.size() == llrs.size());
     const std::size_t count = llrs.size();
-    std::vector<std::uint32_t> magnitudes;
+    std::vector<std::uint32_t> magnitudes; // of those that say anything: a punctured bit does not
     magnitudes.reserve(count);
-    for (std::size_t i = 0; i < count; i += sampled)
-        magnitudes.push_back(std::bit_cast<std::uint32_t>(magnitude(llrs[i])));
-    float typical = median(magnitudes);
-    if (typical == 0) { // of those that say anything, then
-        magnitudes.clear();
-        for (std::size_t i = 0; i < count; ++i)
+    const auto collect = [&](std::size_t step) {
+        for (std::size_t i = 0; i < count; i += step)
             if (const float known = magnitude(llrs[i]); known > 0)
                 magnitudes.push_back(std::bit_cast<std::uint32_t>(known));
-        if (magnitudes.empty())
-            return false;
-        typical = median(magnitudes);
-    }
+    };
+    collect(sampled);
+    if (magnitudes.empty())
+        collect(1);
+    if (magnitudes.empty())
+        return false;
+    const float typical = median(magnitudes);
     const float scale = median_level / std::max(typical, 1 / limit);
     scale_to_levels(llrs.data(), count, scale, levels.data());
     return true;

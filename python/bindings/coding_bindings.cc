@@ -32,15 +32,15 @@ const std::vector<int> polynomials{79, 109};
 class Coder {
 public:
     // num_bits: of a block, before it is coded.
-    // scrambler: what the bytes of a block are XORed with before they are coded.
+    // scrambler: what the bytes of a block are XORed with before they are coded. A last byte that is not whole counts
+    // from its most significant bit.
     // places: of each coded bit, where its LLR is among those of all streams, one stream after the other.
     Coder(int num_bits, const py::bytes &scrambler, std::vector<int> places, int num_streams, float median_level)
         : num_bits_(num_bits), scrambler_(scrambler), places_(std::move(places)), num_streams_(num_streams),
           median_level_(median_level) {
         expect(num_bits > 0 && num_bits <= max_bits, "1 to ", max_bits, " bits expected; ", num_bits, " given");
-        expect(num_bits % 8 == 0 && scrambler_.size() == static_cast<std::size_t>(num_bits / 8),
-               "a scrambler of as many bytes as a block of ", num_bits, " bits expected; ", scrambler_.size(),
-               " given");
+        expect(scrambler_.size() == num_bytes(), "a scrambler of as many bytes as a block of ", num_bits,
+               " bits expected; ", scrambler_.size(), " given");
         expect(places_.size() >= code_bits(), "places of at least ", code_bits(), " coded bits expected; ",
                places_.size(), " given");
         expect(num_streams > 0 && places_.size() % num_streams == 0, "num_streams has to divide ", places_.size(),
@@ -105,6 +105,8 @@ public:
     }
 
 private:
+    std::size_t num_bytes() const { return (static_cast<std::size_t>(num_bits_) + 7) / 8; }
+
     // `load` puts the LLRs of a block into known_.
     template <typename Load>
     py::list decode_blocks(py::ssize_t count, const Load &load) {
@@ -117,13 +119,9 @@ private:
                 if (!kaq::soft_levels(known_, median_level_, levels_))
                     continue;
                 decoder_->generic_work(levels_.data(), bits_.data());
-                std::string bytes(num_bits_ / 8, '\0');
-                for (std::size_t i = 0; i < bytes.size(); ++i) {
-                    unsigned byte = 0;
-                    for (int bit = 0; bit < 8; ++bit)
-                        byte = byte << 1 | (bits_[8 * i + bit] & 1);
-                    bytes[i] = static_cast<char>(byte ^ static_cast<unsigned char>(scrambler_[i]));
-                }
+                std::string bytes = scrambler_;
+                for (int i = 0; i < num_bits_; ++i)
+                    bytes[i / 8] = static_cast<char>(bytes[i / 8] ^ (bits_[i] & 1) << (7 - i % 8));
                 blocks[block] = std::move(bytes);
             }
         }

@@ -4,8 +4,8 @@
     version (2) | mcs (4) | rank - 1 (3) | process (4) | redundancy version (2) | new data (1) | class (2)
     | sequence (12) | CRC (12)
 
-Most significant bits first. The CRC has the polynomial x^12 + x^11 + x^3 + x^2 + x + 1 (that of 3GPP TS 36.212's CRC-8
-and of UMTS, TS 25.212), and starts from all ones, so that a header of zeros is none.
+Most significant bits first. The CRC has the polynomial x^12 + x^11 + x^3 + x^2 + x + 1 of 3GPP TS 25.212, and starts
+from all ones, so that a header of zeros is none.
 """
 
 from __future__ import annotations
