@@ -12,11 +12,37 @@ namespace {
 constexpr double dead_ratio = 1e-3;     // of the other antennas' mean power
 constexpr float peak_tolerance = 1e-3f; // amplitudes this close to the greatest are the same: gains and rotations round
 constexpr double peak_share = 0.005;    // of all samples
+constexpr double coarse_share = 0.02;   // where there are few amplitudes: a preamble repeats its greatest one ten times
+constexpr float below_peak = 0.9f;      // amplitudes from here to the greatest are fewer than those at it
 
 struct Levels {
     double power;
     bool saturated;
 };
+
+// What a sample counts by: the squares of its real part, its imaginary part and its magnitude.
+float square(const AntennaView &samples, int kind, int n) {
+    const float x = samples.re[n], y = samples.im[n];
+    return kind == 0 ? x * x : kind == 1 ? y * y : x * x + y * y;
+}
+
+// Whether amplitudes pile up at the greatest one, which so many have. A few integers, of a gain that is too low, often
+// have the same greatest one, too; but more have the next.
+bool piles_up(const AntennaView &samples, int kind, float least, int num_greatest) {
+    float second = 0;
+    for (int n = 0; n < samples.size(); ++n)
+        if (const float value = square(samples, kind, n); value < least)
+            second = std::max(second, value);
+    const bool coarse = second < below_peak * below_peak * least;
+    if (coarse && (kind == 2 || num_greatest < coarse_share * samples.size())) // magnitudes of integers have no order
+        return false;
+    const float low = coarse ? (1 - peak_tolerance) * (1 - peak_tolerance) * second : below_peak * below_peak * least;
+    int num_below = 0;
+    for (int n = 0; n < samples.size(); ++n)
+        if (const float value = square(samples, kind, n); value < least)
+            num_below += value >= low;
+    return num_greatest > num_below;
+}
 
 Levels levels_of(const AntennaView &samples) {
     const int length = samples.size();
@@ -46,8 +72,10 @@ Levels levels_of(const AntennaView &samples) {
             counts[k] -= squares[k] >= least[k];
     });
     bool saturated = false;
-    for (const FourCounts &count : counts)
-        saturated |= count[0] + count[1] + count[2] + count[3] >= peak_share * length;
+    for (int k = 0; k < 3; ++k) {
+        const int count = counts[k][0] + counts[k][1] + counts[k][2] + counts[k][3];
+        saturated |= count >= peak_share * length && piles_up(samples, k, least[k], count);
+    }
     return {(double(sum[0]) + sum[1] + sum[2] + sum[3]) / length, saturated};
 }
 

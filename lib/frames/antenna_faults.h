@@ -12,7 +12,7 @@ namespace kaq {
 //
 // dead:      1 where nothing is received: no power, or 30 dB less than the mean of the others
 // saturated: 1 where 0.5 % of the samples or more have the same greatest amplitude, or the same greatest real or
-//            imaginary part
+//            imaginary part, and fewer have one that is little less
 // power:     mean square of a sample
 void find_faults(std::span<const AntennaView> antennas, std::span<std::uint8_t> dead, std::span<std::uint8_t> saturated,
                  std::span<double> power);

@@ -227,6 +227,27 @@ def test_saturated_antenna():
     assert found.saturated.tolist() == [False, False, True] and not found.dead.any()
 
 
+@pytest.mark.parametrize("steps", [0.7, 1, 1.5, 2, 3])
+def test_integers_of_a_low_gain_are_not_saturated(steps):
+    """RMS of a few steps: many samples have the same greatest part."""
+    samples = send(FRAME, 2, 40000, list(range(500, 38000, 1600)), np.random.default_rng(35), snr_db=25)
+    rms = np.sqrt(np.mean(np.abs(samples[:, 500:36000]) ** 2, axis=1, keepdims=True) / 2)
+    quantized = np.round(samples * steps / rms) / 32768
+    found = Synchronizer(FRAME, 2).push(quantized.astype(np.complex64))
+    assert len(found) > 20 and not any(frame.saturated.any() for frame in found)
+
+
+@pytest.mark.parametrize("top", [7, 127])
+def test_integers_that_are_clipped_are_saturated(top):
+    """Their greatest value is that of the converter."""
+    samples = send(FRAME, 2, 40000, list(range(500, 38000, 1600)), np.random.default_rng(36), snr_db=25)
+    rms = np.sqrt(np.mean(np.abs(samples[:, 500:36000]) ** 2, axis=1, keepdims=True) / 2)
+    scaled = samples * top / (1.2 * rms)
+    quantized = np.round(scaled.real.clip(-top, top)) + 1j * np.round(scaled.imag.clip(-top, top))
+    found = Synchronizer(FRAME, 2).push(quantized.astype(np.complex64))
+    assert len(found) > 20 and np.mean([frame.saturated for frame in found]) > 0.9
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, complex(0, -np.inf), 1e25, 3e38])
 def test_invalid_samples_pass(value):
     """In front of a frame, and some in a frame."""

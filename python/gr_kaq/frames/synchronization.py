@@ -57,7 +57,8 @@ class FoundFrame(NamedTuple):
         overlapping: whether it begins before the frame in front of it has ended.
         dead: (num_rx,) bool: antennas that received nothing: no power, or 30 dB less than the mean of the others.
         saturated: (num_rx,) bool: antennas of which 0.5 % of the samples or more have the same greatest amplitude, or
-            the same greatest real or imaginary part.
+            the same greatest real or imaginary part, and fewer have one that is little less: integers of a gain that is
+            too low do not count.
     """
 
     start: int
