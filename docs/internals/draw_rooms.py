@@ -33,6 +33,7 @@ COLUMNS = {
     "channels": 2,
     "estimation": 4,
     "forecasting": 4,
+    "diagnosis": 2,
     "frames": 4,
     "files": 1,
     "lib/frames": 4,

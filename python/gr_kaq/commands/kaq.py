@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command `kaq`: detectors, what is known of one, how it does; probes; beams; forecasts; recording."""
+"""The command `kaq`: detectors, what is known of one, how it does; probes; beams; forecasts; recording; reception."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import __version__
-from . import beams, ber, forecast, info, models, probe, record
+from . import beams, ber, forecast, info, models, probe, receive, record
 from .long_run import INTERRUPTED
 
 __all__ = ["main"]
@@ -70,10 +70,11 @@ def _termination() -> Iterator[list[int]]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kaq",
-        description="Low-bit MIMO detectors: list, explain, measure; probe; find beams; forecast and record channels.",
+        description="Low-bit MIMO detectors: list, explain, measure; probe; find beams; forecast and record channels; "
+        "explain lost frames.",
     )
     parser.add_argument("--version", action="version", version=f"gr-kaq {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (models, info, ber, probe, beams, forecast, record):
+    for command in (models, info, ber, probe, beams, forecast, record, receive):
         command.add_parser(commands)
     return parser

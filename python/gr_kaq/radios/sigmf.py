@@ -5,8 +5,8 @@ A recording is a pair of files: NAME.sigmf-data holds the samples, NAME.sigmf-me
 channels, one for each antenna, alternate from sample to sample: antenna 0, antenna 1, ..., antenna 0, antenna 1, ...
 
 Of the standard, this reads and writes what a receiver needs: little-endian complex samples (`cf32_le`, `ci16_le`), the
-sample rate, the frequency. SigMF's own library (PyPI's sigmf) is not in Debian 12, and what it does beyond this,
-such as archives, annotations and conversions, is of no use to a receiver.
+sample rate, the frequency; and it writes annotations. SigMF's own library (PyPI's sigmf) is not in Debian 12, and what
+it does beyond this, such as archives and conversions, is of no use to a receiver.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import datetime
 import json
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from ..files import open_file, parse_json, read_file
 __all__ = [
     "DATATYPES",
     "FULL_SCALE",
+    "Annotation",
     "Recording",
     "RecordingError",
     "RecordingWriter",
@@ -53,6 +54,22 @@ MAX_NUMBER = 1e12  # of SigMF's numbers: rates and frequencies
 
 class RecordingError(ValueError):
     """A recording that cannot be used; the message names the file, what was wrong and what was expected."""
+
+
+class Annotation(NamedTuple):
+    """What is said of some samples.
+
+    Attributes:
+        start: the first of them.
+        length: how many they are.
+        label: short, for a picture.
+        comment: what is known.
+    """
+
+    start: int
+    length: int
+    label: str
+    comment: str
 
 
 @dataclass(frozen=True)
@@ -231,6 +248,7 @@ def write_metadata(
     *,
     datatype: str = "cf32_le",
     description: str = "",
+    annotations: Sequence[Annotation] = (),
 ) -> None:
     """Write the metadata of a recording that begins now; see `RecordingWriter`."""
     if datatype not in DATATYPES:
@@ -255,7 +273,11 @@ def write_metadata(
     }
     if description:
         everywhere["core:description"] = description
-    document = {"global": everywhere, "captures": [capture], "annotations": []}
+    said = [
+        {"core:sample_start": a.start, "core:sample_count": a.length, "core:label": a.label, "core:comment": a.comment}
+        for a in annotations
+    ]
+    document = {"global": everywhere, "captures": [capture], "annotations": said}
     recording_paths(path)[0].write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
