@@ -104,7 +104,7 @@ class TransportCoder:
         """LLRs of the code word, (num_coded,), from those of one version, (num_sent,): 0 for bits that it lacks."""
         if llrs.shape != (self.num_sent,):
             raise ValueError(f"LLRs of shape {llrs.shape}; ({self.num_sent},) expected")
-        return np.bincount(self._places[redundancy_version], llrs, self.num_coded)
+        return np.asarray(np.bincount(self._places[redundancy_version], llrs, self.num_coded), np.float64)
 
     def decode(self, llrs: NDArray[np.floating]) -> bytes | None:
         """The transport block from the LLRs of its code word, (num_coded,); None where its CRC is wrong."""
