@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Check whether the antennas of a receiver are aligned: in time, in phase, in gain.
 
-Receives frames of gr-kaq's transmitter with any radio, or from a recording, and compares every antenna with antenna 0.
+Receives frames of gr-kaq's transmitter with any radio, or from a recording, and compares every antenna with antenna 0
+(the first that hears anything).
 The impulse response of each antenna, from the preamble and the first training symbol, tells
 
     start      by how many samples it is late: 0 within a fraction of a sample, if the radios start together
@@ -97,13 +98,16 @@ def check(recording: Recording, frame: FrameFormat, num_rx: int, seconds: float)
     if not found:
         print("no frame found; is the transmitter on, with these --streams and --fft-size?")
         return 1
-    print(f"{len(found)} frames of {frame.num_tx} streams; antennas compared with antenna 0")
     measured = [[measure(recording, frame, antenna, f) for f in found] for antenna in range(num_rx)]
+    heard = [sum(f is not None for f in frames) for frames in measured]
+    reference = next(antenna for antenna in range(num_rx) if heard[antenna] >= max(heard) / 2)
+    deaf = "".join(f"; antenna {antenna} hears none" for antenna in range(reference))
+    print(f"{len(found)} frames of {frame.num_tx} streams; antennas compared with antenna {reference}{deaf}")
     print(HEADER)
     good = True
     for antenna, frames in enumerate(measured):
         dead, saturated = (sum(bool(getattr(f, fault)[antenna]) for f in found) for fault in ("dead", "saturated"))
-        pairs = [(a, b) for a, b in zip(frames, measured[0], strict=True) if a is not None and b is not None]
+        pairs = [(a, b) for a, b in zip(frames, measured[reference], strict=True) if a is not None and b is not None]
         row, aligned = compare(pairs, recording.sample_rate)
         good &= aligned and not dead and not saturated
         print(f"{antenna:7}  {row}  {len(pairs):6}  {dead:4}  {saturated:9}{'' if aligned else '  not aligned'}")
@@ -171,7 +175,7 @@ def snr_db(samples: NDArray[np.complex128], frame: FrameFormat) -> float:
 
 
 def compare(pairs: list[tuple[AntennaFrame, AntennaFrame]], sample_rate: float) -> tuple[str, bool]:
-    """A row of the table of an antenna's frames and antenna 0's, and whether they are aligned."""
+    """A row of the table of an antenna's frames and the reference's, and whether they are aligned."""
     if not pairs:
         return f"{'hears no frame':<{len(ROW.format(*[0.0] * 6))}}", False
     start = np.median([own.start - other.start for own, other in pairs])

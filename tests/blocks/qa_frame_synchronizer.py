@@ -116,6 +116,22 @@ def test_a_rate_may_be_an_integer():
     assert (block.gaps(), block.rejected_tags()) == (0, 0)
 
 
+@pytest.mark.parametrize("decimation", [2, 25])
+def test_times_that_a_decimator_has_passed_on(decimation):
+    """With the radio's rate: after two of them it is known how many samples go into an item."""
+    tags = [(port, 0, "rx_rate", pmt.from_double(RATE)) for port in range(3)]
+    for item in range(0, 6000, 600):
+        tags += time_tags(item, 5, item * decimation / RATE)
+    block = synchronizer()
+    samples = received([700, 2500, 4100], length=7000)
+    run(block, samples, tags)
+    assert (block.gaps(), block.rejected_tags(), block.frames()) == (1, 0, 3)
+    lost = [tag for tag in tags if tag[1] < 2000] + time_tags(3000, 5, (3000 * decimation + 77) / RATE)
+    block = synchronizer()
+    run(block, samples, lost)
+    assert block.gaps() == 2 and block.frames() == 2  # what is lost is told all the same
+
+
 def test_time_without_a_rate():
     """Nobody can tell whether it goes on: so it does not."""
     block = synchronizer()

@@ -106,6 +106,18 @@ def test_dead_and_saturated_antennas_are_named(tmp_path, check):
     assert saturated.split()[-2:] == ["0", "40"]
 
 
+@pytest.mark.parametrize("level", [0, 1e-4])
+def test_a_reference_that_hears_nothing(tmp_path, check, level):
+    """The others are compared with the first one that hears the frames."""
+    samples = received(3)
+    samples[0] = level * complex_normal(np.random.default_rng(2), samples[0].shape)
+    status, output, _ = check(*write(tmp_path / "r", samples))
+    assert status == 1 and "compared with antenna 1; antenna 0 hears none" in output
+    dead, reference, other = output.splitlines()[2:5]
+    assert "hears no frame" in dead and dead.split()[-2:] == ["not", "aligned"]
+    assert not any("not aligned" in row for row in (reference, other))
+
+
 def test_from_a_radio(check):
     """It listens for so many seconds."""
     samples = received(2)

@@ -24,6 +24,7 @@ DESCRIPTION = [pmt.intern(key) for key in ("seq", "sample", "carrier_offset", "m
 # So many samples may wait in front of the block, and are then searched at once. GNU Radio makes a buffer by what its
 # reader says of its rate: of windows per sample, which depends on how often frames come.
 WAITING_SAMPLES = 1 << 14
+MAX_DECIMATION = 1024
 FRAME_KEY, TIME_KEY, RATE_KEY = (pmt.intern(key) for key in ("frame", "rx_time", "rx_rate"))
 
 
@@ -63,7 +64,8 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
 
     Tags, read on all inputs, as UHD's source sets them: `rx_time`, a tuple of seconds (uint64) and their fraction
     (double), and `rx_rate` (double). Where the time does not go on with the samples (or the rate is not known), samples
-    were lost: a gap. A frame that a gap cuts is given up, and the search begins anew. No tag is passed on.
+    were lost: a gap. Behind a decimator, whose tags have the radio's rate, the second of two regular times is taken. A
+    frame that a gap cuts is given up, and the search begins anew. No tag is passed on.
 
     Messages:
         stats (out): dict with the value of every counter, about every stats_interval_s while samples flow, and at the
@@ -112,6 +114,7 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
         self._found: collections.deque[FoundFrame] = collections.deque()
         self._given_out = 0  # windows of the first of those
         self._clocks: dict[int, tuple[int, int, float]] = {}  # port: (item, seconds, fraction)
+        self._decimations: dict[int, int] = {}  # port: samples of the radio for each item, between the last two times
         self._rate = 0.0  # not known
 
     def begin(self) -> None:
@@ -229,7 +232,11 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
         if before is None:
             return False
         passed = (seconds - before[1] + (fraction - before[2])) * self._rate
-        return abs(passed - (item - before[0])) > 0.5
+        items = item - before[0]
+        decimation, self._decimations[port] = self._decimations.get(port, 1), round(passed / items) if items else 1
+        # behind a decimator, which passes tags on as they are, the same whole number of samples goes on for each item
+        usual = decimation if decimation == self._decimations[port] and 1 < decimation <= MAX_DECIMATION else 1
+        return abs(passed - usual * items) > 0.5 * usual
 
     def end(self) -> None:
         """Called when the flowgraph has ended."""
