@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
-from tqdm import tqdm
 
 import gr_kaq
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.probes.axes import Carriers, Delay, Space
 from gr_kaq.probes.channel_fit import fit_channel
@@ -167,7 +167,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, help="where to write the figures (JSON)")
     options = parser.parse_args()
-    with tqdm(total=len(options.estimators) + len(options.detectors), disable=None) as bar:
+    with progress_bar(total=len(options.estimators) + len(options.detectors)) as bar:
         try:
             for name in options.detectors:  # what fails, fails now
                 gr_kaq.load_detector(name, constellation="16qam").at_size(4, 4)

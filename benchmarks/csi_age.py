@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Block errors where only every second frame is estimated, and what forecasts give back of what that costs.
 
-    python -m benchmarks.csi_age --snr-db 14 16 18 20 --frames 300
+    python -m benchmarks.csi_age --snr 14 16 18 20 --frames 300
 
 Frames follow each other on a fading channel. The one that counts has no estimate of its own: `every` estimates it all
 the same, `hold` takes the last data symbol's channel of the frame before, and forecasts build on all the estimated
@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from benchmarks.receiver import GAP, PERFECT, TARGET, Link, snr_at
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.estimation.estimator import DataSymbols, Estimate
 from gr_kaq.forecasting.carriers import forecast_carriers
 from gr_kaq.forecasting.likelihood import likely_noise
@@ -106,7 +106,7 @@ def main() -> int:
     )
     add: Any = parser.add_argument
     add("--num-tx", type=int, default=2, help="streams, and antennas")
-    add("--snr-db", type=float, nargs="+", default=[14, 16, 18, 20], metavar="DB", help="nominal")
+    add("--snr", type=float, nargs="+", default=[14, 16, 18, 20], metavar="DB", help="nominal")
     add("--frames", type=int, default=200, help="at each SNR")
     add("--history", type=int, default=16, help="estimated frames, every second one")
     add("--methods", nargs="+", choices=PREDICTORS, default=["wiener", "cw-wiener"], help="of forecasts")
@@ -130,9 +130,9 @@ def main() -> int:
         )
     )
     results = []
-    for snr_db in options.snr_db:
+    for snr_db in options.snr:
         lost: dict[str, int] = {}
-        for index in tqdm(range(options.frames), desc=f"{snr_db:g} dB", leave=False, disable=None):
+        for index in progress_bar(range(options.frames), desc=f"{snr_db:g} dB", leave=False):
             for name, good in link.decoded(snr_db, index).items():
                 lost[name] = lost.get(name, 0) + (not good)
         print(f"{snr_db:4g} dB")

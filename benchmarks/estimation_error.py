@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Mean squared error of channel estimates, of frames that follow each other on one channel.
 
-    python -m benchmarks.estimation_error --profiles cdl-c cdl-d --snr-db 0 25 --methods lmmse lmmse-memory estimator
+    python -m benchmarks.estimation_error --profiles cdl-c cdl-d --snr 0 25 --methods lmmse lmmse-memory estimator
 
 Sequences of frames pass a delay line (`gr_kaq.channels.profiles`) that is constant within an OFDM symbol, at the
 reference numerology, 31.25 kHz; what changes within a symbol is noise, as `training.estimator.frames` has it. The
@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from gr_kaq.channels.flat import complex_normal
 from gr_kaq.channels.profiles import PROFILES, delay_line
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.estimation.estimator import INTERPOLATORS, Interpolator, Observation, observe
 from gr_kaq.estimation.frame_memory import FrameMemory
 from gr_kaq.estimation.observation import Arrival
@@ -183,7 +183,7 @@ def main() -> int:
     parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=["tdl-a", "cdl-c", "cdl-d", "cdl-e"])
     parser.add_argument("--delay-spread", type=float, nargs="+", default=[100e-9], help="seconds")
     parser.add_argument("--doppler", type=float, nargs="+", default=[200.0], help="Hz")
-    parser.add_argument("--snr-db", type=float, nargs="+", default=[0, 5, 10, 15, 20, 25], metavar="DB", help="nominal")
+    parser.add_argument("--snr", type=float, nargs="+", default=[0, 5, 10, 15, 20, 25], metavar="DB", help="nominal")
     parser.add_argument("--methods", nargs="+", default=["lmmse", "lmmse-memory"], help="of channel_estimator")
     parser.add_argument("--gap", type=float, default=256, help="samples of 64 carriers from one frame to the next")
     parser.add_argument("--sequences", type=int, default=40)
@@ -208,9 +208,9 @@ def main() -> int:
         for profile in options.profiles
         for spread in options.delay_spread
         for doppler in options.doppler
-        for snr_db in options.snr_db
+        for snr_db in options.snr
     ]
-    for condition in tqdm(conditions, leave=False, disable=None):
+    for condition in progress_bar(conditions, leave=False):
         found, energies = errors(options, condition)
         row = [
             condition["profile"],

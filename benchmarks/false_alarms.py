@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How often the synchronizer sees a frame in noise, how often it finds one that is there, and how fast.
 
-    python -m benchmarks.false_alarms --num-rx 1 2 4 --seconds 100 --snr-db -5 0 5 10 --frames 1000
+    python -m benchmarks.false_alarms --num-rx 1 2 4 --seconds 100 --snr -5 0 5 10 --frames 1000
 
 False alarms: white noise on all antennas, at 1 Msample/s; the bound is the upper end of the one-sided 95 % interval of
 a Poisson process, 3 / seconds where there was none. Detection: frames with 300 ns of TDL-A (3GPP TR 38.901), 5 kHz and
@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--num-tx", type=int, default=2, help="streams (default %(default)s)")
     parser.add_argument("--fft-size", type=int, default=64, help="carriers (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of noise at 1 Msample/s (default %(default)s)")
-    parser.add_argument("--snr-db", type=float, nargs="+", default=[-5.0, 0.0, 5.0, 10.0], help="default -5 0 5 10")
+    parser.add_argument("--snr", type=float, nargs="+", default=[-5.0, 0.0, 5.0, 10.0], help="default -5 0 5 10")
     parser.add_argument("--frames", type=int, default=200, help="for each SNR (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -48,7 +48,7 @@ def main() -> int:
         print(f"{num_rx} antennas, {options.num_tx} streams, {options.fft_size} carriers", flush=True)
         if options.seconds > 0:
             print_false_alarms(frame, num_rx, options.seconds, options.seed)
-        for snr_db in options.snr_db if options.frames else ():
+        for snr_db in options.snr if options.frames else ():
             print_detection(frame, num_rx, snr_db, options.frames, options.seed)
         print_speed(frame, num_rx, options.seed)
     return 0

@@ -3,7 +3,7 @@
 
     python -m benchmarks.interference --num-rx 2 --num-tx 2 --carriers 8 11 --interference-db -25 -20 -15 -10 -5 0
     python -m benchmarks.interference --num-rx 4 --num-tx 2 --directional --interference-db -10 -5 0 5
-    python -m benchmarks.interference --num-rx 2 --num-tx 2 --snr-db 13 15 17 19
+    python -m benchmarks.interference --num-rx 2 --num-tx 2 --snr 13 15 17 19
 
 Each frame is a burst of its own with a fresh channel (`gr_kaq.channels.radio_channel.RadioChannel`, carrier and clock
 offset), found by the synchronizer, estimated, detected and decoded: once by a receiver that whitens noise, and once by
@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 import gr_kaq
 from gr_kaq.channels.interference import Interferer
 from gr_kaq.channels.radio_channel import RadioChannel
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.estimation.estimator import ChannelEstimator
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
@@ -144,7 +144,7 @@ def main() -> int:
     parser.add_argument("--carriers", type=int, nargs=2, metavar="N", help="first and last with interference; or all")
     parser.add_argument("--directional", action="store_true", help="interference from one direction")
     parser.add_argument("--interference-db", type=float, nargs="*", default=[], metavar="DB", help="none: white noise")
-    parser.add_argument("--snr-db", type=float, nargs="+", default=[22.0], metavar="DB", help="nominal")
+    parser.add_argument("--snr", type=float, nargs="+", default=[22.0], metavar="DB", help="nominal")
     parser.add_argument("--frames", type=int, default=400, help="at each level")
     parser.add_argument("--profile", default="tdl-a", help="delay line")
     parser.add_argument("--delay-spread", type=float, default=100e-9, help="seconds")
@@ -154,19 +154,19 @@ def main() -> int:
     options = parser.parse_args()
     if options.frames < 1:
         parser.error("--frames has to be at least 1")
-    if options.interference_db and len(options.snr_db) > 1:
-        parser.error("one --snr-db expected where there are several --interference-db")
+    if options.interference_db and len(options.snr) > 1:
+        parser.error("one --snr expected where there are several --interference-db")
     try:
         link = Link(options)
     except (ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     results = []
-    for snr_db, power_db in [(s, p) for s in options.snr_db for p in options.interference_db or [None]]:
+    for snr_db, power_db in [(s, p) for s in options.snr for p in options.interference_db or [None]]:
         wrong, missed = dict.fromkeys((WHITENED, WHITE), 0), 0
         differs = {WHITENED: 0, WHITE: 0}  # frames that only this one has wrong
         level = f"SNR {snr_db:g} dB" + ("" if power_db is None else f", interference {power_db:g} dB")
-        for number in tqdm(range(options.frames), desc=level, leave=False, disable=None):
+        for number in progress_bar(range(options.frames), desc=level, leave=False):
             found, errors = link.errors(snr_db, power_db, number)
             missed += not found
             for name, is_wrong in errors.items():

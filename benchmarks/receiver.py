@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Block error rate of the receiver over a fading channel, with estimated and with perfect knowledge of the channel.
 
-    python -m benchmarks.receiver --num-tx 2 --snr-db 5 10 15 20 25 --estimators ls lmmse learned-int8
+    python -m benchmarks.receiver --num-tx 2 --snr 5 10 15 20 25 --estimators ls lmmse learned-int8
 
 Each frame is a burst of its own with a fresh channel (`gr_kaq.channels.radio_channel.RadioChannel`: tapped delay line,
 Jakes Doppler, carrier and clock offset), found by the synchronizer, estimated by each of the estimators, detected by
@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 import gr_kaq
 from gr_kaq.channels.radio_channel import RadioChannel
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.estimation.data_aided import DataAidedDecoder
 from gr_kaq.estimation.estimator import INTERPOLATORS, ChannelEstimator, DataSymbols, Estimate
 from gr_kaq.estimation.observation import Arrival
@@ -171,7 +171,7 @@ def main() -> int:
     parser.add_argument(
         "--estimators", nargs="+", default=["ls", "lmmse", PERFECT], help="perfect, or methods of channel_estimator"
     )
-    parser.add_argument("--snr-db", type=float, nargs="+", default=[5, 10, 15, 20, 25], metavar="DB", help="nominal")
+    parser.add_argument("--snr", type=float, nargs="+", default=[5, 10, 15, 20, 25], metavar="DB", help="nominal")
     parser.add_argument("--frames", type=int, default=200, help="at each SNR")
     parser.add_argument("--history", type=int, default=0, help="frames before each, for estimators that remember")
     parser.add_argument("--passes", type=int, default=2, help="of data-aided estimation at most")
@@ -193,9 +193,9 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     results = []
-    for snr_db in options.snr_db:
+    for snr_db in options.snr:
         lost, missed, lost_above = dict.fromkeys(options.estimators, 0), 0, 0
-        for index in tqdm(range(options.frames), desc=f"{snr_db:g} dB", leave=False, disable=None):
+        for index in progress_bar(range(options.frames), desc=f"{snr_db:g} dB", leave=False):
             found, snr_here, right = link.frame_results(snr_db, index)
             missed += not found
             lost_above += not found and snr_here > 5

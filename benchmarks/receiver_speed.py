@@ -2,7 +2,7 @@
 """Samples per second and antenna that the receiver keeps up with, and the block that sets the limit.
 
     python -m benchmarks.receiver_speed --num-tx 4 --estimators lmmse estimator
-    python -m benchmarks.receiver_speed --num-tx 4 --estimators lmmse lmmse+data --snr-db 15
+    python -m benchmarks.receiver_speed --num-tx 4 --estimators lmmse lmmse+data --snr 15
 
 '+data' behind an estimator's name: frames whose CRC is wrong are estimated again with their data, up to two times.
 The samples of some hundred frames, one behind the other with a short gap, wait in memory and run through
@@ -32,12 +32,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 from gnuradio import blocks, gr
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 import gr_kaq
 from gr_kaq.blocks.base import enlarge_buffer
 from gr_kaq.channels.flat import complex_normal
 from gr_kaq.channels.radio_channel import RadioChannel
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
 from gr_kaq.signals.signal_model import from_db
@@ -119,7 +119,7 @@ def main() -> int:
     parser.add_argument("--num-symbols", type=int, default=14, help="OFDM symbols of a frame")
     parser.add_argument("--detectors", nargs="+", default=["auto"], help="names or paths")
     parser.add_argument("--estimators", nargs="+", default=["ls", "lmmse"], help="methods of channel_estimator")
-    parser.add_argument("--snr-db", type=float, default=25.0)
+    parser.add_argument("--snr", type=float, default=25.0)
     parser.add_argument("--doppler", type=float, help="Hz, of one channel for all frames (default: each has its own)")
     parser.add_argument("--seconds", type=float, default=3.0, help="that each run takes, about")
     parser.add_argument("--runs", type=int, default=5, help="of each combination")
@@ -133,8 +133,8 @@ def main() -> int:
     try:
         frame = FrameFormat(options.num_tx, options.fft_size, num_symbols=options.num_symbols)
         num_frames = MOST_FRAMES * MOST_CARRIERS // max(MOST_CARRIERS, frame.fft_size)
-        samples = received_samples(frame, num_rx, num_frames, options.snr_db, options.seed, options.doppler)
-        for _ in tqdm(range(options.runs), desc="runs", disable=None):
+        samples = received_samples(frame, num_rx, num_frames, options.snr, options.seed, options.doppler)
+        for _ in progress_bar(range(options.runs), desc="runs"):
             for combination in combinations:
                 runs[combination].append(measure(samples, frame, *combination, options.seconds))
     except (ValueError, ImportError) as error:

@@ -28,8 +28,8 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from tqdm import tqdm
 
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.detection.detectors import load_detector
 from gr_kaq.estimation.estimator import ChannelEstimator, FrameReport
 from gr_kaq.estimation.observation import DELAY_MODELS, DOPPLERS, SNR_STEP_DB
@@ -143,7 +143,7 @@ def multiply_adds(frame: FrameFormat, time_modes: int, carrier_modes: int) -> di
 def in_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
     """Microseconds per frame of each, in each round."""
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in tqdm(range(rounds), desc="stages", disable=None):
+    for _ in progress_bar(range(rounds), desc="stages"):
         for name, call in calls.items():
             began = time.perf_counter()
             call()
@@ -198,7 +198,7 @@ def main() -> int:
     parser.add_argument("--num-tx", type=int, default=4, help="streams, and antennas")
     parser.add_argument("--fft-size", type=int, default=64, help="carriers")
     parser.add_argument("--detector", default="lmmse", help="name or path")
-    parser.add_argument("--snr-db", type=float, default=30.0)
+    parser.add_argument("--snr", type=float, default=30.0)
     parser.add_argument("--rounds", type=int, default=100, help="of the stages")
     parser.add_argument("--seconds", type=float, default=3.0, help="that a run of the flowgraph takes, about")
     parser.add_argument("--runs", type=int, default=5, help="of the flowgraph")
@@ -208,13 +208,13 @@ def main() -> int:
     try:
         options.output.mkdir(parents=True, exist_ok=True)
         frame = FrameFormat(options.num_tx, options.fft_size)
-        stages = Stages(frame, options.detector, options.snr_db, options.seed)
+        stages = Stages(frame, options.detector, options.snr, options.seed)
         modes = wiener_modes(frame, stages.estimator, stages.reports[0])
         times = in_turns(stages.calls(), max(options.rounds, 1))
-        samples = received_samples(frame, frame.num_tx, 100, options.snr_db, options.seed)
+        samples = received_samples(frame, frame.num_tx, 100, options.snr, options.seed)
         runs = [
             measure(samples, frame, options.detector, "lmmse", options.seconds)
-            for _ in tqdm(range(max(options.runs, 1)), desc="flowgraph", disable=None)
+            for _ in progress_bar(range(max(options.runs, 1)), desc="flowgraph")
         ]
         peak = peak_ns(options.seed)
     except (ValueError, ImportError, OSError) as error:

@@ -42,11 +42,11 @@ import numpy as np
 import pmt
 import zmq
 from gnuradio import blocks, gr
-from tqdm import tqdm
 
 from gr_kaq.blocks.mimo_receiver import mimo_receiver
 from gr_kaq.blocks.pdu import pdu_bytes
 from gr_kaq.blocks.zmq_sample_source import zmq_sample_source
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.payload import PayloadCoder
 
@@ -245,7 +245,7 @@ def soak(minutes: float, seed: int) -> dict[str, Any]:
         peers = Peers(address, tally, Path(folder), seed)
         flowgraph.start()
         began = time.monotonic()
-        with tqdm(total=round(60 * minutes), unit="s") as progress:
+        with progress_bar(total=round(60 * minutes), unit="s") as progress:
             while (passed := time.monotonic() - began) < 60 * minutes and count < len(samples):
                 peers.step()
                 samples[count] = passed, rss_mib(), *malloc_mib(), sum(tally.received.values())

@@ -28,7 +28,7 @@ class Link(gr.top_block):
             1,
             2,
             channel="tdl-d",
-            snr_db=options.snr_db,
+            snr_db=options.snr,
             seed=options.seed,
             array={
                 "size": options.array,
@@ -59,7 +59,7 @@ def main() -> int:
     parser.add_argument("--array", type=int, nargs=2, default=(8, 8), help="elements on each axis")
     parser.add_argument("--angles", type=float, nargs=2, default=(23.0, -31.0), help="of the user, in degrees")
     parser.add_argument("--speed", type=float, default=5.0, help="in degrees per second of the signal")
-    parser.add_argument("--snr-db", type=float, default=20.0, help="of a beam that points at the user")
+    parser.add_argument("--snr", type=float, default=20.0, help="of a beam that points at the user")
     parser.add_argument("--policy", default="parametric", help="see kaq beams --help")
     parser.add_argument("--budget", type=int, default=64, help="frames of a search")
     parser.add_argument("--hold", type=int, default=13, help="frames between two rounds of tracking")

@@ -174,7 +174,7 @@ def main() -> int:
     parser.add_argument("--num-rx", type=int, default=16, help="receive antennas")
     parser.add_argument("--num-tx", type=int, default=16, help="streams")
     parser.add_argument(
-        "--snr-db", type=float, nargs="+", default=[12, 13, 14, 15, 16], metavar="DB", help="SNRs to measure at"
+        "--snr", type=float, nargs="+", default=[12, 13, 14, 15, 16], metavar="DB", help="SNRs to measure at"
     )
     parser.add_argument("--frames", type=int, default=20, help="code words per stream and SNR")
     parser.add_argument("--seed", type=int, default=1, help="of bits, channels and noise")
@@ -188,7 +188,7 @@ def main() -> int:
     measurements: list[Measurement] = []
     try:
         constellation = constellation_named(options.constellation)
-        for snr_db in options.snr_db:
+        for snr_db in options.snr:
             new = measure(
                 ["lmmse", options.model],
                 constellation,

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 from gnuradio import blocks, gr
-from tqdm import tqdm
 
 import gr_kaq
 from gr_kaq import BitErrorRate
+from gr_kaq.commands.long_run import PointsProgress, check_picture, exit_status
 from gr_kaq.signals.constellation import constellation_named
 
 CONSTELLATION_POINTS = 3000
@@ -86,7 +86,7 @@ def measure(
     detectors: Sequence[str],
     target_errors: int,
     max_bits: int,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Callable[[int, int], object] = lambda errors, bits: None,
 ) -> list[Measurement]:
     """Run the flowgraph over so many items that every detector makes `target_errors`, or `max_bits` are compared.
 
@@ -94,7 +94,7 @@ def measure(
     rounding of BLAS decides): a flowgraph is run to its end, and again with more items if there were too few errors.
 
     Args:
-        progress: called now and then with how much of that is done, 0 to 1.
+        progress: called now and then with the fewest errors of a detector so far, and the bits.
     """
     bits_per_item = link.num_tx * link.num_subcarriers * constellation_named(link.constellation).bits_per_symbol
     max_items = max(1, max_bits // bits_per_item)
@@ -104,14 +104,15 @@ def measure(
         flowgraph.start()
         while min(meter.bits() for meter in flowgraph.meters) < num_items * bits_per_item:
             time.sleep(0.02)
-            progress(min(meter.bit_errors() for meter in flowgraph.meters) / target_errors)
+            progress(
+                min(meter.bit_errors() for meter in flowgraph.meters), min(meter.bits() for meter in flowgraph.meters)
+            )
         flowgraph.wait()
         errors = min(meter.bit_errors() for meter in flowgraph.meters)
         if errors >= target_errors or num_items == max_items:
             break
         growth = min(32.0, max(1.5, 1.2 * target_errors / max(errors, 1)))
         num_items = min(max_items, int(num_items * growth) + 1)
-    progress(1.0)
     return [
         Measurement(
             name,
@@ -126,34 +127,48 @@ def measure(
     ]
 
 
-def sweep(
-    title: str, link: Link, snrs_db: Sequence[float], detectors: Sequence[str], target_errors: int, max_bits: int
-) -> list[Measurement]:
-    """Measure at every SNR with a progress bar, and print the table."""
-    measurements: list[Measurement] = []
-    with tqdm(total=100 * len(snrs_db), desc=title, unit="%", bar_format="{l_bar}{bar}| {elapsed}") as bar:
-        for index, snr_db in enumerate(snrs_db):
+class Sweep:
+    """Measures at every SNR with a progress bar, and prints each row of the table as soon as it is there.
 
-            def progress(done: float, index: int = index) -> None:
-                bar.update(max(0, round(100 * (index + min(1.0, done))) - bar.n))
+    Ctrl-C ends it: `measurements` has what was complete, and `interrupted` is true.
+    """
 
-            measurements += measure(link, snr_db, detectors, target_errors, max_bits, progress)
-    print_table(title, measurements)
-    return measurements
-
-
-def print_table(title: str, measurements: Sequence[Measurement]) -> None:
-    """BER with its 95 % interval and error count, and the detector's own speed."""
-    width = max(len(m.detector) for m in measurements)
-    print(f"\n{title}")
-    print(f"  {'SNR':>6}  {'detector':<{width}}  {'BER':>8}  {'95 % interval':<19}  {'errors':>7}  {'vectors/s':>9}")
-    for m in sorted(measurements, key=lambda m: m.snr_db):
-        low, high = m.bit_errors.confidence_interval()
+    def __init__(
+        self,
+        title: str,
+        link: Link,
+        snrs_db: Sequence[float],
+        detectors: Sequence[str],
+        target_errors: int,
+        max_bits: int,
+    ):
+        self.title, self.interrupted = title, False
+        self.measurements: list[Measurement] = []
+        width = max(map(len, detectors))
         print(
-            f"  {m.snr_db:>3g} dB  {m.detector:<{width}}  {m.bit_errors.rate:8.2e}  [{low:.2e}, {high:.2e}]"
-            f"  {m.bit_errors.errors:7d}  {m.vectors_per_second:9.2e}"
+            f"{title}\n{'SNR':>8}  {'detector':<{width}}  {'BER':>8}  95 % interval          errors  vectors/s",
+            flush=True,
         )
-    print(flush=True)
+        try:
+            with PointsProgress(len(snrs_db), target_errors, max_bits) as progress:
+                for snr_db in snrs_db:
+                    progress.begin(f"{snr_db:g} dB")
+                    measured = measure(link, snr_db, detectors, target_errors, max_bits, progress.update)
+                    self.measurements += measured
+                    for each in measured:
+                        progress.write(table_row(each, width))
+        except KeyboardInterrupt:
+            self.interrupted = True
+        print(flush=True)
+
+
+def table_row(m: Measurement, width: int) -> str:
+    """SNR, detector, BER with its 95 % interval and error count, and the detector's own speed."""
+    low, high = m.bit_errors.confidence_interval()
+    return (
+        f"{m.snr_db:>5g} dB  {m.detector:<{width}}  {m.bit_errors.rate:8.2e}  [{low:.2e}, {high:.2e}]"
+        f"  {m.bit_errors.errors:7d}  {m.vectors_per_second:9.2e}"
+    )
 
 
 def as_json(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
@@ -193,6 +208,7 @@ def plot_constellation(axes: Any, measurement: Measurement) -> None:
     symbols = measurement.symbols
     axes.plot(symbols.real, symbols.imag, ".", markersize=1.5, alpha=0.5)
     axes.set(title=f"{measurement.detector}, {measurement.snr_db:g} dB", xlim=(-1.6, 1.6), ylim=(-1.6, 1.6))
+    axes.set(xlabel="in phase", ylabel="quadrature")
     axes.set_aspect("equal")
     axes.grid(True, alpha=0.3)
 
@@ -207,9 +223,7 @@ def save_figure(figure: Any, path: Path) -> None:
 def arguments(description: str, snrs_db: Sequence[float], detectors: Sequence[str]) -> argparse.ArgumentParser:
     """The options that both links have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument(
-        "--snr-db", type=float, nargs="+", default=list(snrs_db), metavar="DB", help="SNRs to measure at"
-    )
+    parser.add_argument("--snr", type=float, nargs="+", default=list(snrs_db), metavar="DB", help="SNRs to measure at")
     parser.add_argument(
         "--detectors", nargs="+", default=list(detectors), metavar="NAME", help="names, or paths of model files"
     )
@@ -226,20 +240,21 @@ def run(title: str, link: Link, options: argparse.Namespace) -> int:
         print("error: --target-errors and --max-bits have to be at least 1", file=sys.stderr)
         return 2
     try:
-        measurements = sweep(
-            title, link, options.snr_db, options.detectors, options.target_errors, int(options.max_bits)
-        )
-    except ValueError as error:  # an unknown detector, an SNR out of range: the message says what was expected
+        if options.output:
+            options.output.absolute().parent.mkdir(parents=True, exist_ok=True)
+        check_picture(options.output)
+        swept = Sweep(title, link, options.snr, options.detectors, options.target_errors, int(options.max_bits))
+    except (ValueError, OSError) as error:  # an unknown detector, an SNR out of range: it says what was expected
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.output:
+    if options.output and swept.measurements:
         import matplotlib.pyplot as plt  # noqa: PLC0415 - half a second that only a picture needs
 
-        best = max(options.snr_db)
+        best = max(m.snr_db for m in swept.measurements)
         figure, axes = plt.subplots(1, 1 + len(options.detectors), figsize=(5 + 3.5 * len(options.detectors), 4.5))
-        plot_ber(axes[0], title, measurements)
-        for place, m in zip(axes[1:], (m for m in measurements if m.snr_db == best), strict=True):
+        plot_ber(axes[0], title, swept.measurements)
+        for place, m in zip(axes[1:], (m for m in swept.measurements if m.snr_db == best), strict=True):
             plot_constellation(place, m)
         figure.tight_layout()
         save_figure(figure, options.output)
-    return 0
+    return exit_status(swept.interrupted)

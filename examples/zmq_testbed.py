@@ -56,7 +56,7 @@ def main() -> int:
     }
     processes = []
     try:
-        producer = start("produce", link, num_rx=options.num_rx, snr_db=options.snr_db, address="tcp://127.0.0.1:*")
+        producer = start("produce", link, num_rx=options.num_rx, snr=options.snr, address="tcp://127.0.0.1:*")
         processes.append(producer)
         source_address = first_line(producer).removeprefix("sending from ")
         flowgraph = zmq_testbed(
@@ -71,7 +71,7 @@ def main() -> int:
         consumer = start("consume", link, max_ber=options.max_ber, address=sink_address)
         processes.append(consumer)
         first_line(consumer)  # it is there: what is measured is not what has waited in queues
-        print(f"{options.detector}, {options.num_rx} x {options.num_tx} {options.constellation}, {options.snr_db:g} dB")
+        print(f"{options.detector}, {options.num_rx} x {options.num_tx} {options.constellation}, {options.snr:g} dB")
         print(f"{source_address} -> detector -> {sink_address}", flush=True)
         flowgraph.start()
         try:
@@ -119,7 +119,7 @@ def parse_options() -> argparse.Namespace:
     add("--num-tx", type=int, default=8, help="transmitted streams (default: %(default)s)")
     add("--num-subcarriers", type=int, default=1, help="channel uses per item (default: %(default)s)")
     add("--constellation", default="16qam", help="of every stream (default: %(default)s)")
-    add("--snr-db", type=float, default=25.0, help="signal over noise power per antenna (default: %(default)s)")
+    add("--snr", type=float, default=25.0, help="signal over noise power per antenna (default: %(default)s)")
     add("--seed", type=int, default=0, help="of symbols, channels and noise (default: %(default)s)")
     add("--vectors", type=int, default=100, help="items per channel estimate (default: %(default)s)")
     add("--estimates", type=int, default=2000, help="channel estimates (default: %(default)s)")

@@ -37,7 +37,7 @@ def transmit(options: argparse.Namespace) -> int:
         sample_rate=options.rate,
         delay_spread=options.delay_spread,
         doppler=options.doppler,
-        snr_db=options.snr_db,
+        snr_db=options.snr,
         carrier_offset=options.carrier_offset,
         clock_offset_ppm=options.clock_offset_ppm,
         seed=options.seed,
@@ -108,7 +108,7 @@ def parse_options() -> argparse.Namespace:
     add("--profile", choices=list(RADIO_CHANNELS), default="tdl-a", help="of 3GPP TR 38.901 (default: %(default)s)")
     add("--delay-spread", type=float, default=1e-7, help="RMS, in seconds (default: %(default)g)")
     add("--doppler", type=float, default=200.0, help="largest Doppler shift in Hz (default: %(default)g)")
-    add("--snr-db", type=float, default=20.0, help="signal over noise power per antenna (default: %(default)g)")
+    add("--snr", type=float, default=20.0, help="signal over noise power per antenna (default: %(default)g)")
     add("--carrier-offset", type=float, default=5000.0, help="in Hz (default: %(default)g)")
     add("--clock-offset-ppm", type=float, default=20.0, help="of the sampling clocks (default: %(default)g)")
     add("--seed", type=int, default=0, help="of channel and noise (default: %(default)s)")

@@ -55,5 +55,5 @@ def test_grc_finds_the_blocks(prefix, tmp_path, name):
 
 
 def test_installed_examples_run(prefix, tmp_path):
-    command = f"{sys.executable} {prefix}/share/gr-kaq/examples/measured_channel.py --snr-db 15 --target-errors 50"
+    command = f"{sys.executable} {prefix}/share/gr-kaq/examples/measured_channel.py --snr 15 --target-errors 50"
     assert "lmmse" in in_prefix(prefix, command, tmp_path)

@@ -12,7 +12,7 @@ The decoder is Sionna's `LDPC5GDecoder`: 20 iterations of belief propagation wit
 unlike min-sum, is hurt by LLRs that are scaled wrongly, which is the point here. All detectors see the same vectors,
 perfect estimates of H and noise_var, and no feedback from the decoder.
 
-    python -m benchmarks.report.coded iid-16x16-16qam --detectors lmmse admm5-16qam sionna-ep10 --snr-db 14 15 16
+    python -m benchmarks.report.coded iid-16x16-16qam --detectors lmmse admm5-16qam sionna-ep10 --snr 14 15 16
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("link", choices=CODED_LINKS)
     parser.add_argument("--detectors", nargs="+", required=True, metavar="NAME", help="ours, sionna-..., or exact-...")
-    parser.add_argument("--snr-db", type=float, nargs="+", required=True, metavar="DB")
+    parser.add_argument("--snr", type=float, nargs="+", required=True, metavar="DB")
     parser.add_argument("--llr-factors", type=float, nargs="+", default=[1.0], metavar="F", help="default: 1")
     parser.add_argument("--min-block-errors", type=int, default=100)
     parser.add_argument("--max-blocks", type=int, default=2048)
@@ -304,12 +304,12 @@ def main() -> int:
     try:
         detectors = [load(name, link.constellation) for name in options.detectors]
         if options.calibration:
-            for snr_db in options.snr_db:
+            for snr_db in options.snr:
                 for detector in detectors:
                     _print_calibration(calibration(detector, link, snr_db, seed=options.seed))
             return 0
         rows: list[dict[str, Any]] = []
-        for snr_db in options.snr_db:
+        for snr_db in options.snr:
             new = measure(
                 detectors,
                 link,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
+
+from gr_kaq.commands.long_run import progress_bar
 
 from .settings import Settings
 
@@ -61,7 +62,7 @@ def run_points(
     missing = [job for job in jobs if _key(job) not in done]
     path.parent.mkdir(parents=True, exist_ok=True)
     _end_last_line(path)
-    with path.open("a", encoding="utf-8") as file, tqdm(total=len(jobs), desc=section, mininterval=0.5) as bar:
+    with path.open("a", encoding="utf-8") as file, progress_bar(total=len(jobs), desc=section, mininterval=0.5) as bar:
         bar.update(len(jobs) - len(missing))
 
         def store(job: Job, result: Result) -> None:

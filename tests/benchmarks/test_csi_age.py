@@ -10,7 +10,7 @@ from benchmarks import csi_age
 
 def test_forecasts_decode_what_old_estimates_do_not(capsys, monkeypatch):
     pytest.importorskip("tqdm")
-    words = ["csi_age", "--snr-db", "24", "--frames", "8", "--history", "8", "--methods", "cw-wiener"]
+    words = ["csi_age", "--snr", "24", "--frames", "8", "--history", "8", "--methods", "cw-wiener"]
     monkeypatch.setattr("sys.argv", words)
     assert csi_age.main() == 0
     counts = dict(re.findall(r"^ +(\S.*?) +block error rate .* (\d+)$", capsys.readouterr().out, re.MULTILINE))

@@ -9,7 +9,7 @@ from benchmarks import false_alarms
 
 
 def test_the_command(monkeypatch, capsys):
-    arguments = ["--num-rx", "1", "2", "--seconds", "0.05", "--snr-db", "-20", "10", "--frames", "3"]
+    arguments = ["--num-rx", "1", "2", "--seconds", "0.05", "--snr", "-20", "10", "--frames", "3"]
     monkeypatch.setattr(sys, "argv", ["false_alarms", *arguments])
     assert false_alarms.main() == 0
     output = capsys.readouterr().out

@@ -27,7 +27,7 @@ def test_with_interference(monkeypatch, capsys, tmp_path):
 
 
 def test_in_white_noise(monkeypatch, capsys):
-    output = measure(monkeypatch, capsys, "--snr-db", "0", "40", "--frames", "4", "--num-rx", "3", "--directional")
+    output = measure(monkeypatch, capsys, "--snr", "0", "40", "--frames", "4", "--num-rx", "3", "--directional")
     assert output.count("4 blocks, 0 of them not by the other") == 2
     assert output.count("0 blocks, 0 of them not by the other") == 2
 

@@ -30,7 +30,7 @@ def test_every_stage_gets_a_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [(["--detector", "no-such"], "no-such"), (["--fft-size", "100"], "100"), (["--snr-db", "-20"], "SNR")],
+    [(["--detector", "no-such"], "no-such"), (["--fft-size", "100"], "100"), (["--snr", "-20"], "SNR")],
 )
 def test_errors_name_what_was_wrong(tmp_path, arguments, text):
     done = run(tmp_path, *arguments)

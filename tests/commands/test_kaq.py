@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command kaq, in this process, and as it is installed."""
 
+import csv
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ from gr_kaq.commands.kaq import main
 from gr_kaq.detection.choice import RULES, choose
 from gr_kaq.links.simulated_link import Link, count_bit_errors
 
-SHORT = ["--min-errors", "50", "--max-bits", "2e4"]
+SHORT = ["--target-errors", "50", "--max-bits", "2e4"]
 
 
 def table(text):
@@ -112,12 +113,12 @@ def test_ber_of_what_auto_chooses(capsys, tmp_path):
 
 
 def test_estimation_errors_cost_something_and_are_said(capsys):
-    link = ["ber", "admm5-16qam", "--num-tx", "4", "--num-rx", "4", "--snr", "20", "--min-errors", "500"]
+    link = ["ber", "admm5-16qam", "--num-tx", "4", "--num-rx", "4", "--snr", "20", "--target-errors", "500"]
     assert main(link) == 0
     perfect = table(capsys.readouterr().out)[20.0, "admm5-16qam"]
-    assert main([*link, "--channel-error", "1", "--snr-bias-db", "2", "--snr-jitter-db", "1"]) == 0
+    assert main([*link, "--estimation-error-db", "-20", "--snr-error-db", "2", "--snr-jitter-db", "1"]) == 0
     shown = capsys.readouterr().out
-    assert "SNR off by 2 dB ± 1 dB, channel error 1" in shown
+    assert "SNR off by 2 dB ± 1 dB, error of the channel -20 dB" in shown
     errors, bits = table(shown)[20.0, "admm5-16qam"]
     assert errors / bits > 1.3 * perfect[0] / perfect[1]
 
@@ -156,8 +157,9 @@ def test_sizes_and_channels(arguments, title, capsys):
 
 
 def test_a_short_run_sees_all_of_a_recording():
-    channels, _ = ber._channels("measured_csi_3x2", None, 3, 2)
-    drawn = channels(1).draw(2000)[:, 0]
+    channels, _, recorded = ber._channel_source("measured_csi_3x2", None)
+    assert recorded == (3, 2)
+    drawn = channels(3, 2, 1).draw(2000)[:, 0]
     everything = gr_kaq.channels.flat.RecordedChannels(gr_kaq.shipped_recording("measured_csi_3x2"), 3, 2, 56).draw(401)
     mean_gram = np.mean(drawn.conj().swapaxes(1, 2) @ drawn, axis=0)
     expected = np.mean(everything.conj().swapaxes(2, 3) @ everything, axis=(0, 1))
@@ -200,10 +202,10 @@ def test_bad_snr_lists(text):
         ["info", "auto", "--size", "4"],
         ["info", "auto", "--size", "4x0"],
         ["info", "auto", "--constellation", "8psk"],
-        ["ber", "lmmse", "--min-errors", "0"],
+        ["ber", "lmmse", "--target-errors", "0"],
         ["ber", "lmmse", "--max-bits", "1.5"],
         ["ber", "lmmse", "--seed", "-1"],
-        ["ber", "lmmse", "--channel-error", "-1"],
+        ["ber", "lmmse", "--estimation-error-db", "x"],
         ["ber", "lmmse", "--snr-jitter-db", "nan"],
         ["ber", "lmmse", "--correlation", "1"],
         ["ber", "lmmse", "--constellation", "8psk"],
@@ -229,9 +231,14 @@ def test_bad_command_lines(arguments):
         (["ber", "admm5-16qam", "admm5-qpsk"], "16qam and qpsk"),
         (["ber", "admm5-16qam", "--constellation", "qpsk"], "is for 16qam"),
         (["ber", "admm5-16qam", "--num-tx", "17"], "1 to 16 transmit"),
-        (["ber", "admm5-16qam", "--channel", "tunnel"], "rayleigh, kronecker"),
+        (["ber", "admm5-16qam", "--channel", "tunnel"], "iid, kronecker"),
         (["ber", "admm5-16qam", "--channel", "tunnel.npz"], "tunnel.npz"),
-        (["ber", "admm5-16qam", "--channel", "measured_csi_3x2"], "3 receive and 2"),
+        (["ber", "admm5-16qam", "--channel", "measured_csi_3x2", "--num-rx", "4"], "3 receive and 2"),
+        (["ber", "admm5-16qm"], "did you mean admm5-16qam"),
+        (["ber", "admm5-16qam", "--constellation", "64qam"], "one of auto, admm5-64qam, "),
+        (["ber", "admm5-16qam", "--json", "-"], "the name of a file expected"),
+        (["ber", "admm5-16qam", "--csv", "/"], "is a folder"),
+        (["ber", "admm5-16qam", "--plot", "ber.xyz"], ".png, .pdf, .svg expected"),
         (["ber", "admm5-16qam", "--correlation", "0.5"], "--channel kronecker"),
         (["ber", "admm5-16qam", "--json", "no/folder/ber.json"], "does not exist"),
     ],
@@ -242,11 +249,35 @@ def test_what_cannot_be_done(arguments, message, capsys):
     assert shown.startswith(f"kaq {arguments[0]}: error: ") and message in shown
 
 
-def test_a_picture_in_an_unknown_format_does_not_lose_the_figures(capsys, tmp_path):
-    arguments = ["ber", "zf", "--constellation", "qpsk", "--snr", "0", "--num-tx", "2", *SHORT]
-    assert main([*arguments, "--plot", str(tmp_path / "ber.xyz")]) == 2
-    shown = capsys.readouterr()
-    assert len(table(shown.out)) == 2 and "xyz" in shown.err
+def test_csv(capsys, tmp_path):
+    path = tmp_path / "ber.csv"
+    assert main(["ber", "admm5-qpsk", "--num-rx", "4", "--snr", "0", "5", "--csv", str(path), *SHORT]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("4x4, qpsk")  # no more streams than antennas
+    rows = list(csv.DictReader(path.open()))
+    assert {(float(r["snr_db"]), r["detector"]): (int(r["bit_errors"]), int(r["bits"])) for r in rows} == table(shown)
+    assert all(float(r["ber_low"]) <= float(r["ber"]) <= float(r["ber_high"]) for r in rows)
+
+
+@pytest.mark.parametrize("words", [["0", "5", "10"], ["0 5", "10"], ["0:10:5"]])
+def test_several_snrs(words, capsys):
+    assert main(["ber", "zf", "--constellation", "qpsk", "--num-tx", "2", "--snr", *words, *SHORT]) == 0
+    assert sorted({snr for snr, _ in table(capsys.readouterr().out)}) == [0, 5, 10]
+
+
+def test_the_size_of_a_recording(capsys, tmp_path):
+    """Also where the detectors take more; what is given stays."""
+    for more, size in (([], "3x2"), (["--num-rx", "2"], "2x2"), (["--num-tx", "1"], "3x1")):
+        assert main(["ber", "auto", "--constellation", "qpsk", "--channel", "measured_csi_3x2", *more, *SHORT]) == 0
+        assert capsys.readouterr().out.startswith(f"{size}, qpsk")
+
+
+def test_progress_without_a_terminal(capsys):
+    """Lines, few of them, no carriage return: it goes into a log file."""
+    assert main(["ber", "zf", "--constellation", "qpsk", "--num-tx", "2", "--snr", "0", "5", *SHORT]) == 0
+    shown = capsys.readouterr().err
+    assert "\r" not in shown and len(shown.splitlines()) == 2
+    assert "0 dB (1 of 2): 0 of 50 errors, 0 of at most 2e+04 bits" in shown.splitlines()[0]
 
 
 @pytest.mark.parametrize("module", ["tqdm", "threadpoolctl", "matplotlib.figure"])
@@ -281,7 +312,7 @@ def test_an_interruption_prints_what_was_measured(capsys, monkeypatch, tmp_path)
 
 
 def test_the_table_shows_the_wilson_interval(capsys):
-    ber._print_table("title", ber.CsiError(), [ber.Point("a", 1.5, BitErrorRate(10, 1000), True)], {})
+    ber._print_table("title", "", [ber.Point("a", 1.5, BitErrorRate(10, 1000), True)], {})
     assert "1.5 dB  a         1.00e-02  [5.44e-03, 1.83e-02]        10       1000" in capsys.readouterr().out
 
 
@@ -320,7 +351,7 @@ def test_a_closed_pipe_is_no_error(installed):
 @pytest.mark.usefixtures("control_c")
 def test_control_c(installed):
     command, options = installed
-    arguments = ["ber", "zf", "--constellation", "qpsk", "--snr", "0", "--min-errors", "1e12", "--max-bits", "1e12"]
+    arguments = ["ber", "zf", "--constellation", "qpsk", "--snr", "0", "--target-errors", "1e12", "--max-bits", "1e12"]
     with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
         os.set_blocking(process.stderr.fileno(), True)
         seen = process.stderr.read(1)  # the progress bar: it simulates

@@ -89,7 +89,7 @@ def test_the_archive_is_read_by_simulations(tmp_path, recorded, capsys):
     assert record(recorded, tmp_path / "csi.npz", "--antennas", "3") == 0
     drawn = RecordedChannels(tmp_path / "csi.npz", 3, 2, 48).draw(12)
     assert np.mean(np.abs(drawn) ** 2, axis=(1, 2, 3)) == pytest.approx(1)
-    arguments = ["--channel", str(tmp_path / "csi.npz"), "--snr", "20", "--min-errors", "20", "--max-bits", "2e4"]
+    arguments = ["--channel", str(tmp_path / "csi.npz"), "--snr", "20", "--target-errors", "20", "--max-bits", "2e4"]
     assert main(["ber", "measured-3x2-16qam", *arguments]) == 0
     assert "3x2, 16qam, csi.npz" in capsys.readouterr().out
 

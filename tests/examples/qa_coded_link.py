@@ -39,7 +39,7 @@ def run(*arguments, expect=0):
 def test_a_decoder_loses_fewer_blocks_with_the_trained_detector(tmp_path):
     """At 14 dB LMMSE loses about half of the blocks, and the network one in a hundred."""
     picture = tmp_path / "new" / "picture.png"
-    done = run("--snr-db", 14, "--frames", 8, "--output", picture)
+    done = run("--snr", 14, "--frames", 8, "--output", picture)
     rows = dict(re.findall(r"^\s+14 dB\s+(\S+)\s+(\S+)", done.stdout, re.MULTILINE))
     assert done.stdout.count("of 128 blocks") == 2
     assert float(rows["lmmse"]) > 0.3
@@ -62,7 +62,7 @@ def test_every_block_comes_back_at_high_snr(constellation):
     ("arguments", "message"),
     [
         (("--model", "nope"), "no detector 'nope'"),
-        (("--snr-db", "1000"), "snr_db is 1000"),
+        (("--snr", "1000"), "snr_db is 1000"),
         (("--model", "admm5-16qam", "--num-tx", "17"), "num_tx=17"),
         (("--model", "admm5-16qam", "--constellation", "qpsk"), "is for 16qam"),
         (("--frames", "0"), "at least 1"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,9 +68,7 @@ def rates(output):
 def test_headless_scripts(tmp_path, script, detectors):
     """A table with the expected order of detectors, and a picture."""
     picture = tmp_path / "new" / "picture.png"
-    done = run(
-        sys.executable, EXAMPLES / f"{script}.py", "--snr-db", 18, "--detectors", *detectors, "--output", picture
-    )
+    done = run(sys.executable, EXAMPLES / f"{script}.py", "--snr", 18, "--detectors", *detectors, "--output", picture)
     rate = rates(done.stdout)
     lmmse, full, quantized = (rate[name] for name in detectors)
     assert quantized < 0.9 * lmmse
@@ -86,7 +85,7 @@ def test_help(script):
     ("arguments", "message"),
     [
         (("--detectors", "nope"), "no detector 'nope'"),
-        (("--snr-db", "1000"), "snr_db is 1000"),
+        (("--snr", "1000"), "snr_db is 1000"),
         (("--detectors", "admm5-16qam", "--num-rx", "8"), "num_rx=8, num_tx=16"),
         (("--target-errors", "0"), "at least 1"),
         (("--constellation", "8psk"), "8psk"),
@@ -114,6 +113,22 @@ def test_demo(tmp_path):
     assert {r["detector"] for r in results["simulated_channel"]} == {"lmmse", "admm5-16qam", "auto"}
     assert all(r["vectors_per_second"] > 0 and r["bits"] > 0 for rows in results.values() for r in rows)
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("control_c")
+def test_an_interrupted_demo_keeps_what_is_there(tmp_path):
+    """Rows come as they are measured, without a carriage return where there is no terminal."""
+    command = [sys.executable, EXAMPLES / "demo.py", "--output", tmp_path, "--max-bits", "40000000"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "MPLBACKEND": "Agg"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([str(part) for part in command], env=environment, **pipes) as process:
+        head = [process.stdout.readline() for _ in range(5)]
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "\r" not in err and "Traceback" not in err
+    assert "16x16" in head[0] and "10 dB  lmmse" in head[2] and "picture: " in out
+    written = json.loads((tmp_path / "demo.json").read_text())["simulated_channel"]
+    assert [row["detector"] for row in written][:3] == ["lmmse", "admm5-16qam", "auto"]
 
 
 @pytest.mark.parametrize("name", ["simulated_channel", "measured_channel"])

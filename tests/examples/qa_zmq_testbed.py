@@ -65,7 +65,7 @@ def ber(output):
 
 
 def test_script():
-    result = run(SCRIPT, "--estimates", 20, "--num-subcarriers", 3, "--snr-db", 18, "--timeout", 20)
+    result = run(SCRIPT, "--estimates", 20, "--num-subcarriers", 3, "--snr", 18, "--timeout", 20)
     assert result.returncode == 0, result.stderr
     assert 1e-4 < ber(result.stdout) < 4e-2
     assert "vectors/s" in result.stdout
@@ -74,7 +74,7 @@ def test_script():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--snr-db", -10], "the BER is above 0.05"),
+        (["--snr", -10], "the BER is above 0.05"),
         (["--detector", "nonsense"], "no detector 'nonsense'"),
         (["--num-rx", 7, "--detector", "zf"], "detector zf needs num_rx >= num_tx"),
         (["--vectors", 0], "1 or more expected"),
@@ -94,7 +94,7 @@ def test_help():
 
 
 LINK = ["--num-tx", 8, "--vectors", 14, "--seed", 7]
-PRODUCE = ["-m", "gr_kaq.testbed", "produce", "--num-rx", 8, "--snr-db", 18, *LINK]
+PRODUCE = ["-m", "gr_kaq.testbed", "produce", "--num-rx", 8, "--snr", 18, *LINK]
 CONSUME = ["-m", "gr_kaq.testbed", "consume", *LINK]
 
 

@@ -120,7 +120,7 @@ def test_file_arrives_4x4(message, address, tmp_path, fft_size):
 
 def test_sent_once(message, address, tmp_path):
     """The transmitter ends by itself, and the end of its last frame is not left in the channel."""
-    channel = ["--profile", "tdl-e", "--doppler", 0, "--snr-db", 35]
+    channel = ["--profile", "tdl-e", "--doppler", 0, "--snr", 35]
     with (
         process(SCRIPT, "receive", tmp_path / "received", "--address", address, "--timeout", 30) as receiver,
         process(SCRIPT, "transmit", message, "--address", address, *channel, "--repeats", 1) as transmitter,
@@ -134,7 +134,7 @@ def test_sent_once(message, address, tmp_path):
 def test_transmitter_killed_and_started_again(message, address, tmp_path):
     """What is on its way is lost; the receiver takes the file from the next transmitter."""
     with process(SCRIPT, "receive", tmp_path / "received", "--address", address, "--timeout", 60) as receiver:
-        with process(SCRIPT, "transmit", message, "--address", address, "--snr-db", 0) as transmitter:
+        with process(SCRIPT, "transmit", message, "--address", address, "--snr", 0) as transmitter:
             while not re.search("[1-9][0-9]* frames", receiver.stdout.readline()):
                 assert receiver.poll() is None
             transmitter.kill()

@@ -92,7 +92,7 @@ def test_bad_command_lines(arguments):
     ("arguments", "message"),
     [
         (["produce", "--address", "nowhere"], "produce: cannot bind to 'nowhere'"),
-        (["produce", "--snr-db", "200", "--address", "tcp://127.0.0.1:*"], "produce: an SNR of 200 dB"),
+        (["produce", "--snr", "200", "--address", "tcp://127.0.0.1:*"], "produce: an SNR of 200 dB"),
         (["consume", "--timeout", "0"], "consume: timeout=0"),
     ],
 )

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from gr_kaq.commands.long_run import progress_bar
 
 from ..config import ConfigError
 from . import evaluate
@@ -55,7 +55,7 @@ def run(comparison: Comparison, directory: Path, jobs: int, *, fresh: bool = Fal
     cells = [(c, directory / CELLS / c.name, directory / TWINS / f"seed{c.seed}") for c in comparison.cells]
     unfinished_twins = [task for task in twins if not _finished(task[1], task[0])]
     unfinished = [task for task in cells if not _finished(task[1], task[0].config)]
-    with tqdm(total=len(twins) + len(cells), desc=directory.name, smoothing=0) as bar, termination_interrupts():
+    with progress_bar(total=len(twins) + len(cells), desc=directory.name, smoothing=0) as bar, termination_interrupts():
         bar.update(bar.total - len(unfinished_twins) - len(unfinished))
 
         def done(line: str) -> None:

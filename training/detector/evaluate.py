@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from gr_kaq import native
 from gr_kaq.channels.flat import ChannelModel, RayleighChannels
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.detection.detector import Detector
 from gr_kaq.detection.linear_detector import LinearDetector
 from gr_kaq.detection.list_model import ListModel
@@ -67,7 +67,7 @@ def measure(
     places = [(c, size, snr) for c in _channel_names(config) for size in sizes for snr in config.evaluation.snr_db]
     detectors = [LinearDetector("lmmse", CONSTELLATIONS[config.constellation], "reference"), *_detectors(models)]
     results = []
-    bar = tqdm(places, desc=f"{config.name} BER", mininterval=0.5, disable=not progress)
+    bar = progress_bar(places, desc=f"{config.name} BER", mininterval=0.5, disable=not progress)
     for number, (channel, (num_rx, num_tx), snr_db) in enumerate(bar):
         place = {"snr_db": snr_db, "num_rx": num_rx, "num_tx": num_tx, "channel": channel, "seed": seed + number}
         results += _count(config, detectors, place, config.evaluation.min_errors, config.evaluation.max_bits)

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
 from ..config import ConfigError
@@ -260,7 +260,9 @@ def train(run: Run, directory: Path, *, last_stage: int = 1, progress: bool = Tr
         while True:
             total = getattr(run.config, STAGES[run.stage]).iterations
             name = f"{run.config.name} {STAGES[run.stage]}"
-            with tqdm(total=total, initial=run.iteration, desc=name, mininterval=0.5, disable=not progress) as bar:
+            with progress_bar(
+                total=total, initial=run.iteration, desc=name, mininterval=0.5, disable=not progress
+            ) as bar:
                 while run.iteration < total:
                     began = time.monotonic()
                     loss = run.step()

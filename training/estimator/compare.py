@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from tqdm import tqdm
+from gr_kaq.commands.long_run import progress_bar
 
 from ..quantization.mmd import Mmd
 from ..quantization.recipes import Method
@@ -114,7 +114,7 @@ def run(config: Config, twin: EstimatorNet, wanted: Sequence[Cell], iterations: 
         return
     directory.mkdir(parents=True, exist_ok=True)
     data, reference = training_windows(config), Reference(twin, held_out_windows(config))
-    for cell in tqdm(missing, desc=config.name, mininterval=0.5):
+    for cell in progress_bar(missing, desc=config.name, mininterval=0.5):
         method = METHODS[cell.method]
         own = dataclasses.replace(
             config,

@@ -15,8 +15,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
 
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.estimation.estimator import FrequencyWienerInterpolator, Observation
 from gr_kaq.estimation.learned import LearnedEstimator, LearnedInterpolator, network_input
 
@@ -77,7 +77,7 @@ def measure(estimators: dict[str, Any], frames: int, seed: int) -> list[Cell]:
     plan += [(name, *shape, *condition) for name, shape in OTHERS.items() for condition in OTHERS_AT]
     cells = []
     for number, (label, num_tx, fft_size, profile, snr_db, doppler_hz, delay_spread_ns) in enumerate(
-        tqdm(plan, desc="conditions", mininterval=0.5)
+        progress_bar(plan, desc="conditions", mininterval=0.5)
     ):
         frame_format = format_of(num_tx, fft_size)
         linear, wiener = interpolators(frame_format)

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
+
+from gr_kaq.commands.long_run import progress_bar
 
 from ..optimization import Stage, descend, learning_rate
 from ..quantization.mmd import MmdLoss
@@ -86,7 +87,7 @@ class History:
 def training_windows(config: Config, progress: bool = True) -> Windows:
     """The frames of a configuration."""
     frames = FrameSource(config.data.timing, config.seed).random(config.data, config.frames)
-    bar = tqdm(frames, total=config.frames, desc="frames", mininterval=0.5, disable=not progress)
+    bar = progress_bar(frames, total=config.frames, desc="frames", mininterval=0.5, disable=not progress)
     return windows(bar, config.data.windows, config.seed)
 
 
@@ -228,7 +229,7 @@ def _iterate(
         generator.set_state(state["generator"])
         first, history = state["iteration"], History(state["entries"], state["pending"])
     saved = time.monotonic()
-    bar = tqdm(
+    bar = progress_bar(
         range(first, stage.iterations),
         desc=f"{config.name} {name}",
         total=stage.iterations,

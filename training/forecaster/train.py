@@ -7,11 +7,13 @@ the clustering loss. Quantization is trained in the last quarter.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.forecasting.ccm import features
 
 from ..quantization.quantizers import calibrated_step
@@ -50,7 +52,7 @@ def train(config: Config) -> tuple[ForecasterNet, ForecasterNet]:
     rng = np.random.default_rng(config.seed)
     twin = ForecasterNet()
     float_steps = round(config.steps * (1 - SHARE_QUANTIZED))
-    bar = tqdm(total=config.steps, desc=config.name, disable=None, mininterval=0.5)
+    bar = progress_bar(total=config.steps, desc=config.name, mininterval=0.5)
     _optimize(twin, rng, float_steps, RATE, config.size, bar)
     quantized = ForecasterNet(config.bits)
     quantized.load_state_dict(twin.state_dict(), strict=False)
@@ -66,7 +68,7 @@ def train(config: Config) -> tuple[ForecasterNet, ForecasterNet]:
 
 
 def _optimize(
-    network: ForecasterNet, rng: np.random.Generator, steps: int, rate: float, size: tuple[int, int], bar: tqdm
+    network: ForecasterNet, rng: np.random.Generator, steps: int, rate: float, size: tuple[int, int], bar: Any
 ) -> None:
     network.train()
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=rate)

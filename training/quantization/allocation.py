@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp  # type: ignore[import-untyped]
-from tqdm import tqdm
+
+from gr_kaq.commands.long_run import progress_bar
 
 from ..config import ConfigError
 
@@ -166,7 +167,9 @@ def measure_all(
     measured = stored["measured"]
     wanted = {allocation: " ".join(map(str, allocation)) for allocation in allocations(num_products, bits)}
     missing = [allocation for allocation, key in wanted.items() if key not in measured]
-    bar = tqdm(missing, f"{of['name']} allocations", len(wanted), initial=len(wanted) - len(missing), mininterval=0.5)
+    bar = progress_bar(
+        missing, f"{of['name']} allocations", len(wanted), initial=len(wanted) - len(missing), mininterval=0.5
+    )
     for i, allocation in enumerate(bar, 1):
         measured[wanted[allocation]] = measure(allocation)
         if i % 8 == 0 or i == len(missing):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import gr_kaq
 from benchmarks.report import markdown as md
+from gr_kaq.commands.long_run import progress_bar
 
 from .. import contestants as c
 from ..data import Link
@@ -32,7 +32,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     cases = [(*of, constellation) for constellation in CONSTELLATIONS for of in SIZES]
     rng = np.random.default_rng(settings.seed)
     points = []
-    for num_rx, num_tx, constellation in tqdm(settings.pick(cases, list(QUICK_CASES)), desc="choice"):
+    for num_rx, num_tx, constellation in progress_bar(settings.pick(cases, list(QUICK_CASES)), desc="choice"):
         names = {n: _chosen(n, constellation, num_rx, num_tx) for n in ("auto", "auto-fast")}
         num_channels = settings.pick(528 if num_tx <= 4 else 128, 16)
         for num_vectors in VECTORS:

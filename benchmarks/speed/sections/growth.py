@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.report import markdown as md
 from benchmarks.report import plots
+from gr_kaq.commands.long_run import progress_bar
 
 from .. import contestants as c
 from ..data import Link
@@ -35,7 +35,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     curves: dict[str, list[dict[str, Any]]] = {"num_tx": [], "num_vectors": []}
     cases = [("num_tx", n, COMMON_T) for n in settings.pick(STREAMS, (2, 4))]
     cases += [("num_vectors", COMMON_STREAMS, t) for t in settings.pick(VECTORS, (1, 4))]
-    for curve, num_tx, num_vectors in tqdm(cases, unit="point", desc="growth"):
+    for curve, num_tx, num_vectors in progress_bar(cases, unit="point", desc="growth"):
         link = Link(num_tx, num_tx, NUM_CHANNELS, num_vectors, settings.seed)
         contestants = {
             INT8: c.unfolded(model, link, "int8"),

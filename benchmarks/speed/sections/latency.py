@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 import gr_kaq
 from benchmarks.report import markdown as md
 from benchmarks.report import plots
 from gr_kaq.channels.flat import RayleighChannels, complex_normal
+from gr_kaq.commands.long_run import progress_bar
 
 from .. import contestants as c
 from ..data import CONSTELLATION, SNR_DB
@@ -271,7 +271,7 @@ def measured_rates(signals: Signals, settings: Settings) -> dict[str, Any]:
             arguments = detector, signals, kind == LLRS, which == VECTOR, seconds
             runs[detector, f"{which}, {kind}"] = partial(flowgraph_rate, *arguments)
     rates: dict[str, dict[str, list[float]]] = {detector: {} for detector in detectors}
-    for _ in tqdm(range(settings.num_rounds(7)), unit="round", desc="flowgraph"):
+    for _ in progress_bar(range(settings.num_rounds(7)), unit="round", desc="flowgraph"):
         for index in rng.permutation(len(runs)):
             detector, which = list(runs)[index]
             rates[detector].setdefault(which, []).append(runs[detector, which]())

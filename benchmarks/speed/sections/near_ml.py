@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.report import markdown as md
 from benchmarks.report import plots
 from gr_kaq import native
+from gr_kaq.commands.long_run import progress_bar
 
 from .. import contestants as c
 from ..data import Link
@@ -37,7 +37,9 @@ def measure(settings: Settings) -> dict[str, Any]:
     cases = [(*of, NUM_CHANNELS, count) for of in SIZES for count in VECTORS] + [FRAME]
     rng = np.random.default_rng(settings.seed)
     points = []
-    for num_rx, num_tx, num_channels, num_vectors in tqdm(settings.pick(cases, list(QUICK_CASES)), desc="near_ml"):
+    for num_rx, num_tx, num_channels, num_vectors in progress_bar(
+        settings.pick(cases, list(QUICK_CASES)), desc="near_ml"
+    ):
         link = Link(num_rx, num_tx, num_channels, num_vectors, settings.seed)
         results = measure_side_by_side(_contestants(link), settings.num_rounds(7), settings.slot_s, rng)
         keys = {"num_rx": num_rx, "num_tx": num_tx, "num_vectors": num_vectors, "num_channels": num_channels}

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.report import markdown as md
 from benchmarks.report import plots
+from gr_kaq.commands.long_run import progress_bar
 
 from .. import contestants as c
 from .. import limits
@@ -50,7 +50,9 @@ def measure(settings: Settings) -> dict[str, Any]:
     """Time the layers side by side with the processor's peaks, then its read bandwidths."""
     rng = np.random.default_rng(settings.seed)
     points = []
-    for name, num_rx, num_tx, num_vectors in tqdm(settings.pick(CASES, CASES[1:2]), unit="case", desc="roofline"):
+    for name, num_rx, num_tx, num_vectors in progress_bar(
+        settings.pick(CASES, CASES[1:2]), unit="case", desc="roofline"
+    ):
         model = c.load_model(name)
         link = Link(num_rx, num_tx, NUM_CHANNELS, num_vectors, settings.seed)
         contestants = {f"{precision} layers": layers_alone(model, link, precision) for precision in PRECISIONS}

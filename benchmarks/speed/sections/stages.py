@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.report import markdown as md
 from benchmarks.report import plots
 from gr_kaq import native
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.detection.model_file import DetectorModel
 from gr_kaq.detection.native_kernel import network
 
@@ -55,7 +55,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     rng = np.random.default_rng(settings.seed)
     model, kernel = c.load_model(c.ADMM), instruction_set()
     points = []
-    for num_rx, num_tx, num_vectors in tqdm(settings.pick(CASES, CASES[:1]), unit="case", desc="stages"):
+    for num_rx, num_tx, num_vectors in progress_bar(settings.pick(CASES, CASES[:1]), unit="case", desc="stages"):
         link = Link(num_rx, num_tx, NUM_CHANNELS, num_vectors, settings.seed)
         contestants = limits.contestants()
         for precision in PRECISIONS:

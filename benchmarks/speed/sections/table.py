@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.report import markdown as md
 from benchmarks.report import plots
+from gr_kaq.commands.long_run import progress_bar
 
 from .. import contestants as c
 from .. import limits
@@ -57,7 +57,9 @@ def measure(settings: Settings) -> dict[str, Any]:
     vectors = settings.pick(VECTORS, QUICK_VECTORS)
     rng = np.random.default_rng(settings.seed)
     points = []
-    for (num_rx, num_tx), num_vectors in tqdm(list(itertools.product(sizes, vectors)), unit="point", desc="table"):
+    for (num_rx, num_tx), num_vectors in progress_bar(
+        list(itertools.product(sizes, vectors)), unit="point", desc="table"
+    ):
         link = Link(num_rx, num_tx, NUM_CHANNELS, num_vectors, settings.seed)
         side_by_side = contestants(link) | limits.contestants()
         results = measure_side_by_side(side_by_side, settings.num_rounds(7), settings.slot_s, rng)

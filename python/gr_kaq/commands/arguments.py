@@ -7,8 +7,9 @@ import argparse
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
-__all__ = ["antenna_count", "number", "parse_seed", "parse_size", "parse_snrs", "whole_number"]
+__all__ = ["add_snr_list", "antenna_count", "number", "parse_seed", "parse_size", "parse_snrs", "whole_number"]
 
 MOST_SNRS = 200
 MOST_ANTENNAS = 256
@@ -34,6 +35,19 @@ def parse_snrs(text: str) -> list[float]:
             f"{SNR_LIMIT_DB:g} dB"
         )
     return snrs
+
+
+def add_snr_list(parser: argparse.ArgumentParser, text: str, default: list[float] | None) -> None:
+    """Add `--snr` with one or more SNRs, each argument being one or a list of `parse_snrs`."""
+
+    class Join(argparse.Action):
+        def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+            snrs = [snr for part in values for snr in part]
+            if len(snrs) > MOST_SNRS:
+                parser.error(f"argument --snr: {len(snrs)} SNRs; at most {MOST_SNRS} expected")
+            setattr(namespace, self.dest, snrs)
+
+    parser.add_argument("--snr", nargs="+", type=parse_snrs, action=Join, default=default, metavar="DB", help=text)
 
 
 def whole_number(text: str) -> int:

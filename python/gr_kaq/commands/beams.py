@@ -18,7 +18,7 @@ from ..beams.planar_array import PlanarArray, rician_channels
 from ..beams.policies import DEFAULT, POLICIES
 from ..beams.trials import Outcome, SimulatedUsers, Tracked, is_unimodal, run_searches, run_tracking
 from ..signals.bit_errors import BitErrorRate
-from .arguments import number, parse_seed, parse_snrs, whole_number
+from .arguments import add_snr_list, number, parse_seed, whole_number
 from .long_run import check_folders, exit_status, import_progress
 from .optional import import_optional
 
@@ -137,7 +137,7 @@ def add_parser(commands: Any) -> None:
         metavar="PILOTS",
         help='"64 256", or 32:2048, which doubles (default 32:2048)',
     )
-    add("--snr", type=parse_snrs, default=[0, 5, 10, 15, 20], metavar="DB", help='"10 20" or 0:20:5 (default 0:20:5)')
+    add_snr_list(command, "SNRs in dB, 10 20 or 0:20:5 (default 0:20:5)", default=[0, 5, 10, 15, 20])
     add("--policies", nargs="+", choices=POLICIES, default=list(POLICIES), metavar="NAME", help=", ".join(POLICIES))
     add("--trials", type=whole_number, default=1000, help="users of each point (default 1000)")
     add("--track", type=number(0, 90), metavar="DEGREES", help="also follow users who move so far in each frame")

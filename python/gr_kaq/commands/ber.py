@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..channels.channel_file import read_packets
 from ..channels.flat import ChannelModel, RayleighChannels, RecordedChannels, shipped_recording
 from ..detection.auto_detector import AUTO_DETECTORS, AutoDetector
 from ..detection.detector import Detector
@@ -25,8 +27,9 @@ from ..detection.unfolded_detector import UnfoldedDetector
 from ..links.simulated_link import CsiError, Link, count_bit_errors
 from ..signals.bit_errors import BitErrorRate
 from ..signals.constellation import CONSTELLATIONS
-from .arguments import antenna_count, number, parse_seed, parse_snrs, whole_number
-from .long_run import check_folders, exit_status, import_progress
+from ..signals.signal_model import from_db
+from .arguments import add_snr_list, antenna_count, number, parse_seed, whole_number
+from .long_run import PointsProgress, check_folders, check_picture, exit_status, import_progress, one_blas_thread
 from .optional import import_optional
 
 __all__ = ["Point", "add_parser", "plot"]
@@ -57,37 +60,38 @@ def add_parser(commands: Any) -> None:
     )
     add = command.add_argument
     add("detectors", nargs="+", metavar="NAME", help="names of detectors, or paths of *.kaq.json files")
-    add("--num-rx", type=antenna_count, help="receive antennas (default: 16, or what fits the detectors)")
-    add("--num-tx", type=antenna_count, help="transmitted streams (default: 16, or what fits the detectors)")
     add(
-        "--snr",
-        type=parse_snrs,
-        metavar="DB",
-        help='SNRs in dB, "10 15 20" or 10:20:5 (default: those that the first model was measured at)',
+        "--num-rx",
+        type=antenna_count,
+        help="receive antennas (default: those of the recording; or 16, or what fits the detectors)",
+    )
+    add("--num-tx", type=antenna_count, help="transmitted streams (default: the same)")
+    add_snr_list(
+        command, "SNRs in dB, 10 15 20 or 10:20:5 (default: those that the first model was measured at)", default=None
     )
     add(
         "--channel",
-        default="rayleigh",
-        help="rayleigh (i.i.d.), kronecker (correlated antennas), the name of a recording that ships with gr-kaq such "
-        "as measured_csi_3x2, or the path of a recording (.npz) (default %(default)s)",
+        default="iid",
+        help="iid (Rayleigh), kronecker (correlated antennas), the name of a recording that ships with gr-kaq such as "
+        "measured_csi_3x2, or the path of a recording (.npz) (default %(default)s)",
     )
     add(
         "--correlation",
         type=number(0, 1),
         help=f"of neighbouring antennas at both ends, with --channel kronecker (default {KRONECKER_CORRELATION})",
     )
-    add("--snr-bias-db", type=number(), default=0.0, help="estimated minus true SNR (default 0)")
+    add("--snr-error-db", type=number(), default=0.0, help="estimated minus true SNR (default 0)")
     add("--snr-jitter-db", type=number(0), default=0.0, help="standard deviation of the SNR estimate (default 0)")
     add(
-        "--channel-error",
-        type=number(0),
-        default=0.0,
-        help="error variance of the channel estimate, in units of the noise variance over num_tx; 1 is least squares "
-        "with num_tx pilots (default 0)",
+        "--estimation-error-db",
+        type=number(),
+        metavar="DB",
+        help="power of the error of the channel estimate over that of the channel; least squares with num_tx pilots at "
+        "20 dB has -20 (default: none)",
     )
     add("--constellation", choices=CONSTELLATIONS, help="needed where no detector named has one of its own")
     add(
-        "--min-errors",
+        "--target-errors",
         type=whole_number,
         default=1000,
         help="bit errors of each detector that end a point (default 1000)",
@@ -95,6 +99,7 @@ def add_parser(commands: Any) -> None:
     add("--max-bits", type=whole_number, default=3_000_000, help="bits after which a point ends anyway (default 3e6)")
     add("--seed", type=parse_seed, default=1, help="of bits, channels, noise and estimation errors (default 1)")
     add("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    add("--csv", type=Path, metavar="FILE", help="the same as a table of comma-separated values")
     add("--plot", type=Path, metavar="FILE", help="write a picture (PNG, PDF, SVG) of the curves there")
     command.set_defaults(run=_run)
 
@@ -118,44 +123,40 @@ def plot(points: Sequence[Point], title: str, path: Path) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    progress_bar = import_progress()
-    if options.plot:  # said now, and not after minutes of simulation
-        import_optional("matplotlib.figure", "--plot", "python3-matplotlib")
-    check_folders(options.json, options.plot)
+    import_progress()  # said now, and not after what comes before the bar
+    check_folders(options.json, options.csv)
+    check_picture(options.plot)
     detectors = _detectors(options.detectors, options.constellation)
-    num_rx, num_tx = _size(options.num_rx, options.num_tx, _models(detectors))
+    make_channels, channel_text, recorded = _channel_source(options.channel, options.correlation)
+    num_rx, num_tx = _size(options.num_rx, options.num_tx, _models(detectors), recorded)
     chosen = [detector.at_size(num_rx, num_tx) for detector in detectors]
-    channels, channel_text = _channels(options.channel, options.correlation, num_rx, num_tx)
-    channels(0)  # a recording that cannot be read
+    make_channels(num_rx, num_tx, 0)  # a recording that is too small
     snrs = options.snr or _measured_snrs(_models(chosen), num_rx, num_tx)
-    csi_error = CsiError(options.snr_bias_db, options.snr_jitter_db, options.channel_error)
     title = f"{num_rx}x{num_tx}, {detectors[0].constellation.name}, {channel_text}"
 
     points: list[Point] = []
     interrupted = False
-    with progress_bar(total=100 * len(snrs), bar_format="{l_bar}{bar}| {elapsed}") as bar:
-        for index, snr_db in enumerate(snrs):
-            bar.set_description_str(f"{snr_db:g} dB")
+    with one_blas_thread(), PointsProgress(len(snrs), options.target_errors, options.max_bits) as progress:
+        for snr_db in snrs:
             counts = [BitErrorRate() for _ in detectors]
+            progress.begin(f"{snr_db:g} dB")
 
-            def progress(so_far: list[BitErrorRate], index: int = index, counts: list[BitErrorRate] = counts) -> None:
+            def keep(so_far: list[BitErrorRate], counts: list[BitErrorRate] = counts) -> None:
                 counts[:] = so_far
-                errors = min(count.errors for count in so_far)
-                done = min(1.0, max(errors / options.min_errors, so_far[0].bits / options.max_bits))
-                bar.update(max(0, round(100 * (index + done)) - bar.n))
+                progress.update(min(count.errors for count in so_far), so_far[0].bits)
 
             # the same draws at every SNR, so that a curve's points differ by the noise's power only
             link_seed, channel_seed = np.random.SeedSequence(options.seed).generate_state(2)
             link = Link(
-                channels(int(channel_seed)),
+                make_channels(num_rx, num_tx, int(channel_seed)),
                 detectors[0].constellation,
                 snr_db,
-                csi_error=csi_error,
+                csi_error=_csi_error(options, snr_db),
                 seed=int(link_seed),
             )
             try:
                 count_bit_errors(
-                    detectors, link, min_errors=options.min_errors, max_bits=options.max_bits, progress=progress
+                    detectors, link, min_errors=options.target_errors, max_bits=options.max_bits, progress=keep
                 )
             except KeyboardInterrupt:
                 interrupted = True
@@ -167,25 +168,43 @@ def _run(options: argparse.Namespace) -> int:
             if interrupted:
                 break
     choices = {d.name: own.name for d, own in zip(detectors, chosen, strict=True) if isinstance(d, AutoDetector)}
-    _print_table(title, csi_error, points, choices)
+    _print_table(title, _estimates_text(options), points, choices)
     if options.json:
         settings = {
             "num_rx": num_rx,
             "num_tx": num_tx,
             "constellation": detectors[0].constellation.name,
             "channel": channel_text,
-            "snr_bias_db": csi_error.snr_bias_db,
-            "snr_jitter_db": csi_error.snr_jitter_db,
-            "channel_error": csi_error.channel,
-            "min_errors": options.min_errors,
+            "snr_error_db": options.snr_error_db,
+            "snr_jitter_db": options.snr_jitter_db,
+            "estimation_error_db": options.estimation_error_db,
+            "target_errors": options.target_errors,
             "max_bits": options.max_bits,
             "seed": options.seed,
             "chosen": choices,
         }
         options.json.write_text(json.dumps({**settings, "points": _as_json(points)}, indent=2) + "\n", "utf-8")
+    if options.csv:
+        _write_csv(points, options.csv)
     if options.plot and points:
         plot(points, title, options.plot)
     return exit_status(interrupted)
+
+
+def _csi_error(options: argparse.Namespace, snr_db: float) -> CsiError:
+    """The link's: the error of the channel there is in units of noise_var / num_tx, of which the channel has an SNR."""
+    db = options.estimation_error_db
+    return CsiError(options.snr_error_db, options.snr_jitter_db, 0.0 if db is None else float(from_db(db + snr_db)))
+
+
+def _estimates_text(options: argparse.Namespace) -> str:
+    """How the receiver's estimates are off; empty if they are not."""
+    parts = []
+    if options.snr_error_db or options.snr_jitter_db:
+        parts.append(f"SNR off by {options.snr_error_db:g} dB ± {options.snr_jitter_db:g} dB")
+    if options.estimation_error_db is not None:
+        parts.append(f"error of the channel {options.estimation_error_db:g} dB")
+    return f"estimates: {', '.join(parts)}" if parts else ""
 
 
 def _models(detectors: Iterable[Detector]) -> list[Model]:
@@ -208,13 +227,20 @@ def _detectors(names: Sequence[str], constellation: str | None) -> list[Detector
     return [trained.get(name) or load_detector(name, constellation=shared) for name in names]
 
 
-def _size(num_rx: int | None, num_tx: int | None, models: Sequence[Model]) -> tuple[int, int]:
-    """The antenna counts asked for; what is left open is 16, or the nearest that the detectors take."""
+def _size(
+    num_rx: int | None, num_tx: int | None, models: Sequence[Model], recorded: tuple[int, int] | None
+) -> tuple[int, int]:
+    """The antenna counts asked for.
+
+    What is left open is what was recorded; without a recording, 16; or the nearest that the detectors take. Where only
+    antennas are given, there are no more streams than these.
+    """
+    most_rx, most_tx = recorded or (DEFAULT_ANTENNAS, DEFAULT_ANTENNAS)
     if num_tx is None:
-        num_tx = min([DEFAULT_ANTENNAS, *(model.max_num_tx for model in models)])
+        num_tx = min([most_tx, *([num_rx] if num_rx else []), *(model.max_num_tx for model in models)])
     if num_rx is None:
-        least = max([DEFAULT_ANTENNAS, *(math.ceil(model.min_rx_per_tx * num_tx) for model in models)])
-        num_rx = min([least, *(model.max_num_rx for model in models)])
+        least = max([most_rx, *(math.ceil(model.min_rx_per_tx * num_tx) for model in models)])
+        num_rx = min([most_rx if recorded else least, *(model.max_num_rx for model in models)])
     return num_rx, num_tx
 
 
@@ -225,25 +251,33 @@ def _measured_snrs(models: Sequence[Model], num_rx: int, num_tx: int) -> list[fl
     return sorted({float(point["snr_db"]) for point in same_size or measured}) or list(DEFAULT_SNRS_DB)
 
 
-def _channels(
-    name: str, correlation: float | None, num_rx: int, num_tx: int
-) -> tuple[Callable[[int], ChannelModel], str]:
-    """What makes channels from a seed, and what to call them."""
+def _channel_source(
+    name: str, correlation: float | None
+) -> tuple[Callable[[int, int, int], ChannelModel], str, tuple[int, int] | None]:
+    """What makes channels from num_rx, num_tx and a seed; what to call them; and the size that was recorded."""
     if correlation is not None and name != "kronecker":
         raise ValueError("--correlation belongs to --channel kronecker")
-    if name == "rayleigh":
-        return lambda seed: RayleighChannels(num_rx, num_tx, seed=seed), "i.i.d. Rayleigh"
+    if name == "iid":
+        return lambda num_rx, num_tx, seed: RayleighChannels(num_rx, num_tx, seed=seed), "i.i.d. Rayleigh", None
     if name == "kronecker":
         value = KRONECKER_CORRELATION if correlation is None else correlation
         return (
-            lambda seed: RayleighChannels(num_rx, num_tx, rx_correlation=value, tx_correlation=value, seed=seed),
+            lambda num_rx, num_tx, seed: RayleighChannels(
+                num_rx, num_tx, rx_correlation=value, tx_correlation=value, seed=seed
+            ),
             f"Kronecker, correlation {value:g}",
+            None,
         )
     try:
         path = name if name.endswith(".npz") else shipped_recording(name)
     except ValueError as error:
-        raise ValueError(f"{error}, or rayleigh, kronecker, or the path of a recording (.npz)") from None
-    return lambda seed: _RandomRecorded(path, num_rx, num_tx, seed), Path(path).name
+        raise ValueError(f"{error}, or iid, kronecker, or the path of a recording (.npz)") from None
+    packets = read_packets(path, None, None)
+    return (
+        lambda num_rx, num_tx, seed: _RandomRecorded(path, num_rx, num_tx, seed),
+        Path(path).name,
+        (packets.shape[2], packets.shape[3]),
+    )
 
 
 class _RandomRecorded(ChannelModel):
@@ -258,15 +292,12 @@ class _RandomRecorded(ChannelModel):
         return self._channels[self._rng.integers(len(self._channels), size=count)]
 
 
-def _print_table(title: str, csi_error: CsiError, points: Sequence[Point], choices: Mapping[str, str]) -> None:
+def _print_table(title: str, estimates: str, points: Sequence[Point], choices: Mapping[str, str]) -> None:
     print(title)
     for name, detector in choices.items():
         print(f"{name}: {detector}")
-    if csi_error != CsiError():
-        print(
-            f"estimates: SNR off by {csi_error.snr_bias_db:g} dB ± {csi_error.snr_jitter_db:g} dB, "
-            f"channel error {csi_error.channel:g} noise_var / num_tx"
-        )
+    if estimates:
+        print(estimates)
     width = max([len("detector"), *(len(point.detector) for point in points)])
     print(f"{'SNR':>8}  {'detector':<{width}}  {'BER':>8}  {'95 % interval':<20}  {'errors':>8}  {'bits':>9}")
     for point in points:
@@ -290,3 +321,14 @@ def _as_json(points: Sequence[Point]) -> list[dict[str, Any]]:
         }
         for point in points
     ]
+
+
+def _write_csv(points: Sequence[Point], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("detector", "snr_db", "bit_errors", "bits", "ber", "ber_low", "ber_high", "complete"))
+        for point in points:
+            count = point.count
+            interval = count.confidence_interval()
+            row = (point.detector, point.snr_db, count.errors, count.bits, count.rate, *interval, point.complete)
+            table.writerow(row)

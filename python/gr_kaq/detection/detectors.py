@@ -7,6 +7,7 @@ out = det.detect(y, h, snr_db=20)
 
 from __future__ import annotations
 
+import difflib
 from importlib import resources
 from pathlib import Path
 
@@ -69,7 +70,11 @@ def load_detector(
         )
     model = load_model(name)
     if constellation is not None and constellation_named(constellation) != model.constellation:
-        raise ValueError(f"detector {model.name} is for {model.constellation.name}, not {constellation}")
+        others = [name for name in list_detectors() if f"-{constellation}" in name and not name.endswith("-fp")]
+        raise ValueError(
+            f"detector {model.name} is for {model.constellation.name}, not {constellation}; one of auto, "
+            f"{', '.join([*others, *LINEAR_DETECTORS])} expected"
+        )
     if isinstance(model, ListModel):
         return ListDetector(model, backend, precision)
     return UnfoldedDetector(model, backend, precision)
@@ -100,7 +105,14 @@ def _model_path(name: str | Path) -> Path:
     for path in _models():
         if path.name == text + model_file.SUFFIX:
             return path
+    known = list_detectors()
+    close = difflib.get_close_matches(text, known)
     raise ValueError(
-        f"no detector {text!r}; one of {', '.join(list_detectors())}, "
-        f"or the path of a *{model_file.SUFFIX} file expected"
+        f"no detector {text!r}; "
+        + (
+            f"did you mean {' or '.join(close)}? A name that `kaq models` lists"
+            if close
+            else f"one of {', '.join(known)}"
+        )
+        + f", or the path of a *{model_file.SUFFIX} file expected"
     )

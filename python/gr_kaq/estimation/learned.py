@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from .. import native
 from ..files import MAX_QUOTED, one_line, parse_json, read_file
 from ..frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
-from .estimator import LinearInterpolator, Observation, WienerInterpolator
+from .estimator import INTERPOLATORS, LinearInterpolator, Observation, WienerInterpolator
 from .trial import try_apart
 
 __all__ = [
@@ -275,7 +275,8 @@ def _read(source: str | Path) -> tuple[bytes, str, bool]:
         return read_file(source, MAX_FILE_BYTES), one_line(source), False
     except OSError as error:
         raise EstimatorFileError(
-            f"{source}: cannot be read: {error.strerror}; a path or one of {', '.join(list_estimators())} expected"
+            f"{source}: cannot be read: {error.strerror}; one of {', '.join([*INTERPOLATORS, *list_estimators()])}, "
+            "or the path of an ONNX file expected"
         ) from None
 
 

@@ -134,7 +134,7 @@ def _produce(options: argparse.Namespace) -> int:
         options.num_tx,
         options.num_subcarriers,
         constellation=options.constellation,
-        snr_db=options.snr_db,
+        snr_db=options.snr,
         vectors=options.vectors,
         seed=options.seed,
         first_estimate=options.first_estimate,
@@ -151,7 +151,7 @@ def _produce(options: argparse.Namespace) -> int:
         start = time.monotonic()
         estimates = range(options.first_estimate, options.first_estimate + options.estimates)
         for seq, (y, h, noise_var) in zip(estimates, frames, strict=False):
-            producer.send(y, h=h, noise_var=noise_var, snr_db=options.snr_db, seq=seq)
+            producer.send(y, h=h, noise_var=noise_var, snr_db=options.snr, seq=seq)
             if options.rate:
                 time.sleep(max(0.0, start + producer.num_items / options.rate - time.monotonic()))
     print(f"sent {options.estimates} estimates, {producer.num_items} items", file=sys.stderr)
@@ -223,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         add("--pattern", choices=patterns, default=patterns[0], help="socket type")
         add("--timeout", type=float, default=10.0, help="seconds without a peer after which to give up")
         if name == "produce":
-            add("--snr-db", type=float, default=20.0, help="mean received signal power over noise power per antenna")
+            add("--snr", type=float, default=20.0, help="mean received signal power over noise power per antenna")
             add("--first-estimate", type=int, default=0, help="where to go on in the sequence")
             add("--rate", type=float, default=0.0, help="items per second; 0: as fast as they are taken")
         else:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from gr_kaq.channels.flat import ChannelModel, RayleighChannels
+from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.detection.detector import Detector
 from gr_kaq.detection.linear_detector import LinearDetector
 from gr_kaq.detection.list_detector import ListDetector
@@ -63,7 +63,7 @@ def measure(config: ListConfig, models: Sequence[ListModel], *, progress: bool =
     detectors = [LinearDetector("lmmse", constellation, backend), *(ListDetector(model, backend) for model in models)]
     points = [(place, snr_db) for place in config.evaluation.places for snr_db in place.snr_db]
     results = []
-    bar = tqdm(points, desc=f"{config.name} BER", mininterval=0.5, disable=not progress)
+    bar = progress_bar(points, desc=f"{config.name} BER", mininterval=0.5, disable=not progress)
     for number, (place, snr_db) in enumerate(bar):
         results += _count(config, detectors, place, snr_db, EVALUATION_SEED + config.seed + number)
     return results

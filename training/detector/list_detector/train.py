@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
+
+from gr_kaq.commands.long_run import progress_bar
 
 from ...config import ConfigError
 from ...optimization import Stage, descend, learning_rate
@@ -127,7 +128,7 @@ def _stage(run: ListRun, number: int, generator: torch.Generator, mmd: MmdLoss |
     optimizer = torch.optim.Adam(trained, lr=stage.learning_rate)
     began, pending = time.monotonic(), []
     description = f"{config.name} {name}"
-    for iteration in tqdm(range(stage.iterations), desc=description, mininterval=0.5, disable=not progress):
+    for iteration in progress_bar(range(stage.iterations), desc=description, mininterval=0.5, disable=not progress):
         received = draw(config, generator)
         found = find_paths(list_model(config, network), received)
         output = network(found)
