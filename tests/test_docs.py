@@ -128,14 +128,31 @@ def test_the_flowgraph_of_the_receiver_page_runs(tmp_path):
     assert (tmp_path / "received").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
-def test_the_tag_of_the_csi_page_is_one_that_the_detector_takes():
-    csi_pmt = pytest.importorskip("gr_kaq.blocks.csi_pmt")
+def test_the_block_of_the_csi_page_feeds_the_detector():
+    """Through channels that it knows: what comes out is what was sent."""
+    gr = pytest.importorskip("gnuradio.gr")
+    from gnuradio import blocks
+
     page = (ROOT / "docs" / "guide" / "csi-contract.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names = {}
     exec(program, names)
-    estimate = csi_pmt.parse_channel(names["tag"].value, names["h"].shape)
-    assert (estimate.h == names["h"]).all() and estimate.noise_var == 0.01
+    rng = np.random.default_rng(1)
+    h = rng.standard_normal((3, 8, 2, 2)) + 1j * rng.standard_normal((3, 8, 2, 2))
+    x = rng.choice(gr_kaq.CONSTELLATIONS["qpsk"].points, (40, 8, 2))
+    y = np.einsum("iktr,ikr->ikt", h[np.arange(40) // 14], x).astype(np.complex64)
+    top = gr.top_block()
+    detector = gr_kaq.detector("lmmse", 2, 2, 8, "qpsk")
+    estimates = names["own_estimates"](8, lambda item: (h[item // 14], 1e-6))
+    sources = [blocks.vector_source_c(y[..., antenna].ravel().tolist(), False, 8) for antenna in range(2)]
+    sinks = [blocks.vector_sink_c(8) for _ in range(2)]
+    top.connect(sources[0], estimates, (detector, 0))
+    top.connect(sources[1], (detector, 1))
+    for stream, sink in enumerate(sinks):
+        top.connect((detector, stream), sink)
+    top.run()
+    found = np.stack([np.reshape(sink.data(), (-1, 8)) for sink in sinks], axis=-1)
+    np.testing.assert_allclose(found, x, atol=0.05)
 
 
 def test_the_table_of_detectors_is_up_to_date():

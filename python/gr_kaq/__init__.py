@@ -40,6 +40,7 @@ __all__ = [
     "channel_estimator",
     "channel_predictor",
     "channel_simulator",
+    "channel_to_pmt",
     "data_aided_decoder",
     "detector",
     "frame_decoder",
@@ -75,6 +76,12 @@ _BLOCKS = (
 
 
 def __getattr__(name: str) -> Any:
+    if name == "channel_to_pmt":  # which needs pmt, a part of GNU Radio
+        return importlib.import_module(".blocks.csi_pmt", __name__).channel_to_pmt
     if name in _BLOCKS:
         return getattr(importlib.import_module(f".blocks.{name}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,6 +7,7 @@ import numpy as np
 import pmt
 import pytest
 
+import gr_kaq
 from gr_kaq.blocks import _gnuradio
 from gr_kaq.blocks.csi_pmt import channel_to_pmt, parse_channel, parse_snr
 from gr_kaq.signals.csi import InvalidCsi
@@ -48,6 +49,15 @@ def test_round_trip():
         assert (estimate.noise_var, estimate.seq, estimate.snr_db) == (0.25, 2**63, 12.5)
     estimate = parse_channel(channel_to_pmt(H), SHAPE)
     assert (estimate.noise_var, estimate.seq, estimate.snr_db) == (None, None, None)
+
+
+def test_any_precision_and_the_right_shape():
+    estimate = parse_channel(gr_kaq.channel_to_pmt(H.astype(np.complex128), noise_var=0.25), SHAPE)
+    np.testing.assert_array_equal(estimate.h, H)
+    assert "channel_to_pmt" in dir(gr_kaq) and "detector" in dir(gr_kaq)
+    for h in (H[0], H.astype(str)):
+        with pytest.raises(ValueError, match=r"numbers \(num_subcarriers, num_rx, num_tx\) expected"):
+            gr_kaq.channel_to_pmt(h)
 
 
 def test_round_trip_of_noise_that_is_not_white():

@@ -697,6 +697,30 @@ def test_each_fault_is_logged_once():
     assert detector.rejected_messages() == 1000 and len(Logger.lines) == 2 + MAX_WARNINGS
 
 
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ([], "no channel estimate so far, neither in a tag `mimo_channel` at input 0 nor on port csi"),
+        ([tag(0, channel_to_pmt(channels(1)[0], 0.1), "channel")], "(there are channel; csi_key names the tag)"),
+        ([tag(0, channel_to_pmt(channels(1)[0], 0.1), port=1)], "tags `mimo_channel` are at input 1"),
+        ([tag(0, channel_to_pmt(channels(1)[0]))], "has no `noise_var`, and there is no SNR"),
+        ([tag(0, pmt.to_pmt(channels(1)[0].astype(np.complex128)))], "complex128 (c64vector)"),
+        ([tag(0, channel_to_pmt(channels(1)[0], 0.1))], None),
+    ],
+)
+def test_zeros_are_explained_once(tags, said):
+    class Logger:
+        lines = []
+        warn = lines.append
+
+    detector = lmmse()
+    detector.logger = Logger
+    run(detector, samples(300), tags, chunk=20)
+    assert len(Logger.lines) == (0 if said is None else 1)
+    assert said is None or said in Logger.lines[0]
+    assert (detector.items_without_csi() == 0) == (said is None)
+
+
 @pytest.mark.parametrize("begin", ["started", "unlocked"])
 def test_a_message_before_the_first_item_counts(begin):
     """A flowgraph that is started again begins without an estimate; one that comes then is not that of the last run."""

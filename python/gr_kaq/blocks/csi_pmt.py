@@ -51,6 +51,9 @@ INTEGER_VECTORS = [
 ]
 
 
+MAKER = "gr_kaq.channel_to_pmt"
+
+
 def check_keys(csi_key: str, snr_key: str) -> None:
     """Raise ValueError unless these can be the names of the two tags."""
     if not csi_key or not snr_key or csi_key == snr_key:
@@ -64,16 +67,27 @@ def channel_to_pmt(
     snr_db: float | None = None,
     noise_cov: NDArray[np.complexfloating] | None = None,
 ) -> Any:
-    """The PMT dict of a channel estimate.
+    """The PMT dict of a channel estimate: the value of a tag `mimo_channel`, or a message for port `csi`.
+
+    Signal model: y = H x + n, y (num_rx,), x (num_tx,), n ~ CN(0, noise_var I). docs/guide/csi-contract.md says more.
 
     Args:
-        h: (num_subcarriers, num_rx, num_tx).
+        h: complex (num_subcarriers, num_rx, num_tx), of any precision; complex64 travels.
         noise_var: noise variance per receive antenna, of all subcarriers or (num_subcarriers,).
         seq: sequence number of the estimate.
         snr_db: SNR in dB (for a message; on a stream it has a tag of its own).
         noise_cov: covariance of the noise, (num_subcarriers or 1, num_rx, num_rx).
+
+    Raises:
+        ValueError: h has not three axes, or does not consist of numbers.
     """
-    keys, values = [H_ENTRY, SHAPE_ENTRY], [_gnuradio.numpy_to_c32vector(h), pmt.to_pmt(tuple(map(int, h.shape)))]
+    h = np.asarray(h)
+    if h.ndim != 3 or h.dtype.kind not in "iufc":
+        raise ValueError(f"h is {h.dtype} {h.shape}; numbers (num_subcarriers, num_rx, num_tx) expected")
+    keys, values = (
+        [H_ENTRY, SHAPE_ENTRY],
+        [_gnuradio.numpy_to_c32vector(h.astype(np.complex64, copy=False)), pmt.to_pmt(tuple(map(int, h.shape)))],
+    )
     for key, value in (
         (NOISE_ENTRY, _noise_to_pmt(noise_var)),
         (COVARIANCE_ENTRY, None if noise_cov is None else _gnuradio.numpy_to_c32vector(noise_cov)),
@@ -159,14 +173,14 @@ def _parse_channel(value: Any, shape: tuple[int, int, int]) -> ChannelEstimate:
     if not pmt.is_dict(value):
         h = _gnuradio.plain(value)
         if not isinstance(h, np.ndarray):
-            raise InvalidCsi("type", "neither a dict nor a c32vector")
+            raise InvalidCsi("type", f"{_kind(h)}; a dict or a c32vector, as {MAKER} makes it, expected")
         return ChannelEstimate(_channel(h, shape))
     entries = _entries(value)
     for key in ("h", "shape"):
         if entries.get(key) is None:
             raise InvalidCsi(f"no {key}", f"the estimate has no `{key}`")
     if not isinstance(entries["h"], np.ndarray):
-        raise InvalidCsi("h type", "`h` is no c32vector")
+        raise InvalidCsi("h type", f"`h` is {_kind(entries['h'])}; a c32vector, as {MAKER} makes it, expected")
     stated = _integers(entries["shape"])
     if stated != shape:
         raise InvalidCsi("shape", f"`shape` is {stated}; {shape} (num_subcarriers, num_rx, num_tx) expected")
@@ -177,6 +191,13 @@ def _parse_channel(value: Any, shape: tuple[int, int, int]) -> ChannelEstimate:
         _sequence_number(entries["seq"]) if "seq" in entries else None,
         _covariance(entries["noise_cov"], shape) if "noise_cov" in entries else None,
     )
+
+
+def _kind(value: Any) -> str:
+    """What somebody has put in the place of a c32vector."""
+    if value is None or isinstance(value, float | int | tuple):
+        return "no vector"
+    return "complex128 (c64vector)" if pmt.is_c64vector(value) else "no c32vector"
 
 
 def _channel(h: NDArray[np.complex64], shape: tuple[int, int, int]) -> NDArray[np.complex64]:

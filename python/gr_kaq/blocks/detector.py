@@ -24,6 +24,8 @@ from .csi_pmt import CSI_KEY, SNR_KEY, check_keys, estimate_reader, parse_channe
 
 __all__ = ["detector"]
 
+MAX_KEYS = 8  # that a line of the log names
+
 
 @dataclass
 class DetectorCounters(Counters):
@@ -74,9 +76,9 @@ class detector(KaqBlock[DetectorCounters]):
             end, as far as the receiver still runs then.
 
     Before the first valid estimate, and when the estimate is older than max_csi_age, all outputs are zeros ('nothing
-    known'). A vector with NaN or Inf gives zeros too. An estimate that is malformed changes nothing. Each of these is
-    counted; nothing that arrives raises or stops the flowgraph. A flowgraph that is started again begins without an
-    estimate.
+    known'); what is missing is logged once. A vector with NaN or Inf gives zeros too. An estimate that is malformed
+    changes nothing. Each of these is counted; nothing that arrives raises or stops the flowgraph. A flowgraph that is
+    started again begins without an estimate.
 
     Args:
         model: one of `gr_kaq.list_detectors()`, or the path of a model file. ``"auto"`` takes the one with the lowest
@@ -174,6 +176,8 @@ class detector(KaqBlock[DetectorCounters]):
                 self._update(*parse_update(tags, self._shape, self._reject_csi), first + item)
                 start = item
             self._add_piece(pieces, output_items, first, start, num_items)
+            if self.counters.items_without_csi and not self._csi.valid:
+                self._explain_zeros(num_items)
             if pieces:
                 began = time.perf_counter_ns()
                 streams = (
@@ -248,6 +252,45 @@ class detector(KaqBlock[DetectorCounters]):
                 items[pieces[0].start : pieces[0].stop] = 0
 
     # Estimates
+
+    def _explain_zeros(self, num_items: int) -> None:
+        """Log what is missing, each thing once: without an estimate the outputs are zeros, and look like no signal."""
+        if self._csi.estimate is not None:
+            self.warn_once(
+                "zeros",
+                "outputs are zeros: the channel estimate has no `noise_var`, and there is no SNR; put `noise_var` into "
+                f"it, or a tag `{self._tag_keys[1]}` in dB beside it",
+                "noise",
+            )
+            return
+        if self.counters.rejected_csi:  # each reason is in the log
+            return
+        wanted = str(self._tag_keys[0])
+        found = [self._keys_at(port, num_items) for port in range(len(self._in_types))]
+        for port, keys in enumerate(found):
+            if port and wanted in keys:
+                self.warn_once(
+                    "zeros", f"outputs are zeros: tags `{wanted}` are at input {port}; they are read at input 0", "port"
+                )
+                return
+        others = ", ".join(sorted(found[0] - {str(self._tag_keys[1])})[:MAX_KEYS])
+        if others:
+            text = f" (there are {others}; csi_key names the tag)"
+        elif self._warned.get("zeros"):  # it was said when there were tags
+            return
+        else:
+            text = ""
+        self.warn_once(
+            "zeros",
+            f"outputs are zeros: no channel estimate so far, neither in a tag `{wanted}` at input 0{text} "
+            "nor on port csi",
+            bool(others),
+        )
+
+    def _keys_at(self, port: int, num_items: int) -> set[str]:
+        """Names of the tags at the next items of an input."""
+        tags = self.get_tags_in_window(port, 0, num_items)
+        return {pmt.symbol_to_string(tag.key) for tag in tags if tag.key is not None and pmt.is_symbol(tag.key)}
 
     def _update(self, estimate: ChannelEstimate | None, snr_db: float | None, item: int) -> None:
         if estimate is None and snr_db is None:
