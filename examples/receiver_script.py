@@ -20,8 +20,10 @@ from gnuradio import blocks, gr
 
 import gr_kaq
 from gr_kaq import radios
+from gr_kaq.blocks.receiver_status import trouble
 
 NO_LIMIT = 1e6  # seconds
+FRAMES_PER_BLOCK = 33 / 32  # of a file: announcements are between them
 
 
 class receiver_flowgraph(gr.top_block):
@@ -40,6 +42,7 @@ class receiver_flowgraph(gr.top_block):
         self.receiver = gr_kaq.mimo_receiver(num_rx, *link, detector=options.detector, estimator=options.estimator)
         self.file = gr_kaq.pdu_file_sink(options.output) if options.output else None
         self.last = last_payload()
+        self._frames_before = 0  # the file was announced
         self.msg_connect(self.receiver, "pdus", self.last, "pdus")
         for antenna in range(num_rx):
             self.connect((self.radio, antenna), (self.receiver, antenna))
@@ -52,6 +55,28 @@ class receiver_flowgraph(gr.top_block):
     def samples(self) -> int:
         """Samples of each antenna that the receiver has taken."""
         return self.receiver.synchronizer.nitems_read(0)
+
+    def trouble(self) -> str:
+        """What keeps it from receiving, and what to check; empty if nothing does."""
+        stats = self.receiver.stats()
+        decoder, estimator = stats["decoder"], stats["estimator"]
+        return trouble(
+            self.receiver.frame_format,
+            self.samples(),
+            decoder["frames"],
+            decoder["block_errors"],
+            estimator["interfered_frames"],
+            estimator["snr_db"],
+        )
+
+    def passes(self) -> float:
+        """How often the transmitter has sent the file since it was announced, as far as its frames were found."""
+        wanted = self.file.progress()[1] if self.file else 0
+        frames = self.receiver.decoder.frames()
+        if not wanted:
+            self._frames_before = frames
+            return 0.0
+        return (frames - self._frames_before) / (wanted * FRAMES_PER_BLOCK)
 
     def complete(self) -> bool:
         """Whether a file was asked for, and is there."""
@@ -97,12 +122,21 @@ def run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     start = time.monotonic()
     deadline = start + (timeout or NO_LIMIT)
+    said = ""
+
+    def report(_: int) -> None:
+        nonlocal said
+        print(progress(flowgraph, time.monotonic() - start), flush=True)
+        if time.monotonic() > start + 3 and (hint := flowgraph.trouble()) and hint != said:
+            said = hint
+            print(hint, flush=True)
+
     try:
         radios.run(
             flowgraph,
             flowgraph.samples,
             lambda _: flowgraph.complete() or time.monotonic() > deadline or ended(),
-            report=lambda _: print(progress(flowgraph, time.monotonic() - start), flush=True),
+            report=report,
             timeout=silence,
         )
         if time.monotonic() > deadline:
@@ -115,6 +149,8 @@ def run(
         print(error)
     print(progress(flowgraph, time.monotonic() - start))
     print(summary(flowgraph), flush=True)
+    if hint := flowgraph.trouble():
+        print(hint, flush=True)
     decoder = flowgraph.receiver.decoder
     received = flowgraph.complete() if flowgraph.file else decoder.frames() > decoder.block_errors()
     return 0 if received else 1
@@ -135,7 +171,14 @@ def progress(flowgraph: receiver_flowgraph, seconds: float) -> str:
         parts.append(f"carrier {offset * rate:+.0f} Hz" if rate else f"carrier {offset:+.2e} cycles/sample")
     if flowgraph.file:
         there, wanted = flowgraph.file.progress()
-        parts.append(f"file {there}/{wanted}" if wanted else "file not announced")
+        passes, frames_per_second = flowgraph.passes(), decoder.frames() / seconds
+        if not wanted:
+            parts.append("file not announced")
+        elif there == wanted or not frames_per_second:
+            parts.append(f"file {there}/{wanted}")
+        else:  # what is missing comes in the rest of this pass, or in the next ones
+            left = wanted * FRAMES_PER_BLOCK * (1 - passes % 1) / frames_per_second
+            parts.append(f"file {there}/{wanted}, pass {int(passes) + 1}, {left:.0f} s to its end")
     return ", ".join(parts)
 
 

@@ -52,6 +52,7 @@ __all__ = [
     "pdu_file_sink",
     "pdu_file_source",
     "qam_source",
+    "receiver_status",
     "shipped_recording",
 ]
 
@@ -72,6 +73,7 @@ _BLOCKS = (
     "pdu_file_sink",
     "pdu_file_source",
     "qam_source",
+    "receiver_status",
 )
 
 

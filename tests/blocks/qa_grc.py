@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 import gr_kaq
+from gr_kaq.estimation.estimator import INTERPOLATORS
+from gr_kaq.estimation.learned import list_estimators
 
 GRC_BLOCKS = Path(__file__).resolve().parents[2] / "grc"
 STATES = {"bus_sink": False, "bus_source": False, "bus_structure": None, "coordinate": [0, 0], "rotation": 0}
@@ -150,3 +152,34 @@ def test_every_parameter_reaches_the_block(path):
     assert {name.replace("handle_", "set_") for name in called} == setters
     assert "Outputs" in document["documentation"] or "ber (message" in document["documentation"]
     assert document["asserts"] and document["file_format"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "names"),
+    [
+        ("kaq_detector", "model", gr_kaq.list_detectors()),
+        ("kaq_mimo_receiver", "detector", gr_kaq.list_detectors()),
+        ("kaq_mimo_receiver", "estimator", [*INTERPOLATORS, *list_estimators()]),
+        ("kaq_channel_estimator", "method", [*INTERPOLATORS, *list_estimators()]),
+    ],
+)
+def test_choosers_offer_all_there_is(name, parameter, names):
+    document = yaml.safe_load((GRC_BLOCKS / f"{name}.block.yml").read_text())
+    (options,) = (p["options"] for p in document["parameters"] if p["id"] == parameter)
+    assert options == names
+
+
+@pytest.mark.parametrize(
+    ("model", "is_right"),
+    [("admm5-qpsk", True), ("auto", True), ("zf", True), ("my/own.kaq.json", True), ("admm5-16qam", False)],
+)
+def test_a_detector_for_another_constellation_is_marked(tmp_path, model, is_right):
+    """In GNU Radio Companion the block turns red, before anything runs."""
+    path = tmp_path / "small.grc"
+    path.write_text(yaml.safe_dump(flowgraph(model=repr(model))))
+    environment = os.environ | {"GRC_BLOCKS_PATH": str(GRC_BLOCKS)}
+    done = subprocess.run(
+        ["grcc", "-o", tmp_path, path], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (tmp_path / "small.py").exists() == is_right, done.stderr
+    assert is_right or "'-' + constellation in model" in done.stdout + done.stderr

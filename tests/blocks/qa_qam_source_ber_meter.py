@@ -205,3 +205,27 @@ def test_a_flowgraph_that_starts_again_begins_anew():
 def test_wrong_arguments(make, arguments, message):
     with pytest.raises(ValueError, match=message):
         make(**({"num_tx": 2} | arguments))
+
+
+@pytest.mark.parametrize("input", ["symbols", "llrs"])
+def test_one_port_for_all_carries_the_same(input):
+    """Source, channel, detector and meter with a port for all antennas and streams: the same bits as with one each."""
+    counted = []
+    for vector_ports in (False, True):
+        tb, size = gr.top_block(), {"num_subcarriers": S, "constellation": "16qam", "vector_ports": vector_ports}
+        source = gr_kaq.qam_source(TX, seed=SEED, num_items=300, **size)
+        channel = gr_kaq.channel_simulator(TX, 3, S, snr_db=12, seed=1, vector_ports=vector_ports)
+        detector = gr_kaq.detector("lmmse", 3, TX, output_llrs=True, **size)
+        meter = gr_kaq.ber_meter(TX, seed=SEED, input=input, **size)
+        streams, antennas = (1, 1) if vector_ports else (TX, 3)
+        first = streams if input == "llrs" else 0
+        for stream in range(streams):
+            tb.connect((source, stream), (channel, stream))
+            tb.connect((detector, first + stream), (meter, stream))
+            other = (detector, streams + stream if input == "symbols" else stream)
+            tb.connect(other, blocks.null_sink(detector.output_signature().sizeof_stream_item(other[1])))
+        for antenna in range(antennas):
+            tb.connect((channel, antenna), (detector, antenna))
+        run_to_end(tb)
+        counted.append((meter.bits(), meter.per_stream_errors()))
+    assert counted[0] == counted[1] and sum(counted[0][1]) > 100

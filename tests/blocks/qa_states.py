@@ -93,6 +93,7 @@ class Rig:
             "pdu_file_sink": lambda: gr_kaq.pdu_file_sink(tmp_path / "received"),
             "pdu_file_source": lambda: gr_kaq.pdu_file_source(tmp_path / "file", 2),
             "qam_source": lambda: gr_kaq.qam_source(2),
+            "receiver_status": lambda: gr_kaq.receiver_status(2),
             "zmq_sample_sink": lambda: zmq_sample_sink(["tcp://127.0.0.1:*"], 2, "pub"),
             "zmq_sample_source": lambda: zmq_sample_source([self.peer.address], 2),
         }[name]()
@@ -110,6 +111,7 @@ class Rig:
             "method": pmt.intern("ls"),
             "pdus": make_pdu(b"payload"),
             "ready": pmt.from_long(1),
+            "stats": pmt.from_long(1),  # which is refused, and counted
         }
         in_ports = pmt.to_python(self.block.message_ports_in())
         self.ports = [port for port in in_ports if port in self.messages]
@@ -121,7 +123,7 @@ class Rig:
     def done(self):
         """Grows while the block is at work."""
         counters = self.block.stats()
-        messages = sum(counters.get(name, 0) for name in ("pdus", "malformed"))
+        messages = sum(counters.get(name, 0) for name in ("pdus", "malformed", "rejected_messages"))
         if list(self.block.in_sig()):
             return self.block.nitems_read(0)
         return self.block.nitems_written(0) if list(self.block.out_sig()) else messages
@@ -147,7 +149,8 @@ class Rig:
 NAMES = [
     "band_noise_source", "beam_combiner", "beam_search", "ber_meter", "channel_estimator", "channel_predictor",
     "channel_simulator", "csi_recorder", "data_aided_decoder", "detector", "frame_decoder", "frame_synchronizer",
-    "frame_transmitter", "pdu_file_sink", "pdu_file_source", "qam_source", "zmq_sample_sink", "zmq_sample_source",
+    "frame_transmitter", "pdu_file_sink", "pdu_file_source", "qam_source", "receiver_status", "zmq_sample_sink",
+    "zmq_sample_source",
 ]  # fmt: skip
 
 

@@ -128,7 +128,7 @@ def test_an_unknown_name_says_what_there_is(name):
 
 def test_without_onnx_runtime_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what Python does for a module that is not there
-    with pytest.raises(ImportError, match="pip install onnxruntime"):
+    with pytest.raises(ImportError, match="pip install onnxruntime.*or take lmmse"):
         LearnedEstimator("estimator")
 
 

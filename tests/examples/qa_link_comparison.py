@@ -18,9 +18,9 @@ SUMMARY = """
 import json, sys, time
 from PyQt5 import Qt
 sys.path.insert(0, sys.argv[1])
-import {name}
+import {name}_flowgraph
 app = Qt.QApplication(sys.argv)
-flowgraph = {name}.{name}()
+flowgraph = {name}_flowgraph.{name}_flowgraph()
 flowgraph.set_item_rate(1e6)
 flowgraph.start()
 deadline = time.monotonic() + 60

@@ -114,7 +114,7 @@ def test_block_errors_follow_the_snr(result):
 
 def test_numbers_appear(result):
     frames, block_error_rate, detection, without, interference = result[2]
-    assert re.fullmatch(r"<b>\d+</b>, estimated SNR: <b>[\d.]+ dB</b>", frames)
+    assert re.fullmatch(r"<b>\d+</b>, estimated SNR: <b>[\d.]+ dB</b>, by <b>ls</b> and <b>auto-fast</b>", frames)
     assert re.fullmatch(r"<b>[\d.]+%</b>", block_error_rate)
     assert re.fullmatch(r"<b>[\d.]+ µs</b> per vector", detection)
     assert without == "none"

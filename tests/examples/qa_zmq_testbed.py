@@ -48,7 +48,7 @@ def flowgraph(tmp_path_factory):
     command = ["grcc", "-o", directory, ROOT / "examples" / "zmq_testbed.grc"]
     result = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=TIMEOUT)
     assert result.returncode == 0, result.stdout + result.stderr
-    return directory / "zmq_testbed.py"
+    return directory / "zmq_testbed_flowgraph.py"
 
 
 @pytest.fixture()

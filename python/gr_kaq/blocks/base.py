@@ -53,8 +53,10 @@ def check_integer(name: str, value: Any, low: int, high: int) -> int:
     return number
 
 
-def ports(dtype: type, length: int, count: int) -> list[Any]:
-    """Signature of `count` ports whose items are vectors of `length` (scalars for 1)."""
+def ports(dtype: type, length: int, count: int, *, vector_ports: bool = False) -> list[Any]:
+    """Signature of `count` ports whose items are vectors of `length` (scalars for 1); or of one for all of them."""
+    if vector_ports:
+        length, count = length * count, 1
     return [dtype if length == 1 else (dtype, length)] * count
 
 
@@ -420,6 +422,12 @@ class KaqGeneralBlock(_Common[CountersT], gr.basic_block):
         return produced
 
 
-def rows(items: Sequence[NDArray[Any]], count: int, width: int) -> list[NDArray[Any]]:
-    """The first `count` items of each port as (count, width), whether items are vectors or scalars."""
+def rows(items: Sequence[NDArray[Any]], count: int, width: int, streams: int = 0) -> list[NDArray[Any]]:
+    """The first `count` items of each port as (count, width), whether items are vectors or scalars.
+
+    Args:
+        streams: of how many the ports are; where there is one port, it carries all of them, [stream][width].
+    """
+    if streams > len(items):
+        return list(items[0][:count].reshape(count, streams, width).swapaxes(0, 1))
     return [port[:count].reshape(count, width) for port in items]

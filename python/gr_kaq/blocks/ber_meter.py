@@ -40,6 +40,7 @@ class ber_meter(KaqBlock[BerCounters]):
 
     Inputs: num_tx ports. ``"symbols"``: complex, an item is a vector of num_subcarriers symbols, decided by distance.
     ``"llrs"``: float, an item is a vector of num_subcarriers * bits_per_symbol LLRs, ln P(b=1)/P(b=0), decided by sign.
+    With vector_ports, one port for all streams: [tx][subcarrier] or [tx][subcarrier][bit], as `detector` has it.
 
     Messages: ber (out): dict with bit_errors, bits, ber, confidence_interval (95 %), skipped_items, per_stream_errors,
     about every publish_interval_s while items flow, and at the end.
@@ -51,6 +52,7 @@ class ber_meter(KaqBlock[BerCounters]):
         target_errors: end, and with it the flowgraph, once so many bit errors were counted; 0: never.
         publish_interval_s: seconds between two messages; 0: only one at the end.
         condition: what is measured under, such as the SNR of a slider; see `set_condition`.
+        vector_ports: whether all streams share a port.
 
     Raises:
         ValueError: an argument is out of range.
@@ -68,6 +70,7 @@ class ber_meter(KaqBlock[BerCounters]):
         target_errors: int = 0,
         publish_interval_s: float = 1.0,
         condition: object = None,
+        vector_ports: bool = False,
     ):
         self._num_tx = check_integer("num_tx", num_tx, 1, MAX_ANTENNAS)
         self._num_subcarriers = check_integer("num_subcarriers", num_subcarriers, 1, MAX_SUBCARRIERS)
@@ -81,9 +84,8 @@ class ber_meter(KaqBlock[BerCounters]):
         self._seed = check_integer("seed", seed, 0, 2**63)
         self._soft = input == "llrs"
         self._width = self._num_subcarriers * (self._constellation.bits_per_symbol if self._soft else 1)
-        super().__init__(
-            "KAQ BER meter", ports(np.float32 if self._soft else np.complex64, self._width, self._num_tx), []
-        )
+        dtype = np.float32 if self._soft else np.complex64
+        super().__init__("KAQ BER meter", ports(dtype, self._width, self._num_tx, vector_ports=vector_ports), [])
         self._lock = threading.RLock()  # reset is called from other threads
         self._condition = condition
         self._publish_interval_s = publish_interval_s
@@ -99,7 +101,7 @@ class ber_meter(KaqBlock[BerCounters]):
         """Compare the next items."""
         num_items = len(input_items[0])
         first = self.nitems_read(0)
-        values = np.stack(rows(input_items, num_items, self._width), axis=1)  # (items, num_tx, width)
+        values = np.stack(rows(input_items, num_items, self._width, self._num_tx), axis=1)  # (items, num_tx, width)
         sent = self._symbols.bits(self._symbols.draw(num_items))
         decided = values > 0 if self._soft else self._constellation.decide(values)
         wanted = np.arange(first, first + num_items) >= self._skip_items

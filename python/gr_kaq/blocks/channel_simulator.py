@@ -101,6 +101,8 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         array: an array in front of all streams, as arguments of a `gr_kaq.beams.array_channel.ArrayChannel` but for
             sample rate and seed, such as ``{"size": (16, 16), "angles_deg": (20.0, -5.0)}``; snr_db is then that of a
             beam that points at the user. None: none (radio channels).
+        vector_ports: whether all streams share an input, [tx][subcarrier], and all antennas an output,
+            [rx][subcarrier].
 
     Raises:
         ValueError: an argument is out of range, num_subcarriers is not 1 for a channel between samples, or the
@@ -135,6 +137,7 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         antenna_gains_db: Sequence[float] | None = None,
         interference: Mapping[str, Any] | None = None,
         array: Mapping[str, Any] | None = None,
+        vector_ports: bool = False,
     ):
         self._num_tx = check_integer("num_tx", num_tx, 1, MAX_ANTENNAS)
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
@@ -185,9 +188,11 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
 
         super().__init__(
             "KAQ MIMO channel simulator",
-            ports(np.complex64, self._num_subcarriers, self._num_tx),
-            ports(np.complex64, self._num_subcarriers, self._num_rx),
+            ports(np.complex64, self._num_subcarriers, self._num_tx, vector_ports=vector_ports),
+            ports(np.complex64, self._num_subcarriers, self._num_rx, vector_ports=vector_ports),
         )
+        if vector_ports:
+            self.enlarge_buffers(self._num_rx)
         self._csi_key, self._snr_key = pmt.intern(csi_key), pmt.intern(snr_key)
         self._h = np.zeros((self._num_subcarriers, self._num_rx, self._num_tx), np.complex64)
         self._noise_var = 0.0
@@ -214,12 +219,12 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
             self._block_fading(input_items, output_items)
         else:
             with self._lock:
-                sent = np.stack(input_items)
+                sent = np.stack(rows(input_items, num_items, 1, self._num_tx))[..., 0]
                 if self._array is not None:
                     sent = self._through_array(sent)
                 received = self._radio.process(sent, self._interfered(num_items))
-            for items, samples in zip(output_items, received, strict=True):
-                items[:] = samples
+            for items, samples in zip(rows(output_items, num_items, 1, self._num_rx), received, strict=True):
+                items[:, 0] = samples
         return num_items
 
     def _make_array(self, settings: Mapping[str, Any], sample_rate: float, seed: int) -> ArrayChannel:
@@ -259,7 +264,9 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         """Send the items that share an H through it, one batch per subcarrier."""
         num_items = len(output_items[0])
         first = self.nitems_written(0)
-        x = np.stack(rows(input_items, num_items, self._num_subcarriers), axis=-1)  # (items, subcarriers, num_tx)
+        x = np.stack(
+            rows(input_items, num_items, self._num_subcarriers, self._num_tx), axis=-1
+        )  # (items, subcarriers, num_tx)
         y = complex_normal(self._noise_rng, (num_items, self._num_subcarriers, self._num_rx))
         start = 0
         with np.errstate(all="ignore"):  # x may hold NaN
@@ -271,7 +278,7 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
                 y[start:stop] += (x[start:stop].swapaxes(0, 1) @ self._h.swapaxes(-1, -2)).swapaxes(0, 1)
                 self._items_left -= stop - start
                 start = stop
-        for antenna, items in enumerate(rows(output_items, num_items, self._num_subcarriers)):
+        for antenna, items in enumerate(rows(output_items, num_items, self._num_subcarriers, self._num_rx)):
             items[:] = y[..., antenna]
 
     def _next_channel(self, item: int) -> None:

@@ -194,7 +194,7 @@ class detector(KaqBlock[DetectorCounters]):
 
     def _ports(self, dtype: type, length: int, count: int) -> list[Any]:
         """Signature of the ports of `count` antennas or streams."""
-        return ports(dtype, length * count, 1) if self._vector_ports else ports(dtype, length, count)
+        return ports(dtype, length, count, vector_ports=self._vector_ports)
 
     def _streams(self, items: list[NDArray], count: int) -> Streams:
         """The buffers of ports by antenna or stream; without ports, none."""

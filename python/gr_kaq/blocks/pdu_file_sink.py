@@ -10,7 +10,7 @@ from typing import Any
 import pmt
 
 from ..frames.file_transfer import FileReceiver
-from .base import KaqBlock
+from .base import KaqBlock, printable
 from .counters import Counters, counter, reading
 from .pdu import InvalidPdu, pdu_bytes
 
@@ -28,6 +28,8 @@ class FileSinkCounters(Counters):
 class pdu_file_sink(KaqBlock[FileSinkCounters]):
     """Collects the file that a `pdu_file_source` sends, and writes it once it is complete and its SHA-256 is right.
 
+    The log says when it is there.
+
     Messages:
         pdus (in): PDUs, as from the port of that name of a `frame_decoder`, in any order; none that is lost is missed,
             as long as the sender repeats it.
@@ -40,7 +42,7 @@ class pdu_file_sink(KaqBlock[FileSinkCounters]):
     """
 
     def __init__(self, path: str | Path):
-        self._receiver = FileReceiver(path)
+        self._path, self._receiver = path, FileReceiver(path)
         super().__init__("KAQ PDU file sink", [], [])
         self.message_port_register_in(pmt.intern("pdus"))
         self.set_msg_handler(pmt.intern("pdus"), self.handle_pdu)
@@ -48,7 +50,11 @@ class pdu_file_sink(KaqBlock[FileSinkCounters]):
     def handle_pdu(self, message: Any) -> None:
         """A message on port `pdus`."""
         try:
+            was_complete = self._receiver.complete()
             self._receiver.push(pdu_bytes(message))
+            if self._receiver.complete() and not was_complete:
+                blocks = self._receiver.progress()[1]
+                self.logger.info(f"{printable(str(self._path))} is there: {blocks} blocks, SHA-256 right")
         except InvalidPdu as error:
             self.counters.bad_pdus += 1
             self.warn_once("bad PDU", f"PDU rejected: {error}")

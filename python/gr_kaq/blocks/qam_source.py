@@ -21,7 +21,8 @@ class qam_source(KaqBlock):
 
     The sequence begins anew when the flowgraph is started again.
 
-    Outputs: num_tx complex ports; an item is a vector of num_subcarriers symbols.
+    Outputs: num_tx complex ports; an item is a vector of num_subcarriers symbols. With vector_ports, one port for all
+    streams: [tx][subcarrier], as `detector` has it.
 
     Args:
         num_tx: streams.
@@ -29,13 +30,21 @@ class qam_source(KaqBlock):
         constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``.
         seed: the same seed gives the same symbols.
         num_items: end after so many items; 0: never.
+        vector_ports: whether all streams share a port.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
     def __init__(
-        self, num_tx: int, num_subcarriers: int = 1, constellation: str = "16qam", seed: int = 0, num_items: int = 0
+        self,
+        num_tx: int,
+        num_subcarriers: int = 1,
+        constellation: str = "16qam",
+        seed: int = 0,
+        num_items: int = 0,
+        *,
+        vector_ports: bool = False,
     ):
         num_tx = check_integer("num_tx", num_tx, 1, MAX_ANTENNAS)
         self._num_subcarriers = check_integer("num_subcarriers", num_subcarriers, 1, MAX_SUBCARRIERS)
@@ -43,7 +52,11 @@ class qam_source(KaqBlock):
         mapping = constellation_named(constellation)
         self._points = mapping.points
         self._arguments = num_tx, self._num_subcarriers, mapping, check_integer("seed", seed, 0, 2**63)
-        super().__init__("KAQ QAM source", [], ports(np.complex64, self._num_subcarriers, num_tx))
+        self._num_tx = num_tx
+        outputs = ports(np.complex64, self._num_subcarriers, num_tx, vector_ports=vector_ports)
+        super().__init__("KAQ QAM source", [], outputs)
+        if vector_ports:
+            self.enlarge_buffers(num_tx)
 
     def begin(self) -> None:
         """Called when the flowgraph starts."""
@@ -57,6 +70,6 @@ class qam_source(KaqBlock):
             if not num_items:
                 return -1
         indices = self._symbols.draw(num_items)
-        for stream, items in enumerate(rows(output_items, num_items, self._num_subcarriers)):
-            np.take(self._points, indices[:, stream], out=items)
+        for stream, items in enumerate(rows(output_items, num_items, self._num_subcarriers, self._num_tx)):
+            items[:] = self._points[indices[:, stream]]
         return num_items

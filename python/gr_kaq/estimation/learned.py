@@ -18,6 +18,7 @@ are trained. ONNX Runtime is not needed for anything else in gr-kaq.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass
 from importlib import resources
@@ -98,7 +99,8 @@ class LearnedEstimator:
         except ImportError as error:
             raise ImportError(
                 f"the learned channel estimator {label} needs ONNX Runtime, which is not installed: "
-                "pip install onnxruntime"
+                f"{sys.executable} -m venv --system-site-packages env && env/bin/pip install onnxruntime, then run "
+                "with env/bin/python; or take lmmse"
             ) from error
         if not ships and (fault := try_apart(content, label)):
             raise EstimatorFileError(fault)
