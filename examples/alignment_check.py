@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from gr_kaq.frames.frame_format import DATA_SYMBOLS, FFT_SIZES, MAX_STREAMS, NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 from gr_kaq.frames.synchronization import FoundFrame, Synchronizer, carrier_offset
 from gr_kaq.radios import add_radio_arguments, positive_number, radio_source, recording_sink, run, sample_count
-from gr_kaq.radios.sigmf import Recording, open_recording
+from gr_kaq.radios.sigmf import Collection, Recording, open_recording
 
 PIECE = 1 << 16
 TOLERANCE = 1.0  # samples
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def record(options: argparse.Namespace, path: Path) -> Recording:
+def record(options: argparse.Namespace, path: Path) -> Recording | Collection:
     """Record what the radio receives."""
     source = radio_source(options)
     if source.sample_rate is None:
@@ -92,7 +92,7 @@ def record(options: argparse.Namespace, path: Path) -> Recording:
     return open_recording(path, options.antennas)
 
 
-def check(recording: Recording, frame: FrameFormat, num_rx: int, seconds: float) -> int:
+def check(recording: Recording | Collection, frame: FrameFormat, num_rx: int, seconds: float) -> int:
     """Compare the antennas and print what was found; the exit status."""
     found = find_frames(recording, frame, num_rx, sample_count(seconds, recording.sample_rate))
     if not found:
@@ -115,7 +115,9 @@ def check(recording: Recording, frame: FrameFormat, num_rx: int, seconds: float)
     return 0 if good else 1
 
 
-def find_frames(recording: Recording, frame: FrameFormat, num_rx: int, num_samples: int) -> list[FoundFrame]:
+def find_frames(
+    recording: Recording | Collection, frame: FrameFormat, num_rx: int, num_samples: int
+) -> list[FoundFrame]:
     """The frames within the first `num_samples`."""
     synchronizer = Synchronizer(frame, num_rx)
     found: list[FoundFrame] = []
@@ -124,7 +126,9 @@ def find_frames(recording: Recording, frame: FrameFormat, num_rx: int, num_sampl
     return found
 
 
-def measure(recording: Recording, frame: FrameFormat, antenna: int, found: FoundFrame) -> AntennaFrame | None:
+def measure(
+    recording: Recording | Collection, frame: FrameFormat, antenna: int, found: FoundFrame
+) -> AntennaFrame | None:
     """Look for a frame around where all antennas together have it; None if this one does not hear it."""
     reach = SEARCH * frame.fft_size
     begin = max(0, found.start - reach)

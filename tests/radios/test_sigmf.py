@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gr_kaq.radios.sigmf import RecordingError, RecordingWriter, open_recording
+from gr_kaq.radios.sigmf import DATATYPES, FULL_SCALE, RecordingError, RecordingWriter, open_recording
 
 
 def noise(num_channels, count, seed=1):
@@ -113,7 +113,10 @@ def test_what_other_programs_write(path):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"global__core_datatype": "rf32_le"}, "core:datatype is 'rf32_le'; cf32_le or ci16_le expected"),
+        (
+            {"global__core_datatype": "rf32_le"},
+            "core:datatype is 'rf32_le'; one of cf32_le, cf32_be, ci16_le, ci16_be, ci8 expected",
+        ),
         ({"global__core_datatype": None}, "core:datatype is missing"),
         ({"global__core_datatype": ["cf32_le"]}, "core:datatype"),
         ({"global__core_num_channels": 2}, "core:num_channels is 2; at least 3 expected"),
@@ -129,6 +132,8 @@ def test_what_other_programs_write(path):
         ({"global__core_sample_rate": True}, "core:sample_rate is True"),
         ({"global__core_version": "2.0.0"}, "core:version is '2.0.0'"),
         ({"global__core_version": None}, "core:version is missing"),
+        ({"global__core_dataset": "../r.sigmf-data"}, "core:dataset is '../r.sigmf-data'"),
+        ({"global__core_dataset": 3}, "core:dataset is 3"),
         ({"global__core_trailing_bytes": 4}, "core:trailing_bytes"),
         ({"captures__0__core_header_bytes": 4}, "core:header_bytes"),
         ({"captures__0__core_frequency": "2.4 GHz"}, "core:frequency is '2.4 GHz'"),
@@ -149,6 +154,100 @@ def test_wrong_metadata_is_named(path, changes, named):
     with pytest.raises(RecordingError) as raised:
         open_recording(path, 3)
     assert named in str(raised.value) and str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "v1.0.0", "1.2.6"])
+def test_versions_that_exist(path, version):
+    change(path, global__core_version=version)
+    assert open_recording(path).num_channels == 3
+
+
+def test_a_dataset_of_another_name(path):
+    path.with_name("r.sigmf-data").rename(path.with_name("samples.bin"))
+    change(path, global__core_dataset="samples.bin")
+    assert open_recording(path).num_samples == 50
+
+
+@pytest.mark.parametrize("datatype", DATATYPES)
+def test_every_datatype_is_read_and_played(tmp_path, datatype):
+    """Integers as fractions of full scale, in either order of bytes; by NumPy, and by GNU Radio."""
+    gr, blocks = pytest.importorskip("gnuradio.gr"), pytest.importorskip("gnuradio.blocks")
+    from gr_kaq.radios.recording import recording_source
+
+    samples = np.clip(noise(3, 500) / 4, -0.99, 0.99)
+    samples.real.clip(-0.9, 0.9, out=samples.real)
+    samples.imag.clip(-0.9, 0.9, out=samples.imag)
+    record(tmp_path / "r", samples)
+    parts = np.ascontiguousarray(samples.T).view(np.float32) * FULL_SCALE[datatype]
+    if DATATYPES[datatype].kind == "i":
+        parts = np.rint(parts)
+    parts.astype(DATATYPES[datatype]).tofile(tmp_path / "r.sigmf-data")
+    change(tmp_path / "r", global__core_datatype=datatype)
+    recording = open_recording(tmp_path / "r", 3)
+    assert np.abs(recording.read() - samples).max() <= 1 / FULL_SCALE[datatype] * (datatype[1] == "i")
+    assert np.array_equal(recording.read(7, 20), recording.read()[:, 7:27])
+    top, sinks = gr.top_block(), [blocks.vector_sink_c() for _ in range(2)]
+    source = recording_source(tmp_path / "r", 2)
+    for port, sink in enumerate(sinks):
+        top.connect((source, port), sink)
+    top.run()
+    np.testing.assert_allclose([sink.data() for sink in sinks], recording.read()[:2], atol=1e-7)
+
+
+@pytest.fixture
+def collection(tmp_path):
+    """A file for each of three antennas, the last of which ends sooner."""
+    samples = noise(3, 100)
+    for antenna, count in enumerate((100, 100, 90)):
+        record(tmp_path / f"antenna{antenna}", samples[antenna : antenna + 1, :count])
+    document = {"core:version": "1.2.0", "core:streams": [{"name": f"antenna{a}", "hash": "0"} for a in range(3)]}
+    (tmp_path / "c.sigmf-collection").write_text(json.dumps({"collection": document}))
+    return tmp_path / "c.sigmf-collection", samples
+
+
+@pytest.mark.parametrize("name", ["c", "c.sigmf-collection"])
+def test_a_file_for_each_antenna(collection, name):
+    gr, blocks = pytest.importorskip("gnuradio.gr"), pytest.importorskip("gnuradio.blocks")
+    from gr_kaq.radios.recording import recording_source
+
+    path, samples = collection
+    recording = open_recording(path.with_name(name), 3)
+    assert (recording.num_channels, recording.num_samples, recording.sample_rate) == (3, 90, 2e6)
+    assert np.array_equal(recording.read(), samples[:, :90])
+    assert np.array_equal(recording.read(80, 100), samples[:, 80:90])
+    top, sinks = gr.top_block(), [blocks.vector_sink_c() for _ in range(2)]
+    source = recording_source(path.with_name(name), 2)
+    for port, sink in enumerate(sinks):
+        top.connect((source, port), sink)
+    top.run()
+    assert all(np.array_equal(sink.data(), samples[port]) for port, sink in enumerate(sinks))
+
+
+@pytest.mark.parametrize(
+    ("streams", "named"),
+    [
+        (None, "core:streams is missing"),
+        ([], "a list of 1 to"),
+        ([{"name": "nothing"}], "nothing.sigmf-meta: cannot be read"),
+        ([{"name": "../antenna0"}], "names of recordings beside it expected"),
+        (["antenna0"], "names of recordings beside it expected"),
+        ([{"name": "antenna0"}], "has 1 channels; 3 to 256 expected"),
+        ([{"name": "antenna0"}, {"name": "slow"}], "slow has 10 samples per second"),
+    ],
+)
+def test_wrong_collections_are_named(collection, streams, named):
+    path, _ = collection
+    with RecordingWriter(path.with_name("slow"), 1, 10.0) as writer:
+        writer.write(noise(1, 5))
+    path.write_text(json.dumps({"collection": {"core:version": "1.2.0", "core:streams": streams}}))
+    with pytest.raises(RecordingError) as raised:
+        open_recording(path, 3)
+    assert named in str(raised.value)
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    with pytest.raises(RecordingError, match="tar -xf"):
+        open_recording(tmp_path / "r.sigmf")
 
 
 @pytest.mark.parametrize("suffix", ["meta", "data"])

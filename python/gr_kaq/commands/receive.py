@@ -22,7 +22,7 @@ from ..diagnosis.recording_scan import Event, RecordingScan
 from ..estimation.estimator import INTERPOLATORS
 from ..frames.file_transfer import FileReceiver
 from ..frames.frame_format import FFT_SIZES, MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
-from ..radios.sigmf import Annotation, Recording, RecordingWriter, open_recording, write_metadata
+from ..radios.sigmf import Annotation, Collection, Recording, RecordingWriter, open_recording, write_metadata
 from ..signals.constellation import CONSTELLATIONS
 from .arguments import antenna_count
 from .long_run import check_folders, exit_status, import_progress
@@ -126,7 +126,7 @@ def _bursts(scan: RecordingScan, events: list[Event], progress: Callable[[int], 
     yield from scan.bursts(list(events), progress)
 
 
-def _seconds(recording: Recording) -> str:
+def _seconds(recording: Recording | Collection) -> str:
     return f"{recording.num_samples / recording.sample_rate:.3g} s at {recording.sample_rate / 1e6:g} Msample/s"
 
 
@@ -163,7 +163,7 @@ def _print_summary(events: Sequence[Event], file: FileReceiver | None, options: 
         print("--explain says why frames are lost")
 
 
-def _export(path: Path, recording: Recording, num_rx: int, events: Sequence[Event]) -> None:
+def _export(path: Path, recording: Recording | Collection, num_rx: int, events: Sequence[Event]) -> None:
     """Write what was lost, one stretch of samples behind the other, each annotated."""
     annotations = []
     with RecordingWriter(path, num_rx, recording.sample_rate, recording.frequency) as writer:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .radio_block import RadioError, import_gnuradio, one_line, source_block
-from .sigmf import FULL_SCALE, open_recording, recording_paths, write_metadata
+from .sigmf import DATATYPES, FULL_SCALE, Collection, Recording, open_recording, recording_paths, write_metadata
 
 __all__ = ["recording_sink", "recording_source"]
 
@@ -21,21 +21,37 @@ def recording_source(path: str | Path, num_rx: int) -> Any:
         RecordingError: it is not usable, or has fewer antennas.
     """
     recording = open_recording(path, num_rx)
-    blocks = import_gnuradio("blocks", "a recording")
-    sample_bytes = recording.sample_bytes // recording.num_channels
-    source = blocks.file_source(recording.sample_bytes, str(recording.data_path), False)
-    split = blocks.vector_to_streams(sample_bytes, recording.num_channels)
     hierarchical = source_block("recording_source", num_rx, recording.sample_rate, recording.frequency)
-    hierarchical.connect(source, split)
-    for channel in range(recording.num_channels):
-        if channel >= num_rx:
-            hierarchical.connect((split, channel), blocks.null_sink(sample_bytes))
-        elif recording.datatype == "ci16_le":
-            convert = blocks.interleaved_short_to_complex(True, False, FULL_SCALE["ci16_le"])
-            hierarchical.connect((split, channel), convert, (hierarchical, channel))
-        else:
-            hierarchical.connect((split, channel), (hierarchical, channel))
+    first = 0
+    for part in recording.parts if isinstance(recording, Collection) else (recording,):
+        if first < num_rx:
+            _play(part, hierarchical, first, num_rx)
+        first += part.num_channels
     return hierarchical
+
+
+def _play(recording: Recording, hierarchical: Any, first: int, num_rx: int) -> None:
+    """Connect the channels of a file to the ports from `first` on, of which there are num_rx."""
+    blocks = import_gnuradio("blocks", "a recording")
+    part, path = DATATYPES[recording.datatype], str(recording.data_path)
+    if part.isnative or part.itemsize == 1:
+        source = [blocks.file_source(recording.sample_bytes, path, False)]
+    else:
+        join = blocks.stream_to_vector(part.itemsize, 2 * recording.num_channels)
+        source = [blocks.file_source(part.itemsize, path, False), blocks.endian_swap(part.itemsize), join]
+    split = blocks.vector_to_streams(2 * part.itemsize, recording.num_channels)
+    hierarchical.connect(*source, split)
+    scale = FULL_SCALE[recording.datatype]
+    for channel in range(recording.num_channels):
+        if first + channel >= num_rx:
+            hierarchical.connect((split, channel), blocks.null_sink(2 * part.itemsize))
+            continue
+        convert = []
+        if part.itemsize == 1:
+            convert = [blocks.interleaved_char_to_complex(True, scale)]
+        elif part.itemsize == 2:
+            convert = [blocks.interleaved_short_to_complex(True, False, scale)]
+        hierarchical.connect((split, channel), *convert, (hierarchical, first + channel))
 
 
 def recording_sink(

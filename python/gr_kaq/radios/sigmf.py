@@ -4,9 +4,12 @@
 A recording is a pair of files: NAME.sigmf-data holds the samples, NAME.sigmf-meta says in JSON what they are. The
 channels, one for each antenna, alternate from sample to sample: antenna 0, antenna 1, ..., antenna 0, antenna 1, ...
 
-Of the standard, this reads and writes what a receiver needs: little-endian complex samples (`cf32_le`, `ci16_le`), the
-sample rate, the frequency; and it writes annotations. SigMF's own library (PyPI's sigmf) is not in Debian 12, and what
-it does beyond this, such as archives and conversions, is of no use to a receiver.
+The standard recommends a file for each antenna, all of them in a collection: NAME.sigmf-collection names them. Such
+recordings are read, too.
+
+Of the standard, this reads what a receiver needs: complex samples (`DATATYPES`), the sample rate, the frequency. It
+writes one file of little-endian samples, with annotations. SigMF's own library (PyPI's sigmf) is not in Debian 12, and
+what it does beyond this, such as validation and conversions, is of no use to a receiver.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ __all__ = [
     "DATATYPES",
     "FULL_SCALE",
     "Annotation",
+    "Collection",
     "Recording",
     "RecordingError",
     "RecordingWriter",
@@ -38,13 +42,21 @@ __all__ = [
     "write_metadata",
 ]
 
-DATATYPES: dict[str, np.dtype[Any]] = {"cf32_le": np.dtype("<f4"), "ci16_le": np.dtype("<i2")}
+DATATYPES: dict[str, np.dtype[Any]] = {
+    "cf32_le": np.dtype("<f4"),
+    "cf32_be": np.dtype(">f4"),
+    "ci16_le": np.dtype("<i2"),
+    "ci16_be": np.dtype(">i2"),
+    "ci8": np.dtype("i1"),
+}
 """Datatypes of SigMF, and the type of a real or imaginary part."""
 
-FULL_SCALE = {"cf32_le": 1.0, "ci16_le": 32768.0}
+FULL_SCALE = {"cf32_le": 1.0, "cf32_be": 1.0, "ci16_le": 32768.0, "ci16_be": 32768.0, "ci8": 128.0}
 """What a part is divided by when it is read: integers become fractions of full scale."""
 
-META, DATA = ".sigmf-meta", ".sigmf-data"
+WRITTEN = ("cf32_le", "ci16_le")
+
+META, DATA, COLLECTION, ARCHIVE = ".sigmf-meta", ".sigmf-data", ".sigmf-collection", ".sigmf"
 VERSION = "1.2.0"
 MAX_META_BYTES = 2 << 20
 MAX_DATA_BYTES = 1 << 62  # samples are read where they are asked for: any size that the file system has
@@ -78,7 +90,7 @@ class Recording:
 
     Attributes:
         data_path: of the samples.
-        datatype: ``"cf32_le"`` or ``"ci16_le"``.
+        datatype: a key of `DATATYPES`.
         num_channels: recorded antennas.
         num_samples: samples of each that are there as a whole.
         rest_bytes: behind them, of a sample that was cut off when the recording was interrupted.
@@ -118,6 +130,45 @@ class Recording:
         return np.ascontiguousarray(samples / np.float32(FULL_SCALE[self.datatype]))
 
 
+@dataclass(frozen=True)
+class Collection:
+    """Recordings that belong together, whose channels follow each other. Attributes are those of `Recording`.
+
+    Attributes:
+        parts: of the same sample rate; the shortest says how many samples there are.
+    """
+
+    parts: tuple[Recording, ...]
+
+    @property
+    def num_channels(self) -> int:
+        """Recorded antennas."""
+        return sum(part.num_channels for part in self.parts)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples that all of them have."""
+        return min(part.num_samples for part in self.parts)
+
+    @property
+    def sample_rate(self) -> float:
+        """In samples per second."""
+        return self.parts[0].sample_rate
+
+    @property
+    def frequency(self) -> float | None:
+        """That the radio was tuned to, in Hz; None: not said."""
+        return self.parts[0].frequency
+
+    def read(self, start: int = 0, count: int | None = None) -> NDArray[np.complex64]:
+        """As `Recording.read`."""
+        left = max(0, self.num_samples - start)
+        count = left if count is None else min(count, left)
+        pieces = [part.read(start, count) for part in self.parts]
+        shortest = min(piece.shape[1] for piece in pieces)
+        return np.concatenate([piece[:, :shortest] for piece in pieces])
+
+
 def recording_paths(path: str | Path) -> tuple[Path, Path]:
     """The metadata's and the data's file, of the path of either of them, or of what they have in common."""
     text = str(path)
@@ -126,34 +177,86 @@ def recording_paths(path: str | Path) -> tuple[Path, Path]:
     return Path(text + META), Path(text + DATA)
 
 
-def open_recording(path: str | Path, num_channels: int = 1) -> Recording:
-    """Read and check the metadata of a recording.
+def open_recording(path: str | Path, num_channels: int = 1) -> Recording | Collection:
+    """Read and check the metadata of a recording, or of those of a collection.
 
     One that was interrupted ends at its last whole sample.
 
     Args:
-        path: of either file, or without its suffix.
+        path: of either file, or of the collection, or without its suffix.
         num_channels: how many the receiver needs, at least; it takes the first ones.
 
     Raises:
         RecordingError: a file is missing or damaged, is of another kind, or has fewer channels.
     """
+    if str(path).endswith(ARCHIVE):
+        raise RecordingError(f"{path}: is an archive; what is in it expected: tar -xf {path}")
+    collection = Path(str(path).removesuffix(COLLECTION) + COLLECTION)
+    if str(path).endswith(COLLECTION) or (collection.exists() and not recording_paths(path)[0].exists()):
+        return _open_collection(collection, num_channels)
+    recording = _open_file(path)
+    if recording.num_channels < num_channels:
+        meta, channels = recording_paths(path)[0], recording.num_channels
+        raise RecordingError(f"{meta}: core:num_channels is {channels}; at least {num_channels} expected")
+    return recording
+
+
+def _open_collection(path: Path, num_channels: int) -> Collection:
+    collection = _mapping(path, _read_json(path), "collection")
+    _check_version(path, collection)
+    streams = collection.get("core:streams")
+    if isinstance(streams, Mapping):  # until version 1.0 of the standard
+        streams = [streams]
+    if not isinstance(streams, list) or not 1 <= len(streams) <= MAX_CHANNELS:
+        raise RecordingError(f"{path}: core:streams is {_quote(streams)}; a list of 1 to {MAX_CHANNELS} expected")
+    parts: list[Recording] = []
+    for stream in streams:
+        name = stream.get("name") if isinstance(stream, Mapping) else None
+        if not isinstance(name, str) or Path(name).name != name:
+            raise RecordingError(f"{path}: core:streams holds {_quote(stream)}; names of recordings beside it expected")
+        part = _open_file(path.with_name(name))
+        if parts and part.sample_rate != parts[0].sample_rate:
+            raise RecordingError(
+                f"{path}: {name} has {part.sample_rate:g} samples per second; {parts[0].sample_rate:g} expected, as in "
+                "the first"
+            )
+        parts.append(part)
+    whole = Collection(tuple(parts))
+    if not num_channels <= whole.num_channels <= MAX_CHANNELS:
+        raise RecordingError(f"{path}: has {whole.num_channels} channels; {num_channels} to {MAX_CHANNELS} expected")
+    return whole
+
+
+def _check_version(path: Path, mapping: Mapping[str, Any]) -> None:
+    """Raise RecordingError unless the metadata is of a version that this reads: 1, also if it is written v1."""
+    version = mapping.get("core:version")
+    if not isinstance(version, str) or version.removeprefix("v").split(".")[0] != "1":
+        raise RecordingError(f"{path}: core:version is {_quote(version)}; version 1 of SigMF expected")
+
+
+def _open_file(path: str | Path) -> Recording:
+    """The recording of one file."""
     meta_path, data_path = recording_paths(path)
     document = _read_json(meta_path)
     everywhere = _mapping(meta_path, document, "global")
-    version = everywhere.get("core:version")
-    if not isinstance(version, str) or version.split(".")[0] != "1":
-        raise RecordingError(f"{meta_path}: core:version is {_quote(version)}; version 1 of SigMF expected")
+    _check_version(meta_path, everywhere)
     datatype = everywhere.get("core:datatype")
     if not isinstance(datatype, str) or datatype not in DATATYPES:
-        raise RecordingError(f"{meta_path}: core:datatype is {_quote(datatype)}; {' or '.join(DATATYPES)} expected")
+        raise RecordingError(
+            f"{meta_path}: core:datatype is {_quote(datatype)}; one of {', '.join(DATATYPES)} expected"
+        )
     channels = everywhere.get("core:num_channels", 1)
     if type(channels) is not int or not 1 <= channels <= MAX_CHANNELS:
         raise RecordingError(
             f"{meta_path}: core:num_channels is {_quote(channels)}; a whole number from 1 to {MAX_CHANNELS} expected"
         )
-    if channels < num_channels:
-        raise RecordingError(f"{meta_path}: core:num_channels is {channels}; at least {num_channels} expected")
+    dataset = everywhere.get("core:dataset")
+    if dataset is not None:
+        if not isinstance(dataset, str) or Path(dataset).name != dataset:
+            raise RecordingError(
+                f"{meta_path}: core:dataset is {_quote(dataset)}; the name of a file beside it expected"
+            )
+        data_path = meta_path.with_name(dataset)
     rate = _number(meta_path, everywhere, "core:sample_rate")
     if rate is None or rate <= 0:
         raise RecordingError(f"{meta_path}: core:sample_rate is {_quote(rate)}; a positive number expected")
@@ -191,7 +294,7 @@ class RecordingWriter:
         num_channels: antennas.
         sample_rate: in samples per second.
         frequency: that the radio was tuned to, in Hz, if known.
-        datatype: ``"cf32_le"`` or ``"ci16_le"``.
+        datatype: one of `WRITTEN`.
         description: free text.
 
     Attributes:
@@ -251,8 +354,8 @@ def write_metadata(
     annotations: Sequence[Annotation] = (),
 ) -> None:
     """Write the metadata of a recording that begins now; see `RecordingWriter`."""
-    if datatype not in DATATYPES:
-        raise ValueError(f"datatype is {datatype!r}; {' or '.join(DATATYPES)} expected")
+    if datatype not in WRITTEN:
+        raise ValueError(f"datatype is {datatype!r}; {' or '.join(WRITTEN)} expected")
     if not 1 <= num_channels <= MAX_CHANNELS:
         raise ValueError(f"num_channels is {num_channels}; 1 to {MAX_CHANNELS} expected")
     if not (math.isfinite(sample_rate) and sample_rate > 0):
