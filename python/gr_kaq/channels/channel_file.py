@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..files import one_line, open_file
 
-__all__ = ["MAX_ENTRIES", "read_packets"]
+__all__ = ["MAX_ENTRIES", "MAX_FILE_BYTES", "read_packets", "read_recorded"]
 
 MAX_ENTRIES = 1 << 25
 """Of `h`, over all packets; 256 MiB once they are read."""
@@ -69,6 +70,44 @@ def read_packets(
         ValueError: the file does not hold that, or is beyond the limits; the message names the file and what was
             expected.
     """
+    with _opened(path) as (archive, layout):
+        num_rx, num_tx = num_rx or layout.shape[2], num_tx or layout.shape[3]
+        _check_size(layout.shape, num_rx, num_tx, num_subcarriers)
+        # once to know that all is well, before room is taken for it
+        count = sum(len(part) for part in _scaled_parts(archive, layout, num_rx, num_tx))
+        if not count:
+            raise ValueError("every recorded channel is zero")
+        packets = np.empty((count, layout.shape[1], num_rx, num_tx), np.complex64)
+        first = 0
+        for part in _scaled_parts(archive, layout, num_rx, num_tx):
+            packets[first : first + len(part)] = part
+            first += len(part)
+    return packets
+
+
+def read_recorded(path: str | Path, most: int | None = None) -> NDArray[np.complex128]:
+    """The packets of a recording as they were recorded, (packets, subcarriers, rx, tx), with what is wrong with them.
+
+    Args:
+        path: of the archive, see `read_packets`.
+        most: so many packets and a few more, at most; None: all.
+
+    Raises:
+        ValueError: as `read_packets`, but not for NaN, Inf and zeros.
+    """
+    with _opened(path) as (archive, layout):
+        _check_size(layout.shape, 1, 1, None)
+        parts: list[NDArray[np.complex128]] = []
+        for part in _parts(archive, layout):
+            parts.append(_as_complex(part))
+            if most is not None and sum(map(len, parts)) >= most:
+                break
+        return np.concatenate(parts)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[zipfile.ZipFile, _Layout]]:
+    """The archive and how `h` lies in it; whatever is wrong with it is a ValueError that names the file."""
     try:
         file, size = open_file(path, MAX_FILE_BYTES)
     except OSError as error:
@@ -77,22 +116,10 @@ def read_packets(
         try:
             _check_directory(file, size)
             with zipfile.ZipFile(file) as archive:
-                layout = _layout(archive, size)
-                num_rx, num_tx = num_rx or layout.shape[2], num_tx or layout.shape[3]
-                _check_size(layout.shape, num_rx, num_tx, num_subcarriers)
-                # once to know that all is well, before room is taken for it
-                count = sum(len(part) for part in _scaled_parts(archive, layout, num_rx, num_tx))
-                if not count:
-                    raise ValueError("every recorded channel is zero")
-                packets = np.empty((count, layout.shape[1], num_rx, num_tx), np.complex64)
-                first = 0
-                for part in _scaled_parts(archive, layout, num_rx, num_tx):
-                    packets[first : first + len(part)] = part
-                    first += len(part)
+                yield archive, _layout(archive, size)
         except Exception as error:  # zip, zlib, OS and NumPy errors of a damaged file have no common base
             said = one_line(error)
             raise ValueError(f"{path}: {said}" if "expected" in said else f"{path}: {said}; {EXPECTED}") from None
-    return packets
 
 
 def _check_directory(file: BinaryIO, size: int) -> None:
@@ -151,9 +178,13 @@ def _check_size(shape: tuple[int, ...], num_rx: int, num_tx: int, num_subcarrier
 def _scaled_parts(
     archive: zipfile.ZipFile, layout: _Layout, num_rx: int, num_tx: int
 ) -> Iterator[NDArray[np.complex64]]:
+    first = 0
     for part in _parts(archive, layout):
-        if not np.isfinite(part).all():
-            raise ValueError("`h` holds NaN or Inf")
+        finite = np.isfinite(part).reshape(len(part), -1).all(axis=1)
+        if not finite.all():
+            bad = first + int(np.argmin(finite))
+            raise ValueError(f"`h` holds NaN or Inf, first in packet {bad} (`kaq csi check` shows all, and cuts)")
+        first += len(part)
         yield _scaled(part[:, :, :num_rx, :num_tx])
 
 
@@ -186,11 +217,7 @@ def _read(content: IO[bytes], count: int) -> bytes:
 
 def _scaled(recorded: NDArray) -> NDArray[np.complex64]:
     """Packets with mean |h|^2 = 1, those of all zeros left out."""
-    with np.errstate(over="ignore"):  # what does not fit double precision becomes Inf
-        if recorded.ndim == 5:
-            h = recorded[..., 0].astype(np.float64) + 1j * recorded[..., 1].astype(np.float64)
-        else:
-            h = recorded.astype(np.complex128)
+    h = _as_complex(recorded)
     parts = np.ascontiguousarray(h).view(np.float64)
     # powers of two, which change no digit, so that no square leaves the range
     largest = np.abs(parts).max(axis=(1, 2, 3), keepdims=True)
@@ -201,3 +228,11 @@ def _scaled(recorded: NDArray) -> NDArray[np.complex64]:
     h = parts.view(np.complex128)[alive]
     power = np.mean(np.abs(h) ** 2, axis=(1, 2, 3), keepdims=True)
     return (h / np.sqrt(power)).astype(np.complex64)
+
+
+def _as_complex(recorded: NDArray) -> NDArray[np.complex128]:
+    with np.errstate(over="ignore"):  # what does not fit double precision becomes Inf
+        if recorded.ndim == 5:
+            h: NDArray[np.complex128] = recorded[..., 0].astype(np.float64) + 1j * recorded[..., 1].astype(np.float64)
+            return h
+        return recorded.astype(np.complex128)

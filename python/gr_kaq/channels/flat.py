@@ -6,6 +6,7 @@ Every channel has mean |h|^2 = 1, so noise_var = num_tx / SNR (see `signal_model
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from importlib import resources
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .channel_file import read_packets
+from .channel_file import read_packets, read_recorded
+from .recording_check import check_recording
 
 __all__ = [
     "ChannelModel",
@@ -23,6 +25,9 @@ __all__ = [
     "exponential_correlation",
     "shipped_recording",
 ]
+
+CHECKED_PACKETS = 2000
+"""Of a recording; what is odd is odd in these, too."""
 
 
 def complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.complex64]:
@@ -103,12 +108,19 @@ class RecordedChannels(ChannelModel):
     Raises:
         ValueError: the file does not hold that; the message names the file and what was expected.
 
+    Warns:
+        UserWarning: some of it was not measured, as `recording_check.check_recording` finds it.
+
     Attributes:
         count: channels after which the first one follows again.
     """
 
     def __init__(self, path: str | Path, num_rx: int, num_tx: int, num_subcarriers: int = 1):
         recorded = read_packets(path, num_rx, num_tx, num_subcarriers)
+        odd = check_recording(read_recorded(path, CHECKED_PACKETS)[:, :, :num_rx, :num_tx]).findings
+        if odd:
+            more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
+            warnings.warn(f"{path}: {odd[0]}{more}; `kaq csi check` shows what, and cuts it out", stacklevel=2)
         if num_subcarriers == 1:
             self._channels = recorded.reshape(-1, 1, num_rx, num_tx)
         else:

@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import __version__
-from . import beams, ber, forecast, info, models, probe, receive, record
+from . import beams, ber, csi, forecast, info, models, probe, receive, record
 from .long_run import INTERRUPTED
 
 __all__ = ["main"]
@@ -25,7 +26,8 @@ TERMINATED = 143
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 2 for what it cannot do, 130 after Ctrl-C, 143 after SIGTERM."""
     options = _parser().parse_args(arguments)
-    with _termination() as terminated:
+    with _termination() as terminated, warnings.catch_warnings():
+        warnings.showwarning = lambda text, *_: print(f"kaq {options.command}: warning: {text}", file=sys.stderr)
         status = _run(options)
     return TERMINATED if terminated and status == INTERRUPTED else status
 
@@ -75,6 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gr-kaq {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (models, info, ber, probe, beams, forecast, record, receive):
+    for command in (models, info, ber, probe, beams, forecast, record, csi, receive):
         command.add_parser(commands)
     return parser
