@@ -2,11 +2,17 @@
 """Block errors where only every second frame is estimated, and what forecasts give back of what that costs.
 
     python -m benchmarks.csi_age --snr 14 16 18 20 --frames 300
+    python -m benchmarks.csi_age --snr 14 16 18 20 --frames 300 --tracked
 
 Frames follow each other on a fading channel. The one that counts has no estimate of its own: `every` estimates it all
 the same, `hold` takes the last data symbol's channel of the frame before, and forecasts build on all the estimated
 frames before, one estimate of each (symbol 7). Start, carrier offset and clock are known, so that all frames are in one
 phase; noise variance and statistics are estimated. A forecast's expected error is added to the noise variance.
+
+With --tracked nothing is known. Frames are found by the synchronizer, and go through `ChannelEstimator` as in a
+flowgraph, with carrier and clock offset. `every` is lmmse-memory at all frames, `alone` is lmmse at the last one, and
+`forecast` is lmmse-memory that looks at the training of every second frame, and not of the last one. A frame that was
+not found is a block error.
 """
 
 from __future__ import annotations
@@ -20,18 +26,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.receiver import GAP, PERFECT, TARGET, Link, snr_at
+from gr_kaq.channels.radio_channel import RadioChannel
 from gr_kaq.commands.long_run import progress_bar
-from gr_kaq.estimation.estimator import DataSymbols, Estimate
+from gr_kaq.estimation.estimator import ChannelEstimator, DataSymbols, Estimate
+from gr_kaq.estimation.observation import Arrival
 from gr_kaq.forecasting.carriers import forecast_carriers
 from gr_kaq.forecasting.likelihood import likely_noise
 from gr_kaq.forecasting.predictors import PREDICTORS
 from gr_kaq.forecasting.series import Predictor
 from gr_kaq.frames.payload import max_payload
-from gr_kaq.probes.probed_link import sent_samples
+from gr_kaq.frames.synchronization import FoundFrame, Synchronizer
+from gr_kaq.probes.probed_link import frame_near, sent_samples
 from gr_kaq.signals.bit_errors import BitErrorRate
 from gr_kaq.signals.signal_model import snr_from_noise_var
 
-EVERY, HOLD = "every", "hold"
+EVERY, ALONE, HOLD, FORECAST = "every", "alone", "hold", "forecast"
 MIDDLE = 7  # symbol whose channel a frame contributes: a training symbol
 
 
@@ -46,15 +55,10 @@ class AgeingLink(Link):
     def decoded(self, snr_db: float, seed: int) -> dict[str, bool]:
         """Which methods find the payload of the last frame."""
         options, frame = self.options, self.frame
-        rng = np.random.default_rng([options.seed, seed])
-        payload = rng.bytes(max_payload(frame))
-        symbols = frame.map_bits(self.coder.encode(payload))
+        payload, symbols = self._payload(seed)
         channel = self.channel(snr_db, seed)
-        distance = frame.frame_length + frame.fft_size * GAP // 64
-        starts = distance * np.arange(2 * options.history)  # the last one is not estimated
-        sent = sent_samples(frame, symbols, starts.tolist(), channel.latency)
+        sent, starts = self._sent(symbols, channel, seed)
         received = channel.process(sent)
-        starts = starts + channel.latency
         truth = self._truth(sent, symbols, int(starts[-1]), seed)
         last = self._grid(received, int(starts[-1]))
         data = np.array(frame.data_symbols)
@@ -74,9 +78,28 @@ class AgeingLink(Link):
         for method in options.methods:
             forecast = forecast_carriers(times, h, float(np.mean(errors)), data - times[-1], noise_aware(method))
             ahead = forecast.h[np.arange(len(data))[:, None], frame.data_indices]
-            found[f"forecast {method}"] = self._data(carriers, ahead, noise_var, frame.num_tx * forecast.error_var)
+            found[f"{FORECAST} {method}"] = self._data(carriers, ahead, noise_var, frame.num_tx * forecast.error_var)
         found[PERFECT] = self._data(carriers, truth, channel.noise_var, np.zeros(1))
         return {name: self.coder.decode(seen.llrs(frame, self.detector)) == payload for name, seen in found.items()}
+
+    def _payload(self, seed: int) -> tuple[bytes, NDArray[np.complex64]]:
+        """What every frame carries, and its symbols."""
+        payload = np.random.default_rng([self.options.seed, seed]).bytes(max_payload(self.frame))
+        return payload, self.frame.map_bits(self.coder.encode(payload))
+
+    def _sent(
+        self, symbols: NDArray[np.complex64], channel: RadioChannel, seed: int
+    ) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
+        """Samples, and where the receiver sees the frames begin; the last one is not estimated."""
+        frame = self.frame
+        starts = self.lead(seed) + (frame.frame_length + frame.fft_size * GAP // 64) * np.arange(
+            2 * self.options.history
+        )
+        return sent_samples(frame, symbols, starts.tolist(), channel.latency), starts + channel.latency
+
+    def lead(self, seed: int) -> int:
+        """Samples in front of the first frame."""
+        return 0
 
     def _known_carriers(self, received: NDArray, start: int) -> tuple[NDArray, NDArray]:
         """Active carriers and guards of a frame whose start is known."""
@@ -100,6 +123,59 @@ class AgeingLink(Link):
         return DataSymbols((received * scale[:, None]).astype(np.complex64), h.astype(np.complex64), noise_var, snr)
 
 
+class TrackedLink(AgeingLink):
+    """The same with all that a receiver does not know."""
+
+    def lead(self, seed: int) -> int:
+        """Enough for the synchronizer, and another one for each seed."""
+        return int(np.random.default_rng([self.options.seed, seed, 1]).integers(2, 4 * self.frame.symbol_length))
+
+    def decoded(self, snr_db: float, seed: int) -> dict[str, bool]:
+        """Which methods find the payload of the last frame."""
+        options, frame = self.options, self.frame
+        payload, symbols = self._payload(seed)
+        channel = self.channel(snr_db, seed)
+        sent, starts = self._sent(symbols, channel, seed)
+        received = channel.process(sent)
+        truth = self._truth(sent, symbols, int(starts[-1]), seed)
+        data = np.array(frame.data_symbols)
+        known = self._grid(received, int(starts[-1]))[data[:, None], :, frame.data_indices].transpose(2, 0, 1)
+        found = {PERFECT: self._data(known, truth, channel.noise_var, np.zeros(1))}
+
+        frames = Synchronizer(frame, options.num_rx).push(received)
+        last = frame_near(frame, frames, int(starts[-1]))
+        if last is not None:
+            before = [near for start in starts[:-1] if (near := frame_near(frame, frames, int(start)))]
+            aged = starts[1::2]  # these are not estimated
+            looks = [min(abs(aged - each.start)) > frame.cp_length for each in before]
+            found[EVERY] = self._through("lmmse-memory", [*before, last], [True] * (len(before) + 1))
+            found[ALONE] = self._through("lmmse", [last], [True])
+            found[FORECAST] = self._through("lmmse-memory", [*before, last], [*looks, False])
+        return {
+            name: name in found and self.coder.decode(found[name].llrs(frame, self.detector)) == payload
+            for name in (EVERY, ALONE, FORECAST, PERFECT)
+        }
+
+    def _through(self, method: str, frames: list[FoundFrame], looks: list[bool]) -> DataSymbols:
+        """The last of these frames as the receiver hands it to a detector."""
+        form, count = self.frame, len(frames)
+        spectra = np.fft.fftshift(np.fft.fft(np.concatenate([each.windows for each in frames]), norm="ortho"), axes=-1)
+        transforms = [np.ascontiguousarray(antenna, np.complex64) for antenna in spectra.swapaxes(0, 1)]
+        received = [np.empty((count, form.data_per_stream), np.complex64) for _ in transforms]
+        shape = len(form.data_symbols), form.num_data, len(transforms), form.num_tx
+        channels = [np.empty(shape, np.complex64) for _ in frames]
+        report = ChannelEstimator(form, method).estimate_frames(
+            transforms,
+            [form.num_symbols * place for place in range(count)],
+            received,
+            channels,
+            arrivals=[Arrival(each.start, each.carrier_offset) for each in frames],
+            looks=looks,
+        )[-1]
+        last = np.stack([antenna[-1] for antenna in received]).reshape(len(received), *shape[:2])
+        return DataSymbols(last, channels[-1], report.data_noise_var, report.data_snr_db)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -113,11 +189,15 @@ def main() -> int:
     add("--doppler", type=float, default=100.0, help="Hz")
     add("--profile", default="tdl-a", help="delay line")
     add("--detector", default="auto", help="name of a detector")
+    add("--tracked", action="store_true", help="find frames, and follow phase and timing, as a receiver does")
+    add("--carrier-offset", type=float, default=5000.0, help="Hz; with --tracked")
+    add("--clock-offset-ppm", type=float, default=20.0, help="with --tracked")
     add("--seed", type=int, default=1)
     options = parser.parse_args()
-    link = AgeingLink(
+    settings = vars(options) if options.tracked else {**vars(options), "carrier_offset": 0.0, "clock_offset_ppm": 0.0}
+    link = (TrackedLink if options.tracked else AgeingLink)(
         Namespace(
-            **vars(options),
+            **settings,
             num_rx=options.num_tx,
             fft_size=64,
             num_symbols=14,
@@ -125,8 +205,6 @@ def main() -> int:
             estimators=["lmmse"],
             passes=0,
             delay_spread=100e-9,
-            carrier_offset=0.0,
-            clock_offset_ppm=0.0,
         )
     )
     results = []

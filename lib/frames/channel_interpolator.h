@@ -28,6 +28,17 @@ public:
     virtual void interpolate(const ObservedFrame &frame, const std::optional<FrameArrival> &arrival,
                              std::span<const std::complex<float>> slope, ArrayView<std::complex<float>, 4> h,
                              std::span<double> error) = 0;
+
+    // The channel of a later frame whose training nobody looked at, from the frames before; nothing where they do not
+    // say. Its phase and its delay are roughly right only. Otherwise as `interpolate`, with nothing taken out.
+    //
+    // snr: of the frame before.
+    //
+    // Returns what of the carrier offset is left in the frame, in cycles per symbol.
+    virtual std::optional<double> forecast(const FrameArrival & /*arrival*/, double /*snr*/,
+                                           ArrayView<std::complex<float>, 4> /*h*/, std::span<double> /*error*/) {
+        return std::nullopt;
+    }
 };
 
 } // namespace kaq

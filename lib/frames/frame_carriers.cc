@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <numbers>
+#include <utility>
 
+#include "frames/alignment.h"
 #include "support/complex_product.h"
 #include "support/processors.h"
 
@@ -38,6 +41,14 @@ void assert_shapes([[maybe_unused]] const CarrierMap &map, [[maybe_unused]] Arra
 template <typename T>
 ArrayView<T, 2> at_carrier(ArrayView<T, 4> h, int symbol, int carrier) {
     return {&h(symbol, carrier, 0, 0), h.extent(2), h.extent(3)};
+}
+
+// What an antenna with these gains [num_tx] receives of a pilot.
+std::complex<double> expected_at(std::span<const Complex> gains, const CarrierMap &map, std::size_t pilot) {
+    Complex sum = 0;
+    for (int t = 0; t < map.num_tx; ++t)
+        sum += product(gains[t], map.values[pilot * map.num_tx + t]);
+    return std::complex<double>(sum);
 }
 
 // The antennas that receive something.
@@ -104,6 +115,45 @@ std::vector<double> common_phases(const PilotSums &sums) {
     return phases;
 }
 
+PilotAlignment::PilotAlignment(const CarrierMap &map, std::vector<int> numbers)
+    : numbers_(std::move(numbers)), phases_(numbers_), products_(map.pilots.size()) {
+    for (const int carrier : map.pilots)
+        places_.push_back(numbers_[carrier]);
+    spacing_ = map.num_pilots() > 1 ? double(places_[map.num_pilots() - 1] - places_[0]) / (map.num_pilots() - 1) : 1;
+}
+
+void PilotAlignment::align(const CarrierMap &map, ArrayView<const Complex, 3> grid, std::span<const double> scale,
+                           std::span<const double> phase, ArrayView<Complex, 4> h) {
+    assert_shapes(map, grid, h);
+    KAQ_ASSERT(scale.size() == grid.extent(1) && phase.size() == grid.extent(0));
+    const int num_pilots = map.num_pilots();
+    std::complex<double> neighbours = 0;
+    for (std::size_t p = 0; p < products_.size(); ++p) {
+        const int symbol = map.symbols[p / num_pilots], carrier = map.pilots[p];
+        const ArrayView<const Complex, 2> here = at_carrier(ArrayView<const Complex, 4>(h), symbol, carrier);
+        std::complex<double> sum = 0;
+        for (std::size_t a = 0; a < scale.size(); ++a)
+            sum += product(std::conj(scale[a] * expected_at(here.row(a), map, p)),
+                           scale[a] * std::complex<double>(grid(symbol, a, carrier)));
+        products_[p] = product(sum, std::polar(1.0, -phase[symbol]));
+        if (p % num_pilots)
+            neighbours += product(products_[p], std::conj(products_[p - 1]));
+    }
+    // how far neighbours turn against each other says roughly what the delay is, however large
+    const double rough = -std::arg(neighbours) / (2 * std::numbers::pi * spacing_);
+    phases_.set(0, 2 * std::numbers::pi * rough);
+    for (std::size_t p = 0; p < products_.size(); ++p)
+        products_[p] = product(products_[p], phases_[places_[p]]);
+    const Alignment found = kaq::align(products_, places_, phases_);
+    phases_.set(found.phase, -2 * std::numbers::pi * (rough + found.delay));
+    for (int carrier = 0; carrier < map.num_active; ++carrier) {
+        const Complex turn(phases_[numbers_[carrier]]);
+        for (int symbol = 0; symbol < map.num_symbols; ++symbol)
+            for (Complex &pair : at_carrier(h, symbol, carrier).flat())
+                pair = product(pair, turn);
+    }
+}
+
 double track_phases(const CarrierMap &map, ArrayView<const Complex, 3> grid, std::span<const Complex> slope,
                     std::span<const double> scale, ArrayView<Complex, 4> h, std::span<double> phase) {
     assert_shapes(map, grid, h);
@@ -125,11 +175,7 @@ double track_phases(const CarrierMap &map, ArrayView<const Complex, 3> grid, std
             const int carrier = map.pilots[p];
             const ArrayView<const Complex, 2> here = at_carrier(h, symbol, carrier);
             for (int a = 0; a < num_rx; ++a) {
-                const std::span<const Complex> gains = here.row(a);
-                Complex sum = 0;
-                for (int t = 0; t < map.num_tx; ++t)
-                    sum += product(gains[t], map.values[p * map.num_tx + t]);
-                const std::complex<double> expected = scale[a] * std::complex<double>(sum),
+                const std::complex<double> expected = scale[a] * expected_at(here.row(a), map, p),
                                            received = scale[a] * std::complex<double>(grid(symbol, a, carrier));
                 correlation[s] += product(std::conj(expected), received);
                 energy[s] += std::norm(expected);

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "frames/carrier_phases.h"
 #include "support/views.h"
 
 namespace kaq {
@@ -47,6 +48,25 @@ struct CarrierMap {
 double track_phases(const CarrierMap &map, ArrayView<const std::complex<float>, 3> grid,
                     std::span<const std::complex<float>> slope, std::span<const double> scale,
                     ArrayView<std::complex<float>, 4> h, std::span<double> phase);
+
+// Brings a channel that was forecast into the phase and the timing of its frame, as the pilots say them.
+class PilotAlignment {
+public:
+    // numbers: of the active carriers, counted from the middle of the spectrum.
+    PilotAlignment(const CarrierMap &map, std::vector<int> numbers);
+
+    // Turns the channel of all symbols by one phase and one delay.
+    //
+    // scale, phase: as `track_phases` takes them.
+    void align(const CarrierMap &map, ArrayView<const std::complex<float>, 3> grid, std::span<const double> scale,
+               std::span<const double> phase, ArrayView<std::complex<float>, 4> h);
+
+private:
+    std::vector<int> numbers_, places_; // of all active carriers, and of each pilot
+    double spacing_;                    // from one pilot of a symbol to the next
+    CarrierPhases phases_;
+    std::vector<std::complex<double>> products_;
+};
 
 // What each antenna is multiplied with so that all have the mean noise variance; 0 where nothing is received.
 void equal_noise(std::span<const double> noise_var, std::span<double> scale);

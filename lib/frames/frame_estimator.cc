@@ -80,23 +80,36 @@ FrameEstimator::FrameEstimator(std::shared_ptr<FrameObserver> observer,
       carriers_(std::move(carriers)), num_rx_(num_rx), whitens_(whitens), observed_{},
       grid_(static_cast<std::size_t>(carriers_.num_symbols) * num_rx * carriers_.num_active),
       h_(grid_.size() * carriers_.num_tx), slope_(carriers_.num_active), noise_var_(num_rx), scale_(num_rx),
-      phase_(carriers_.num_symbols), error_(carriers_.num_symbols), share_(carriers_.num_symbols) {}
+      phase_(carriers_.num_symbols), error_(carriers_.num_symbols), share_(carriers_.num_symbols),
+      pilots_(carriers_, map_.numbers) {}
 
 FrameEstimate FrameEstimator::estimate(std::span<const Complex *const> transforms,
-                                       const std::optional<FrameArrival> &arrival, std::span<Complex *const> received,
-                                       Complex *channel, std::span<float> magnitudes) {
+                                       const std::optional<FrameArrival> &arrival, bool looks,
+                                       std::span<Complex *const> received, Complex *channel,
+                                       std::span<float> magnitudes) {
     const int num_symbols = carriers_.num_symbols, num_active = carriers_.num_active, num_tx = carriers_.num_tx;
     collect_grid(map_, num_symbols, transforms, grid_, guards_, guard_samples_);
     const ArrayView<Complex, 3> grid(grid_.data(), num_symbols, num_rx_, num_active);
-    observer_->observe(grid, guards_, whitens_ ? &track_ : nullptr, observed_);
-
-    for (int f = 0; f < num_active; ++f)
-        slope_[f] = Complex(std::polar(1.0, -2 * std::numbers::pi * observed_.delay * map_.numbers[f]));
     const ArrayView<Complex, 4> h(h_.data(), num_symbols, num_active, num_rx_, num_tx);
-    interpolator_->interpolate(observed_, arrival, slope_, h, error_);
-
+    std::optional<double> left;
+    if (!looks && arrival && has_observed_)
+        left = interpolator_->forecast(*arrival, observed_.snr, h, error_);
+    if (left) {
+        observed_.carrier_offset = *left;
+    } else {
+        has_observed_ = false; // until it is
+        observer_->observe(grid, guards_, whitens_ ? &track_ : nullptr, observed_);
+        has_observed_ = true;
+        for (int f = 0; f < num_active; ++f)
+            slope_[f] = Complex(std::polar(1.0, -2 * std::numbers::pi * observed_.delay * map_.numbers[f]));
+        interpolator_->interpolate(observed_, arrival, slope_, h, error_);
+    }
     for (int s = 0; s < num_symbols; ++s)
         phase_[s] = 2 * std::numbers::pi * observed_.carrier_offset * s;
+    if (left) {
+        equal_noise(observed_.noise_var, scale_);
+        pilots_.align(carriers_, grid, scale_, phase_, h);
+    }
     if (!magnitudes.empty())
         show_magnitudes(h.row(num_symbols / 2, 0, 0).data(), num_active, num_rx_ * num_tx, magnitudes);
     noise_var_ = observed_.noise_var;
@@ -120,7 +133,8 @@ FrameEstimate FrameEstimator::estimate(std::span<const Complex *const> transform
             observed_.carrier_offset,
             observed_.delay,
             data,
-            interference_in(observed_, map_.numbers)};
+            interference_in(observed_, map_.numbers),
+            left.has_value()};
 }
 
 } // namespace kaq

@@ -45,6 +45,7 @@ struct FrameEstimate {
     double delay;             // mean, in cycles per carrier
     DataNoise data;
     Interference interference;
+    bool is_forecast; // the channel is; SNR, delay model and Doppler are those of the last frame that was estimated
 };
 
 // Estimates frames of one format, one at a time: it keeps its memory from one to the next.
@@ -56,12 +57,14 @@ public:
 
     // transforms: for each antenna [num_symbols][fft_size]
     // arrival:    as the interpolator takes it
+    // looks:      at the training symbols; otherwise the channel is forecast, where the interpolator can do that
     // received:   for each antenna [symbols with data][num_data]
     // channel:    [symbols with data][num_data][num_rx][num_tx]
     // magnitudes: |h| in dB in the middle of the frame, [num_rx][num_tx][num_active]; empty if nobody wants it
     FrameEstimate estimate(std::span<const std::complex<float> *const> transforms,
-                           const std::optional<FrameArrival> &arrival, std::span<std::complex<float> *const> received,
-                           std::complex<float> *channel, std::span<float> magnitudes);
+                           const std::optional<FrameArrival> &arrival, bool looks,
+                           std::span<std::complex<float> *const> received, std::complex<float> *channel,
+                           std::span<float> magnitudes);
 
     int num_rx() const { return num_rx_; }
     const TransformMap &transforms() const { return map_; }
@@ -73,7 +76,7 @@ private:
     TransformMap map_;
     CarrierMap carriers_;
     int num_rx_;
-    bool whitens_;
+    bool whitens_, has_observed_ = false;
 
     ObservedFrame observed_;
     NoiseTrack track_;
@@ -81,6 +84,7 @@ private:
     std::vector<std::complex<double>> guard_samples_;
     std::vector<std::complex<float>> grid_, h_, slope_;
     std::vector<double> noise_var_, scale_, phase_, error_, share_;
+    PilotAlignment pilots_;
 };
 
 } // namespace kaq

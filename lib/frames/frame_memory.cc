@@ -42,6 +42,14 @@ void FrameMemory::interpolate(const ObservedFrame &frame, const std::optional<Fr
         track_.describe(state_);
 }
 
+std::optional<double> FrameMemory::forecast(const FrameArrival &arrival, double snr,
+                                            ArrayView<std::complex<float>, 4> h, std::span<double> error) {
+    const std::lock_guard lock(in_use_);
+    if (!is_tracking_ || !track_.is_next(arrival) || track_.num_rx() != static_cast<int>(h.extent(2)))
+        return std::nullopt;
+    return track_.forecast(arrival, snr, h, error);
+}
+
 std::optional<TrackState> FrameMemory::track() const {
     const std::lock_guard lock(described_);
     return has_state_ ? std::optional(state_) : std::nullopt;

@@ -25,6 +25,9 @@ public:
                      std::span<const std::complex<float>> slope, ArrayView<std::complex<float>, 4> h,
                      std::span<double> error) override;
 
+    std::optional<double> forecast(const FrameArrival &arrival, double snr, ArrayView<std::complex<float>, 4> h,
+                                   std::span<double> error) override;
+
     // What is known at the last frame; nothing without a track. It does not wait for a frame.
     std::optional<TrackState> track() const;
 

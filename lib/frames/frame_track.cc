@@ -82,6 +82,10 @@ bool FrameTrack::is_old(const FrameArrival &arrival) const {
     return time_of(arrival.sample) - time_of(frames_[num_past_ - 1].sample) > max_age;
 }
 
+bool FrameTrack::is_next(const FrameArrival &arrival) const {
+    return arrival.sample > frames_[num_past_ - 1].sample && !is_old(arrival);
+}
+
 int FrameTrack::since(const Placed &frame) const {
     return static_cast<int>(std::nearbyint(tenths * time_of(frame.sample - frames_[num_past_].sample)));
 }
@@ -277,28 +281,51 @@ bool FrameTrack::is_surprising() {
 
 void FrameTrack::estimate(const ObservedFrame &frame, std::span<const Complex> slope, ArrayView<Complex, 4> h,
                           std::span<double> error) {
+    KAQ_ASSERT(slope.empty() || slope.size() == h.extent(1));
+    learn_profile(frame);
+    learn_doppler();
+    used_ = static_cast<int>(num_past_) + 1;
+    delay_ = (frame.delay + newest().delay) * format_.fft_size;
+    put(newest().delay, true, frame.snr, slope, h, error);
+    // it is one of the past frames from now on
+    if (num_past_ == max_past_)
+        std::rotate(frames_.begin(), frames_.begin() + 1, frames_.begin() + static_cast<std::ptrdiff_t>(num_past_) + 1);
+    else
+        ++num_past_;
+    if (frames_.size() == num_past_)
+        frames_.emplace_back();
+    ++count_;
+}
+
+double FrameTrack::forecast(const FrameArrival &arrival, double snr, ArrayView<Complex, 4> h, std::span<double> error) {
+    const double left = oscillators_.offset() - arrival.carrier_offset * format_.symbol_length;
+    Placed &placed = newest();
+    placed.sample = arrival.sample;
+    placed.phase = oscillators_.phase_at(time_of(arrival.sample)) + turn * left * format_.lead;
+    placed.offset = 0;
+    put(delay_ / format_.fft_size, false, snr, {}, h, error);
+    return left;
+}
+
+void FrameTrack::put(double delay, bool all, double snr, std::span<const Complex> slope, ArrayView<Complex, 4> h,
+                     std::span<double> error) {
     const std::size_t num_symbols = h.extent(0), num_active = h.extent(1), num_rx = h.extent(2), num_tx = h.extent(3);
     KAQ_ASSERT(num_rx == noise_var_.size() && num_tx == std::size_t(format_.training.num_tx));
     KAQ_ASSERT(num_active == format_.carriers.size() && error.size() == num_symbols);
-    KAQ_ASSERT(slope.empty() || slope.size() == num_active);
-    learn_profile(frame);
-    learn_doppler();
     symbols_.resize(num_symbols);
     for (std::size_t s = 0; s < num_symbols; ++s)
         symbols_[s] = static_cast<int>(s);
-    filter(symbols_, true);
+    filter(symbols_, all);
     const Placed &placed = newest();
     const DelayModes &modes = profile_.modes;
     const std::size_t num_modes = modes.num_modes;
-    used_ = static_cast<int>(num_past_) + 1;
-    delay_ = (frame.delay + placed.delay) * format_.fft_size;
     std::fill(error.begin(), error.end(), 0.0);
     for (std::size_t i = 0; i < num_tx * num_modes; ++i)
         for (std::size_t s = 0; s < num_symbols; ++s)
-            error[s] += errors_[i * num_symbols + s] * modes.energies[i % num_modes] / frame.snr;
+            error[s] += errors_[i * num_symbols + s] * modes.energies[i % num_modes] / snr;
     // back to how the frame came
     waves_.resize(modes.frequency.size());
-    phases_.set(0, -turn * placed.delay);
+    phases_.set(0, -turn * delay);
     for (std::size_t f = 0; f < num_active; ++f) {
         Complex of_carrier(phases_[format_.carriers[f]]);
         if (!slope.empty())
@@ -318,14 +345,6 @@ void FrameTrack::estimate(const ObservedFrame &frame, std::span<const Complex> s
         multiply_complex(waves_.data(), of_symbol_.data(), h.row(s, 0, 0).data(), 1, num_active, num_modes,
                          num_rx * num_tx);
     }
-    // it is one of the past frames from now on
-    if (num_past_ == max_past_)
-        std::rotate(frames_.begin(), frames_.begin() + 1, frames_.begin() + static_cast<std::ptrdiff_t>(num_past_) + 1);
-    else
-        ++num_past_;
-    if (frames_.size() == num_past_)
-        frames_.emplace_back();
-    ++count_;
 }
 
 void FrameTrack::find_modes(Placed &frame) const {

@@ -76,6 +76,13 @@ public:
     void estimate(const ObservedFrame &frame, std::span<const std::complex<float>> slope,
                   ArrayView<std::complex<float>, 4> h, std::span<double> error);
 
+    // Whether this frame comes after the others, and soon enough for them to say anything.
+    bool is_next(const FrameArrival &arrival) const;
+
+    // The channel of such a frame, as ChannelInterpolator::forecast has it. The track stays as it is.
+    double forecast(const FrameArrival &arrival, double snr, ArrayView<std::complex<float>, 4> h,
+                    std::span<double> error);
+
     const TrackedFormat &format() const { return format_; }
     int num_rx() const { return static_cast<int>(noise_var_.size()); }
     void describe(TrackState &state) const;
@@ -120,6 +127,10 @@ private:
     // From the past frames, and the newest if `all`, the modes at these symbols of the newest: filtered_
     // [stream][mode][wanted][num_rx], and their error variances errors_ [stream][mode][wanted].
     void filter(std::span<const int> wanted, bool all);
+    // The channel at all symbols of the newest frame, from past frames, and the newest if `all`: in its phase and
+    // offset, and with this delay, in cycles per carrier; slope and error as ChannelInterpolator has them.
+    void put(double delay, bool all, double snr, std::span<const std::complex<float>> slope,
+             ArrayView<std::complex<float>, 4> h, std::span<double> error);
 
     TrackedFormat format_;
     std::size_t max_past_;

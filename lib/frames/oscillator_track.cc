@@ -54,6 +54,8 @@ void OscillatorTrack::take_phase(double phase, double variance) {
     variance_[0][1] = variance_[1][0] = 0;
 }
 
+double OscillatorTrack::phase_at(double time) const { return state_[0] + turn * (time - time_) * state_[1]; }
+
 void OscillatorTrack::take(int which, double away, double variance) {
     const double total = variance_[which][which] + variance;
     const double gain[2] = {variance_[0][which] / total, variance_[1][which] / total},

@@ -26,6 +26,7 @@ public:
     void begin_phase(double phase);
 
     double phase() const { return state_[0]; } // at the time of the last frame
+    double phase_at(double time) const;        // of a later one
     double offset() const { return state_[1]; }
 
 private:

@@ -152,18 +152,19 @@ py::tuple collect_grid(const FrameEstimator &self, const std::vector<Array<Compl
 
 // transforms: of each antenna, (items, fft_size); a frame begins at each of `starts`.
 // arrivals:   (sample, carrier offset in cycles per sample) of each frame, None where nobody knows; or None.
+// looks:      whether to look at the training of each frame; None: at all.
 // received:   of each antenna, (items, data_per_stream): one item for each frame.
 // channels:   for each frame, (data_per_stream, num_rx, num_tx).
 // magnitudes: (frames, num_rx, num_tx, num_active), or None.
 //
 // (noise_var, snr_db, delay_model, doppler, carrier_offset, delay, noise_var of the data, snr_db of the data,
-// interference: None, or (first carrier, last carrier, power_db)) of each
+// interference: None, or (first carrier, last carrier, power_db), whether its channel is forecast) of each
 using Arrival = std::optional<std::pair<double, double>>;
 
 py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>> &transforms,
                          const std::vector<py::ssize_t> &starts, const std::optional<std::vector<Arrival>> &arrivals,
-                         std::vector<Array<Complex>> received, std::vector<Array<Complex>> channels,
-                         std::optional<Array<float>> magnitudes) {
+                         const std::optional<std::vector<bool>> &looks, std::vector<Array<Complex>> received,
+                         std::vector<Array<Complex>> channels, std::optional<Array<float>> magnitudes) {
     kaq::FrameEstimator &estimator = self.estimator;
     const kaq::CarrierMap &map = estimator.carriers();
     const py::ssize_t num_rx = estimator.num_rx(), fft_size = estimator.transforms().fft_size;
@@ -171,6 +172,7 @@ py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>>
                num_frames = static_cast<py::ssize_t>(starts.size());
     const std::vector<const Complex *> from = check_transforms(estimator, transforms, starts);
     expect(!arrivals || arrivals->size() == starts.size(), num_frames, " arrivals expected");
+    expect(!looks || looks->size() == starts.size(), num_frames, " looks expected");
     expect(static_cast<py::ssize_t>(received.size()) == num_rx, "received of ", num_rx, " antennas expected; ",
            received.size(), " given");
     for (const Array<Complex> &of : received)
@@ -205,7 +207,8 @@ py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>>
             std::optional<kaq::FrameArrival> arrival;
             if (arrivals && (*arrivals)[i])
                 arrival = {(*arrivals)[i]->first, (*arrivals)[i]->second};
-            estimates.push_back(estimator.estimate(of_frame, arrival, to, channel[i], magnitude));
+            estimates.push_back(
+                estimator.estimate(of_frame, arrival, !looks || (*looks)[i], to, channel[i], magnitude));
             for (Complex *&antenna : to)
                 antenna += data_per_stream;
         }
@@ -215,7 +218,8 @@ py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>>
         const kaq::Interference &on = of.interference;
         frames.append(py::make_tuple(
             of.noise_var, of.snr_db, of.delay_model, of.doppler, of.carrier_offset, of.delay, of.data.noise_var,
-            of.data.snr_db, on.is_there ? py::object(py::make_tuple(on.first, on.last, on.power_db)) : py::none()));
+            of.data.snr_db, on.is_there ? py::object(py::make_tuple(on.first, on.last, on.power_db)) : py::none(),
+            of.is_forecast));
     }
     return frames;
 }
@@ -246,5 +250,6 @@ void bind_frame_estimator(py::module_ &module) {
              py::arg("carriers"), py::arg("num_rx"), py::arg("whitens"))
         .def("collect_grid", &collect_grid, py::arg("transforms"), py::arg("start"))
         .def("estimate_frames", &estimate_frames, py::kw_only(), py::arg("transforms"), py::arg("starts"),
-             py::arg("arrivals"), py::arg("received"), py::arg("channels"), py::arg("magnitudes"));
+             py::arg("arrivals"), py::arg("looks") = py::none(), py::arg("received"), py::arg("channels"),
+             py::arg("magnitudes"));
 }

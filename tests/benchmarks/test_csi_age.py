@@ -16,3 +16,13 @@ def test_forecasts_decode_what_old_estimates_do_not(capsys, monkeypatch):
     counts = dict(re.findall(r"^ +(\S.*?) +block error rate .* (\d+)$", capsys.readouterr().out, re.MULTILINE))
     assert set(counts) == {"every", "hold", "forecast cw-wiener", "perfect"}
     assert int(counts["forecast cw-wiener"]) <= 1 < int(counts["hold"])
+
+
+def test_frames_are_forecast_where_nothing_is_known(capsys, monkeypatch):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr("sys.argv", ["csi_age", "--tracked", "--snr", "26", "--frames", "6", "--history", "8"])
+    assert csi_age.main() == 0
+    counts = dict(re.findall(r"^ +(\S.*?) +block error rate .* (\d+)$", capsys.readouterr().out, re.MULTILINE))
+    assert set(counts) == {"every", "alone", "forecast", "perfect"} and all(
+        int(count) <= 1 for count in counts.values()
+    )

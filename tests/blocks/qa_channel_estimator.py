@@ -219,13 +219,16 @@ def test_says_what_is_wrong_with_an_argument(arguments):
 
 def following(count):
     """Items (14 count, fft_size, num_rx) of frames on one channel, and their tags."""
-    items, tags = [], []
+    rng, items, tags = np.random.default_rng(2), [], []
     came = sequence(
         FORMAT, RX, profile="tdl-a", delay_spread=1e-7, doppler=5.0, snr_db=15.0, count=count, gap=256, seed=1
     )
     for index, frame in enumerate(came):
         spectrum = np.zeros((NUM_SYMBOLS, N, RX), np.complex64)
-        spectrum[:, FORMAT.active_carriers + MIDDLE] = frame.grid.swapaxes(1, 2) / FORMAT.advance_correction[:, None]
+        sent = FORMAT.fill_grid(FORMAT.map_bits(rng.integers(0, 2, FORMAT.coded_bits, dtype=np.uint8))).swapaxes(1, 2)
+        sent[np.array(FORMAT.training_symbols)] = 0  # is in the grid
+        grid = frame.grid.swapaxes(1, 2) + (frame.channel @ sent[..., None])[..., 0]
+        spectrum[:, FORMAT.active_carriers + MIDDLE] = grid / FORMAT.advance_correction[:, None]
         spectrum[:, FORMAT.guard_carriers + MIDDLE] = frame.guards.swapaxes(1, 2)
         items.append(spectrum)
         value = pmt.dict_add(pmt.make_dict(), pmt.intern("sample"), pmt.from_uint64(frame.sample))
@@ -266,6 +269,97 @@ def test_frames_that_came_nobody_knows_when(value):
     flowgraph = run(estimator(method="lmmse-memory"), items, tags)
     assert flowgraph.block.track() is None and flowgraph.block.frames() == 4
     assert flowgraph.block.internal_errors() == 0
+
+
+# Forecasts
+
+
+def forecast(items, tags, every=2):
+    """The block that forecasts, what came out (frames, data_per_stream, num_rx), the estimates, and which forecast."""
+    flowgraph = run(estimator(method="lmmse-memory", estimate_every=every), items, tags)
+    y, estimates = received_and_channels(flowgraph)
+    frames = [pmt.to_python(value) for _, value in sorted(tagged(flowgraph, "frame").items())]
+    assert flowgraph.block.internal_errors() == 0 and flowgraph.block.frames() == len(frames)
+    told = [frame.get("forecast", False) for frame in frames]
+    assert flowgraph.block.forecast_frames() == sum(told)
+    return flowgraph.block, y, estimates, told
+
+
+def arrived(place, sample):
+    """The tag of a frame that came then."""
+    value = pmt.dict_add(pmt.make_dict(), pmt.intern("sample"), pmt.from_uint64(sample))
+    return frame_tag(NUM_SYMBOLS * place, pmt.dict_add(value, pmt.intern("carrier_offset"), pmt.from_double(0.0)))
+
+
+def test_channels_are_forecast_without_a_look_at_the_training():
+    items, tags = following(12)
+    _, y, estimates, told = forecast(items, tags)
+    assert told == [False, True] * 6
+    for frame in range(1, 12, 2):
+        items[NUM_SYMBOLS * frame + np.array(FORMAT.training_symbols)] = 99
+    _, same, others, _ = forecast(items, tags)
+    np.testing.assert_array_equal(y, same)
+    for one, other in zip(estimates, others, strict=True):
+        np.testing.assert_array_equal(one.h, other.h)
+        assert one.noise_var == other.noise_var
+
+
+def test_forecast_channels_are_those_that_training_says_but_for_a_phase_of_each_symbol():
+    items, tags = following(24)
+    _, _, estimates, told = forecast(items, tags)
+    _, best = received_and_channels(run(estimator(method="lmmse-memory"), items, tags))
+    for frame in range(9, 24, 2):
+        one, other = (each[frame].h.reshape(len(FORMAT.data_symbols), -1) for each in (estimates, best))
+        alike = np.abs(np.sum(one.conj() * other, axis=1)) ** 2
+        assert told[frame] and (alike > 0.98 * np.sum(np.abs(one) ** 2, 1) * np.sum(np.abs(other) ** 2, 1)).all()
+        assert estimates[frame].noise_var == pytest.approx(best[frame].noise_var, rel=0.1)
+
+
+@pytest.mark.parametrize("fault", ["unknown", "late", "backwards", "first"])
+def test_frames_that_those_before_say_nothing_of_are_estimated_out_of_turn(fault):
+    items, tags = following(4)
+    if fault == "unknown":
+        tags[3] = frame_tag(NUM_SYMBOLS * 3, pmt.make_dict())
+    elif fault == "late":
+        tags[3] = arrived(3, 10**7)
+    elif fault == "backwards":
+        tags[3] = arrived(3, 1)
+    else:
+        items[: 3 * NUM_SYMBOLS] = 0  # nothing was received before
+    _, _, _, told = forecast(items, tags)
+    assert told == ([False] * 4 if fault == "first" else [False, True, False, False])
+
+
+@pytest.mark.parametrize("fault", ["lost", "dead", "nan", "gain", "stream"])
+def test_faults_in_frames_that_are_forecast(fault):
+    """What arrives may be anything; the next estimate begins anew where it has to."""
+    items, tags = following(16)
+    first = 9 * NUM_SYMBOLS
+    if fault == "lost":
+        kept = [index for index in range(16) if index not in (9, 10, 11)]
+        items = items.reshape(16, NUM_SYMBOLS, N, RX)[kept].reshape(-1, N, RX)
+        tags = [frame_tag(NUM_SYMBOLS * place, tags[index][3]) for place, index in enumerate(kept)]
+    elif fault == "dead":
+        items[first:, :, 0] = 0
+    elif fault == "nan":
+        items[first : first + NUM_SYMBOLS] = np.nan
+    elif fault == "gain":
+        items[first:] *= 8
+    else:
+        items[first:] = 0
+    _, y, estimates, _ = forecast(items, tags)
+    assert np.isfinite(y).all() and all(np.isfinite(estimate.h).all() for estimate in estimates)
+
+
+def test_only_who_remembers_forecasts():
+    for method in ("lmmse", "ls"):
+        with pytest.raises(ValueError, match=f"estimate_every is 2, and method '{method}'; lmmse-memory expected"):
+            estimator(method=method, estimate_every=2)
+    with pytest.raises(ValueError, match="estimate_every is 0"):
+        estimator(estimate_every=0)
+    block = estimator(method="lmmse-memory", estimate_every=2)
+    block.handle_method(pmt.intern("lmmse"))
+    assert block.method() == "lmmse-memory" and block.rejected_messages() == 1
 
 
 def test_interference_is_whitened_tagged_and_counted():

@@ -184,6 +184,21 @@ def test_data_aided_passes_save_frames():
     assert (decoder.refined_frames(), decoder.rescued_frames()) == (errors[0], errors[0] - errors[1])
 
 
+@pytest.mark.parametrize(("every", "doppler"), [(2, 100.0), (6, 20.0)])
+def test_frames_between_estimates_are_forecast_through_offsets(every, doppler):
+    """Carrier and clock offset are unknown, and frames begin where the synchronizer says."""
+    channel = {"snr_db": 30.0, "doppler": doppler, "carrier_offset": 5e3, "clock_offset_ppm": 20.0}
+    link = Link(channel=channel, estimator="lmmse-memory", estimate_every=every)
+    sent = link.send(61)
+    link.run()
+    received, stats = link.received(), link.receiver.stats()
+    assert received == [payload for payload in sent if payload in received] and len(received) > 58
+    frames = [pmt.to_python(pmt.car(message)) for message in link.pdus.messages]
+    assert sum(frame.get("forecast", False) for frame in frames) > 0.9 * 61 * (1 - 1 / every)
+    assert stats["estimator"]["forecast_frames"] == 61 - -(-61 // every)
+    assert all(part["internal_errors"] == 0 for part in stats.values())
+
+
 @pytest.mark.parametrize("size", [(2, 2, 64), (8, 8, 256), (2, 1, 512)])
 def test_long_frames(size):
     """Through every block, with ports for displays and a second chance."""

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numbers>
+#include <numeric>
 
 #include "frames/frame_carriers.h"
 #include "tests/frames/random_values.h"
@@ -97,6 +98,23 @@ BOOST_AUTO_TEST_CASE(phases_are_0_where_a_symbol_has_no_energy_or_nan) {
             BOOST_TEST(phase == 0);
     }
     BOOST_TEST(kaq::common_phases({{}, {}, {}, 1}).empty());
+}
+
+BOOST_AUTO_TEST_CASE(pilots_say_phase_and_delay_of_a_channel) {
+    Generator random(3);
+    Frame frame = make_frame(2, 2, 1e-4, random);
+    std::vector<int> numbers(num_active);
+    std::iota(numbers.begin(), numbers.end(), -20);
+    const std::vector<Complex> before = frame.h_values;
+    for (std::size_t i = 0; i < before.size(); ++i) // 13 carriers turn by 2.9 radians, with the slope
+        frame.h_values[i] *= Complex(std::polar(1.0, -2.5 - 0.12 * double(i / 4 % num_active)));
+    kaq::PilotAlignment(frame.map, numbers).align(frame.map, frame.grid(), frame.scale, frame.phase, frame.h());
+    double away = 0;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+        const std::size_t carrier = i / 4 % num_active;
+        away += std::norm(frame.h_values[i] - before[i] * frame.slope[carrier]) / double(before.size());
+    }
+    BOOST_TEST(away < 1e-3);
 }
 
 BOOST_AUTO_TEST_CASE(phases_of_frames_from_1x1_to_5x4_are_tracked) {

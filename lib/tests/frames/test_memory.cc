@@ -182,6 +182,7 @@ BOOST_AUTO_TEST_CASE(an_oscillator_is_followed_and_another_one_noticed) {
     }
     BOOST_TEST(std::abs(track.offset() - offset) < 1e-5);
     BOOST_TEST(std::abs(std::remainder(track.phase() - (0.3 + turn * offset * 800), turn)) < 0.05);
+    BOOST_TEST(std::abs(std::remainder(track.phase_at(900) - (0.3 + turn * offset * 900), turn)) < 0.05);
     BOOST_TEST(!track.advance(820, 2 * offset, 4e-6));
 }
 
@@ -210,6 +211,36 @@ BOOST_AUTO_TEST_CASE(memory_of_a_still_channel_lowers_the_error_as_it_expects) {
     BOOST_TEST(remembered < 1.6 * expected);
     BOOST_TEST(remembered > 0.6 * expected);
     BOOST_TEST(!none.track().has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_still_channel_is_forecast_as_well_as_expected) {
+    using F = TrackedFrames;
+    Generator random(2);
+    const F frames(random);
+    kaq::FrameMemory memory(frames.format, 8, frames.fit());
+    std::vector<std::complex<float>> h(F::num_symbols * frames.channel.size());
+    std::array<double, F::num_symbols> error{};
+    const auto forecast = [&](double sample) {
+        return memory.forecast({sample, 0.001}, 1 / (F::sigma * F::sigma),
+                               {h.data(), F::num_symbols, F::num_active, F::num_rx, F::num_tx}, error);
+    };
+    BOOST_TEST(!forecast(0).has_value()); // nothing is known
+    for (int i = 0; i < 30; ++i)
+        interpolate(memory, frames, frames.receive(random), kaq::FrameArrival{500.0 * i, 0});
+    const int before = memory.track()->frames;
+    const std::optional<double> left = forecast(500 * 30);
+    BOOST_REQUIRE(left.has_value());
+    BOOST_TEST(std::abs(*left + 0.001 * frames.format.symbol_length) < 1e-3); // what was taken and is not there
+    double away = 0;
+    for (std::size_t i = 0; i < h.size(); ++i) { // but for a phase
+        const std::complex<float> expected = frames.channel[i % frames.channel.size()];
+        away += std::norm(std::abs(h[i]) - std::abs(expected)) / double(h.size());
+    }
+    BOOST_TEST(away < 0.1 * F::sigma * F::sigma);
+    BOOST_TEST(error[0] > 0);
+    BOOST_TEST(memory.track()->frames == before);
+    BOOST_TEST(!forecast(500 * 29).has_value()); // not after the others
+    BOOST_TEST(!forecast(1e7).has_value());      // too late
 }
 
 BOOST_AUTO_TEST_CASE(frames_of_other_antennas_and_of_no_antenna_begin_anew) {

@@ -32,6 +32,8 @@ FRAME, CSI, SNR = (pmt.intern(key) for key in ("frame", CSI_KEY, SNR_KEY))
 FRAMES = pmt.intern("frames")
 ESTIMATE = [H_ENTRY, SHAPE_ENTRY, NOISE_ENTRY, SEQ_ENTRY]
 DESCRIPTION = [pmt.intern(key) for key in ("noise_var", "snr", "delay_spread", "doppler")]
+REMEMBERS, MAX_EVERY = "lmmse-memory", 1024
+FORECAST = pmt.intern("forecast")
 INTERFERENCE, CARRIERS, POWER = (pmt.intern(key) for key in ("interference", "carriers", "power_db"))
 
 
@@ -42,6 +44,9 @@ class EstimatorCounters(Counters):
     frames: int = counter("frames", "Frames estimated.")
     interfered_frames: int = counter(
         "frames", "Frames with interference: noise that was not white over carriers and antennas, and was whitened."
+    )
+    forecast_frames: int = counter(
+        "frames", "Frames whose channel is forecast from those before, as estimate_every asks for; of `frames`."
     )
     items_without_frame: int = counter("items", "Items dropped because they belong to no frame.")
     incomplete_frames: int = counter(
@@ -79,8 +84,8 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
 
     Tags, on output 0, at every item:
         frame: with doubles added: `noise_var` (mean over the antennas), `snr` (dB), `delay_spread` (samples, RMS) and
-            `doppler` (cycles per OFDM symbol). With interference, a dict `interference`: `carriers` (first and last,
-            a tuple) and `power_db` (over that of the signal).
+            `doppler` (cycles per OFDM symbol). Where the channel is forecast, `forecast`, true. With interference, a
+            dict `interference`: `carriers` (first and last, a tuple) and `power_db` (over that of the signal).
         mimo_channel, snr: as docs/guide/csi-contract.md has it. The `noise_var` in the estimate includes what the
             estimate's own errors add.
         All others of the frame.
@@ -93,6 +98,11 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
 
     ``"lmmse-memory"`` needs `sample` and `carrier_offset` in the tag `frame`. A frame without them, or one that does
     not fit to those before, is estimated by itself. The latter are counted (`lost_tracks`).
+
+    With estimate_every, it looks at the training of every so many frames only. In the others, the channel is forecast
+    from the frames before, and the pilots say phase and timing. The error that is expected is in `noise_var`, and the
+    tag `frame` has the entry `forecast`, true. A frame is estimated out of turn where those before say nothing of it:
+    there are none, or they are older than 4000 symbols.
 
     A learned estimator leaves frames to LMMSE whose SNR, delay spread or Doppler it was not trained for. These are
     counted, and the first is logged.
@@ -109,10 +119,11 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
             over time), ``"ls"`` (straight lines), or the name or path of a learned estimator.
         output_channel: whether there is the port for displays.
         num_symbols: OFDM symbols of a frame: 14, 28 or 56, see `gr_kaq.frames.frame_format.FrameFormat`.
+        estimate_every: frames of which one is estimated, and the others forecast; more than 1 with ``"lmmse-memory"``.
         stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
 
     Raises:
-        ValueError: an argument is out of range, or there is no such method.
+        ValueError: an argument is out of range, or there is no such method, or none that forecasts where one has to.
         ImportError: a learned estimator was asked for, and ONNX Runtime is missing.
     """
 
@@ -125,11 +136,13 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         method: str | Path = "lmmse",
         output_channel: bool = False,
         num_symbols: int = SYMBOL_COUNTS[0],
+        estimate_every: int = 1,
         stats_interval_s: float = 1.0,
     ):
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)
         self._frame_format = FrameFormat(num_tx, fft_size, num_symbols=num_symbols)
         self._num_symbols = num_symbols
+        self._every = check_integer("estimate_every", estimate_every, 1, MAX_EVERY)
         self._estimator = self._load(method)
         self._method = str(method)
         num_pairs = self._num_rx * self._frame_format.num_tx
@@ -197,7 +210,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         self, input_items: list[NDArray], output_items: list[NDArray], starts: list[int], values: list[Any]
     ) -> None:
         """Estimate the frames that begin at these items, each into one; tag them."""
-        begin = time.perf_counter_ns()
+        begin, first = time.perf_counter_ns(), self.counters.frames
         vectors, channels = self._vectors.take(len(starts))
         with self._lock:
             reports = self._estimator.estimate_frames(
@@ -207,6 +220,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
                 channels,
                 output_items[-1] if len(output_items) > self._num_rx else None,
                 [_arrival(value) for value in values] if self._memory() else None,
+                [(first + i) % self._every == 0 for i in range(len(starts))] if self._every > 1 else None,
             )
         self._last = reports[-1]
         if self.unrefined_frames() != self._unrefined_frames:
@@ -217,7 +231,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
                 f"{self._last.snr_db:.1f} dB, delay spread {self._last.delay_spread:.2f} samples, Doppler "
                 f"{self._last.doppler:.4f} cycles per symbol",
             )
-        item, first, empty = self.nitems_written(0), self.counters.frames, pmt.make_dict()
+        item, empty = self.nitems_written(0), pmt.make_dict()
         estimates = [
             _gnuradio.extend_dict(empty, ESTIMATE, (vector, self._shape_pmt, report.data_noise_var, first + i))
             for i, (vector, report) in enumerate(zip(vectors, reports, strict=True))
@@ -229,6 +243,7 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
         for description in descriptions:
             self.message_port_pub(FRAMES, description)
         self.counters.frames += len(starts)
+        self.counters.forecast_frames += sum(report.is_forecast for report in reports)
         self.counters.interfered_frames += sum(report.interference is not None for report in reports)
         self._estimation_ns += time.perf_counter_ns() - begin
 
@@ -247,6 +262,8 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
             self.counters.rejected_tags += 1
             self.warn_once("tag", f"the value of a tag `frame` was ignored: {error}; a dict expected")
         entries = _gnuradio.extend_dict(entries, DESCRIPTION, report[: len(DESCRIPTION)])
+        if report.is_forecast:
+            entries = pmt.dict_add(entries, FORECAST, pmt.PMT_T)
         if report.interference is None:
             return entries
         first, last, power_db = report.interference
@@ -264,6 +281,10 @@ class channel_estimator(KaqGeneralBlock[EstimatorCounters]):
     # The method
 
     def _load(self, method: Any) -> ChannelEstimator:
+        if self._every > 1 and method != REMEMBERS:
+            raise ValueError(
+                f"estimate_every is {self._every}, and method {method!r}; {REMEMBERS} expected: it forecasts"
+            )
         if isinstance(method, str) and method in INTERPOLATORS:
             return ChannelEstimator(self._frame_format, method)
         if not isinstance(method, str | Path) or not str(method):

@@ -52,6 +52,7 @@ class mimo_receiver(gr.hier_block2):
         data_aided_passes: how often a frame whose CRC is wrong is estimated again with its own data, and detected and
             decoded again, 0 to 8; see `gr_kaq.data_aided_decoder`. The symbols on the outputs stay.
         num_symbols: OFDM symbols of a frame, as the transmitter's: 14, 28 or 56.
+        estimate_every: frames of which one is estimated, and the others forecast; see `gr_kaq.channel_estimator`.
         monitor: whether there are ports for displays.
         condition: what is received under, such as the SNR of a slider; see `set_condition`.
 
@@ -70,6 +71,7 @@ class mimo_receiver(gr.hier_block2):
         estimator: str = "lmmse",
         data_aided_passes: int = 0,
         num_symbols: int = SYMBOL_COUNTS[0],
+        estimate_every: int = 1,
         monitor: bool = False,
         condition: object = None,
     ):
@@ -89,7 +91,11 @@ class mimo_receiver(gr.hier_block2):
         self.frame_format = frame
         self.synchronizer = frame_synchronizer(num_rx, num_tx, fft_size, num_symbols=num_symbols)
         self.estimator = channel_estimator(
-            num_rx, num_tx, fft_size, method=estimator, output_channel=monitor, num_symbols=num_symbols
+            *(num_rx, num_tx, fft_size),
+            method=estimator,
+            output_channel=monitor,
+            num_symbols=num_symbols,
+            estimate_every=estimate_every,
         )
         self.detector = mimo_detector(
             detector, num_rx, num_tx, frame.data_per_stream, frame.constellation_name, output_llrs=True

@@ -133,6 +133,7 @@ class FrameReport(NamedTuple):
     data_noise_var: float
     data_snr_db: float
     interference: Interference | None
+    is_forecast: bool = False
 
 
 class ChannelEstimator:
@@ -259,6 +260,7 @@ class ChannelEstimator:
         channels: Sequence[NDArray[np.complex64]],
         magnitudes: NDArray[np.float32] | None = None,
         arrivals: Sequence[Arrival | None] | None = None,
+        looks: Sequence[bool] | None = None,
     ) -> list[FrameReport]:
         """What `estimate` and `data_symbols` do, for many frames and into memory that is there.
 
@@ -273,6 +275,8 @@ class ChannelEstimator:
             magnitudes: |h| in dB in the middle of each frame, (items, num_rx * num_tx * num_active), antennas
                 outermost; or None.
             arrivals: when each frame came, as far as that is known, for an interpolator that remembers.
+            looks: whether to look at the training of each frame; None: of all. Otherwise ``"lmmse-memory"`` forecasts
+                the channel from the frames before, as far as they say it, and pilots say phase and timing.
         """
         frame_format = self.frame_format
         kernel = self._frame_estimator(len(transforms))
@@ -281,6 +285,7 @@ class ChannelEstimator:
                 transforms=transforms,
                 starts=starts,
                 arrivals=arrivals,
+                looks=looks,
                 received=received,
                 channels=channels,
                 magnitudes=magnitudes,
@@ -297,6 +302,7 @@ class ChannelEstimator:
                     data_noise_var,
                     data_snr_db,
                     interference and Interference(*interference),
+                    is_forecast,
                 )
                 for (
                     noise_var,
@@ -308,6 +314,7 @@ class ChannelEstimator:
                     data_noise_var,
                     data_snr_db,
                     interference,
+                    is_forecast,
                 ) in estimates
             ]
         reports = []
