@@ -40,7 +40,7 @@ define build_kernels
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long sanitize sanitize-python fuzz fuzz-blocks fuzz-contents soak test-compilers test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx coverage mutate lint format install uninstall clean
+.PHONY: help setup build demo test test-long test-wheel test-debian sanitize sanitize-python fuzz fuzz-blocks fuzz-contents soak test-compilers test-aarch64 test-x86-64 bench bench-quick train compare report report-quick onnx coverage mutate lint format install uninstall clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +54,10 @@ build: setup  ## Compile the kernels and assemble the package in build/test_modu
 	@cmake --build $(BUILD) -j $(JOBS) -- --no-print-directory
 
 # torch is only for training and its tests, and stays out of the system's packages
-$(VENV)/.complete: training/requirements.txt requirements-dev.txt
+$(VENV)/bin/python:
 	$(MAKE) --no-print-directory setup
 	$(PYTHON) -m venv --system-site-packages $(VENV)
+$(VENV)/.complete: training/requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r training/requirements.txt -r requirements-dev.txt
 	@touch $@
 
@@ -67,14 +68,26 @@ demo: setup  ## Run the flowgraphs with the shipped detectors: a BER table, and 
 	@cmake --build $(BUILD) -j $(JOBS) --target _kernel _coding _gnuradio -- --no-print-directory
 	$(RUN) examples/demo.py --output out
 
-test: $(VENV)/.complete build  ## Run all quick tests
+# TORCH=no leaves out torch, and the training tests with it; auto asks before a download of gigabytes
+TORCH ?= auto
+test: build | $(VENV)/bin/python  ## Run all quick tests
 	$(call apt_install,libitpp-dev libuhd-dev libsoapysdr-dev)
-	@cmake -S . -B $(BUILD) -DKAQ_TRAINING_PYTHON=$(abspath $(VENV))/bin/python -DKAQ_VIRTUAL_DEVICES=ON > $(BUILD).log
+	@if training/offer_torch.sh $(VENV) $(TORCH); then $(MAKE) --no-print-directory $(VENV)/.complete || exit 1; \
+	    python=$(abspath $(VENV))/bin/python; fi; \
+	    cmake -S . -B $(BUILD) -DKAQ_TRAINING_PYTHON=$$python -DKAQ_VIRTUAL_DEVICES=ON > $(BUILD).log
 	@cmake --build $(BUILD) -j $(JOBS) --target all kaq_speed kaq_exact_ml -- --no-print-directory
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 test-long: $(VENV)/.complete build  ## Run the tests that take minutes: the BER of every shipped detector
 	PYTHONPATH=$(BUILD)/test_modules GRC_BLOCKS_PATH=grc $(VENV)/bin/python -m pytest -m long
+
+test-wheel: setup  ## Build wheels with pip, with a compiler and without, and try them in environments of their own
+	PYTHONPATH=. $(PYTHON) -B -m pytest -q -p no:cacheprovider -m long tests/test_wheel.py
+
+SUITE ?= trixie
+test-debian:  ## Run `make demo` and `make test` in a bare Debian, SUITE (trixie) or bookworm, which debootstrap makes in build
+	@mkdir -p $(BUILD)
+	$(SUDO) .ci/bare_debian $(SUITE) $(BUILD)/$(SUITE) 'make demo && make test TORCH=$(TORCH)'
 
 sanitize:  ## Run the kernels' tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 	$(call apt_install,$(CLANG_PACKAGES))
