@@ -24,13 +24,13 @@ from gr_kaq.detection.model_file import DetectorModel
 from gr_kaq.detection.model_file import Law as FileLaw
 from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 from gr_kaq.links.simulated_link import Link, Transmission, detect
+from gr_kaq.native import fastest_backend
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
 from ..config import SAVED, ConfigError, find, read_document
 from ..quantization.allocation import Allocation, measure_all
 from ..quantization.quantizers import calibrated_step, fake_quantize
 from .config import Config, Quantizer
-from .evaluate import fastest_backend
 from .export import detector_model
 from .initial_model import start_from
 from .networks import UnfoldedNet, build

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gr_kaq import native
 from gr_kaq.channels.flat import ChannelModel, RayleighChannels
 from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.detection.detector import Detector
@@ -22,12 +21,13 @@ from gr_kaq.detection.list_model import ListModel
 from gr_kaq.detection.model_file import DetectorModel
 from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 from gr_kaq.links.simulated_link import Link, count_bit_errors
+from gr_kaq.native import fastest_backend
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
 from .batches import recorded_packets
 from .config import Config
 
-__all__ = ["EVALUATION_SEED", "fastest_backend", "measure", "measure_again", "with_measured_ber"]
+__all__ = ["EVALUATION_SEED", "measure", "measure_again", "with_measured_ber"]
 
 EVALUATION_SEED = 1_000_000
 ESTIMATES_PER_DRAW = 500
@@ -113,15 +113,6 @@ def _channel_names(config: Config) -> list[str]:
 def _detectors(models: Sequence[DetectorModel]) -> list[Detector]:
     backend = fastest_backend()
     return [UnfoldedDetector(model, backend) for model in models]
-
-
-def fastest_backend() -> str:
-    """The native kernel; or the reference, which gives the same bits, where that is not built."""
-    try:
-        native.extension()
-    except ImportError:
-        return "reference"
-    return "native"
 
 
 def _count(

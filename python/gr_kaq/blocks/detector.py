@@ -91,7 +91,7 @@ class detector(KaqBlock[DetectorCounters]):
         vector_ports: whether all antennas share a port, all streams' symbols one, and all streams' LLRs one.
         max_csi_age: how many items an estimate may be old; 0: any. The item that it arrived at has age 0.
         csi_key, snr_key: names of the two tags.
-        backend: ``"native"`` or ``"reference"``, see `gr_kaq.load_detector`.
+        backend: ``"auto"``, ``"native"`` or ``"reference"``, see `gr_kaq.load_detector`.
         stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
 
     Raises:
@@ -111,7 +111,7 @@ class detector(KaqBlock[DetectorCounters]):
         max_csi_age: int = 0,
         csi_key: str = CSI_KEY,
         snr_key: str = SNR_KEY,
-        backend: str = "native",
+        backend: str = "auto",
         stats_interval_s: float = 1.0,
     ):
         self._num_rx = check_integer("num_rx", num_rx, 1, MAX_ANTENNAS)

@@ -11,6 +11,7 @@ import difflib
 from importlib import resources
 from pathlib import Path
 
+from ..native import fastest_backend
 from ..signals.constellation import constellation_named
 from . import model_file
 from .auto_detector import AUTO_DETECTORS, AutoDetector
@@ -23,7 +24,7 @@ from .unfolded_detector import UnfoldedDetector
 
 __all__ = ["list_detectors", "load_detector", "load_model"]
 
-BACKENDS = ("native", "reference")
+BACKENDS = ("auto", "native", "reference")
 PRECISIONS = ("auto", "int8", "fp32")
 
 
@@ -34,14 +35,15 @@ def list_detectors() -> list[str]:
 
 
 def load_detector(
-    name: str | Path, *, backend: str = "native", constellation: str | None = None, precision: str = "auto"
+    name: str | Path, *, backend: str = "auto", constellation: str | None = None, precision: str = "auto"
 ) -> Detector:
     """Load a detector.
 
     Args:
         name: one of `list_detectors()`, or the path of a model file.
-        backend: ``"native"`` (the compiled kernel) or ``"reference"`` (the NumPy code that specifies it).
-            Full-precision lists have one implementation, and ignore it.
+        backend: ``"native"`` (the compiled kernel) or ``"reference"`` (the NumPy code that specifies it). ``"auto"``
+            is native, or, with a warning, reference where the kernel is not built. Full-precision lists have one
+            implementation, and ignore it.
         constellation: needed by ``"auto"``, ``"auto-fast"``, ``"lmmse"`` and ``"zf"``; for a model it has to be the
             model's own.
         precision: ``"int8"`` or ``"fp32"``: what the layers of an unfolded network are computed in. ``"auto"`` is
@@ -51,10 +53,13 @@ def load_detector(
     Raises:
         ValueError: no such detector, backend, precision or constellation (`ModelFileError`, a ValueError, for a bad
             file), or GR_KAQ_INSTRUCTION_SET names none that is available.
-        ImportError: the native kernel is not built. ``"auto"`` says so when it is asked for a size.
+        ImportError: ``backend="native"``, and the kernel is not built; the detector ``"auto"`` says so when it is
+            asked for a size.
     """
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; one of {', '.join(BACKENDS)} expected")
+    if backend == "auto":
+        backend = fastest_backend()
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; one of {', '.join(PRECISIONS)} expected")
     if name in LINEAR_DETECTORS or name in AUTO_DETECTORS:

@@ -7,6 +7,7 @@ docs/internals/model-format.md explains the keys; model_file.schema.json is the 
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -189,12 +189,16 @@ def save(model: Model, directory: str | Path) -> Path:
 
 
 @functools.cache
-def _validator() -> jsonschema.Draft7Validator:
+def _validator() -> Any:
     text = resources.files(__package__).joinpath("model_file.schema.json").read_text("utf-8")
-    return jsonschema.Draft7Validator(json.loads(text))
+    try:
+        draft = importlib.import_module("jsonschema").Draft7Validator  # here, so that testbeds do without it
+    except ImportError as error:
+        raise ImportError(f"model files need Python's jsonschema ({error}); apt or pip can install it") from None
+    return draft(json.loads(text))
 
 
-def _complaint(error: jsonschema.ValidationError) -> str:
+def _complaint(error: Any) -> str:
     """What is wrong, in our own words: those of jsonschema are others in each version."""
     keyword, expected, found = error.validator, error.validator_value, error.instance
     if keyword == "not":

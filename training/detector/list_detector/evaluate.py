@@ -16,9 +16,10 @@ from gr_kaq.detection.linear_detector import LinearDetector
 from gr_kaq.detection.list_detector import ListDetector
 from gr_kaq.detection.list_model import ListModel
 from gr_kaq.links.simulated_link import Link, detect
+from gr_kaq.native import fastest_backend
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
-from ..evaluate import EVALUATION_SEED, fastest_backend
+from ..evaluate import EVALUATION_SEED
 from .config import ListConfig, Place
 
 __all__ = ["channel_name", "measure"]
