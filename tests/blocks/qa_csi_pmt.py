@@ -8,7 +8,7 @@ import pmt
 import pytest
 
 import gr_kaq
-from gr_kaq.blocks import _gnuradio
+from gr_kaq.blocks.access import _gnuradio
 from gr_kaq.blocks.csi_pmt import channel_to_pmt, parse_channel, parse_snr
 from gr_kaq.signals.csi import InvalidCsi
 from tests.blocks.flowgraphs import NONE

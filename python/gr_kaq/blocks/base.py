@@ -14,7 +14,8 @@ import pmt
 from gnuradio import gr
 from numpy.typing import NDArray
 
-from . import _gnuradio, blas_threads, workarounds
+from . import blas_threads, workarounds
+from .access import _gnuradio
 from .counters import Counters, add_getters, values
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Any
 import pmt
 
 from ..beams.planar_array import Beam, PlanarArray
-from . import _gnuradio
+from .access import _gnuradio
 from .base import dict_of
 
 __all__ = ["BEAM", "beam_to_pmt", "parse_beam"]

@@ -20,7 +20,7 @@ from ..estimation.estimator import INTERPOLATORS, ChannelEstimator, FrameReport
 from ..estimation.frame_memory import FrameMemory, Track
 from ..estimation.observation import Arrival, Interference
 from ..frames.frame_format import SYMBOL_COUNTS, FrameFormat
-from . import _gnuradio
+from .access import _gnuradio
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
 from .counters import Counters, counter, reading
 from .csi_pmt import CSI_KEY, H_ENTRY, NOISE_ENTRY, SEQ_ENTRY, SHAPE_ENTRY, SNR_KEY

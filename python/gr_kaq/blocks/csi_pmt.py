@@ -24,7 +24,7 @@ from ..signals.csi import (
     InvalidCsi,
     check_snr,
 )
-from . import _gnuradio
+from .access import _gnuradio
 
 __all__ = [
     "CSI_KEY",

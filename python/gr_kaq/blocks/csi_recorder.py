@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..frames.frame_format import DATA_SYMBOLS, FrameFormat
 from ..signals.csi import InvalidCsi
-from . import _gnuradio
+from .access import _gnuradio
 from .base import MAX_ANTENNAS, KaqBlock, check_integer, ports
 from .counters import Counters, counter, reading
 from .csi_pmt import CSI_KEY, parse_channel

@@ -17,7 +17,7 @@ from ..detection.detectors import load_detector
 from ..estimation.data_aided import DataAidedDecoder
 from ..frames.frame_format import SYMBOL_COUNTS
 from ..signals.csi import InvalidCsi
-from . import _gnuradio
+from .access import _gnuradio
 from .base import MAX_ANTENNAS, check_integer, ports
 from .counters import add_getters, counter, reading
 from .csi_pmt import CSI_KEY, parse_channel

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..frames.frame_format import SYMBOL_COUNTS, FrameFormat
 from ..frames.synchronization import FoundFrame, Synchronizer
-from . import _gnuradio
+from .access import _gnuradio
 from .base import MAX_ANTENNAS, KaqGeneralBlock, check_integer, ports
 from .counters import Counters, counter, counters_of_ports
 

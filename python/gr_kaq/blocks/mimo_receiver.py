@@ -9,7 +9,7 @@ from typing import Any
 from gnuradio import fft, gr
 
 from ..frames.frame_format import SYMBOL_COUNTS, FrameFormat
-from . import _gnuradio
+from .access import _gnuradio
 from .base import MAX_ANTENNAS, check_integer, enlarge_buffer
 from .channel_estimator import channel_estimator
 from .data_aided_decoder import MAX_PASSES, data_aided_decoder

@@ -7,7 +7,7 @@ from typing import Any
 
 import pmt
 
-from . import _gnuradio
+from .access import _gnuradio
 
 __all__ = ["MAX_PDU_BYTES", "InvalidPdu", "make_pdu", "pdu_bytes"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pmt
 
 from ..frames.frame_format import FrameFormat
-from . import _gnuradio
+from .access import _gnuradio
 from .base import KaqBlock
 from .counters import Counters, counter
 

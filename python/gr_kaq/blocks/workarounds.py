@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from . import _gnuradio
+from .access import _gnuradio
 
 __all__ = ["WORKAROUNDS", "KeptThreadState", "Workaround"]
 
