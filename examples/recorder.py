@@ -10,6 +10,7 @@ recording with --radio recording --args NAME.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -23,6 +24,7 @@ from gr_kaq.radios.sigmf import open_recording
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record; the exit status."""
     options = parse_options(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     try:
         source = radio_source(options)
         if source.sample_rate is None:
@@ -36,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run(flowgraph, sink.num_samples, lambda count: count >= wanted, report=report(sink, wanted))
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
+        except OSError:
+            sink.check()  # no samples come any more where the disk is full
+            raise
         print_summary(options.output, options.antennas)
         sink.check()
     except (ValueError, OSError) as error:
