@@ -184,10 +184,7 @@ class Receivers:
             return None
         if num_rx not in self._diagnosticians:
             self._diagnosticians[num_rx] = Diagnostician(self._reader, num_rx)
-        diagnostician = self._diagnosticians[num_rx]
-        if frames:
-            return diagnostician.failed(frames[0], samples, frames[0].reading.start)
-        return diagnostician.unfound(samples)
+        return self._diagnosticians[num_rx].explain(samples, frames[0].reading.start if frames else 0)
 
 
 def confusion(count: int, seed: int, progress: Callable[[], object]) -> dict[Cause, collections.Counter[Cause]]:

@@ -37,6 +37,7 @@ def blocks(tmp_path):
         gr_kaq.data_aided_decoder(2, 2),
         gr_kaq.detector("lmmse", 2, 2, constellation="16qam"),
         gr_kaq.frame_decoder(2),
+        gr_kaq.frame_explainer(2, 2),
         gr_kaq.frame_synchronizer(3, 2),
         gr_kaq.frame_transmitter(2),
         gr_kaq.pdu_file_sink(tmp_path / "received"),

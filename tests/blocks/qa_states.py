@@ -88,6 +88,7 @@ class Rig:
             "data_aided_decoder": lambda: gr_kaq.data_aided_decoder(2, 2),
             "detector": lambda: gr_kaq.detector("lmmse", 2, 2, constellation="16qam"),
             "frame_decoder": lambda: gr_kaq.frame_decoder(2),
+            "frame_explainer": lambda: gr_kaq.frame_explainer(2, 2),
             "frame_synchronizer": lambda: gr_kaq.frame_synchronizer(2, 2),
             "frame_transmitter": lambda: gr_kaq.frame_transmitter(2),
             "pdu_file_sink": lambda: gr_kaq.pdu_file_sink(tmp_path / "received"),
@@ -148,9 +149,9 @@ class Rig:
 
 NAMES = [
     "band_noise_source", "beam_combiner", "beam_search", "ber_meter", "channel_estimator", "channel_predictor",
-    "channel_simulator", "csi_recorder", "data_aided_decoder", "detector", "frame_decoder", "frame_synchronizer",
-    "frame_transmitter", "pdu_file_sink", "pdu_file_source", "qam_source", "receiver_status", "zmq_sample_sink",
-    "zmq_sample_source",
+    "channel_simulator", "csi_recorder", "data_aided_decoder", "detector", "frame_decoder", "frame_explainer",
+    "frame_synchronizer", "frame_transmitter", "pdu_file_sink", "pdu_file_source", "qam_source", "receiver_status",
+    "zmq_sample_sink", "zmq_sample_source",
 ]  # fmt: skip
 
 

@@ -38,6 +38,7 @@ class frame_decoder(KaqBlock[DecoderCounters]):
 
     Messages:
         pdus (out): payloads whose CRC is right: metadata dict with the entries of `frame`, and u8vector.
+        lost (out): dict with the entries of `frame`, of a frame whose CRC is wrong; for a `frame_explainer`.
         stats (out): dict with the value of every counter, about every stats_interval_s while items flow, and at the
             end.
 
@@ -68,8 +69,9 @@ class frame_decoder(KaqBlock[DecoderCounters]):
         super().__init__("KAQ frame decoder", llrs + self._antenna_ports(), [])
         self._coder = PayloadCoder(frame)
         self._frame_key = pmt.intern("frame")
-        self._pdus = pmt.intern("pdus")
+        self._pdus, self._lost = pmt.intern("pdus"), pmt.intern("lost")
         self.message_port_register_out(self._pdus)
+        self.message_port_register_out(self._lost)
         self.announce_stats(stats_interval_s)
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
@@ -80,6 +82,7 @@ class frame_decoder(KaqBlock[DecoderCounters]):
             self.counters.frames += 1
             if payload is None:
                 self.counters.block_errors += 1
+                self.message_port_pub(self._lost, metadata.get(item, pmt.PMT_NIL))
             else:
                 self.message_port_pub(self._pdus, make_pdu(payload, metadata.get(item)))
         self.publish_stats()

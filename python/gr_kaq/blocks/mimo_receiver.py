@@ -38,6 +38,7 @@ class mimo_receiver(gr.hier_block2):
 
     Messages:
         pdus (out): payloads whose CRC is right, see `frame_decoder`.
+        lost (out): dict of each frame whose CRC is wrong, for a `frame_explainer`.
         frames (out): dict of each frame, with a right CRC or not, see `channel_estimator`.
         model (in): name of a detector, replaces the one in use.
         stats (out): counters of the synchronizer, the estimator, the detector and the decoder, each its own dict.
@@ -131,12 +132,14 @@ class mimo_receiver(gr.hier_block2):
 
         self.message_port_register_hier_in("model")
         self.message_port_register_hier_out("pdus")
+        self.message_port_register_hier_out("lost")
         self.message_port_register_hier_out("frames")
         self.message_port_register_hier_out("stats")
         self._detecting: list[Any] = [self.detector, self.decoder] if data_aided_passes else [self.detector]
         for part in self._detecting:
             self._connect_own_port("model", part, is_input=True)
         self._connect_own_port("pdus", self.decoder)
+        self._connect_own_port("lost", self.decoder)
         self._connect_own_port("frames", self.estimator)
         for part in (self.synchronizer, self.estimator, self.detector, self.decoder):
             self._connect_own_port("stats", part)

@@ -88,6 +88,25 @@ class Diagnostician:
         self._reader, self._format, self._num_rx = reader, reader.frame_format, num_rx
         self._settings = self._other_settings()
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How many samples to look at before a frame's first one, and from it on: room for the longest frame."""
+        margin = 2 * self._format.preamble_length
+        return margin, replace(self._format, num_symbols=SYMBOL_COUNTS[-1]).frame_length + margin
+
+    def explain(self, samples: NDArray[np.complex64], start: int) -> Diagnosis | None:
+        """Why a frame is lost that begins there; None: it is decoded.
+
+        Args:
+            samples: (num_rx, n): the frame, and what is around it, see `reach`.
+            start: its first sample among them.
+        """
+        found = Synchronizer(self._format, self._num_rx).push(samples)
+        if not found:
+            return self.unfound(samples)
+        frame = self._reader.read(min(found, key=lambda each: abs(each.start - start)))
+        return self.failed(frame, samples, frame.found.start) if frame.reading.payload is None else None
+
     # Of frames that were found
 
     def failed(self, frame: ReceivedFrame, samples: NDArray[np.complex64], start: int) -> Diagnosis:

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..frames.frame_format import SYMBOL_COUNTS
 from ..frames.synchronization import Synchronizer
 from .bursts import block_powers, find_bursts
 from .causes import Diagnosis, Diagnostician
@@ -70,7 +69,6 @@ class RecordingScan:
         self._diagnostician = Diagnostician(reader, num_rx) if explains else None
         self._block = self._format.symbol_length // 2
         self._margin = 2 * self._format.preamble_length
-        self._longest = replace(self._format, num_symbols=SYMBOL_COUNTS[-1]).frame_length + self._margin
 
     def frames(self, progress: Callable[[int], object] = lambda count: None) -> Iterator[Event]:
         """Every frame that is found.
@@ -90,9 +88,9 @@ class RecordingScan:
             progress(piece.shape[1])
 
     def _diagnose_frame(self, frame: ReceivedFrame, diagnostician: Diagnostician) -> Diagnosis:
-        start = frame.found.start
-        first = max(0, start - self._margin)
-        return diagnostician.failed(frame, self._read(first, start - first + self._longest), start - first)
+        start, (before, after) = frame.found.start, diagnostician.reach
+        first = max(0, start - before)
+        return diagnostician.failed(frame, self._read(first, start - first + after), start - first)
 
     def bursts(self, events: list[Event], progress: Callable[[int], object] = lambda count: None) -> Iterator[Event]:
         """The bursts that no frame explains; what is on the air all the time, if nothing else is there.

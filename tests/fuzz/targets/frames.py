@@ -19,6 +19,7 @@ from gr_kaq.blocks.channel_estimator import channel_estimator
 from gr_kaq.blocks.csi_recorder import csi_recorder
 from gr_kaq.blocks.data_aided_decoder import data_aided_decoder
 from gr_kaq.blocks.frame_decoder import frame_decoder
+from gr_kaq.blocks.frame_explainer import frame_explainer
 from gr_kaq.blocks.frame_synchronizer import frame_synchronizer
 from gr_kaq.blocks.frame_transmitter import frame_transmitter
 from gr_kaq.blocks.mimo_receiver import mimo_receiver
@@ -34,6 +35,7 @@ __all__ = [
     "DataAidedDecoder",
     "Decoder",
     "Estimator",
+    "Explainer",
     "Link",
     "Receiver",
     "Recorder",
@@ -346,6 +348,29 @@ class Recorder(Target):
     def faults(self, case: Any) -> Iterator[str]:
         block = self.block
         yield from within("frames", block.num_frames() + block.rejected_frames(), 0, case.fed + case.fed_before)
+
+
+class Explainer(Target):
+    name = "frame_explainer"
+    message_inputs = ("lost",)
+    message_outputs = ("explanations", "stats")
+
+    def __init__(self, choices: Choices, folder: Path):
+        super().__init__(choices, folder)
+        frame = small_frame(choices)
+        num_rx = choices.randint(1, 3)
+        arguments = (num_rx, frame.num_tx, frame.fft_size, frame.constellation_name)
+        self.block = frame_explainer(*arguments, detector="lmmse", stats_interval_s=0.01)
+        self.inputs = ports(np.complex64, 1, num_rx)
+
+    def items(self) -> int:
+        return self.choices.randint(1, 8000)
+
+    def message(self, port: str) -> tuple[Any, Verdict]:
+        return frame_value(self.choices), None
+
+    def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
+        return {"items read": (self.block.nitems_read(0), case.fed)} if case.complete else {}
 
 
 class Transmitter(Target):
