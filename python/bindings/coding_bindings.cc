@@ -47,8 +47,7 @@ public:
                " coded bits; ", num_streams, " given");
         expect_below(places_, static_cast<int>(places_.size()), "places");
         encoder_ = gr::fec::code::cc_encoder::make(num_bits, constraint_length, rate, polynomials, 0, CC_TERMINATED);
-        decoder_ =
-            gr::fec::code::cc_decoder::make(num_bits, constraint_length, rate, polynomials, 0, -1, CC_TERMINATED);
+        decoder_ = gr::fec::code::cc_decoder::make(num_bits, constraint_length, rate, polynomials, 0, 0, CC_TERMINATED);
         expect(encoder_->get_output_size() == static_cast<int>(code_bits()) &&
                    decoder_->get_input_size() == static_cast<int>(code_bits()),
                "gr-fec's code has another size than expected");
