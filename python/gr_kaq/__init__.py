@@ -33,6 +33,8 @@ __all__ = [
     "ListDetector",
     "ModelFileError",
     "UnfoldedDetector",
+    "arq_receiver",
+    "arq_sender",
     "band_noise_source",
     "beam_combiner",
     "beam_search",
@@ -58,6 +60,8 @@ __all__ = [
 ]
 
 _BLOCKS = (
+    "arq_receiver",
+    "arq_sender",
     "band_noise_source",
     "beam_combiner",
     "beam_search",

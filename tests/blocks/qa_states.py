@@ -18,6 +18,7 @@ from gr_kaq.blocks.csi_recorder import csi_recorder
 from gr_kaq.blocks.pdu import make_pdu
 from gr_kaq.blocks.zmq_sample_sink import zmq_sample_sink
 from gr_kaq.blocks.zmq_sample_source import zmq_sample_source
+from gr_kaq.transport.transport_block import Segment, TransportBlock
 from tests.blocks.flowgraphs import run_to_end, wait_until
 
 
@@ -77,6 +78,8 @@ class Rig:
         (tmp_path / "file").write_bytes(bytes(100_000))
         self.peer = Peer(zmq.PUSH) if name == "zmq_sample_source" else None
         self.block = {
+            "arq_receiver": lambda: gr_kaq.arq_receiver(session=9),
+            "arq_sender": lambda: gr_kaq.arq_sender(2),
             "band_noise_source": lambda: gr_kaq.band_noise_source(2e6, (1e5, 2e5)),
             "beam_combiner": lambda: gr_kaq.beam_combiner((2, 2)),
             "beam_search": lambda: gr_kaq.beam_search((4, 4), "exhaustive", 16),
@@ -111,11 +114,12 @@ class Rig:
             "model": pmt.intern("zf"),
             "method": pmt.intern("ls"),
             "pdus": make_pdu(b"payload"),
+            "blocks": make_pdu(TransportBlock(5, 9, 1, (Segment(0, 0, 0, b"payload", True),)).pack(99)),
             "ready": pmt.from_long(1),
             "stats": pmt.from_long(1),  # which is refused, and counted
         }
         in_ports = pmt.to_python(self.block.message_ports_in())
-        self.ports = [port for port in in_ports if port in self.messages]
+        self.ports = sorted(port for port in in_ports if port in self.messages)
         self.sender = None
         if not inputs and self.ports:
             self.sender = Sender()
@@ -124,7 +128,8 @@ class Rig:
     def done(self):
         """Grows while the block is at work."""
         counters = self.block.stats()
-        messages = sum(counters.get(name, 0) for name in ("pdus", "malformed", "rejected_messages"))
+        counts = ("pdus", "malformed", "blocks", "duplicate_blocks", "rejected_messages")
+        messages = sum(counters.get(name, 0) for name in counts)
         if list(self.block.in_sig()):
             return self.block.nitems_read(0)
         return self.block.nitems_written(0) if list(self.block.out_sig()) else messages
@@ -148,6 +153,7 @@ class Rig:
 
 
 NAMES = [
+    "arq_receiver", "arq_sender",
     "band_noise_source", "beam_combiner", "beam_search", "ber_meter", "channel_estimator", "channel_predictor",
     "channel_simulator", "csi_recorder", "data_aided_decoder", "detector", "frame_decoder", "frame_explainer",
     "frame_synchronizer", "frame_transmitter", "pdu_file_sink", "pdu_file_source", "qam_source", "receiver_status",

@@ -114,11 +114,10 @@ class Link(RuleBasedStateMachine):
         self.sender.acknowledge(data, self.now)
 
     @precondition(lambda self: self.frames)
-    @rule(place=st.integers(0, 300), value=st.integers(1, 255))
-    def block_of_a_peer_that_errs(self, place, value):
-        """A block whose CRC is right, but for another version, or of another session."""
+    @rule(place=st.sampled_from([0, 5, 6, 7, 8]), value=st.integers(1, 255))
+    def block_of_another_version_or_for_somebody_else(self, place, value):
         payload = bytearray(self.frames[0].payload)
-        payload[place % 9] ^= value  # version and sessions
+        payload[place] ^= value
         self.took(self.receiver.push(None, bytes(payload), self.now))
 
     @invariant()
@@ -342,7 +341,7 @@ def test_acknowledgements_that_never_come():
         sender.next_transmission(slot / 1000, 1, 1, 120)
     assert sender.counts.transmissions - before < 16 * 120
     assert sender.queued_pdus()[0] > 0
-    received, delivered = receiver.counts.pdus, 0
+    received, delivered = receiver.counts.delivered_pdus, 0
     for slot in range(100_000, 120_000):
         now = slot / 1000
         sent = sender.next_transmission(now, 1, 1, 120)

@@ -8,8 +8,9 @@ from typing import Any
 import pmt
 
 from .access import _gnuradio
+from .base import dict_of
 
-__all__ = ["MAX_PDU_BYTES", "InvalidPdu", "make_pdu", "pdu_bytes"]
+__all__ = ["MAX_PDU_BYTES", "InvalidPdu", "make_pdu", "pdu_bytes", "pdu_entries"]
 
 MAX_PDU_BYTES = 1 << 16
 """More than a frame carries."""
@@ -33,6 +34,12 @@ def pdu_bytes(message: Any, limit: int = MAX_PDU_BYTES) -> bytes:
     if pmt.length(data) > limit:
         raise InvalidPdu(f"it has {pmt.length(data)} bytes; at most {limit} expected")
     return bytes(pmt.u8vector_elements(data))
+
+
+def pdu_entries(message: Any) -> Any:
+    """The metadata of a PDU that has bytes, for `pmt.dict_ref`: empty if it is no dict."""
+    metadata = pmt.car(message)
+    return pmt.make_dict() if metadata is None or not pmt.is_dict(metadata) else dict_of(metadata)
 
 
 def make_pdu(data: bytes, metadata: Any = None) -> Any:

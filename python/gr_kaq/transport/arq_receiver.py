@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..frames.frame_header import NUM_CLASSES, FrameHeader
 from .acknowledgement import BITMAP_BLOCKS, SEQUENCE_MASK, Acknowledgement
-from .counting import MODULUS, distance
+from .counting import MODULUS, count, distance
 from .incoming import IncomingClass
 from .transport_block import Forward, InvalidBlock, OtherVersion, Segment, TransportBlock
 
@@ -37,15 +37,15 @@ class DeliveredPdu:
 class ReceiverCounts:
     """What a receiver counts."""
 
-    blocks: int = 0  # taken
-    failed_blocks: int = 0  # whose header was read only
-    duplicate_blocks: int = 0
-    late_blocks: int = 0  # too old for the bitmap, or of a sender that is gone
-    malformed_blocks: int = 0
-    other_versions: int = 0
-    overflows: int = 0  # blocks that would have taken too much memory
-    pdus: int = 0  # given out
-    senders: int = 0  # sessions of senders so far
+    blocks: int = count("blocks", "Transport blocks taken.")
+    failed_blocks: int = count("frames", "Frames of which only the header could be read.")
+    duplicate_blocks: int = count("blocks", "Blocks that came again.")
+    late_blocks: int = count("blocks", "Blocks that were too old, or of a sender that is gone.")
+    malformed_blocks: int = count("blocks", "Payloads that are no transport block, or contradict others.")
+    other_versions: int = count("blocks", "Payloads of another version, or of another kind.")
+    overflows: int = count("blocks", "Blocks that would have taken too much memory; a sender here sends none.")
+    delivered_pdus: int = count("PDUs", "PDUs given out.")
+    senders: int = count("sessions", "Senders met: one more each time that one was started again.")
 
 
 class ArqReceiver:
@@ -55,15 +55,16 @@ class ArqReceiver:
 
     Args:
         session: 32 bits, not 0; of each start of a process another one.
+        counts: where to count; None: in one of its own.
 
     Raises:
         ValueError: the session is out of range.
     """
 
-    def __init__(self, session: int):
+    def __init__(self, session: int, counts: ReceiverCounts | None = None):
         if not 0 < session < 1 << 32:
             raise ValueError(f"session is {session}; 1 to {(1 << 32) - 1} expected")
-        self.counts = ReceiverCounts()
+        self.counts = ReceiverCounts() if counts is None else counts
         self._session = session
         self._sender = 0
         self._retired: deque[int] = deque(maxlen=MAX_RETIRED)
@@ -175,7 +176,7 @@ class ArqReceiver:
         return True
 
     def _named(self, traffic_class: int, pdus: list[bytes]) -> list[DeliveredPdu]:
-        self.counts.pdus += len(pdus)
+        self.counts.delivered_pdus += len(pdus)
         return [DeliveredPdu(data, traffic_class) for data in pdus]
 
     def _flush(self) -> list[DeliveredPdu]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from ..frames.frame_header import NUM_CLASSES, NUM_PROCESSES, FrameHeader
 from .acknowledgement import BITMAP_BLOCKS, SEQUENCE_MASK, Acknowledgement
-from .counting import MODULUS, distance, following
+from .counting import MODULUS, count, distance, following
 from .outgoing import OutgoingClass, Piece
 from .scheduler import Scheduler, TrafficClass
 from .transport_block import HEADER_BYTES, MAX_PDU_BYTES, Forward, InvalidBlock, OtherVersion, TransportBlock
@@ -68,21 +68,25 @@ class Outcome:
 class SenderCounts:
     """What a sender counts."""
 
-    pdus: int = 0  # taken
-    refused_pdus: int = 0  # no room, or deadline passed
-    delivered_pdus: int = 0
-    delivered_bytes: int = 0
-    expired_pdus: int = 0
-    uncertain_pdus: int = 0  # given up as the receiver was a new one
-    blocks: int = 0
-    transmissions: int = 0
-    abandoned_blocks: int = 0  # not there after all redundancy versions, or without process
-    timeouts: int = 0
-    acknowledgements: int = 0
-    malformed_acknowledgements: int = 0
-    other_versions: int = 0
-    foreign_acknowledgements: int = 0  # for another sender, or of a receiver that is gone
-    receivers: int = 0  # sessions of receivers so far
+    pdus: int = count("PDUs", "PDUs taken.")
+    refused_pdus: int = count("PDUs", "PDUs for which there was no room, or whose deadline had passed.")
+    delivered_pdus: int = count("PDUs", "PDUs that the receiver has, as a whole.")
+    delivered_bytes: int = count("bytes", "Bytes of them.")
+    expired_pdus: int = count("PDUs", "PDUs that were given up because of their deadline.")
+    uncertain_pdus: int = count("PDUs", "PDUs that were given up as a receiver that is gone may have had them.")
+    blocks: int = count("blocks", "Transport blocks begun.")
+    transmissions: int = count("frames", "Transmissions, repeated ones and questions for the receiver among them.")
+    abandoned_blocks: int = count(
+        "blocks", "Blocks given up: after all redundancy versions, for a more urgent one, or as all they held was late."
+    )
+    timeouts: int = count("frames", "Transmissions of which nothing was heard in time.")
+    acknowledgements: int = count("messages", "Acknowledgements taken.")
+    malformed_acknowledgements: int = count("messages", "Messages that are no acknowledgement.")
+    other_versions: int = count("messages", "Acknowledgements of another version.")
+    foreign_acknowledgements: int = count(
+        "messages", "Acknowledgements for another sender, or of a receiver that is gone."
+    )
+    receivers: int = count("sessions", "Receivers met: one more each time that one was started again.")
 
 
 @dataclass(eq=False)
@@ -157,6 +161,7 @@ class ArqSender:
         classes: what each traffic class is promised, at most 4, the most urgent one first.
         num_processes: blocks that may be under way, 1 to 16.
         versions: redundancy versions of a block, in the order in which they are sent.
+        counts: where to count; None: in one of its own.
 
     Raises:
         ValueError: an argument is out of range.
@@ -169,6 +174,7 @@ class ArqSender:
         *,
         num_processes: int = NUM_PROCESSES,
         versions: Sequence[int] = VERSION_ORDER,
+        counts: SenderCounts | None = None,
     ):
         if not 0 < session < 1 << 32:
             raise ValueError(f"session is {session}; 1 to {(1 << 32) - 1} expected")
@@ -178,7 +184,7 @@ class ArqSender:
             raise ValueError("versions is empty; at least one redundancy version expected")
         for version in versions:
             FrameHeader(redundancy_version=version)
-        self.counts = SenderCounts()
+        self.counts = SenderCounts() if counts is None else counts
         self.report = b""
         """Of the newest acknowledgement."""
         self._session, self._versions = session, tuple(versions)
@@ -249,7 +255,7 @@ class ArqSender:
         """
         if size < MIN_BLOCK_BYTES:
             raise ValueError(f"size is {size}; at least {MIN_BLOCK_BYTES} bytes expected")
-        self._expire(now)
+        self.expire(now)
         if not self._peer.session:
             return self._ask(now, mcs, rank, size)
         again = self._blocks_to_repeat()
@@ -452,8 +458,8 @@ class ArqSender:
         block.over, block.waiting = True, False
         self._processes[block.header.process] = None
 
-    def _expire(self, now: float) -> None:
-        """See what time has done."""
+    def expire(self, now: float) -> None:
+        """Give up what is late, and transmissions of which nothing was heard; `next_transmission` does so too."""
         for one in self._classes:
             self.counts.expired_pdus += one.expire(now, self._round_trip.one_way_s())
         limit = now - self._round_trip.timeout_s()
