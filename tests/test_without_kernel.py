@@ -95,6 +95,12 @@ def test_a_kernel_that_does_not_fit_is_named(package, name, text, message):
     assert message in printed and "build gr-kaq again" in printed
 
 
+def test_the_command_needs_numpy_only_until_it_does_more(package):
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({(*OTHERS, 'zmq')}))"
+    printed = run(package, f"{hidden}; from gr_kaq.commands.kaq import main; main(['doctor'])")
+    assert "no zmq, for testbeds" in printed and "apt install g++" in printed and "no GNU Radio" in printed
+
+
 def test_model_files_name_what_they_need(package):
     program = "import sys; sys.modules['jsonschema'] = None; import gr_kaq; gr_kaq.load_detector('admm5-16qam')"
     assert "ImportError: model files need Python's jsonschema" in run(package, program, code=1)

@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import os
+import re
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .. import __version__
-from . import beams, ber, csi, forecast, info, models, probe, receive, record
+from . import beams, bench, ber, completion, csi, demo, doctor, forecast, info, models, probe, receive, record, serve
 from .long_run import INTERRUPTED
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 TERMINATED = 143
 """Exit status after SIGTERM, as a shell has it."""
@@ -25,7 +27,7 @@ TERMINATED = 143
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 2 for what it cannot do, 130 after Ctrl-C, 143 after SIGTERM."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     with _termination() as terminated, warnings.catch_warnings():
         warnings.showwarning = lambda text, *_: print(f"kaq {options.command}: warning: {text}", file=sys.stderr)
         status = _run(options)
@@ -69,14 +71,27 @@ def _termination() -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """Says what was meant where a choice is misspelt."""
+
+    def error(self, message: str) -> NoReturn:
+        found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        close = difflib.get_close_matches(found[1], re.findall(r"[\w.-]+", found[2]), 1) if found else []
+        super().error(f"{message}; did you mean {close[0]}?" if close else message)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """What parses the arguments."""
+    parser = _Parser(
         prog="kaq",
         description="Low-bit MIMO detectors: list, explain, measure; probe; find beams; forecast and record channels; "
         "explain lost frames.",
     )
     parser.add_argument("--version", action="version", version=f"gr-kaq {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (models, info, ber, probe, beams, forecast, record, csi, receive):
+    for command in (
+        *(models, info, ber, bench, demo, serve, doctor),
+        *(probe, beams, forecast, record, csi, receive, completion),
+    ):
         command.add_parser(commands)
     return parser

@@ -10,8 +10,10 @@ __all__ = ["import_optional"]
 
 
 def import_optional(module: str, user: str, package: str) -> Any:
-    """The module, or an ImportError that says who needs it, and which package of Debian has it."""
+    """The module, or an ImportError that says who needs it, and which package of Debian, or pip, has it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"{user} needs Python's {module.split('.', 1)[0]} ({error}); apt install {package}") from None
+        raise ImportError(
+            f"{user} needs Python's {module.split('.', 1)[0]} ({error}); apt install {package}, or pip"
+        ) from None
