@@ -57,3 +57,32 @@ def test_grc_finds_the_blocks(prefix, tmp_path, name):
 def test_installed_examples_run(prefix, tmp_path):
     command = f"{sys.executable} {prefix}/share/gr-kaq/examples/measured_channel.py --snr 15 --target-errors 50"
     assert "lmmse" in in_prefix(prefix, command, tmp_path)
+
+
+PROJECT = """
+cmake_minimum_required(VERSION 3.16)
+project(mine LANGUAGES CXX)
+set(CMAKE_CXX_STANDARD 20)
+find_package(gr-kaq REQUIRED)
+add_executable(mine mine.cc)
+target_link_libraries(mine PRIVATE kaq::kernels)
+"""
+PROGRAM = """
+#include <detection/instruction_sets.h>
+#include <cstdio>
+int main() { std::puts(kaq::select_kernel().name); }
+"""
+
+
+def test_cmake_finds_the_kernels(prefix, tmp_path):
+    """For a program with neither GNU Radio nor Python."""
+    (tmp_path / "CMakeLists.txt").write_text(PROJECT)
+    (tmp_path / "mine.cc").write_text(PROGRAM)
+    for command in (
+        ["cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}"],
+        ["cmake", "--build", tmp_path / "build"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    printed = subprocess.run([tmp_path / "build" / "mine"], capture_output=True, text=True, timeout=20, check=True)
+    assert printed.stdout.strip() == gr_kaq.native.selected_instruction_set()

@@ -70,7 +70,7 @@ def test_in_a_venv_of_its_own(wheels, backend, tmp_path):
     run(bin_folder / "pip", "install", "-q", f"{wheels[backend]}[zmq]", cwd=tmp_path)
     assert run(bin_folder / "python", "-W", "ignore", "-c", LINK, cwd=tmp_path).split() == [backend]
     assert "admm5-16qam" in run(bin_folder / "kaq", "models", cwd=tmp_path)
-    ber = run(bin_folder / "kaq", "ber", "admm5-16qam", "--snr", "15", "--min-errors", "50", cwd=tmp_path)
+    ber = run(bin_folder / "kaq", "ber", "admm5-16qam", "--snr", "15", "--target-errors", "50", cwd=tmp_path)
     assert ber.count("15 dB") == 2
     assert "--num-rx" in run(bin_folder / "python", "-m", "gr_kaq.testbed", "produce", "--help", cwd=tmp_path)
     package = next((tmp_path / "lib").glob("python*/site-packages/gr_kaq"))
