@@ -27,6 +27,7 @@ PICTURE = ROOT / "docs" / "images" / "rooms.svg"
 WIDTH, BOX, HEIGHT, FLOOR, TOP, LEFT = 1220, 218, 62, 104, 16, 60
 NUM_COLUMNS, MIDDLE = 5, 3
 COLUMNS = {
+    "adaptation": 1,
     "testbed": 0,
     "links": 1,
     "beams": 1,

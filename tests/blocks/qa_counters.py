@@ -43,6 +43,8 @@ def blocks(tmp_path):
         gr_kaq.frame_explainer(2, 2),
         gr_kaq.frame_synchronizer(3, 2),
         gr_kaq.frame_transmitter(2),
+        gr_kaq.link_adapter(2),
+        gr_kaq.link_decoder(2, 2),
         gr_kaq.pdu_file_sink(tmp_path / "received"),
         gr_kaq.pdu_file_source(tmp_path / "file", 2),
         gr_kaq.receiver_status(2),

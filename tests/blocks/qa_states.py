@@ -94,6 +94,8 @@ class Rig:
             "frame_explainer": lambda: gr_kaq.frame_explainer(2, 2),
             "frame_synchronizer": lambda: gr_kaq.frame_synchronizer(2, 2),
             "frame_transmitter": lambda: gr_kaq.frame_transmitter(2),
+            "link_adapter": lambda: gr_kaq.link_adapter(2),
+            "link_decoder": lambda: gr_kaq.link_decoder(2, 2),
             "pdu_file_sink": lambda: gr_kaq.pdu_file_sink(tmp_path / "received"),
             "pdu_file_source": lambda: gr_kaq.pdu_file_source(tmp_path / "file", 2),
             "qam_source": lambda: gr_kaq.qam_source(2),
@@ -116,6 +118,7 @@ class Rig:
             "pdus": make_pdu(b"payload"),
             "blocks": make_pdu(TransportBlock(5, 9, 1, (Segment(0, 0, 0, b"payload", True),)).pack(99)),
             "ready": pmt.from_long(1),
+            "report": make_pdu(bytes(4)),
             "stats": pmt.from_long(1),  # which is refused, and counted
         }
         in_ports = pmt.to_python(self.block.message_ports_in())
@@ -128,7 +131,7 @@ class Rig:
     def done(self):
         """Grows while the block is at work."""
         counters = self.block.stats()
-        counts = ("pdus", "malformed", "blocks", "duplicate_blocks", "rejected_messages")
+        counts = ("pdus", "malformed", "blocks", "duplicate_blocks", "rejected_messages", "reports")
         messages = sum(counters.get(name, 0) for name in counts)
         if list(self.block.in_sig()):
             return self.block.nitems_read(0)
@@ -153,11 +156,10 @@ class Rig:
 
 
 NAMES = [
-    "arq_receiver", "arq_sender",
-    "band_noise_source", "beam_combiner", "beam_search", "ber_meter", "channel_estimator", "channel_predictor",
-    "channel_simulator", "csi_recorder", "data_aided_decoder", "detector", "frame_decoder", "frame_explainer",
-    "frame_synchronizer", "frame_transmitter", "pdu_file_sink", "pdu_file_source", "qam_source", "receiver_status",
-    "zmq_sample_sink", "zmq_sample_source",
+    "arq_receiver", "arq_sender", "band_noise_source", "beam_combiner", "beam_search", "ber_meter",
+    "channel_estimator", "channel_predictor", "channel_simulator", "csi_recorder", "data_aided_decoder", "detector",
+    "frame_decoder", "frame_explainer", "frame_synchronizer", "frame_transmitter", "link_adapter", "link_decoder",
+    "pdu_file_sink", "pdu_file_source", "qam_source", "receiver_status", "zmq_sample_sink", "zmq_sample_source",
 ]  # fmt: skip
 
 

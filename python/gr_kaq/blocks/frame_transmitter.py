@@ -14,10 +14,15 @@ import pmt
 from numpy.typing import NDArray
 
 from ..frames.frame_format import MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
+from ..frames.frame_header import FrameHeader
+from ..frames.link_frame import LinkFrame
+from ..frames.modulation_coding import transport_block_bytes
 from ..frames.payload import PayloadCoder, max_payload
+from ..frames.transport_coding import transport_coder
 from .base import KaqBlock, check_integer, ports
 from .counters import Counters, counter, reading
-from .pdu import InvalidPdu, pdu_bytes
+from .header_pmt import header_from_pmt
+from .pdu import InvalidPdu, pdu_bytes, pdu_entries
 
 __all__ = ["IDLE", "frame_transmitter"]
 
@@ -54,6 +59,8 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
 
     Messages:
         pdus (in): pair of metadata, which is ignored, and u8vector with 1 to `gr_kaq.frames.payload.max_payload` bytes.
+            Of frames with a header, its fields are the metadata (`gr_kaq.frames.frame_header.FrameHeader`), and the
+            u8vector has exactly `gr_kaq.frames.modulation_coding.transport_block_bytes`.
             ``pmt.PMT_EOF``: the block, and with it the flowgraph, ends after what is queued.
         ready (out): long, how many more PDUs are wanted. What sends as many, and no others, keeps the queue short
             and loses none, however slow the radio is. PDUs that come unasked are queued too, up to 4096.
@@ -61,7 +68,8 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
     Args:
         num_tx: streams, 1 to 8; with 64 carriers, 1 to 4.
         fft_size: carriers: 64, 256, 512, 1024 or 2048.
-        constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``.
+        constellation: ``"qpsk"``, ``"16qam"``, ``"64qam"`` or ``"256qam"``. Empty: frames have a header, which says
+            constellation, code rate and rank of each, for a `link_decoder`.
         amplitude: factor of the samples, above 0.
         gap_length: zeros behind each frame, in samples.
         idle: without PDUs, ``"wait"`` sends nothing, as radios want it that know bursts; ``"zeros"`` sends zeros,
@@ -85,18 +93,19 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
         num_symbols: int = SYMBOL_COUNTS[0],
     ):
         num_tx = check_integer("num_tx", num_tx, 1, MAX_STREAMS)
-        self.frame_format = FrameFormat(num_tx, fft_size, constellation, num_symbols)
+        self.frame_format = FrameFormat(num_tx, fft_size, constellation or "qpsk", num_symbols)
         self._gap_length = check_integer("gap_length", gap_length, 0, MAX_GAP)
         if idle not in IDLE:
             raise ValueError(f"idle is {idle!r}; one of {', '.join(IDLE)} expected")
         self._fill = idle == "zeros"
         self.set_amplitude(amplitude)
         super().__init__("KAQ frame transmitter", [], ports(np.complex64, 1, num_tx))
+        self._link_frame = None if constellation else LinkFrame(self.frame_format)
         self._coder = PayloadCoder(self.frame_format)
         self._burst_length = self.frame_format.frame_length + self._gap_length
         self._burst = np.zeros((num_tx, self._burst_length), np.complex64)
         self._sent = self._burst_length  # samples of the burst that are out
-        self._queue: collections.deque[bytes] = collections.deque()
+        self._queue: collections.deque[tuple[bytes, FrameHeader | None]] = collections.deque()
         self._requested = 0  # PDUs, by messages on port `ready`, that have not come yet
         self._ending = False
         self._flushed = 0  # zeros sent since the end
@@ -141,13 +150,18 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
     def _next_burst(self) -> None:
         """Modulate the next PDU of the queue."""
         self._sent = self._burst_length  # should anything go wrong, the PDU is skipped
-        coded = self._coder.encode(self._queue.popleft())
+        samples = self.frame_format.modulate(self._data_symbols(*self._queue.popleft()))
         self._request()
-        samples = self.frame_format.modulate(self.frame_format.map_bits(coded))
         self._burst[:, : samples.shape[1]] = samples * np.float32(self._amplitude)
         self._peak = max(self._peak, float(np.abs(self._burst.view(np.float32)).max()))
         self.counters.frames += 1
         self._sent = 0
+
+    def _data_symbols(self, payload: bytes, header: FrameHeader | None) -> NDArray[np.complex64]:
+        if self._link_frame is None or header is None:
+            return self.frame_format.map_bits(self._coder.encode(payload))
+        word = transport_coder(self.frame_format, header.mcs, header.rank).encode(payload)
+        return self._link_frame.data_symbols(header, word)
 
     def _tag(self, item: int, key: Any, value: Any) -> None:
         for port in range(self.frame_format.num_tx):
@@ -167,16 +181,33 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
                 why = "after the end of the stream" if self._ending else f"beyond {MAX_QUEUE} that wait"
                 self.warn_once("dropped PDU", f"a PDU came {why}; it is dropped, as are others")
                 return
-            payload = pdu_bytes(message, max_payload(self.frame_format))
-            if not payload:
-                raise InvalidPdu("it is empty")
-            self._queue.append(payload)
+            self._queue.append(self._payload(message) if self._link_frame is None else self._block(message))
         except InvalidPdu as error:
             self.counters.bad_pdus += 1
             self.warn_once("bad PDU", f"PDU rejected: {error}")
             self._request()
         except Exception as error:
             self.failed(error)
+
+    def _payload(self, message: Any) -> tuple[bytes, None]:
+        payload = pdu_bytes(message, max_payload(self.frame_format))
+        if not payload:
+            raise InvalidPdu("it is empty")
+        return payload, None
+
+    def _block(self, message: Any) -> tuple[bytes, FrameHeader]:
+        """A transport block and its header."""
+        block = pdu_bytes(message)
+        try:
+            header = header_from_pmt(pdu_entries(message))
+            if header is None:
+                raise ValueError("it has no header in its metadata")
+            size = transport_block_bytes(self.frame_format, header.mcs, header.rank)
+        except ValueError as error:
+            raise InvalidPdu(str(error)) from None
+        if len(block) != size:
+            raise InvalidPdu(f"it has {len(block)} bytes; {size} expected with MCS {header.mcs} and rank {header.rank}")
+        return block, header
 
     def _request(self) -> None:
         """Ask for as many PDUs as are wanted."""

@@ -16,7 +16,23 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from .. import __version__
-from . import beams, bench, ber, completion, csi, demo, doctor, forecast, info, models, probe, receive, record, serve
+from . import (
+    beams,
+    bench,
+    ber,
+    completion,
+    csi,
+    demo,
+    doctor,
+    forecast,
+    info,
+    link,
+    models,
+    probe,
+    receive,
+    record,
+    serve,
+)
 from .long_run import INTERRUPTED
 
 __all__ = ["main", "make_parser"]
@@ -91,7 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
         *(models, info, ber, bench, demo, serve, doctor),
-        *(probe, beams, forecast, record, csi, receive, completion),
+        *(probe, beams, link, forecast, record, csi, receive, completion),
     ):
         command.add_parser(commands)
     return parser
