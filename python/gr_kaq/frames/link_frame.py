@@ -13,13 +13,13 @@ turn: the beams that they have change from carrier to carrier, so that each stre
 
 from __future__ import annotations
 
-import importlib
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..signals.constellation import constellation_named
+from .coding import make_coder
 from .frame_format import FrameFormat, known_octets
 from .frame_header import HEADER_BITS, FrameHeader, pack_header, unpack_header
 from .modulation_coding import MCS_TABLE, header_places, payload_places
@@ -44,13 +44,12 @@ class LinkFrame:
     """
 
     def __init__(self, frame_format: FrameFormat):
-        coding = importlib.import_module(f"{__package__}._coding")  # needs GNU Radio
         self.frame_format = frame_format
         scrambler = known_octets("header scrambler", (HEADER_BITS + 7) // 8)
         self._scrambler = np.unpackbits(np.frombuffer(scrambler, np.uint8))[:HEADER_BITS]
         octets = known_octets("header interleaver", 8 * CODED_BITS)
         self._interleaver = np.argsort(np.frombuffer(octets, "<u8"), kind="stable")
-        self._coder = coding.Coder(
+        self._coder = make_coder(
             num_bits=HEADER_BITS,
             scrambler=bytes(len(scrambler)),
             places=np.arange(CODED_BITS),

@@ -8,13 +8,12 @@ Length and CRC are little-endian; the CRC is that of IEEE 802.3 over all that st
 most significant first. The code is the usual one with the generators 171 and 133 (octal), in the form that gr-fec
 takes as polynomials 79 and 109; gr-fec encodes, and decodes by Viterbi's algorithm with soft decisions.
 
-This module needs GNU Radio (gr-fec) once a coder is made, though it is no block: to decode in the same way with and
-without a flowgraph is worth more than a floor without exceptions.
+Both are compiled against gr-fec, or in NumPy where that is not there (`coding`): with and without a flowgraph, the
+same bits are sent, and received alike.
 """
 
 from __future__ import annotations
 
-import importlib
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .coding import make_coder
 from .frame_format import CRC_BYTES, FrameFormat, known_octets
 
 __all__ = ["LENGTH_BYTES", "PayloadCoder", "decode", "encode", "max_payload", "scrambler"]
@@ -53,14 +53,13 @@ class PayloadCoder:
     """
 
     def __init__(self, frame: FrameFormat):
-        coding = importlib.import_module(f"{__package__}._coding")  # needs GNU Radio
         self._frame = frame
         # where the LLR of a coded bit is: [data symbol][data carrier][stream][bit] on the grid, streams outermost here
         shape = (frame.data_per_stream, frame.num_tx, frame.constellation.bits_per_symbol)
         by_stream = np.arange(frame.coded_bits).reshape(shape[1], shape[0], shape[2]).swapaxes(0, 1).reshape(-1)
         places = np.empty(frame.coded_bits, np.int64)
         places[frame.interleaver] = by_stream
-        self._coder = coding.Coder(
+        self._coder = make_coder(
             num_bits=8 * (frame.payload_bytes + CRC_BYTES),
             scrambler=scrambler(frame),
             places=places,

@@ -18,7 +18,6 @@ so that rate 1/3 is repetition, which costs about 0.4 dB to the code of that rat
 
 from __future__ import annotations
 
-import importlib
 import math
 import struct
 import zlib
@@ -28,6 +27,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .coding import make_coder
 from .frame_format import CRC_BYTES, FrameFormat, known_octets
 from .frame_header import NUM_REDUNDANCY_VERSIONS, FrameHeader
 from .modulation_coding import MCS_TABLE, num_payload_bits, transport_block_bytes
@@ -65,13 +65,12 @@ class TransportCoder:
     """
 
     def __init__(self, frame_format: FrameFormat, mcs: int, rank: int):
-        coding = importlib.import_module(f"{__package__}._coding")  # needs GNU Radio
         self.block_bytes = transport_block_bytes(frame_format, mcs, rank)
         self.num_sent = num_payload_bits(frame_format, mcs, rank)
         num_bytes = self.block_bytes + CRC_BYTES
         scrambler = known_octets("transport scrambler", num_bytes)
         num_coded = self.num_coded = 2 * (8 * num_bytes + 6)
-        self._coder = coding.Coder(
+        self._coder = make_coder(
             num_bits=8 * num_bytes,
             scrambler=scrambler,
             places=np.arange(num_coded),
