@@ -9,6 +9,7 @@ from gr_kaq.channels.users import User
 from gr_kaq.forecasting.clusters import find_clusters
 from gr_kaq.forecasting.evaluation import KNOWN, Evaluation
 from gr_kaq.forecasting.fading import Fading
+from gr_kaq.forecasting.likelihood import likely_noise
 from gr_kaq.forecasting.predictors import PREDICTORS, known_doppler, predictor
 from gr_kaq.forecasting.series import Series
 from gr_kaq.forecasting.simulation import Scene
@@ -221,3 +222,19 @@ def test_series_that_cannot_be_are_refused(arguments, said):
 def test_an_unknown_predictor_is_named():
     with pytest.raises(ValueError, match="'magic'; one of hold, linear"):
         predictor("magic")
+
+
+def test_errors_of_phase_and_gain_are_not_taken_for_fast_fading():
+    """A tap far above the noise has more of them than of noise; they turn all series alike."""
+    rng = np.random.default_rng(8)
+    fading, powers = Fading(0.02), 10.0 ** np.repeat([0, -1, -2, -3], 8)
+    times = np.arange(44.0)
+    _, truth = gaussian(rng, fading, times, 32, 0.0)
+    jitter = 1 + 0.05 * (rng.standard_normal(40) + 1j * rng.standard_normal(40))
+    noise = 1e-4 * (rng.standard_normal((32, 40)) + 1j * rng.standard_normal((32, 40)))
+    seen = np.sqrt(powers)[:, None] * truth[:, :40] * jitter + noise
+    series = likely_noise(Series(TIMES, seen, 2e-8))
+    assert np.median(series.noise_var / powers) == pytest.approx(5e-3, rel=0.7)
+    found = PREDICTORS["cw-wiener"](series, np.array([1.0, 4.0]))
+    errors = np.sum(np.abs(found.values - np.sqrt(powers)[:, None] * truth[:, [40, 43]]) ** 2, axis=0)
+    assert (errors < [0.01 * powers.sum(), 0.06 * powers.sum()]).all()

@@ -64,14 +64,18 @@ def aligned(h: NDArray[np.complexfloating], carriers: ArrayLike, times: ArrayLik
 def _fading(times: NDArray[np.float64], taps: NDArray[np.complex128]) -> tuple[float, float]:
     """Doppler and noise over power, of series (S, T) that have a phase of their own at each time.
 
-    No such phase changes |g(t)^H g(s)|^2 / (|g(t)|^2 |g(s)|^2), whose mean falls as J0^2 to what few series leave.
+    No such phase changes |g(t)^H g(s)|^2 / (|g(t)|^2 |g(s)|^2), whose mean falls as J0^2 to what few series leave. Far
+    apart, it says nothing but that.
     """
     unit = taps / np.linalg.norm(taps, axis=0)
     first, second = np.triu_indices(len(times), 1)
+    step = np.median(np.diff(times))
+    near = times[second] - times[first] < (BEFORE + 0.5) * step
+    first, second = first[near], second[near]
     alike = np.abs(np.sum(unit[:, first].conj() * unit[:, second], axis=0)) ** 2
     lags = times[second] - times[first]
     best = np.inf, 0.0, 1.0
-    for doppler in DOPPLERS / np.median(np.diff(times)):
+    for doppler in DOPPLERS / step:
         terms = np.stack([np.ones(len(lags)), j0(2 * np.pi * doppler * lags) ** 2], axis=1)
         gram = terms.T @ terms + 1e-9 * len(lags) * np.eye(2)
         floor, fall = np.linalg.solve(gram, terms.T @ alike)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .series import Predictor, Series
 
-__all__ = ["CarrierForecast", "forecast_carriers"]
+__all__ = ["CarrierForecast", "carrier_modes", "forecast_carriers"]
 
 MODES = 8
 
@@ -34,7 +34,12 @@ class CarrierForecast:
 
 
 def forecast_carriers(
-    times: ArrayLike, h: NDArray[np.complexfloating], error_var: float, horizons: ArrayLike, predict: Predictor
+    times: ArrayLike,
+    h: NDArray[np.complexfloating],
+    error_var: float,
+    horizons: ArrayLike,
+    predict: Predictor,
+    modes: NDArray[np.complex128] | None = None,
 ) -> CarrierForecast:
     """Forecast a channel from estimates of it in one phase and timing.
 
@@ -44,13 +49,13 @@ def forecast_carriers(
         error_var: of an entry of them, above 0.
         horizons: after the newest, (H,).
         predict: one of `predictors.PREDICTORS`.
+        modes: `carrier_modes` of channels like these; None: of these.
 
     Raises:
         ValueError: as `Series`.
     """
     rows = np.moveaxis(np.asarray(h, np.complex128), 1, -1)  # (T, num_rx, num_tx, num_subcarriers)
-    flat = rows.reshape(-1, rows.shape[-1])
-    modes = _modes(flat)
+    modes = carrier_modes(h) if modes is None else modes
     seen = rows @ modes.conj().T  # (T, num_rx, num_tx, K)
     # an estimate's errors lie where the channel does: its modes share them
     noise = error_var * rows.shape[-1] / len(modes)
@@ -64,8 +69,9 @@ def forecast_carriers(
     )
 
 
-def _modes(rows: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Orthonormal vectors (K, F) that these rows (N, F) consist of, the strongest last."""
+def carrier_modes(h: NDArray[np.complexfloating]) -> NDArray[np.complex128]:
+    """Orthonormal vectors (K, F) that channels (T, F, num_rx, num_tx) consist of, the strongest last."""
+    rows = np.moveaxis(np.asarray(h, np.complex128), 1, -1).reshape(-1, h.shape[1])
     if len(rows) < rows.shape[1]:
         return np.asarray(np.linalg.svd(rows, full_matrices=False)[2][:MODES][::-1])
     return np.asarray(np.linalg.eigh(rows.conj().T @ rows)[1][:, -MODES:].conj().T)

@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from .carriers import CarrierForecast, forecast_carriers
+from .carriers import CarrierForecast, carrier_modes, forecast_carriers
 from .clusters import Clusters, assigned, find_clusters
 from .extrapolation import hold
 from .likelihood import likely_noise
@@ -18,12 +18,12 @@ from .series import Forecast, Series
 __all__ = ["ChannelFollower"]
 
 LEAST = 4  # estimates before there is a forecast
-REFIT = 16  # estimates after which clusters and noise are looked for again
+REFIT = 32  # estimates after which modes, clusters and noise are looked for again; sooner at first
 POWER_STEP = 4.0  # a mean |h|^2 that changes so much from one estimate to the next is a gain's
 
 
 class ChannelFollower:
-    """Forecasts by `clustered_wiener` from the newest estimates; what takes long is found anew at every 16th.
+    """Forecasts by `clustered_wiener` from the newest estimates; what takes long is found anew at some of them only.
 
     Args:
         history: estimates that a forecast is made of, at least 4.
@@ -40,8 +40,9 @@ class ChannelFollower:
             raise ValueError(f"history is {history}; at least {LEAST} expected")
         self._past: deque[tuple[float, NDArray[np.complexfloating], float]] = deque(maxlen=history)
         self._count = 0
+        self._modes: NDArray[np.complex128] | None = None
         self._clusters: Clusters | None = None
-        self._noise_factor = 1.0
+        self._noise: NDArray[np.float64] = np.ones(1)  # of each series, over what is said of it
         self.restarts = 0
 
     def take(
@@ -61,20 +62,27 @@ class ChannelFollower:
             ratio = power / max(float(np.mean(np.abs(last) ** 2)), 1e-300)
             if time <= before or not 1 / POWER_STEP < ratio < POWER_STEP:
                 self._past.clear()
-                self._count, self.restarts = 0, self.restarts + 1
+                self._count, self._modes, self.restarts = 0, None, self.restarts + 1
         self._past.append((time, h, max(error_var, 1e-9 * power)))
         self._count += 1
         if len(self._past) < LEAST or not power:
             return None
         times, channels, errors = zip(*self._past, strict=True)
-        return forecast_carriers(times, np.stack(channels), float(np.mean(errors)), horizons, self._predict)
+        known = np.stack(channels)
+        if self._is_due():
+            self._modes = carrier_modes(known)
+        return forecast_carriers(times, known, float(np.mean(errors)), horizons, self._predict, self._modes)
+
+    def _is_due(self) -> bool:
+        few = not self._count & (self._count - 1)  # a power of two
+        return self._modes is None or few or self._count % REFIT == 0
 
     def _predict(self, series: Series, horizons: NDArray[np.float64]) -> Forecast:
-        if self._clusters is None or self._count % REFIT == 0 or self._count < REFIT:
+        if self._is_due():
             noisier = likely_noise(series)
-            self._noise_factor = float(noisier.noise_var[0] / series.noise_var[0])
+            self._noise = noisier.noise_var / series.noise_var
             self._clusters = find_clusters(noisier)
-        series = Series(series.times, series.values, series.noise_var * self._noise_factor)
+        series = Series(series.times, series.values, series.noise_var * self._noise)
         if self._clusters is None:
             return hold(series, horizons)
         return forecast_with(assigned(series, self._clusters), series, horizons)

@@ -19,6 +19,7 @@ LINE_DOPPLERS = DOPPLERS[1::3]
 LINES = (0.2, 0.5, 0.8, 0.95, 0.99)
 FINE_LINES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.98, 0.99, 0.995)
 NOISE_FACTORS = 2.0 ** np.arange(13)
+POWER_SHARES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2)
 LEAST = 4  # estimates that say anything
 
 
@@ -80,19 +81,29 @@ def pooled_doppler(series: Series) -> float:
 
 
 def likely_noise(series: Series) -> Series:
-    """The series with more noise, where that makes them more likely: by one factor for all, 1 to 4096.
+    """The series with more noise, where that makes them more likely: a factor for all, and a share of each power.
 
     A filter that takes noise for fading extrapolates it. So what is said of the noise of a recording is a lower bound.
+    The share is what errors of phase, timing and gain are: a strong tap has more of them than of noise, and would seem
+    to fade fast otherwise.
     """
     usable = fitting(series)
     if usable is None:
         return series
-    step = np.median(np.diff(usable.times))
-    scores = []
-    for factor in NOISE_FACTORS:
-        noisier = Series(usable.times, usable.values, usable.noise_var * factor)
-        scores.append(max(Likelihood(noisier, float(doppler / step)).of(0.0).sum() for doppler in DOPPLERS[::4]))
-    return Series(series.times, series.values, series.noise_var * NOISE_FACTORS[int(np.argmax(scores))])
+    dopplers = DOPPLERS[::4] / np.median(np.diff(usable.times))
+
+    def noise_of(some: Series, factor: float, share: float) -> NDArray[np.float64]:
+        return factor * some.noise_var + share * some.powers
+
+    def likelihood(factor: float, share: float) -> float:
+        noisier = Series(usable.times, usable.values, noise_of(usable, factor, share))
+        return max(float(Likelihood(noisier, float(doppler)).of(0.0).sum()) for doppler in dopplers)
+
+    factor = max(NOISE_FACTORS, key=lambda each: likelihood(each, 0.0))
+    share = max(POWER_SHARES, key=lambda each: likelihood(factor, each))
+    if share:
+        factor = max(NOISE_FACTORS, key=lambda each: likelihood(each, share))
+    return Series(series.times, series.values, noise_of(series, factor, share))
 
 
 def refined(series: Series, fading: Fading, weights: NDArray[np.float64]) -> Fading:
