@@ -53,6 +53,16 @@ class Accepts:
     max_num_tx: int
     min_rx_per_tx: float = 1.0
 
+    def takes(self, num_rx: int, num_tx: int) -> bool:
+        """Whether so many antennas and streams are among them."""
+        return num_tx <= self.max_num_tx and self.min_rx_per_tx * num_tx <= num_rx <= self.max_num_rx
+
+    def __str__(self) -> str:
+        return (
+            f"up to {self.max_num_rx} receive antennas and {self.max_num_tx} streams, at least {self.min_rx_per_tx:g} "
+            "antennas for each stream"
+        )
+
 
 @dataclass(frozen=True)
 class CsiError:
@@ -184,6 +194,9 @@ class Config(Configuration):
         if not self.sizes:
             raise InvalidKey("sizes", "at least one size expected")
         at_least("sizes", min(map(min, self.sizes)), 1)
+        for num_rx, num_tx in self.sizes:  # said now, and not when the trained detector is to be measured
+            if not self.accepts.takes(num_rx, num_tx):
+                raise InvalidKey("sizes", f"{num_rx}x{num_tx} is not among what accepts allows: {self.accepts}")
         at_least("batch", min(self.batch), 1)
         at_least("full_precision.iterations", self.full_precision.iterations, 1)
         if self.snr_db[0] >= self.snr_db[1]:

@@ -7,6 +7,7 @@ All detectors see the same received vectors, so that their differences are known
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -22,12 +23,13 @@ from gr_kaq.detection.model_file import DetectorModel
 from gr_kaq.detection.unfolded_detector import UnfoldedDetector
 from gr_kaq.links.simulated_link import Link, count_bit_errors
 from gr_kaq.native import fastest_backend
+from gr_kaq.signals.bit_errors import BitErrorRate
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
 from .batches import recorded_packets
 from .config import Config
 
-__all__ = ["EVALUATION_SEED", "measure", "measure_again", "with_measured_ber"]
+__all__ = ["EVALUATION_SEED", "measure", "measure_again", "row", "with_measured_ber"]
 
 EVALUATION_SEED = 1_000_000
 ESTIMATES_PER_DRAW = 500
@@ -70,8 +72,18 @@ def measure(
     bar = progress_bar(places, desc=f"{config.name} BER", mininterval=0.5, disable=not progress)
     for number, (channel, (num_rx, num_tx), snr_db) in enumerate(bar):
         place = {"snr_db": snr_db, "num_rx": num_rx, "num_tx": num_tx, "channel": channel, "seed": seed + number}
-        results += _count(config, detectors, place, config.evaluation.min_errors, config.evaluation.max_bits)
+        measured = _count(config, detectors, place, config.evaluation.min_errors, config.evaluation.max_bits)
+        results += measured
+        if progress:
+            bar.write("\n".join(map(row, measured)), file=sys.stderr)
     return results
+
+
+def row(result: dict[str, Any]) -> str:
+    """A line of the table: SNR, size, detector, BER."""
+    rate = BitErrorRate(result["bit_errors"], result["bits"])
+    size = f"{result['num_rx']}x{result['num_tx']}"
+    return f"  {result['snr_db']:5g} dB  {size:<6} {result['detector']:<28} {rate}"
 
 
 def measure_again(

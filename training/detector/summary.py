@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+from numpy.typing import NDArray
 
 from gr_kaq.signals.bit_errors import BitErrorRate
 
@@ -68,7 +70,9 @@ def _plot(path: Path, config: Config, history: list[dict[str, Any]], results: li
     start = 0
     for stage in dict.fromkeys(h["stage"] for h in history):
         part = [h for h in history if h["stage"] == stage]
-        loss.plot([start + h["iteration"] for h in part], [h["loss"] for h in part], label=stage.replace("_", " "))
+        iterations, losses = [start + h["iteration"] for h in part], np.array([h["loss"] for h in part])
+        (line,) = loss.plot(iterations, _smooth(losses), label=stage.replace("_", " "))
+        loss.plot(iterations, losses, color=line.get_color(), alpha=0.2, linewidth=0.8)
         start += part[-1]["iteration"]
     loss.set(title=f"{config.name}: training", xlabel="iteration", ylabel="loss", yscale="log")
     for axis, place in zip(rates, places, strict=True):
@@ -87,3 +91,12 @@ def _plot(path: Path, config: Config, history: list[dict[str, Any]], results: li
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means over a twentieth of the run around each value: batches differ more than the network does."""
+    width = max(1, len(values) // 20)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    first = np.maximum(np.arange(len(values)) - width // 2, 0)
+    last = np.minimum(first + width, len(values))
+    return (sums[last] - sums[first]) / (last - first)

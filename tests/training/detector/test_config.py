@@ -72,6 +72,11 @@ def test_overrides():
         ("channel.kind=recorded", r"channel\.file"),
         ("channel.file=x.npz", r"channel\.file"),
         ("sizes=[]", "sizes"),
+        (
+            "sizes=[[4, 8]]",
+            "sizes: 4x8 is not among what accepts allows: up to 64 receive antennas and 16 streams, at least 1",
+        ),
+        ("sizes=[[128, 4]]", "sizes: 128x4 is not among"),
         ("name.x=1", "name"),
         ("evaluation=3", "evaluation"),
     ],

@@ -96,7 +96,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
             {"initial_model": "paper-pgd5-16qam", "network": "pgd"},
             "has proximal soft_threshold, and the configuration ramp",
         ),
-        ({"sizes": ((32, 32),)}, "1 to 16 transmit"),
+        ({"sizes": ((32, 32),), "accepts": Accepts(64, 32)}, "1 to 16 transmit"),
     ],
 )
 def test_another_architecture_is_refused(changes, named):

@@ -3,6 +3,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from gr_kaq.signals.signal_model import noise_var_from_snr
 from tests.detection.models import admm_model
 from training.__main__ import main
 from training.detector import onnx_export
-from training.detector.onnx_export import INTEGER_PRODUCT, compare, operators, session
+from training.detector.onnx_export import INTEGER_PRODUCT, compare, export, operators, session
 from training.detector.onnx_model import graph_inputs, onnx_model
 
 SNR_DB = 15.0
@@ -182,3 +184,19 @@ def test_what_cannot_be_exported(arguments, message, tmp_path, capsys):
     assert main(["onnx", *arguments, "--output", str(tmp_path / "graphs")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "graphs").exists()
+
+
+def test_the_program_of_the_page_runs_as_printed(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[3] / "docs" / "guide" / "onnx.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    export("admm5-16qam", [15.0], tmp_path / "out" / "onnx")
+    capsys.readouterr()
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(program, names)
+    detected = gr_kaq.load_detector("admm5-16qam").detect(
+        names["y"][None].astype(np.complex64), names["h"].astype(np.complex64), noise_var=float(names["noise_var"][0])
+    )
+    hard = gr_kaq.CONSTELLATIONS["16qam"].decide(detected.symbols.reshape(20, 4))
+    assert np.mean(hard != (names["llrs"].reshape(20, 16) > 0)) < 0.01
+    assert capsys.readouterr().out.endswith(" of 320 bits wrong\n")

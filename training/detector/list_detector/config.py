@@ -120,6 +120,12 @@ class ListConfig(Configuration):
         at_least("full_precision.iterations", self.full_precision.iterations, 1)
         if not self.conditions:
             raise InvalidKey("conditions", "at least one expected")
+        for key, size in [
+            *(("conditions", c.size) for c in self.conditions),
+            *(("evaluation.places", p.size) for p in self.evaluation.places),
+        ]:
+            if not self.accepts.takes(*size):
+                raise InvalidKey(key, f"{size[0]}x{size[1]} is not among what accepts allows: {self.accepts}")
         if not 0 <= self.correlation < 1:
             raise InvalidKey("correlation", f"at least 0 and below 1 expected, got {self.correlation}")
         for key in ("knots", "groups"):

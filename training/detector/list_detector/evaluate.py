@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from gr_kaq.links.simulated_link import Link, detect
 from gr_kaq.native import fastest_backend
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
-from ..evaluate import EVALUATION_SEED
+from ..evaluate import EVALUATION_SEED, row
 from .config import ListConfig, Place
 
 __all__ = ["channel_name", "measure"]
@@ -66,7 +67,10 @@ def measure(config: ListConfig, models: Sequence[ListModel], *, progress: bool =
     results = []
     bar = progress_bar(points, desc=f"{config.name} BER", mininterval=0.5, disable=not progress)
     for number, (place, snr_db) in enumerate(bar):
-        results += _count(config, detectors, place, snr_db, EVALUATION_SEED + config.seed + number)
+        measured = _count(config, detectors, place, snr_db, EVALUATION_SEED + config.seed + number)
+        results += measured
+        if progress:
+            bar.write("\n".join(map(row, measured)), file=sys.stderr)
     return results
 
 
