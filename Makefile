@@ -191,6 +191,18 @@ SNR ?= 10 15 20
 onnx: $(VENV)/.complete build  ## Export a detector to ONNX: make onnx NAME=admm5-16qam SNR="10 15 20"
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training onnx $(NAME) --snr $(SNR) --output out/onnx
 
+# in an environment of its own, as Jupyter brings another pyzmq; the notebook that trains uses the other one
+.venv-docs/.complete: docs/requirements.txt
+	$(PYTHON) -m venv --system-site-packages .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	@touch $@
+
+.PHONY: docs
+docs: .venv-docs/.complete $(VENV)/.complete build  ## Make the documentation as a site, notebooks run, warnings are errors: out/site
+	PYTHONPATH=$(BUILD)/test_modules KAQ_TRAINING_PYTHON=$(abspath $(VENV))/bin/python \
+	    .venv-docs/bin/python -m sphinx -q -W --keep-going -c docs . out/site
+	@echo "out/site/docs/index.html"
+
 .PHONY: train-estimator estimator-report
 train-estimator: $(VENV)/.complete build  ## Train, quantize and export a learned channel estimator: out/estimator/estimator
 	PYTHONPATH=$(BUILD)/test_modules:. $(VENV)/bin/python -m training train estimator
@@ -239,4 +251,4 @@ uninstall:  ## Remove what `make install` installed last
 	$(SUDO) rm -rf $$(sed -n 's,/gr_kaq/__init__.py$$,/gr_kaq,p' $(BUILD)/install_manifest.txt)
 
 clean:  ## Remove everything that was built, trained or measured
-	rm -rf $(BUILD) $(BUILD).log $(VENV) out
+	rm -rf $(BUILD) $(BUILD).log $(VENV) .venv-docs out

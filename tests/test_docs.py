@@ -72,6 +72,12 @@ def test_every_page_is_listed():
     pages = {page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")}
     listed = set(map(Path, re.findall(r"\]\(([^)#]+)\)", (ROOT / "docs" / "README.md").read_text())))
     assert pages - listed == {Path("README.md"), Path("guide/performance/reasons.md")}
+    site = re.findall(r"^(?:guide|notebooks|reference)/[\w-]+$", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE)
+    assert {f"{page}.md" for page in site} == {
+        str(page)
+        for page in pages
+        if page.parts[0] != "internals" and len(page.parts) == 2 and page.parts[0] != "report"
+    }
 
 
 def tracked():

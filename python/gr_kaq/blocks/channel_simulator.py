@@ -92,9 +92,9 @@ class channel_simulator(KaqBlock[SimulatorCounters]):
         estimation_error_db: variance of the error of the tagged H, relative to mean |h|^2, in dB; None: no error.
         snr_error_db: added to the tagged SNR. Unless it is 0 the dict has no `noise_var`, because that would win.
         csi_key, snr_key: names of the two tags.
-        sample_rate, delay_spread, doppler, carrier_offset, clock_offset_ppm, phase_noise, timing_offset,
-            antenna_gains_db: see `gr_kaq.channels.radio_channel.RadioChannel`, which gives the same output for the
-            same seed (radio channels).
+        sample_rate, delay_spread, doppler, carrier_offset, clock_offset_ppm, phase_noise: of the radio channels, see
+            `gr_kaq.channels.radio_channel.RadioChannel`, which gives the same output for the same seed.
+        timing_offset, antenna_gains_db: the same.
         interference: who interferes, as arguments of a `gr_kaq.channels.interference.Interferer` and, of frames only,
             `on`: ``"all"`` (all the time), ``"preamble"``, ``"training"`` or ``"data"``, by the tags `tx_sob` of a
             `frame_transmitter` with the entry `fft_size` (64). None: nobody (radio channels).
