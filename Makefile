@@ -71,7 +71,7 @@ demo: setup  ## Run the flowgraphs with the shipped detectors: a BER table, and 
 # TORCH=no leaves out torch, and the training tests with it; auto asks before a download of gigabytes
 TORCH ?= auto
 test: build | $(VENV)/bin/python  ## Run all quick tests
-	$(call apt_install,libitpp-dev libuhd-dev libsoapysdr-dev)
+	$(call apt_install,libitpp-dev libuhd-dev libsoapysdr-dev libzmq3-dev)
 	@if training/offer_torch.sh $(VENV) $(TORCH); then $(MAKE) --no-print-directory $(VENV)/.complete || exit 1; \
 	    python=$(abspath $(VENV))/bin/python; fi; \
 	    cmake -S . -B $(BUILD) -DKAQ_TRAINING_PYTHON=$$python -DKAQ_VIRTUAL_DEVICES=ON > $(BUILD).log
@@ -234,12 +234,12 @@ lint: $(VENV)/.complete  ## Check formatting, style, types, and the floors of th
 	$(VENV)/bin/mypy
 	PYTHONPATH=python:. $(VENV)/bin/lint-imports
 	$(VENV)/bin/python docs/internals/draw_rooms.py --check
-	clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.h')
+	clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.h' '*.c')
 
 format: $(VENV)/.complete  ## Format the sources
 	$(VENV)/bin/ruff format
 	$(VENV)/bin/ruff check --fix
-	clang-format -i $(shell git ls-files '*.cc' '*.h')
+	clang-format -i $(shell git ls-files '*.cc' '*.h' '*.c')
 
 install: build  ## Install into PREFIX (default /usr/local)
 	$(SUDO) cmake --install $(BUILD) --prefix $(PREFIX)
