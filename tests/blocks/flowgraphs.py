@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import threading
 import time
 
@@ -10,7 +12,19 @@ import numpy as np
 import pmt
 from gnuradio import blocks, gr
 
+import gr_kaq.blocks
+
 TIMEOUT_S = 20
+
+
+def names_of_blocks():
+    """Of all blocks that there are, public or not."""
+    names = {module.name for module in pkgutil.iter_modules(gr_kaq.blocks.__path__)}
+    return {
+        name
+        for name in names
+        if hasattr(getattr(importlib.import_module(f"gr_kaq.blocks.{name}"), name, None), "counters_type")
+    }
 
 
 def tag(item, value, key="mimo_channel", port=0):

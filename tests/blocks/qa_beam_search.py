@@ -235,6 +235,26 @@ def test_frames_that_are_none_are_counted_and_change_nothing(message):
         assert alone.search.internal_errors() == 0
 
 
+def test_a_frame_that_is_yet_to_come_does_not_keep_the_search_waiting():
+    with Alone(confirmed=False, patience=1000) as alone:
+        alone.samples(500)
+        for sample in (1501, 2**63, 2**64 - 1):
+            alone.frames.send(frame(sample, 20.0))
+        wait_for(lambda: alone.search.invalid_frames() == 3)
+        assert alone.search.pilots() == 0
+        alone.frames.send(frame(1500, 20.0))  # of a receiver that is ahead of this block
+        wait_for(lambda: alone.search.pilots() == 1)
+
+
+def test_a_tag_that_is_no_beam_confirms_none():
+    tags = [(0, 100, "beam", beam_to_pmt(Beam(4, 0))), (0, 101, "beam", pmt.PMT_T)]
+    with Alone(tags) as alone:
+        alone.samples(500)
+        alone.frames.send(frame(400, 20.0))
+        wait_for(lambda: alone.search.ignored_frames() == 1)
+        assert alone.search.rejected_tags() == 2 and alone.search.internal_errors() == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -10,7 +10,7 @@ import numpy as np
 import pmt
 from gnuradio import gr
 
-__all__ = ["Collector", "Feeder", "Listener"]
+__all__ = ["Collector", "Feeder", "Listener", "connect_silence"]
 
 MAX_KEPT = 20000  # messages
 
@@ -111,3 +111,17 @@ class Listener(gr.basic_block):
         self.count += 1
         if len(self.messages) < MAX_KEPT:
             self.messages.append(message)
+
+
+class Silence(gr.basic_block):
+    """Sends nothing."""
+
+    def __init__(self) -> None:
+        gr.basic_block.__init__(self, "silence", [], [])
+        self.message_port_register_out(pmt.intern("out"))
+
+
+def connect_silence(tb: gr.top_block, block: Any, port: str) -> None:
+    """Connect a message port of a block that has nothing else: one that is connected to nothing has no thread."""
+    block.silence = Silence()  # kept as long as the block
+    tb.msg_connect(block.silence, "out", block, port)

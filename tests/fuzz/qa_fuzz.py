@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from tests.blocks.flowgraphs import names_of_blocks
 from tests.fuzz.__main__ import CORPUS
 from tests.fuzz.campaign import Campaign, Job, load_corpus, load_known
 from tests.fuzz.targets import TARGETS
@@ -19,6 +20,10 @@ def run(jobs, limit=60.0):
     campaign.run(jobs)
     assert campaign.count == len(jobs)
     return campaign
+
+
+def test_all_blocks_are_here():
+    assert names_of_blocks() | {"mimo_receiver", "link", "consumer"} == set(TARGETS)
 
 
 def test_some_cases_of_every_block():

@@ -32,9 +32,12 @@ class SearchCounters(Counters):
 
     pilots: int = counter("frames", "Frames whose SNR was taken as the reward of a beam.")
     ignored_frames: int = counter("frames", "Frames that began before the beam was in force and settled, or too late.")
-    invalid_frames: int = counter("frames", "Messages that are no frame: without sample, or without a finite SNR.")
+    invalid_frames: int = counter(
+        "frames", "Messages that are no frame: without a sample that has been, or a finite SNR."
+    )
     missing_frames: int = counter("beams", "Beams in which no frame came in time: they count as no power.")
     unconfirmed_beams: int = counter("beams", "Beams that were sent again, as nothing said that they are in force.")
+    rejected_tags: int = counter("tags", "Tags `beam` that are no beam of the array.")
 
 
 class beam_search(KaqBlock[SearchCounters]):
@@ -134,7 +137,7 @@ class beam_search(KaqBlock[SearchCounters]):
     def handle_frame(self, message: Any) -> None:
         """A message on port `frames`."""
         try:
-            sample, reward = _parse_frame(message)
+            sample, reward = _parse_frame(message, self._now + self._patience)
         except ValueError as error:
             self.counters.invalid_frames += 1
             self.warn_once("frame", f"a frame is ignored: {error}")
@@ -172,6 +175,7 @@ class beam_search(KaqBlock[SearchCounters]):
         try:
             beam = parse_beam(tag.value, self._array)
         except ValueError as error:
+            self.counters.rejected_tags += 1
             self.warn_once("tag", f"a tag `beam` is ignored: {error}")
             return
         if self._confirmed and self._since is None and beam == self._asked:
@@ -205,11 +209,15 @@ class beam_search(KaqBlock[SearchCounters]):
         return int(self._search.searching)
 
 
-def _parse_frame(message: Any) -> tuple[int, float]:
+def _parse_frame(message: Any, last: int) -> tuple[int, float]:
     """Sample and linear SNR of a frame.
 
+    Args:
+        message: a PMT, which may be anything.
+        last: the sample by which it has to have begun. Waiting for one that is far ahead, nobody would hear the others.
+
     Raises:
-        ValueError: it has none.
+        ValueError: it has none, or begins later.
     """
     entries = dict_of(message)
     sample, snr = (pmt.dict_ref(entries, key, pmt.PMT_NIL) for key in (SAMPLE, SNR))
@@ -220,4 +228,7 @@ def _parse_frame(message: Any) -> tuple[int, float]:
     snr_db = pmt.to_double(snr)
     if not (math.isfinite(snr_db) and abs(snr_db) <= MAX_SNR_DB):
         raise ValueError(f"`snr` is {snr_db}; a finite number of dB expected")
-    return (pmt.to_uint64(sample) if pmt.is_uint64(sample) else pmt.to_long(sample)), 10 ** (snr_db / 10)
+    number = pmt.to_uint64(sample) if pmt.is_uint64(sample) else pmt.to_long(sample)
+    if number > last:
+        raise ValueError(f"`sample` is {number}; at most {last} expected")
+    return number, 10 ** (snr_db / 10)

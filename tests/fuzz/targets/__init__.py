@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from tests.fuzz.target import Target
+from tests.fuzz.targets.beams import Combiner, Driver, Search
 from tests.fuzz.targets.files import FileSink, FileSource
 from tests.fuzz.targets.frames import (
     DataAidedDecoder,
@@ -39,6 +40,9 @@ TARGETS: dict[str, type[Target]] = {
         BerMeter,
         Explainer,
         Recorder,
+        Search,
+        Combiner,
+        Driver,
         FileSink,
         FileSource,
         SampleSource,

@@ -15,19 +15,12 @@ from gr_kaq.blocks.pdu import MAX_PDU_BYTES, make_pdu
 from gr_kaq.blocks.pdu_file_sink import pdu_file_sink
 from gr_kaq.blocks.pdu_file_source import pdu_file_source
 from gr_kaq.frames.file_transfer import MIN_PDU_BYTES, FileSender
+from tests.fuzz.plumbing import connect_silence
 from tests.fuzz.target import Target, Verdict, within
 from tests.fuzz.targets.frames import pdu
 from tests.fuzz.values import Choices
 
 __all__ = ["FileSink", "FileSource"]
-
-
-class pdu_source(gr.basic_block):
-    """Stands where a decoder would."""
-
-    def __init__(self) -> None:
-        gr.basic_block.__init__(self, "PDU source", [], [])
-        self.message_port_register_out(pmt.intern("pdus"))
 
 
 class FileSink(Target):
@@ -46,8 +39,7 @@ class FileSink(Target):
             self.path.mkdir()  # it cannot be written
 
     def wire(self, tb: gr.top_block) -> None:
-        self.silent = pdu_source()  # a block that is connected to nothing has no thread
-        tb.msg_connect(self.silent, "pdus", self.block, "pdus")
+        connect_silence(tb, self.block, "pdus")
 
     def message(self, port: str) -> tuple[Any, Verdict]:
         choices = self.choices

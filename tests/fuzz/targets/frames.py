@@ -425,7 +425,7 @@ class Transmitter(Target):
 class Receiver(Target):
     name = "mimo_receiver"
     message_inputs = ("model",)
-    message_outputs = ("pdus", "stats")
+    message_outputs = ("pdus", "frames", "stats")
 
     def __init__(self, choices: Choices, folder: Path):
         super().__init__(choices, folder)
@@ -439,6 +439,7 @@ class Receiver(Target):
             frame.constellation_name,
             detector=choices.choice(("lmmse", "zf", "auto", "auto-fast")),
             estimator=choices.choice(METHODS[:4]),
+            data_aided_passes=choices.choice((0, 0, 1)),
             monitor=self.monitor,
         )
         self.inputs = ports(np.complex64, 1, self.num_rx)

@@ -21,6 +21,7 @@ from gr_kaq.blocks.detector import detector
 from gr_kaq.blocks.qam_source import qam_source
 from gr_kaq.signals.constellation import CONSTELLATIONS
 from tests.fuzz.target import Tag, Target, Verdict, verdicts, within
+from tests.fuzz.targets.beams import beam
 from tests.fuzz.values import NUMBERS, Choices
 
 __all__ = [
@@ -266,10 +267,26 @@ class Predictor(Target):
     def finite(self, case: Any) -> bool:
         return False  # samples pass as they are
 
+    def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
+        return {"items read": (self.block.nitems_read(0), case.fed)} if case.complete else {}
+
+    def faults(self, case: Any) -> Iterator[str]:
+        block = self.block
+        read = {
+            key: [tag[4] for tag in case.tags + case.earlier_tags if tag[2] is not None and pmt.eq(tag[2], key)]
+            for key in map(pmt.intern, ("mimo_channel", "snr"))
+        }
+        given, both = verdicts(read[pmt.intern("mimo_channel")]), sum(map(len, read.values()))
+        yield from within("rejected_csi", block.rejected_csi(), given[False] * case.exact, both)
+        yield from within("estimates", block.estimates(), given[True] * case.exact, given[True] + given[None])
+        if case.exact:
+            total = len(case.tags) + block.forecasts()
+            yield from within("tags on the output", case.collector.tags[0], total, total)
+
 
 class Simulator(Target):
     name = "channel_simulator"
-    message_inputs = ("interference",)
+    message_inputs = ("interference", "beam")
 
     def __init__(self, choices: Choices, folder: Path):
         super().__init__(choices, folder)
@@ -277,6 +294,15 @@ class Simulator(Target):
         channel = choices.choice((*CHANNELS[:2], *RADIO_CHANNELS))
         num_subcarriers = 1 if channel in RADIO_CHANNELS else choices.choice((1, 3, 16))
         self.tagging = channel not in RADIO_CHANNELS
+        self.size = choices.choice(((4, 4), (8, 1)))
+        self.array = None
+        if channel in RADIO_CHANNELS and choices.one_in(2):
+            self.array = {
+                "size": self.size,
+                "angles_deg": (choices.uniform(-90, 90), 0.0),
+                "speed_deg": choices.choice(((0.0, 0.0), (1e5, -1e5), (20.0, 0.0))),
+                "rice_db": choices.choice((np.inf, 10.0, -np.inf)),
+            }
         self.block = channel_simulator(
             num_tx,
             num_rx,
@@ -294,12 +320,20 @@ class Simulator(Target):
             clock_offset_ppm=choices.choice((0, 50)),
             phase_noise=choices.choice((0, 10)),
             timing_offset=choices.choice((0, 1.5)),
+            array=self.array,
         )
         self.inputs = ports(np.complex64, num_subcarriers, num_tx)
         self.outputs = ports(np.complex64, num_subcarriers, num_rx)
 
     def message(self, port: str) -> tuple[Any, Verdict]:
-        return interference(self.choices)
+        if port == "interference":
+            return interference(self.choices)
+        message, verdict = beam(self.choices, self.size)
+        return message, verdict if self.array else False
+
+    def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
+        refused = verdicts([verdict for _, verdict in case.messages["beam"]])[False]
+        return {"refused messages on beam": (self.block.rejected_messages(), refused)}
 
     def setters(self) -> list[Callable[[], Any]]:
         block, number = self.block, self.choices.choice((*NUMBERS, 10.0, -20.0, 60.0))
@@ -314,7 +348,8 @@ class Simulator(Target):
         if case.exact:
             fed = sum(tag[0] == 0 for tag in case.tags)
             total = fed + 2 * self.block.estimates() * self.tagging
-            yield from within("tags on output 0", case.collector.tags[0], total, total)
+            beams = 1 + len(case.messages["beam"]) if self.array else 0
+            yield from within("tags on output 0", case.collector.tags[0], total, total + beams)
 
     def finite(self, case: Any) -> bool:
         return False  # samples that are NaN pass through
