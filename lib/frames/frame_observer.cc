@@ -18,6 +18,9 @@ namespace {
 using Complex = std::complex<double>;
 
 constexpr double least_snr = 1e-2, most_snr = 1e6, least_signal = 1e-30;
+// Of an antenna that receives something: 0 is said of less, which denormal samples leave, as a float has no inverse of
+// its square root
+constexpr double least_noise_var = 1e-70;
 constexpr int least_noise_samples = 48;    // of an antenna, for its noise in the training symbols to count
 constexpr double largest_deviation = 3.5;  // in standard deviations, of two estimates of the same noise
 constexpr double independent_share = 0.25; // of the modes: profiles are not quite exponential (tuned for least error)
@@ -86,7 +89,8 @@ void FrameObserver::find_noise(const NoiseSum &guards, const CarrierState *carri
                 all_agree &= agree_in_correlation(noise, guards, a, b, largest_deviation * deviation);
             all_agree &= agree;
         }
-        frame.noise_var[a] = std::max(of_antenna, map.num_tx * frame.power[a] / most_snr);
+        const double noise_var = std::max(of_antenna, map.num_tx * frame.power[a] / most_snr);
+        frame.noise_var[a] = noise_var > least_noise_var ? noise_var : 0;
     }
     if (all_agree) {
         for (std::size_t i = 0; i < noise.sum.size(); ++i)

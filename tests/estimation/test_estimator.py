@@ -19,7 +19,7 @@ from gr_kaq.estimation.estimator import (
     WienerInterpolator,
     observe,
 )
-from gr_kaq.estimation.observation import DELAY_SPREADS, DOPPLERS, j0
+from gr_kaq.estimation.observation import DELAY_SPREADS, DOPPLERS, Arrival, j0
 from gr_kaq.frames.frame_format import DATA_SYMBOLS, NUM_SYMBOLS, FrameFormat
 from gr_kaq.native import extension
 from gr_kaq.signals.signal_model import db, from_db
@@ -442,6 +442,41 @@ def test_a_frame_of_zeros(method, num_tx):
     for values in (*vars(estimate).values(), *vars(data).values()):
         assert values is None or np.isfinite(values).all()
     assert np.all(data.noise_var > 0)
+
+
+@pytest.mark.parametrize("method", INTERPOLATORS)
+@pytest.mark.parametrize("noise", [0.0, 2e-2])
+def test_frames_of_any_level(method, noise):
+    """From denormal samples to the largest ones, also where there is no noise: estimates, and all of them finite."""
+    frame_format, rng = FrameFormat(2), np.random.default_rng(0)
+    h = fading(frame_format, 3, "tdl-a", 100e-9, 100.0, 1)
+    grid, guards, _ = receive(frame_format, h, noise, rng)
+    for exponent in range(-45, 37):
+        estimator = ChannelEstimator(frame_format, method)
+        for number in range(2):
+            level = np.float32(10.0**exponent)
+            arrival = Arrival(1400 * number, 0.0)
+            estimate = estimator.estimate(grid * level, guards * level, arrival)
+            data = estimator.data_symbols(grid * level, estimate)
+            for values in (*vars(estimate).values(), *vars(data).values()):
+                assert values is None or np.isfinite(values).all(), (exponent, number)
+
+
+@pytest.mark.parametrize("method", INTERPOLATORS)
+def test_denormal_antennas_beside_one_with_interference(method):
+    """They receive nothing; the noise is made white on the others alone."""
+    frame_format, rng = FrameFormat(2), np.random.default_rng(0)
+    grid, guards, _ = receive(frame_format, fading(frame_format, 3, "tdl-a", 100e-9, 0.0, 1), 2e-2, rng)
+    for samples in (grid, guards):
+        samples[:, :2] = complex_normal(rng, samples[:, :2].shape) * np.float32(1e-42)
+    grid[:, 2, 20:24] += 300 * complex_normal(rng, grid[:, 2, 20:24].shape)
+    estimator = ChannelEstimator(frame_format, method)
+    for number in range(3):
+        estimate = estimator.estimate(grid, guards, Arrival(1400 * number, 0.0))
+        data = estimator.data_symbols(grid, estimate)
+        for values in (*vars(estimate).values(), *vars(data).values()):
+            assert values is None or np.isfinite(values).all()
+        assert not data.received[:2].any() and data.received[2].any()
 
 
 def test_antennas_are_scaled_to_equal_noise():
