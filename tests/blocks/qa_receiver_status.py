@@ -83,7 +83,8 @@ def test_no_samples(capfd):
     tb = gr.top_block()
     tb.msg_connect(silent, "stats", status, "stats")
     tb.start()
-    for message in (pmt.PMT_T, python_to_pmt({"overlapping": 3}), python_to_pmt({"block_errors": "many"})):
+    others = ({"overlapping": 3}, {"block_errors": "many"}, {"block_errors": float("nan"), "frames": float("inf")})
+    for message in (pmt.PMT_T, *map(python_to_pmt, others)):
         status._post(pmt.intern("stats"), message)
     time.sleep(3.6)
     tb.stop()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -106,10 +107,10 @@ class receiver_status(KaqBlock[StatusCounters]):
         self.set_msg_handler(pmt.intern("stats"), self.handle_stats)
 
     def begin(self) -> None:
-        self._ended.clear()
+        self._ended = threading.Event()  # the thread of the start before may not have seen its own yet
         with self._lock:
             self._known, self._said = {}, ""
-        threading.Thread(target=self._print, args=(time.monotonic(),), daemon=True).start()
+        threading.Thread(target=self._print, args=(time.monotonic(), self._ended), daemon=True).start()
 
     def end(self) -> None:
         self._ended.set()
@@ -121,7 +122,8 @@ class receiver_status(KaqBlock[StatusCounters]):
             self.warn_once("stats", "message rejected: a dict expected")
             return
         names = [name for part in COUNTERS.items() for name in (part[0], *part[1])]
-        values = {k: v for k, v in _gnuradio.plain_entries(message, names).items() if isinstance(v, int | float)}
+        entries = _gnuradio.plain_entries(message, names)
+        values = {k: v for k, v in entries.items() if isinstance(v, int | float) and math.isfinite(v)}
         with self._lock:
             for part, own in COUNTERS.items():
                 if part in values:
@@ -154,6 +156,6 @@ class receiver_status(KaqBlock[StatusCounters]):
         frames, errors, interfered, snr_db = (known.get(name, 0) for name in names)
         return trouble(self._frame, samples, int(frames), int(errors), int(interfered), float(snr_db))
 
-    def _print(self, start: float) -> None:
-        while not self._ended.wait(self._interval_s):
+    def _print(self, start: float, ended: threading.Event) -> None:
+        while not ended.wait(self._interval_s):
             print("\n".join(self.status(time.monotonic() - start)), flush=True)

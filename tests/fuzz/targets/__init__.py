@@ -14,6 +14,7 @@ from tests.fuzz.targets.frames import (
     Link,
     Receiver,
     Recorder,
+    Status,
     Synchronizer,
     Transmitter,
 )
@@ -40,6 +41,7 @@ TARGETS: dict[str, type[Target]] = {
         BerMeter,
         Explainer,
         Recorder,
+        Status,
         Search,
         Combiner,
         Driver,

@@ -24,9 +24,11 @@ from gr_kaq.blocks.frame_synchronizer import frame_synchronizer
 from gr_kaq.blocks.frame_transmitter import frame_transmitter
 from gr_kaq.blocks.mimo_receiver import mimo_receiver
 from gr_kaq.blocks.pdu import InvalidPdu, make_pdu, pdu_bytes
+from gr_kaq.blocks.receiver_status import receiver_status
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
 from gr_kaq.signals.constellation import CONSTELLATIONS
+from tests.fuzz.plumbing import connect_silence
 from tests.fuzz.target import Tag, Target, Verdict, verdicts, within
 from tests.fuzz.targets.symbols import MODELS, estimate, hostile_paths, name_message
 from tests.fuzz.values import Choices
@@ -39,6 +41,7 @@ __all__ = [
     "Link",
     "Receiver",
     "Recorder",
+    "Status",
     "Synchronizer",
     "Transmitter",
     "pdu",
@@ -371,6 +374,44 @@ class Explainer(Target):
 
     def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
         return {"items read": (self.block.nitems_read(0), case.fed)} if case.complete else {}
+
+
+class Status(Target):
+    name = "receiver_status"
+    message_inputs = ("stats",)
+
+    def __init__(self, choices: Choices, folder: Path):
+        super().__init__(choices, folder)
+        self.block = receiver_status(2, interval_s=choices.choice((0.001, 0.01, 1.0)))
+
+    def wire(self, tb: gr.top_block) -> None:
+        connect_silence(tb, self.block, "stats")
+
+    def message(self, port: str) -> tuple[Any, Verdict]:
+        choices = self.choices
+        if choices.one_in(3):
+            message = choices.pmt()
+            return message, is_dict(message)
+        message = pmt.make_dict()
+        for name in ("overlapping_frames", "frames", "block_errors", "interfered_frames", "snr_db"):
+            if not choices.one_in(4):
+                value = choices.pmt() if choices.one_in(8) else choices.number()
+                message = pmt.dict_add(message, pmt.intern(name), value)
+        return message, True
+
+    def _refused(self, case: Any) -> int:
+        return verdicts([verdict for _, verdict in case.messages["stats"]])[False]
+
+    def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
+        return {"refused messages on stats": (self.block.rejected_messages(), self._refused(case))}
+
+    def finish(self, case: Any) -> None:
+        case.tb.stop()
+
+    def faults(self, case: Any) -> Iterator[str]:
+        refused = self._refused(case)
+        yield from within("rejected_messages", self.block.rejected_messages(), refused, refused)
+        self.block.status(10.0)
 
 
 class Transmitter(Target):
