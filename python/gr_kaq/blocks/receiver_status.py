@@ -16,6 +16,7 @@ from ..frames.frame_format import FrameFormat
 from .access import _gnuradio
 from .base import KaqBlock
 from .counters import Counters, counter
+from .ticker import Ticker
 
 __all__ = ["FEWEST_FRAMES", "receiver_status", "trouble"]
 
@@ -97,23 +98,22 @@ class receiver_status(KaqBlock[StatusCounters]):
         self._frame = FrameFormat(num_tx, fft_size, constellation)
         if not 0 < interval_s <= 3600:
             raise ValueError(f"interval_s is {interval_s}; a number above 0, at most 3600, expected")
-        self._interval_s = interval_s
         super().__init__("KAQ receiver status", [], [])
         self._lock = threading.Lock()
         self._known: dict[str, Any] = {}
         self._said = ""
-        self._ended = threading.Event()
+        self._ticker = Ticker(self._print, interval_s)
         self.message_port_register_in(pmt.intern("stats"))
         self.set_msg_handler(pmt.intern("stats"), self.handle_stats)
 
     def begin(self) -> None:
-        self._ended = threading.Event()  # the thread of the start before may not have seen its own yet
         with self._lock:
             self._known, self._said = {}, ""
-        threading.Thread(target=self._print, args=(time.monotonic(), self._ended), daemon=True).start()
+        self._start = time.monotonic()
+        self._ticker.begin()
 
     def end(self) -> None:
-        self._ended.set()
+        self._ticker.end()
 
     def handle_stats(self, message: Any) -> None:
         """A message on port `stats`."""
@@ -156,6 +156,5 @@ class receiver_status(KaqBlock[StatusCounters]):
         frames, errors, interfered, snr_db = (known.get(name, 0) for name in names)
         return trouble(self._frame, samples, int(frames), int(errors), int(interfered), float(snr_db))
 
-    def _print(self, start: float, ended: threading.Event) -> None:
-        while not ended.wait(self._interval_s):
-            print("\n".join(self.status(time.monotonic() - start)), flush=True)
+    def _print(self) -> None:
+        print("\n".join(self.status(time.monotonic() - self._start)), flush=True)

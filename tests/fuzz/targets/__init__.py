@@ -20,6 +20,7 @@ from tests.fuzz.targets.frames import (
 )
 from tests.fuzz.targets.peers import Consumer, SampleSink, SampleSource
 from tests.fuzz.targets.symbols import BandNoise, BerMeter, Detector, Predictor, QamSource, Simulator
+from tests.fuzz.targets.transport import ArqReceiver, ArqSender
 
 __all__ = ["TARGETS"]
 
@@ -45,6 +46,8 @@ TARGETS: dict[str, type[Target]] = {
         Search,
         Combiner,
         Driver,
+        ArqSender,
+        ArqReceiver,
         FileSink,
         FileSource,
         SampleSource,
