@@ -20,7 +20,7 @@ from tests.fuzz.targets.frames import (
 )
 from tests.fuzz.targets.peers import Consumer, SampleSink, SampleSource
 from tests.fuzz.targets.symbols import BandNoise, BerMeter, Detector, Predictor, QamSource, Simulator
-from tests.fuzz.targets.transport import ArqReceiver, ArqSender
+from tests.fuzz.targets.transport import Adapter, ArqReceiver, ArqSender, LinkDecoder
 
 __all__ = ["TARGETS"]
 
@@ -48,6 +48,8 @@ TARGETS: dict[str, type[Target]] = {
         Driver,
         ArqSender,
         ArqReceiver,
+        Adapter,
+        LinkDecoder,
         FileSink,
         FileSource,
         SampleSource,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Both ends of a link that repeats what is lost."""
+"""Both ends of a link that repeats what is lost, and adapts to its channel."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pmt
 from gnuradio import gr
 
 from gr_kaq.blocks.arq_receiver import arq_receiver
 from gr_kaq.blocks.arq_sender import arq_sender
-from gr_kaq.blocks.base import python_to_pmt
+from gr_kaq.blocks.base import ports, python_to_pmt
+from gr_kaq.blocks.link_adapter import link_adapter
+from gr_kaq.blocks.link_decoder import link_decoder
 from gr_kaq.blocks.pdu import make_pdu
 from gr_kaq.transport.acknowledgement import Acknowledgement
 from gr_kaq.transport.transport_block import Segment, TransportBlock
 from tests.fuzz.plumbing import connect_silence
-from tests.fuzz.target import Target, Verdict, verdicts, within
-from tests.fuzz.targets.frames import pdu
+from tests.fuzz.target import Tag, Target, Verdict, verdicts, within
+from tests.fuzz.targets.frames import FRAME, frame_value, pdu
+from tests.fuzz.targets.symbols import estimate
 from tests.fuzz.values import Choices
 
-__all__ = ["ArqReceiver", "ArqSender"]
+__all__ = ["Adapter", "ArqReceiver", "ArqSender", "LinkDecoder"]
 
 SESSION = 9
 
@@ -115,3 +119,61 @@ class ArqReceiver(Target):
         reports = verdicts([verdict for _, verdict in case.messages["report"]])
         total = len(case.messages["blocks"]) + reports.total()
         yield from within("bad_pdus", self.block.bad_pdus(), 0, total)
+
+
+class Adapter(Target):
+    name = "link_adapter"
+    message_inputs = ("report", "outcomes")
+    message_outputs = ("mcs", "stats")
+
+    def __init__(self, choices: Choices, folder: Path):
+        super().__init__(choices, folder)
+        policy = choices.choice(("both", "illa", "olla", "arf", "salad"))
+        self.block = link_adapter(choices.choice((1, 2, 4)), policy=policy, stats_interval_s=choices.choice((0, 0.01)))
+
+    def wire(self, tb: gr.top_block) -> None:
+        connect_silence(tb, self.block, "report")
+
+    def message(self, port: str) -> tuple[Any, Verdict]:
+        choices = self.choices
+        if choices.one_in(4):
+            return choices.pmt(), None
+        if port == "report":
+            return pdu(choices, choices.choice((2, 8, 64)))[0], None
+        values = (0, 1, 2, 3, 5, -1, 28, 99, choices.choice((2**31 - 1, -(2**31))))
+        return python_to_pmt({key: choices.choice(values) for key in ("mcs", "rank", "attempt", "acknowledged")}), None
+
+    def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
+        block, total = self.block, sum(map(len, case.messages.values()))
+        return {"messages": (block.reports() + block.outcomes() + block.rejected_messages(), total)}
+
+    def finish(self, case: Any) -> None:
+        case.tb.stop()
+
+
+class LinkDecoder(Target):
+    name = "link_decoder"
+    message_outputs = ("pdus", "report", "stats")
+
+    def __init__(self, choices: Choices, folder: Path):
+        super().__init__(choices, folder)
+        num_tx = choices.choice((1, 2))
+        num_rx = num_tx + choices.randint(0, 1)
+        self.block = link_decoder(num_rx, num_tx, detector="lmmse", stats_interval_s=0.01)
+        self.shape = self.block.frame_format.data_per_stream, num_rx, num_tx
+        self.inputs = ports(np.complex64, self.shape[0], num_rx)
+
+    def items(self) -> int:
+        return self.choices.randint(1, 4)
+
+    def tags(self, count: int) -> list[Tag]:
+        choices, found = self.choices, super().tags(count)
+        for item in range(count):
+            if not choices.one_in(4):
+                found.append((0, item, FRAME, frame_value(choices), None))
+            if not choices.one_in(4):
+                found.append((0, item, pmt.intern("mimo_channel"), *estimate(choices, self.shape, False)))
+        return found
+
+    def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
+        return {"items read": (self.block.nitems_read(0), case.fed)} if case.complete else {}
