@@ -27,9 +27,7 @@ def in_c(folder):
         pytest.skip("needs a C compiler and libzmq3-dev")
     program = folder / "zmq_producer"
     warnings = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
-    subprocess.run(
-        [compiler, "-O2", *warnings, "-o", program, EXAMPLES / "zmq_producer.c", "-lzmq", "-lm"], check=True
-    )
+    subprocess.run([compiler, "-O2", *warnings, "-o", program, EXAMPLES / "zmq_producer.c", "-lzmq", "-lm"], check=True)
     return [program]
 
 
