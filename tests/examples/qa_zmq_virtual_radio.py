@@ -143,6 +143,31 @@ def test_transmitter_killed_and_started_again(message, address, tmp_path):
     assert (tmp_path / "received").read_bytes() == message.read_bytes()
 
 
+@pytest.mark.usefixtures("control_c")
+def test_signals_that_come_twice_end_it_in_order(message, address, tmp_path):
+    """As `timeout` and impatient users send them: Python ended while blocks ran, and the process aborted."""
+    with (
+        process(SCRIPT, "transmit", message, "--address", address, "--constellation", "64qam") as transmitter,
+        process(SCRIPT, "receive", tmp_path / "received", "--address", address) as receiver,
+    ):
+        while not re.search("[1-9][0-9]* frames", receiver.stdout.readline()):
+            assert receiver.poll() is None
+        for side, status in ((receiver, 1), (transmitter, 0)):
+            side.terminate()
+            time.sleep(0.01)
+            side.terminate()
+            assert side.wait(30) == status
+
+
+def test_what_keeps_it_from_receiving_is_said(message, address, tmp_path):
+    with (
+        process(SCRIPT, "transmit", message, "--address", address, "--constellation", "64qam"),
+        process(SCRIPT, "receive", tmp_path / "received", "--address", address, "--timeout", 5) as receiver,
+    ):
+        output = output_of(receiver, status=1)
+    assert output.count("is 16qam the transmitter's constellation") == 2  # when it is noticed, and at the end
+
+
 def test_nobody_sends(address, tmp_path):
     with process(SCRIPT, "receive", tmp_path / "received", "--address", address, "--timeout", 1) as receiver:
         output = output_of(receiver, status=1)

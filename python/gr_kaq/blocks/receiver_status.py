@@ -48,7 +48,7 @@ class StatusCounters(Counters):
 def trouble(
     frame: FrameFormat, samples: int | None, frames: int, block_errors: int, interfered_frames: int, snr_db: float
 ) -> str:
-    """What keeps a receiver from receiving, and what to check; empty if nothing does.
+    """What keeps a receiver from receiving, and what to check, without figures that change; empty if nothing does.
 
     Args:
         frame: that the receiver expects.
@@ -74,10 +74,10 @@ def trouble(
         )
     if snr_db > CLEAR_SNR_DB[frame.constellation_name]:
         return (
-            f"every CRC is wrong at an SNR of {snr_db:.0f} dB: is {frame.constellation_name} the transmitter's "
-            f"constellation, and {frame.num_tx} the number of its streams?"
+            f"every CRC is wrong, though the SNR is good: is {frame.constellation_name} the transmitter's constellation, "
+            f"and {frame.num_tx} the number of its streams?"
         )
-    return f"every CRC is wrong: the SNR of {snr_db:.0f} dB is too low for {frame.constellation_name}"
+    return f"every CRC is wrong: the SNR is too low for {frame.constellation_name}"
 
 
 class receiver_status(KaqBlock[StatusCounters]):

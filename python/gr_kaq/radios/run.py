@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from .radio_block import MANUAL, RadioError
 
 __all__ = ["run"]
 
+STOP_SECONDS = 10.0
 POLL_SECONDS = 0.05
 
 
@@ -59,5 +61,15 @@ def run(
             elif now > changed + timeout:
                 raise RadioError(f"no samples for {timeout:g} s; {MANUAL}")
     finally:
-        flowgraph.stop()
-        ended.wait(timeout)
+        _stop(flowgraph, ended)
+
+
+def _stop(flowgraph: Any, ended: threading.Event) -> None:
+    """Stop it and wait, though Ctrl-C may come again: Python must not end while its blocks run."""
+    deadline, stopped = time.monotonic() + STOP_SECONDS, False
+    while not ended.is_set() and time.monotonic() < deadline:
+        with contextlib.suppress(KeyboardInterrupt):
+            if not stopped:
+                flowgraph.stop()
+                stopped = True
+            ended.wait(deadline - time.monotonic())
