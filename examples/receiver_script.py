@@ -122,13 +122,12 @@ def run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     start = time.monotonic()
     deadline = start + (timeout or NO_LIMIT)
-    said = ""
+    said = set()
 
     def report(_: int) -> None:
-        nonlocal said
         print(progress(flowgraph, time.monotonic() - start), flush=True)
-        if time.monotonic() > start + 3 and (hint := flowgraph.trouble()) and hint != said:
-            said = hint
+        if time.monotonic() > start + 3 and (hint := flowgraph.trouble()) and hint not in said:
+            said.add(hint)
             print(hint, flush=True)
 
     try:

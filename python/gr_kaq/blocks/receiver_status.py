@@ -74,8 +74,8 @@ def trouble(
         )
     if snr_db > CLEAR_SNR_DB[frame.constellation_name]:
         return (
-            f"every CRC is wrong, though the SNR is good: is {frame.constellation_name} the transmitter's constellation, "
-            f"and {frame.num_tx} the number of its streams?"
+            f"every CRC is wrong, though the SNR is good: is {frame.constellation_name} the transmitter's "
+            f"constellation, and {frame.num_tx} the number of its streams?"
         )
     return f"every CRC is wrong: the SNR is too low for {frame.constellation_name}"
 
@@ -101,14 +101,15 @@ class receiver_status(KaqBlock[StatusCounters]):
         super().__init__("KAQ receiver status", [], [])
         self._lock = threading.Lock()
         self._known: dict[str, Any] = {}
-        self._said = ""
+        self._said: set[str] = set()
         self._ticker = Ticker(self._print, interval_s)
         self.message_port_register_in(pmt.intern("stats"))
         self.set_msg_handler(pmt.intern("stats"), self.handle_stats)
 
     def begin(self) -> None:
         with self._lock:
-            self._known, self._said = {}, ""
+            self._known = {}
+            self._said.clear()
         self._start = time.monotonic()
         self._ticker.begin()
 
@@ -143,8 +144,8 @@ class receiver_status(KaqBlock[StatusCounters]):
             hint = self._hint(known, seconds)
         snr = f", SNR {known['snr_db']:.1f} dB" if frames and "snr_db" in known else ""
         lines = [f"{seconds:.0f} s: {frames} frames, {errors} block errors{snr}"]
-        if hint and hint != self._said:
-            self._said = hint
+        if hint and hint not in self._said:
+            self._said.add(hint)
             lines.append(hint)
         return lines
 
