@@ -112,8 +112,8 @@ def source(change: Change) -> str:
     return ast.unparse(ast.fix_missing_locations(Replace().visit(tree)))
 
 
-def survives(change: Change, modules: Path) -> bool:
-    """Whether no test fails."""
+def verdict(change: Change, modules: Path) -> str:
+    """Whether a test fails: "caught", "SURVIVES", or "too slow", which may be a hang, or a busy machine."""
     inside = change.path.relative_to(PACKAGE)
     with tempfile.TemporaryDirectory(prefix="kaq-mutate-") as folder:
         copied = Path(folder) / "modules"
@@ -135,8 +135,8 @@ def survives(change: Change, modules: Path) -> bool:
                 command, cwd=ROOT, env=environment, capture_output=True, timeout=MAX_SECONDS, check=False
             )
         except subprocess.TimeoutExpired:
-            return False
-        return done.returncode == 0
+            return "too slow"
+        return "SURVIVES" if done.returncode == 0 else "caught"
 
 
 def parse_options() -> argparse.Namespace:
@@ -160,21 +160,21 @@ def main() -> int:
     every = [change for path in files for change in changes_of(path, data)]
     chosen = random.Random(options.seed).sample(every, min(options.count, len(every)))
     print(f"{len(chosen)} of {len(every)} changes in {len(files)} files, seed {options.seed}", flush=True)
-    survivors = []
+    survivors, slow = [], 0
     for number, change in enumerate(chosen):
         if options.only not in (None, number):
             continue
         began = time.monotonic()
-        survived = survives(change, options.modules)
+        word = verdict(change, options.modules)
         where = f"{change.path.relative_to(ROOT)}:{change.line}"
-        word = "SURVIVES" if survived else "caught"
         print(f"{number:4} {word:8} {time.monotonic() - began:4.0f} s  {where}  {change.text}"[:300], flush=True)
-        if survived:
+        slow += word == "too slow"
+        if word == "SURVIVES":
             survivors.append({"number": number, "where": where, "change": change.text, "tests": change.tests})
     options.output.mkdir(parents=True, exist_ok=True)
-    report = {"seed": options.seed, "changes": len(chosen), "of": len(every), "survivors": survivors}
+    report = {"seed": options.seed, "changes": len(chosen), "of": len(every), "slow": slow, "survivors": survivors}
     (options.output / "mutate.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(f"{len(survivors)} of {len(chosen)} survive")
+    print(f"{len(survivors)} of {len(chosen)} survive, {slow} were too slow")
     return int(bool(survivors))
 
 

@@ -46,7 +46,7 @@ def test_programs_of_the_readme_run(index, tmp_path):
         text=True,
         env=environment(),
         cwd=tmp_path,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -126,7 +126,7 @@ def test_the_flowgraph_of_the_receiver_page_runs(tmp_path):
         text=True,
         env=environment() | {"OPENBLAS_NUM_THREADS": "1"},
         cwd=tmp_path,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -167,7 +167,7 @@ def test_the_table_of_detectors_is_up_to_date():
         capture_output=True,
         text=True,
         env=environment(),
-        timeout=60,
+        timeout=300,
         check=True,
     )
     page = ROOT / "docs" / "guide" / "detectors.md"

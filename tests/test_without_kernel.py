@@ -46,7 +46,7 @@ def package(tmp_path_factory):
 
 def run(folder, program, code=0):
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=60, env={}, check=False
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=300, env={}, check=False
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr

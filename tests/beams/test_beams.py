@@ -113,7 +113,7 @@ def test_beams_that_are_not_in_the_codebook_are_refused():
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(size=SIZES, more=st.integers(0, 300), seed=st.integers(0, 2**32))
 def test_a_policy_keeps_to_its_budget_and_to_the_codebook_whatever_the_rewards(policy, size, more, seed):
     array = PlanarArray(*size)
@@ -187,7 +187,7 @@ def test_an_axis_of_one_element_has_one_beam():
 BAD = st.sampled_from([math.nan, math.inf, -math.inf, 1e40, "3", "NaN", object(), 2j, [1.0]])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(BAD, min_size=1, max_size=4), st.integers(0, 60), st.booleans())
 def test_bad_rewards_are_counted_and_change_nothing(bad, at, tracking):
     array = PlanarArray(4, 4)

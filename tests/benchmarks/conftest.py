@@ -21,7 +21,7 @@ def output_without() -> Callable[[str, str], str]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
             cwd=Path(__file__).parents[2],
             env={"PYTHONPATH": ":".join(p for p in sys.path if p)},
         )

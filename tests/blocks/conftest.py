@@ -11,7 +11,7 @@ from tests.detection.models import admm_model
 @pytest.fixture(autouse=True)
 def end_if_hung():
     """The last resort against a flowgraph that neither ends nor lets itself be stopped."""
-    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(600, exit=True, file=sys.__stderr__)
     yield
     faulthandler.cancel_dump_traceback_later()
 

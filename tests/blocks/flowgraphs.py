@@ -14,7 +14,7 @@ from gnuradio import blocks, gr
 
 import gr_kaq.blocks
 
-TIMEOUT_S = 20
+TIMEOUT_S = 300
 
 
 def names_of_blocks():

@@ -55,7 +55,7 @@ class running:
         self.tb.stop()
         waiting = threading.Thread(target=self.tb.wait, daemon=True)
         waiting.start()
-        waiting.join(20)
+        waiting.join(300)
         assert not waiting.is_alive(), "the flowgraph hangs"
 
 

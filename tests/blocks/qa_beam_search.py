@@ -16,7 +16,7 @@ from gr_kaq.blocks.beam_pmt import beam_to_pmt
 from gr_kaq.blocks.pdu import make_pdu
 from tests.blocks.flowgraphs import TaggedSource
 
-TIMEOUT_S = 60
+TIMEOUT_S = 300
 
 
 class Messages(gr.sync_block):
@@ -280,9 +280,10 @@ def through(channel, messages, count=20000):
     tb.start()
     source.limit = count // 2
     wait_for(lambda: channel.nitems_written(0) >= count // 2)
+    before = channel.beam()
     for message in messages:
         sender.send(message)
-    time.sleep(0.1)
+    wait_for(lambda: not messages or channel.rejected_messages() or channel.beam() != before)
     source.limit = count
     wait_for(lambda: len(sink.data()) == count)
     tb.stop()

@@ -209,7 +209,7 @@ def by_port(items, ports):
     return items[:, :, 0].reshape(len(items), ports, -1).swapaxes(1, 2)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=40, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     model=st.sampled_from(["admm5-16qam", "list8-16qam", "lmmse", "auto"]),
     shape=st.sampled_from([(1, 1, 1), (1, 3, 2), (2, 3, 1), (5, 4, 4), (16, 2, 2)]),
@@ -897,7 +897,7 @@ def meaning_of(events, num_items):
     return estimates
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     st.lists(st.tuples(st.integers(0, 29), tag_and_meaning()), max_size=10),
     st.sampled_from([None, 1, 3, 8]),

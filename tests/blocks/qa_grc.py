@@ -84,14 +84,17 @@ def compile_grc(directory, document):
     }
     (directory / "small.grc").write_text(yaml.safe_dump(document))
     command = ["grcc", "-o", str(directory), str(directory / "small.grc")]
-    compiled = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    compiled = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     return compiled, environment
 
 
 def run_python(folder, code, environment):
     """Run a program beside the compiled flowgraph."""
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    arguments = {"env": environment, "cwd": folder, "capture_output": True, "text": True, "timeout": 300}
+    return subprocess.run(command, check=False, **arguments)
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 def test_compiles_and_runs(tmp_path):
@@ -179,7 +182,7 @@ def test_a_detector_for_another_constellation_is_marked(tmp_path, model, is_righ
     path.write_text(yaml.safe_dump(flowgraph(model=repr(model))))
     environment = os.environ | {"GRC_BLOCKS_PATH": str(GRC_BLOCKS)}
     done = subprocess.run(
-        ["grcc", "-o", tmp_path, path], env=environment, capture_output=True, text=True, timeout=60, check=False
+        ["grcc", "-o", tmp_path, path], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert (tmp_path / "small.py").exists() == is_right, done.stderr
     assert is_right or "'-' + constellation in model" in done.stdout + done.stderr

@@ -163,7 +163,7 @@ class Rig:
         self.tb.stop()
         waiting = threading.Thread(target=self.tb.wait, daemon=True)
         waiting.start()
-        waiting.join(20)
+        waiting.join(300)
         assert not waiting.is_alive(), "the flowgraph hangs"
 
     def set_open(self, is_open):

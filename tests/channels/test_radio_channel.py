@@ -44,7 +44,7 @@ def tone(cycles, count, num_tx=1):
     return x
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     cuts=st.lists(st.integers(1, 4000), max_size=4),
     clock_offset_ppm=st.sampled_from([-150.0, 0.0, 20.0]),

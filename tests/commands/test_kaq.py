@@ -329,14 +329,14 @@ def installed(tmp_path_factory):
     """The command in a prefix that nobody has told Python of."""
     prefix = tmp_path_factory.mktemp("prefix")
     build = Path(gr_kaq.__file__).parents[2]
-    subprocess.run(["cmake", "--install", build, "--prefix", prefix], check=True, capture_output=True, timeout=60)
+    subprocess.run(["cmake", "--install", build, "--prefix", prefix], check=True, capture_output=True, timeout=300)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return [prefix / "bin" / "kaq"], {"env": environment, "cwd": prefix, "text": True}
 
 
 def test_installed(installed):
     command, options = installed
-    done = subprocess.run([*command, "models"], capture_output=True, timeout=60, check=True, **options)
+    done = subprocess.run([*command, "models"], capture_output=True, timeout=300, check=True, **options)
     assert "admm5-16qam" in done.stdout
 
 
@@ -345,7 +345,7 @@ def test_a_closed_pipe_is_no_error(installed):
     with subprocess.Popen([*command, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
 
 
 @pytest.mark.usefixtures("control_c")
@@ -357,7 +357,7 @@ def test_control_c(installed):
         seen = process.stderr.read(1)  # the progress bar: it simulates
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 130 and "(interrupted)" in out
     assert "interrupted" in err and "Traceback" not in seen + err
 

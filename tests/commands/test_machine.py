@@ -59,7 +59,7 @@ def test_what_was_meant(words, meant, capsys):
 def test_demo_runs_from_the_examples(tmp_path):
     assert (examples_folder() / "link_comparison.py").exists()
     command = [sys.executable, "-B", "-m", "gr_kaq", "demo", "--output", str(tmp_path), "--target-errors", "1"]
-    done = subprocess.run([*command, "--max-bits", "2000"], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([*command, "--max-bits", "2000"], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "demo.png").exists() and "measured 3x2 channels" in done.stdout
 
@@ -86,7 +86,7 @@ def test_serve_detects_what_a_testbed_sends(llrs, tmp_path, control_c):
         try:
             assert server.stdout is not None and "3x2" in server.stdout.readline()
             with subprocess.Popen(produce, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-                done = subprocess.run(consume, capture_output=True, text=True, timeout=60, check=False)
+                done = subprocess.run(consume, capture_output=True, text=True, timeout=300, check=False)
             assert done.returncode == 0 and "BER" in done.stdout, done.stderr
         finally:
             server.send_signal(signal.SIGINT)

@@ -23,7 +23,7 @@ from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.radios.sigmf import RecordingWriter, open_recording
 
 RATE, NOISE_VAR = 2e6, 0.01
-TIMEOUT_S = 30
+TIMEOUT_S = 300
 
 
 def transmission(num_rx, num_tx, num_frames, seed=1, fft_size=64):

@@ -98,7 +98,7 @@ def assert_same(actual: gr_kaq.Detection, expected: gr_kaq.Detection) -> None:
     assert actual.symbols.dtype == np.complex64 and actual.llrs.dtype == np.float32
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.data(),
     st.integers(0, 2**32 - 1),
@@ -244,7 +244,7 @@ def test_streams_of_any_layout_or_refused(detector, layout, what, vectors):
         np.testing.assert_array_equal(llrs, expected.llrs[:, :, j].swapaxes(0, 1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     channels=st.integers(1, 20),

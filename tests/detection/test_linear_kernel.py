@@ -64,7 +64,7 @@ def assert_near_lapack(name, constellation, y, h, noise_var, *, instruction_set=
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", FILTERS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.data())
 def test_is_near_lapack(size, name, data):
     """Condition numbers up to 1e6, SNR of -20 to 80 dB, streams 60 dB apart, any gain of the radio."""
@@ -140,7 +140,7 @@ class TestRankDeficient:
             assert_near_lapack(name, CONSTELLATIONS["16qam"], y, h, noise_var, vectors_per_estimate=vectors)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_bits_depend_on_nothing_but_the_channel(data):
     """Not on instruction sets that fuse products, layout, threads, or the other channels."""

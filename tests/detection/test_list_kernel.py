@@ -69,7 +69,7 @@ def assert_same_bits(a, b, name):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("constellation", CONSTELLATIONS)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(st.data())
 def test_equals_the_reference(size, constellation, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))

@@ -242,7 +242,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_models_load_or_are_refused(tmp_path, document, data):
     """Whatever one value of a good file is replaced with; what still loads still detects."""
@@ -270,7 +270,7 @@ def test_damaged_models_load_or_are_refused(tmp_path, document, data):
     assert np.isfinite(out.symbols).all() and np.isfinite(out.llrs).all()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused(tmp_path, content):
     with pytest.raises(ModelFileError):

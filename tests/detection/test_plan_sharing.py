@@ -67,7 +67,7 @@ print("done")
 def test_a_plan_works_in_a_process_that_fork_makes(name, num_threads, state):
     """It has none of the threads that it waits for. Where one was at work, the plan says that it is in use."""
     command = [sys.executable, "-B", "-c", FORK, name, str(num_threads), state]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (found.returncode, found.stdout) == (0, "done\n"), found.stderr
 
 

@@ -64,7 +64,7 @@ def kernels() -> list:
             parameters.append(pytest.param([], "", id=build, marks=pytest.mark.skip(reason=reason)))
             continue
         command = [*emulator, str(program)]
-        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
         for kernel, state in (line.split() for line in listed.splitlines()):
             reason = f"not run: the kernel {kernel}: this processor lacks it"
             marks = [] if state == "available" else [pytest.mark.skip(reason=reason)]
@@ -165,7 +165,7 @@ def digests():
     for parameter in kernels():
         command, kernel = parameter.values
         if not parameter.marks:
-            run = subprocess.run([*command, kernel], capture_output=True, text=True, check=True, timeout=100)
+            run = subprocess.run([*command, kernel], capture_output=True, text=True, check=True, timeout=300)
             for line in run.stdout.splitlines():
                 what, digest = line.split()
                 found[what].setdefault(kernel, {})[parameter.id] = digest

@@ -106,7 +106,7 @@ def test_frames_are_saved():
     assert len(spoilt) > 4 and sum(again is not None for again in spoilt) > len(spoilt) / 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     value=st.sampled_from([0.0, 1e-20, 1e9, 1e12, np.nan, np.inf]),
     share=st.floats(0, 1),

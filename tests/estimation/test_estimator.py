@@ -139,7 +139,7 @@ def test_a_flat_channel_without_noise_comes_back(method, num_tx, fft_size):
     carrier_offset=st.floats(-0.02, 0.02),
     gain_db=st.floats(-80, 80),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_delay_offset_and_gain_do_not_matter(num_tx, delay, phase, carrier_offset, gain_db):
     """A late synchronizer, what it leaves of the carrier offset, and the gain of a radio: the error stays the same."""
     frame_format, rng = FrameFormat(num_tx), np.random.default_rng(0)
@@ -243,7 +243,7 @@ def test_a_phase_ramp_and_jumps_are_removed():
 
 
 @given(snr_db=st.floats(-10, 30), deviation=st.floats(0, 0.5), seed=st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_tracking_is_no_worse_than_none_and_no_worse_than_plain_angles(snr_db, deviation, seed):
     """Shrinking by what is noise: mean squared error over many frames against both alternatives."""
     rng = np.random.default_rng(seed)

@@ -29,7 +29,7 @@ def observation(frame_format, noise_var, snr_db=12.0):
     return Observation(training, 0.0, 0.0, np.array(noise_var, float), 0.4, 0.02, snr_db)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     num_rx=st.integers(1, 4),
     num_tx=st.integers(1, 4),

@@ -15,7 +15,7 @@ def test_forecasts_make_symbol_errors_fewer_for_both_users():
         [sys.executable, SCRIPT, "--items", "800", "--doppler", "50", "300"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         check=False,
     )

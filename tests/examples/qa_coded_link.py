@@ -19,7 +19,7 @@ SCRIPT = EXAMPLES / "coded_link.py"
 sys.path.insert(0, str(EXAMPLES))
 from coded_link import CodedLink
 
-TIMEOUT_S = 60
+TIMEOUT_S = 300
 
 
 def run(*arguments, expect=0):

@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "interference_sweep.
 
 def test_the_sweep():
     command = [sys.executable, str(SCRIPT), "--powers", "-50", "20", "--frames", "150"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     rows = [tuple(map(int, row)) for row in re.findall(r"band: (\d+) of (\d+) blocks arrived", done.stdout)]
     assert len(rows) == 2 and "-38.0 dB in the band" in done.stdout

@@ -23,7 +23,7 @@ app = Qt.QApplication(sys.argv)
 flowgraph = {name}_flowgraph.{name}_flowgraph()
 flowgraph.set_item_rate(1e6)
 flowgraph.start()
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 300
 meters = [getattr(flowgraph, f"kaq_ber_meter_{i}") for i in range(3)]
 while min(meter.bit_errors() for meter in meters) < 2000:
     assert time.monotonic() < deadline, "too few errors"
@@ -38,7 +38,7 @@ print(json.dumps(rates))
 """
 
 
-def run(*command, expect=0, timeout=120):
+def run(*command, expect=0, timeout=300):
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "QT_QPA_PLATFORM": "offscreen",
@@ -124,7 +124,7 @@ def test_an_interrupted_demo_keeps_what_is_there(tmp_path):
     with subprocess.Popen([str(part) for part in command], env=environment, **pipes) as process:
         head = [process.stdout.readline() for _ in range(5)]
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 130 and "\r" not in err and "Traceback" not in err
     assert "16x16" in head[0] and "10 dB  lmmse" in head[2] and "picture: " in out
     written = json.loads((tmp_path / "demo.json").read_text())["simulated_channel"]

@@ -25,7 +25,7 @@ from tests.radios.virtual_devices.driver import virtual_device
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 sys.path.insert(0, str(EXAMPLES))
-TIMEOUT = 60
+TIMEOUT = 300
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
     "GRC_BLOCKS_PATH": str(ROOT / "grc"),

@@ -15,7 +15,7 @@ def test_slow_channels_are_forecast_over_three_frames():
         [sys.executable, SCRIPT, "--frames", "80", "--every", "1", "4", "--doppler", "20", "--snr", "30"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         check=False,
     )

@@ -37,7 +37,7 @@ FRAME = FrameFormat(2, 64, "qpsk")
 LENGTH = FRAME.frame_length + GAP
 FRAMES = 6
 NUM_RX = 3
-TIMEOUT = 60
+TIMEOUT = 300
 
 
 def options(**values):

@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 import recorder
 
-RATE, TIMEOUT_S = 1e6, 60
+RATE, TIMEOUT_S = 1e6, 300
 
 
 @pytest.fixture

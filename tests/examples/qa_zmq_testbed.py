@@ -19,7 +19,7 @@ from gr_kaq.testbed.zmq_frames import Tag, encode_frame
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "examples" / "zmq_testbed.py"
 DOCS = (ROOT / "docs" / "guide" / "zmq-testbed.md").read_text()
-TIMEOUT = 60
+TIMEOUT = 300
 
 
 def run(*command, **options):

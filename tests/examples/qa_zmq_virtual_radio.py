@@ -31,7 +31,7 @@ sys.path.insert(0, str(SCRIPT.parent))
 import zmq_virtual_radio
 
 DOCS = (ROOT / "docs" / "guide" / "virtual-radio.md").read_text()
-TIMEOUT = 90
+TIMEOUT = 300
 LENGTH = 20000  # samples to look at
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 

@@ -20,7 +20,7 @@ def sent(tmp_path):
     return path
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     content=st.integers(0, 3000).flatmap(lambda n: st.just(random.Random(n).randbytes(n))),
     pdu_bytes=st.integers(MIN_PDU_BYTES, 300),
@@ -98,7 +98,7 @@ def test_a_changed_announcement_is_none(sent, tmp_path):
     assert receiver.malformed() == len(announcement) - 4 and receiver.progress() == (0, 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(pdus=st.lists(st.binary(max_size=120), max_size=20))
 def test_anything_may_arrive(pdus):
     with tempfile.TemporaryDirectory() as directory:

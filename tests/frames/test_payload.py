@@ -25,7 +25,7 @@ def llrs_of(bits, rng=None, noise=0.0, scale=4.0):
     return (scale * levels).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(frame=formats, length=st.floats(0, 1), count=st.integers(0, 3), seed=st.integers(0, 2**32))
 def test_round_trip(frame, length, count, seed):
     """Any payload of any length in any format."""
@@ -113,7 +113,7 @@ def test_nothing_known_is_no_payload():
     assert payload.decode(MEDIUM, rng.standard_normal((20, MEDIUM.coded_bits))) == [None] * 20
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(start=st.floats(0, 1), seed=st.integers(0, 2**32))
 def test_what_was_hit_by_a_burst_is_right_or_refused(start, seed):
     """A burst of sure and wrong bits defeats the code; the CRC has to see it."""

@@ -116,7 +116,7 @@ STREAM = send(FRAME, 2, 6000, [100, 1400, 3700, 4200], np.random.default_rng(6),
 WHOLE = Synchronizer(FRAME, 2).push(STREAM)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 6000), max_size=12))
 def test_the_cut_does_not_matter(cuts):
     synchronizer, found = Synchronizer(FRAME, 2), []

@@ -24,7 +24,7 @@ def llrs_of(bits, rng=None, noise=0.0):
     return (levels * 2 / max(noise, 0.5) ** 2).astype(np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(mcs=st.sampled_from(ALL_MCS), rank=st.integers(1, 2), version=st.integers(0, 3), seed=st.integers(0, 2**32))
 def test_round_trip(mcs, rank, version, seed):
     coder = transport_coder(FRAME, mcs, rank)

@@ -48,7 +48,7 @@ def received_payloads(frame, seed, method="lmmse"):
     return payloads, decoded
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     num_tx=st.integers(1, MAX_STREAMS),
     fft_size=st.sampled_from(FFT_SIZES[:3]),

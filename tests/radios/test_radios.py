@@ -19,7 +19,7 @@ from gr_kaq.blocks.zmq_sample_source import zmq_sample_source
 from gr_kaq.radios import RadioError
 from gr_kaq.radios.sigmf import RecordingError, RecordingWriter, open_recording
 
-TIMEOUT_S = 20
+TIMEOUT_S = 300
 
 
 def noise(num_channels, count, seed=1):

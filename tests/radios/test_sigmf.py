@@ -49,7 +49,7 @@ def change(path, text=None, **changes):
 @given(
     channels=st.integers(1, 5), lengths=st.lists(st.integers(0, 40), min_size=1, max_size=4), seed=st.integers(0, 99)
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_what_is_written_is_read(tmp_path_factory, channels, lengths, seed):
     """In any pieces, all antennas, from any sample on."""
     path = tmp_path_factory.mktemp("recording") / "r"

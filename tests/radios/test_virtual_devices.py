@@ -19,7 +19,7 @@ from gr_kaq import radios
 from gr_kaq.radios import RadioError
 from tests.radios.virtual_devices.driver import virtual_device
 
-TIMEOUT_S = 30
+TIMEOUT_S = 300
 RATE = 4e5
 FREQUENCY = 2.45e9
 GAP = 256  # samples

@@ -54,7 +54,7 @@ def test_what_it_sends_is_detected(language, tmp_path):
             with subprocess.Popen([*map(str, command), address, str(PACKETS)]) as producer:
                 found = []
                 while sum(map(len, found)) < PACKETS * ITEMS:
-                    found.append(consumer.receive(timeout=30).items[:, :, 0])
+                    found.append(consumer.receive(timeout=300).items[:, :, 0])
             assert producer.returncode == 0
     finally:
         flowgraph.stop()

@@ -29,7 +29,7 @@ ANY_PORT = "tcp://127.0.0.1:*"
 
 @pytest.fixture(autouse=True)
 def a_hang_fails():
-    faulthandler.dump_traceback_later(60, exit=True)
+    faulthandler.dump_traceback_later(600, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
 
@@ -43,7 +43,7 @@ def random_complex(rng, *shape):
     return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
 
 
-def wait_until(condition, timeout=10.0):
+def wait_until(condition, timeout=300.0):
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "timed out"
@@ -300,7 +300,7 @@ def anything(draw):
     return bytes(frame)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(frames=st.lists(anything(), max_size=5))
 def test_whatever_arrives_the_next_frame_is_received(hostile, frames):
     peer, consumer = hostile
@@ -519,7 +519,7 @@ with Producer(1, 1, address="tcp://127.0.0.1:*") as producer, Consumer(1, addres
     producer.send(np.ones((1, 1), complex), h=np.ones((1, 1), complex), noise_var=1.0)
     assert consumer.receive().items.shape == (1, 1, 1)
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
 
 
 def test_a_peer_that_is_away_does_not_stop_the_other_sockets():
@@ -625,4 +625,4 @@ with context.socket(zmq.PUSH) as sender, context.socket(zmq.PULL) as receiver:
     sender.send(b"sample")
     assert receiver.recv() == b"sample"
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)

@@ -4,7 +4,7 @@
 import numpy as np
 import pmt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -263,7 +263,6 @@ values = st.recursive(
 
 
 @given(values)
-@settings(deadline=None)
 def test_any_value_survives(value):
     serialized = encode_pmt(value)
     assert encode_pmt(decode_pmt(serialized)) == serialized

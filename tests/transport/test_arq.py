@@ -155,7 +155,7 @@ class Link(RuleBasedStateMachine):
 
 
 TestLink = Link.TestCase
-TestLink.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestLink.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def run(sender, receiver, seed, seconds, lose=0.3, lose_answers=0.1, delay=3, on_slot=lambda now: None, size=120):

@@ -72,7 +72,7 @@ def test_an_interrupt_leaves_a_checkpoint(tmp_path):
                 break
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=30)[1]
+        said = process.communicate(timeout=300)[1]
     finally:
         process.kill()
     assert process.returncode == 130

@@ -95,7 +95,7 @@ def long_comparison(tmp_path):
 
 
 def wait_until(condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -120,7 +120,7 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path):
 def test_an_interrupt_leaves_what_the_same_command_goes_on_from(tmp_path):
     with long_comparison(tmp_path) as process:
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=30)[1]
+        said = process.communicate(timeout=300)[1]
     assert process.returncode == 130
     assert "interrupted" in said and "Traceback" not in said
     assert len(list(tmp_path.glob("small/cells/*/checkpoint.pt"))) == 2
