@@ -24,6 +24,8 @@ __all__ = ["aligned"]
 
 STEPS = 3
 BEFORE = 8  # frames that the next one is expected from
+NEAR = 16  # steps up to which two frames say how fast they change
+FASTEST = 0.3  # cycles per step: beyond, nothing can be expected, and slow fading looks alike
 WINDOW, TAPS = 64, 4  # of what the Doppler is estimated from
 LEAST_NOISE = 1e-2  # over the power: what is expected must not follow every error
 
@@ -70,12 +72,12 @@ def _fading(times: NDArray[np.float64], taps: NDArray[np.complex128]) -> tuple[f
     unit = taps / np.linalg.norm(taps, axis=0)
     first, second = np.triu_indices(len(times), 1)
     step = np.median(np.diff(times))
-    near = times[second] - times[first] < (BEFORE + 0.5) * step
+    near = times[second] - times[first] < (NEAR + 0.5) * step
     first, second = first[near], second[near]
     alike = np.abs(np.sum(unit[:, first].conj() * unit[:, second], axis=0)) ** 2
     lags = times[second] - times[first]
     best = np.inf, 0.0, 1.0
-    for doppler in DOPPLERS / step:
+    for doppler in DOPPLERS[DOPPLERS <= FASTEST] / step:
         terms = np.stack([np.ones(len(lags)), j0(2 * np.pi * doppler * lags) ** 2], axis=1)
         gram = terms.T @ terms + 1e-9 * len(lags) * np.eye(2)
         floor, fall = np.linalg.solve(gram, terms.T @ alike)

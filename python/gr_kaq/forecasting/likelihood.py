@@ -19,7 +19,7 @@ LINE_DOPPLERS = DOPPLERS[1::3]
 LINES = (0.2, 0.5, 0.8, 0.95, 0.99)
 FINE_LINES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.98, 0.99, 0.995)
 NOISE_FACTORS = 2.0 ** np.arange(13)
-POWER_SHARES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2)
+POWER_SHARES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)
 LEAST = 4  # estimates that say anything
 
 
