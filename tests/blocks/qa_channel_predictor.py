@@ -98,6 +98,34 @@ def test_a_jump_of_the_gain_is_counted_and_begins_anew():
     assert stats["restarts"] == 1 and stats["estimates_without_forecast"] == 6
 
 
+@pytest.mark.parametrize("fault", ["gain of an antenna", "dead antenna", "stream begins", "stream ends"])
+def test_what_comes_or_goes_is_counted_and_begins_anew(fault):
+    """What is forecast of an antenna or a stream that is not there is nothing, and not what it was."""
+    samples, _, h = link(6)
+    late = slice(COUNT // 2, None)
+    if fault == "gain of an antenna":
+        h[late, :, 0] *= 4
+    elif fault == "dead antenna":
+        h[late, :, 0] = 0
+    elif fault == "stream begins":
+        h[: COUNT // 2, :, :, 1] = 0
+    else:
+        h[late, :, :, 1] = 0
+    _, block, tags, _ = run(samples, estimates(h), True)
+    stats = block.stats()
+    assert stats["restarts"] == 1 and stats["estimates_without_forecast"] == 6 and stats["internal_errors"] == 0
+    last = np.array(pmt.to_python(tags[COUNT - 1])["h"]).reshape(SHAPE)
+    assert np.isfinite(last).all()
+    np.testing.assert_array_equal(last.any(axis=0), h[-1].any(axis=0))
+
+
+def test_lost_estimates_are_forecast_over_by_their_times():
+    samples, x, h = link(7)
+    tags = [each for number, each in enumerate(estimates(h)) if number % 5 != 3]
+    errors = [np.mean(np.abs(run(samples, tags, predict)[0][:, 200:] - x[:, 200:]) ** 2) for predict in (False, True)]
+    assert errors[1] < errors[0] / 2
+
+
 def test_what_cannot_be_used_is_counted_and_the_rest_goes_on():
     samples, _, h = link(3)
     tags = estimates(h)

@@ -31,7 +31,9 @@ class PredictorCounters(Counters):
     rejected_csi: int = counter("estimates", "Channel and SNR estimates received on tags that were malformed.")
     forecasts: int = counter("forecasts", "Forecasts put on tags.")
     restarts: int = counter(
-        "estimates", "Estimates that do not follow those before, as a gain jumped; history is lost."
+        "estimates",
+        "Estimates that do not follow those before, as a gain jumped, or an antenna or a stream came or went. What was "
+        "before is dropped.",
     )
     estimates_without_forecast: int = counter(
         "estimates", "Estimates that gave no forecast: too few before, noise unknown, or nothing gets through."

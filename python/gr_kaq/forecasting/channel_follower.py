@@ -32,7 +32,8 @@ class ChannelFollower:
         ValueError: history is below 4.
 
     Attributes:
-        restarts: estimates that had nothing to do with those before: of another time, or with a gain that jumped.
+        restarts: estimates that do not go on from those before: of an earlier time, with a gain that jumped, or with an
+            antenna or a stream that came or went.
     """
 
     def __init__(self, history: int = 32):
@@ -57,12 +58,9 @@ class ChannelFollower:
             horizons: after it, (H,).
         """
         power = float(np.mean(np.abs(h) ** 2))
-        if self._past:
-            before, last, _ = self._past[-1]
-            ratio = power / max(float(np.mean(np.abs(last) ** 2)), 1e-300)
-            if time <= before or not 1 / POWER_STEP < ratio < POWER_STEP:
-                self._past.clear()
-                self._count, self._modes, self.restarts = 0, None, self.restarts + 1
+        if self._past and not _goes_on(*self._past[-1][:2], time, h):
+            self._past.clear()
+            self._count, self._modes, self.restarts = 0, None, self.restarts + 1
         self._past.append((time, h, max(error_var, 1e-9 * power)))
         self._count += 1
         if len(self._past) < LEAST or not power:
@@ -86,3 +84,11 @@ class ChannelFollower:
         if self._clusters is None:
             return hold(series, horizons)
         return forecast_with(assigned(series, self._clusters), series, horizons)
+
+
+def _goes_on(before: float, last: NDArray[np.complexfloating], time: float, h: NDArray[np.complexfloating]) -> bool:
+    """Whether this channel can have come of that one, by fading alone."""
+    ratio = np.sum(np.abs(h) ** 2) / max(float(np.sum(np.abs(last) ** 2)), 1e-300)
+    if time <= before or not 1 / POWER_STEP < ratio < POWER_STEP:
+        return False
+    return np.array_equal(h.any(axis=0), last.any(axis=0))  # no antenna or stream came or went
