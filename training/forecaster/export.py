@@ -2,7 +2,8 @@
 """A forecaster as ONNX.
 
 Standard operators (opset 17). A quantized product is QuantizeLinear, MatMulInteger, Cast, Mul, Add, as in
-`training.estimator.onnx_model`; steps are constants, as the features have one scale at any SNR.
+`training.estimator.onnx_model`; steps are constants, as the features have one scale at any SNR. Heads are gathered:
+integers, and a step for each group of weights.
 """
 
 from __future__ import annotations
@@ -12,12 +13,24 @@ import onnx
 import torch
 from onnx import TensorProto
 
-from gr_kaq.forecasting.ccm import FEATURES, HISTORY, HORIZONS
+from gr_kaq.forecasting.ccm import FEATURES, HISTORY, HORIZONS, LEAST_LIKELY
 
 from ..onnx_graph import Graph, float_value
 from ..quantization.product import Product
 from ..quantization.quantizers import largest
-from .network import PROTOTYPES, WIDTH, ForecasterNet
+from .network import (
+    CANDIDATES,
+    LEAST,
+    LEAST_WEIGHT,
+    MIXED,
+    NOISE_LEVELS,
+    NOISE_STEP,
+    PROTOTYPES,
+    ROUNDS,
+    SHOWN,
+    ForecasterNet,
+)
+from .rounding import GROUP
 
 __all__ = ["onnx_model"]
 
@@ -28,30 +41,76 @@ def onnx_model(network: ForecasterNet, metadata: dict[str, str]) -> onnx.ModelPr
     """The graph: features (S, FEATURES) -> filters, log_errors, memberships."""
     graph = Graph(share_constants=True)
     add = graph.add
-    c = network.prototypes.detach()
-    h = add("Relu", _product(graph, network.embed, "features"))
-    h = _product(graph, network.embed_again, h)
-    length = add("Clip", add("Sqrt", add("ReduceSumSquare", h, axes=[-1], keepdims=1)), 1e-6)
-    unit = (c / c.norm(dim=-1, keepdim=True)).T
-    logits = add("Mul", add("MatMul", add("Div", h, length), unit), 4 * network.sharpness.detach())
-    p = add("Softmax", logits, axis=-1, outputs=["memberships"])
-    keys = add("Transpose", _product(graph, network.keys, h), perm=[1, 0])
-    scores = add("Softmax", add("Mul", add("MatMul", c, keys), WIDTH**-0.5), axis=-1)
-    attention = add("Mul", scores, add("Transpose", p, perm=[1, 0]))
-    total = add("Clip", add("ReduceSum", attention, graph.integers(-1), keepdims=1), 1e-6)
-    updated = add("Add", add("MatMul", add("Div", attention, total), _product(graph, network.values, h)), c)
-    known = add("Concat", h, add("MatMul", p, updated), axis=-1)
-    hidden = add("Relu", _product(graph, network.gate, known))
-    add("Identity", _product(graph, network.errors, hidden), outputs=["log_errors"])
-    q = add("Softmax", _product(graph, network.choose, hidden), axis=-1)
-    add("Identity", _product(graph, network.heads, q), outputs=["filters"])
+    axis = graph.integers(-1)
+
+    def columns(first: int, last: int, value: str = "features") -> str:
+        return add("Slice", value, *(graph.integers(x) for x in (first, last, -1)))
+
+    like, rest = columns(0, CANDIDATES), columns(CANDIDATES, FEATURES)
+    log_likely = add("Mul", like, network.own.detach())
+    likely = add("Exp", log_likely)
+    prototypes = network.prototypes.detach()
+    c, weights = graph.constant(torch.softmax(prototypes, -1)), graph.constant(np.full((1, PROTOTYPES), 1 / PROTOTYPES))
+
+    def memberships(outputs: list[str] | None = None) -> tuple[str, str]:
+        similarity = add("Mul", add("MatMul", likely, add("Transpose", c, perm=[1, 0])), weights)
+        total = add("Max", add("ReduceSum", similarity, axis, keepdims=1), LEAST)
+        return add("Div", similarity, total, outputs=outputs), total
+
+    for _ in range(ROUNDS):
+        p, _total = memberships()
+        said = add("MatMul", add("Transpose", p, perm=[1, 0]), log_likely)
+        c = add("Softmax", add("Add", add("Mul", said, network.shared.detach()), prototypes), axis=-1)
+        weights = add("Max", add("ReduceMean", p, axes=[0], keepdims=1), LEAST_WEIGHT)
+    _p, total = memberships(["memberships"])
+    odds = add("Add", log_likely, add("Log", add("Max", add("MatMul", add("Div", weights, total), c), LEAST)))
+    odds = add("Max", add("Sub", odds, add("ReduceMax", odds, axes=[-1], keepdims=1)), LEAST_LIKELY)
+    shown = add("Concat", add("Mul", like, SHOWN), rest, add("Mul", odds, SHOWN), axis=-1)
+    hidden = add("Relu", _product(graph, network.embed, shown))
+    corrected = add("Add", odds, _product(graph, network.choose, hidden))
+    which = f"which{len(graph.nodes)}"
+    top = add("TopK", corrected, graph.integers(MIXED), axis=-1, outputs=["top", which])
+    q = add("Unsqueeze", add("Softmax", top, axis=-1), axis)
+
+    noise = add("Pow", 10.0, columns(FEATURES - 1, FEATURES))
+    power = add("Max", add("Sub", 1.0, noise), add("Mul", noise, 1 / HISTORY))
+    ratio = add("Mul", add("Log", add("Div", noise, power)), 1 / (np.log(10) * NOISE_STEP))
+    at = add("Clip", add("Sub", ratio, NOISE_LEVELS[0] / NOISE_STEP), 0.0, float(len(NOISE_LEVELS) - 1))
+    level = add("Min", add("Floor", at), float(len(NOISE_LEVELS) - 2))
+    share = add("Sub", at, level)
+    shares = add("Unsqueeze", add("Concat", add("Sub", 1.0, share), share, axis=-1), graph.integers(1))
+    q = add("Reshape", add("Mul", q, shares), graph.integers(0, 2 * MIXED, 1))  # (S, 2 MIXED, 1)
+    places = add("Mul", add("Unsqueeze", which, axis), graph.integers(len(NOISE_LEVELS)))
+    places = add("Add", places, add("Unsqueeze", add("Cast", level, to=TensorProto.INT64), graph.integers(1)))
+    places = add("Reshape", add("Add", places, graph.integers(0, 1)), graph.integers(0, 2 * MIXED))
+    mixed = add("ReduceSum", add("Mul", _heads(graph, network, places), add("Unsqueeze", q, axis)), graph.integers(1))
+    add("Reshape", mixed, graph.integers(-1, 2 * HORIZONS * HISTORY), outputs=["filters"])
+    of_heads = add("Gather", network.log_errors, places, axis=0)
+    add("ReduceSum", add("Mul", of_heads, q), graph.integers(1), keepdims=0, outputs=["log_errors"])
     outputs = [
         float_value("filters", ["S", 2 * HORIZONS * HISTORY], "real parts, then imaginary parts"),
         float_value("log_errors", ["S", HORIZONS], "logarithm of the error over the power"),
         float_value("memberships", ["S", PROTOTYPES], "rows add up to 1"),
     ]
-    inputs = [float_value("features", ["S", FEATURES], "autocorrelations and noise, gr_kaq.forecasting.ccm")]
+    inputs = [
+        float_value("features", ["S", FEATURES], "likelihoods, autocorrelations and noise, gr_kaq.forecasting.ccm")
+    ]
     return graph.model("ccm", inputs, outputs, metadata)
+
+
+def _heads(graph: Graph, network: ForecasterNet, places: str) -> str:
+    """The heads at these places, (S, 2 MIXED, 2 HORIZONS, HISTORY); quantized, integers and a step for each group."""
+    add, heads = graph.add, network.heads.detach().numpy()
+    if network.bits is None:
+        return add("Gather", heads, places, axis=0)
+    limit = largest(network.bits)
+    heads = heads.reshape(*heads.shape[:2], -1, GROUP)
+    step = np.abs(heads).max(-1, keepdims=True) / limit
+    step = np.where(step > 0, step, 1.0)
+    integers = graph.constant(np.rint(heads / step), np.int8)
+    chosen = add("Cast", add("Gather", integers, places, axis=0), to=TensorProto.FLOAT)
+    chosen = add("Mul", chosen, add("Gather", step, places, axis=0))
+    return add("Reshape", chosen, graph.integers(0, 2 * MIXED, 2 * HORIZONS, HISTORY))
 
 
 def _product(graph: Graph, product: Product, x: str) -> str:

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Forecasts by channel clustering, after CCM (Zhao et al., arXiv 2404.01340), for complex series.
 
-    autocorrelations -> MLP -> h_i              similarity to prototypes -> p_ik        Bernoulli(p_ik): who is of which
-    prototypes attend to their members          what its prototypes know goes back to the series
-    theta_i = sum over heads j of q_ij theta_j  forecast_i = theta_i x_i                q_ij from both
+    likelihood l_ij of each Fading j for each series i
+    similarity to prototypes   s_ik = sum over j of c_kj l_ij           membership p_ik = w_k s_ik, normalised
+    Bernoulli(p_ik)            who is of which                          w_k: the mean membership
+    masked attention           c_kj = product over the members i of l_ij, normalised
+    heads                      theta_i = sum over j of q_ij theta_j     q_ij = l_ij sum over k of p_ik / s_ik c_kj
 
-What the paper has of raw series is here of autocorrelations: independent taps that fade alike have nothing else in
-common. The heads are filters, and start as those of Wiener for some Dopplers and SNRs.
+What the paper has of raw series is here of their likelihoods: independent taps that fade alike have nothing else in
+common. A prototype says how its members fade; the more there are, the surer it is. The heads are filters, and start as
+those of Wiener for each `Fading` at some SNRs; each series has the few that are the most likely. A perceptron corrects
+which.
 """
 
 from __future__ import annotations
@@ -15,19 +19,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gr_kaq.forecasting.ccm import FEATURES, HISTORY, HORIZONS, LAGS
-from gr_kaq.forecasting.fading import Fading
+from gr_kaq.forecasting.ccm import FADINGS, FEATURES, HISTORY, HORIZONS, LAGS, LEAST_LIKELY
 from gr_kaq.forecasting.series import Series
 from gr_kaq.forecasting.wiener import known_wiener
 
 from ..quantization.product import Product
+from ..quantization.quantizers import fake_quantize_rows
+from .rounding import GROUP
 
-__all__ = ["ForecasterNet", "cluster_loss"]
+__all__ = ["CANDIDATES", "NOISE_LEVELS", "ForecasterNet", "cluster_loss"]
 
-WIDTH, GATE, PROTOTYPES = 48, 128, 8
-HEAD_DOPPLERS = (*np.geomspace(0.001, 0.08, 16), *np.linspace(0.1, 0.46, 14))
-HEAD_SNRS_DB = (-5.0, 8.0, 20.0, 32.0)
-HEADS = len(HEAD_DOPPLERS) * len(HEAD_SNRS_DB)
+WIDTH, PROTOTYPES, ROUNDS = 96, 8, 2
+CANDIDATES = len(FADINGS)
+NOISE_STEP = 0.6
+NOISE_LEVELS = np.arange(-3.6, 1.3, NOISE_STEP)  # logarithms of the noise over the power
+MIXED = 4  # heads of a series, each at two noise levels
+SHOWN = 1 / 16  # of the log-likelihoods, to the perceptron
+PROTOTYPE_DOPPLERS, PROTOTYPE_WIDTH = np.geomspace(8e-4, 0.4, PROTOTYPES), 0.8  # they start so, in nepers
+LEAST_WEIGHT, LEAST = 1e-3, 1e-30
 TEMPERATURE = 0.5  # of the relaxed Bernoulli
 SCALE = 0.1  # of the similarity: squared distance of autocorrelations per lag
 
@@ -36,28 +45,21 @@ class ForecasterNet(nn.Module):
     """The network.
 
     Args:
-        bits: of the operands of its products; None: floating point.
+        bits: of the operands of its products, and of the heads; None: floating point.
     """
 
     def __init__(self, bits: int | None = None):
         super().__init__()
-
-        def product(inputs: int, outputs: int, unsigned: bool = False) -> Product:
-            return Product(inputs, outputs, bits, "static", unsigned)
-
-        self.prototypes = nn.Parameter(torch.randn(PROTOTYPES, WIDTH) * WIDTH**-0.5)
-        self.embed = product(FEATURES, 2 * WIDTH)
-        self.embed_again = product(2 * WIDTH, WIDTH, unsigned=True)
-        self.keys = product(WIDTH, WIDTH)
-        self.values = product(WIDTH, WIDTH)
-        self.gate = product(2 * WIDTH, GATE)
-        self.choose = product(GATE, HEADS, unsigned=True)
-        self.errors = product(GATE, HORIZONS, unsigned=True)
-        self.heads = product(HEADS, 2 * HORIZONS * HISTORY, unsigned=True)
-        self.sharpness = nn.Parameter(torch.tensor(1.0))
+        self.bits = bits
+        self.prototypes = nn.Parameter(_doppler_prototypes())  # (PROTOTYPES, CANDIDATES), logarithms
+        self.embed = Product(FEATURES + CANDIDATES, WIDTH, bits, "static")
+        self.choose = Product(WIDTH, CANDIDATES, bits, "static", unsigned=True)
+        self.own, self.shared = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(1.0))
+        heads, log_errors = _wiener_heads()
+        self.heads = nn.Parameter(heads)  # (CANDIDATES levels, 2 HORIZONS, HISTORY)
+        self.log_errors = nn.Parameter(log_errors)  # (CANDIDATES levels, HORIZONS)
         with torch.no_grad():
-            self.heads.weight.copy_(_wiener_heads())
-            nn.init.constant_(self.errors.bias, -2.0)
+            self.choose.weight.mul_(0.1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """Filters complex (B, S, HORIZONS, HISTORY), log error over power (B, S, HORIZONS), memberships (B, S, K).
@@ -68,36 +70,62 @@ class ForecasterNet(nn.Module):
             features: (B, S, FEATURES), see `gr_kaq.forecasting.ccm`.
         """
         seen: list[Tensor] = []
+        log_likely = self.own * features[..., :CANDIDATES]
+        likely = log_likely.exp()
+        c = torch.softmax(self.prototypes, -1).expand(len(features), -1, -1)
+        weights = torch.full((len(features), 1, PROTOTYPES), 1 / PROTOTYPES)
+        for _ in range(ROUNDS):
+            similarity = weights * (likely @ c.transpose(-1, -2))
+            p = similarity / similarity.sum(-1, keepdim=True).clamp_min(LEAST)
+            members = (_bernoulli(p) if self.training else p).transpose(-1, -2)
+            c = torch.softmax(self.prototypes + self.shared * (members @ log_likely), -1)
+            weights = p.mean(-2, keepdim=True).clamp_min(LEAST_WEIGHT)
+        similarity = weights * (likely @ c.transpose(-1, -2))
+        total = similarity.sum(-1, keepdim=True).clamp_min(LEAST)
+        p = similarity / total
+        odds = log_likely + torch.log(((weights / total) @ c).clamp_min(LEAST))
+        said = (odds - odds.amax(-1, keepdim=True)).clamp_min(LEAST_LIKELY)
+        shown = torch.cat([SHOWN * features[..., :CANDIDATES], features[..., CANDIDATES:], SHOWN * said], -1)
         root = torch.ones(len(features))
-        h = self.embed_again(self.embed(features, root, seen).relu(), root, seen)
-        c = self.prototypes
-        cosine = (h / h.norm(dim=-1, keepdim=True).clamp_min(1e-6)) @ (c / c.norm(dim=-1, keepdim=True)).T
-        logits = 4 * self.sharpness * cosine
-        p = torch.softmax(logits, -1)
-        mask = p
-        if self.training:  # reparametrised Bernoulli
-            uniform = torch.rand_like(p).clamp(1e-6, 1 - 1e-6)
-            odds = torch.log(p.clamp(1e-6, 1 - 1e-6)) - torch.log1p(-p.clamp(1e-6, 1 - 1e-6))
-            mask = torch.sigmoid((odds + torch.log(uniform) - torch.log1p(-uniform)) / TEMPERATURE)
-        scores = c @ self.keys(h, root, seen).transpose(-1, -2) * WIDTH**-0.5  # (B, K, S)
-        attention = torch.softmax(scores, -1) * mask.transpose(-1, -2)
-        attention = attention / attention.sum(-1, keepdim=True).clamp_min(1e-6)
-        updated = c + attention @ self.values(h, root, seen)
-        known = torch.cat([h, p @ updated], -1)
-        hidden = self.gate(known, root, seen).relu()
-        q = torch.softmax(self.choose(hidden, root, seen), -1)
-        log_errors = self.errors(hidden, root, seen)
-        flat = self.heads(q, root, seen).unflatten(-1, (2, HORIZONS, HISTORY))
-        return torch.complex(flat[..., 0, :, :], flat[..., 1, :, :]), log_errors, p, seen
+        hidden = self.embed(shown, root, seen).relu()
+        top, which = torch.topk(said + self.choose(hidden, root, seen), MIXED, -1)
+        level, share = noise_level(features[..., -1])
+        places = (which[..., None] * len(NOISE_LEVELS) + level[..., None, None] + torch.arange(2)).flatten(-2)
+        q = torch.softmax(top, -1)[..., None] * torch.stack([1 - share, share], -1)[..., None, :]
+        q = q.flatten(-2)[..., None]  # (B, S, 2 MIXED, 1)
+        mixed = (q[..., None] * self._heads()[places]).sum(-3)
+        log_errors = (q * self.log_errors[places]).sum(-2)
+        return torch.complex(*mixed.unflatten(-2, (2, HORIZONS)).unbind(-3)), log_errors, p, seen
+
+    def _heads(self) -> Tensor:
+        if self.bits is None:
+            return self.heads
+        groups = self.heads.unflatten(-1, (-1, GROUP))
+        return fake_quantize_rows(groups, self.bits, torch.ones(())).flatten(-2)
 
     def products(self) -> dict[str, Product]:
         """Every product with weights, by name, in the order of `forward`."""
         return {name: module for name, module in self.named_modules() if isinstance(module, Product)}
 
 
+def _bernoulli(p: Tensor) -> Tensor:
+    """Reparametrised draws."""
+    p, uniform = p.clamp(1e-6, 1 - 1e-6), torch.rand_like(p).clamp(1e-6, 1 - 1e-6)
+    return torch.sigmoid((torch.logit(p) + torch.logit(uniform)) / TEMPERATURE)
+
+
+def noise_level(log_noise: Tensor) -> tuple[Tensor, Tensor]:
+    """From the last feature: the level of noise over power below, and the share of the one above it."""
+    noise = 10**log_noise
+    power = torch.maximum(1 - noise, noise / HISTORY)
+    at = ((torch.log10(noise / power) - float(NOISE_LEVELS[0])) / NOISE_STEP).clamp(0, len(NOISE_LEVELS) - 1)
+    level = at.floor().clamp(max=len(NOISE_LEVELS) - 2)
+    return level.long(), at - level
+
+
 def cluster_loss(features: Tensor, p: Tensor) -> Tensor:
     """-tr(P^T S P) + tr((I - P P^T) S), over the number of pairs: alike series together, others apart."""
-    shape = features[..., : 2 * LAGS]
+    shape = features[..., CANDIDATES : CANDIDATES + 2 * LAGS]
     distance = torch.cdist(shape, shape) ** 2 / LAGS
     similarity = torch.exp(-distance / (2 * SCALE))
     together = p @ p.transpose(-1, -2)
@@ -106,14 +134,23 @@ def cluster_loss(features: Tensor, p: Tensor) -> Tensor:
     return torch.mean((diagonal - 2 * (together * similarity).sum((-1, -2))) / pairs)
 
 
-def _wiener_heads() -> Tensor:
-    """Weights (2 HORIZONS HISTORY, HEADS) of filters that are best for some Dopplers and SNRs."""
+def _doppler_prototypes() -> Tensor:
+    """Logarithms of broad distributions around some Dopplers."""
+    dopplers = np.array([max(fading.doppler, 7e-4) for fading in FADINGS])
+    away = np.log(dopplers / PROTOTYPE_DOPPLERS[:, None]) / PROTOTYPE_WIDTH
+    return torch.log_softmax(torch.tensor(-0.5 * away**2, dtype=torch.float32), -1)
+
+
+def _wiener_heads() -> tuple[Tensor, Tensor]:
+    """Filters that are best for each of `FADINGS` at each noise level, and the logarithms of their errors."""
     ages, ahead = np.arange(1 - HISTORY, 1.0), np.arange(1.0, HORIZONS + 1)
-    columns = []
-    for doppler in HEAD_DOPPLERS:
-        for snr_db in HEAD_SNRS_DB:
-            unit = Series(ages, np.eye(HISTORY), 10 ** (-snr_db / 10))
-            forecast = known_wiener(unit, ahead, Fading(float(doppler)).correlation, np.ones(HISTORY))
-            filters = forecast.values.T  # (HORIZONS, HISTORY)
-            columns.append(np.stack([filters.real, filters.imag]).ravel())
-    return torch.tensor(np.stack(columns, axis=1), dtype=torch.float32)
+    heads = np.empty((CANDIDATES, len(NOISE_LEVELS), 2, HORIZONS, HISTORY))
+    log_errors = np.empty((CANDIDATES, len(NOISE_LEVELS), HORIZONS))
+    for level, noise in enumerate(10**NOISE_LEVELS):
+        unit = Series(ages, np.eye(HISTORY), noise)
+        for place, fading in enumerate(FADINGS):
+            forecast = known_wiener(unit, ahead, fading.correlation, np.ones(HISTORY))
+            heads[place, level] = forecast.values.T.real, forecast.values.T.imag
+            log_errors[place, level] = np.log(np.maximum(forecast.error_var[0], 1e-6))
+    heads, log_errors = heads.reshape(-1, 2 * HORIZONS, HISTORY), log_errors.reshape(-1, HORIZONS)
+    return torch.tensor(heads, dtype=torch.float32), torch.tensor(log_errors, dtype=torch.float32)

@@ -2,7 +2,7 @@
 """Trains the forecaster.
 
 The loss is by how many nepers the error is above the least possible one, for each stream and horizon, plus beta times
-the clustering loss. Quantization is trained in the last quarter.
+the clustering loss. In the last quarter the heads are rounded, and the rest is trained with quantized products.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from gr_kaq.forecasting.ccm import features
 
 from ..quantization.quantizers import calibrated_step
 from .config import Config
-from .network import ForecasterNet, cluster_loss
+from .network import NOISE_LEVELS, ForecasterNet, cluster_loss
+from .rounding import rounded_heads
 from .series import Batch, draw, expected_error
 
 __all__ = ["excess_db", "inputs_of", "train"]
 
 BETA = 0.1
-RATE = 2e-3
+RATE = 1e-3
+STARTED = 0.03  # of the rate: for what starts near where it has to be
 SCENES = 8
 SHARE_QUANTIZED = 0.25
 
@@ -62,6 +64,10 @@ def train(config: Config) -> tuple[ForecasterNet, ForecasterNet]:
         assert product.step is not None
         step = calibrated_step(operand.flatten()[::7], config.bits, "mse", product.unsigned)
         product.step.start_at(step.reshape(1))
+    with torch.no_grad():
+        rounded = rounded_heads(twin.heads.numpy(), 10**NOISE_LEVELS, config.bits)
+        quantized.heads.copy_(torch.from_numpy(rounded))
+    quantized.heads.requires_grad = False
     _optimize(quantized, rng, config.steps - float_steps, RATE / 4, config.size, bar)
     bar.close()
     return twin, quantized.eval()
@@ -71,8 +77,12 @@ def _optimize(
     network: ForecasterNet, rng: np.random.Generator, steps: int, rate: float, size: tuple[int, int], bar: Any
 ) -> None:
     network.train()
-    optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, max(steps, 2), pct_start=0.1)
+    trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    started = [trained.pop(name) for name in ("heads", "prototypes") if name in trained]
+    rates = [rate, STARTED * rate]
+    groups = [{"params": part, "lr": of} for part, of in zip((list(trained.values()), started), rates, strict=True)]
+    optimizer = torch.optim.Adam(groups)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, max(steps, 2), pct_start=0.1)
     for _ in range(steps):
         batch = draw(rng, SCENES, *size)
         inputs = inputs_of(batch)

@@ -1,31 +1,56 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The clustering network (CCM). It takes autocorrelations of series, which no phase and no scale changes."""
+"""The clustering network (CCM). It takes what no phase and no scale of a series changes."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..files import one_line, read_file
+from .fading import Fading
 from .predictors import clustered_wiener
 from .series import Forecast, Series
 
-__all__ = ["FEATURES", "HISTORY", "HORIZONS", "LAGS", "ClusteringNetwork", "features"]
+__all__ = ["FADINGS", "FEATURES", "HISTORY", "HORIZONS", "LAGS", "LEAST_LIKELY", "ClusteringNetwork", "features"]
 
 HISTORY, HORIZONS, LAGS = 32, 20, 16
-FEATURES = 2 * LAGS + 1
+SCATTERED = (0.0, *np.geomspace(1e-3, 0.02, 12), *np.linspace(0.0255, 0.46, 60))
+LINE_DOPPLERS, LINE, SHIFT_STEP = (0.03, 0.1, 0.25, 0.45), 0.9, 1 / 64
+FADINGS = tuple(
+    [Fading(float(doppler)) for doppler in SCATTERED]
+    + [
+        Fading(doppler, LINE, float(shift))
+        for doppler in LINE_DOPPLERS
+        for shift in SHIFT_STEP * np.arange(-(doppler // SHIFT_STEP), doppler // SHIFT_STEP + 1)
+    ]
+)
+"""What a series may be like, at one estimate per unit of time."""
+FEATURES = len(FADINGS) + 2 * LAGS + 1
+LEAST_LIKELY = -60.0
 NOISE_RANGE = (1e-4, 10.0)
 REGULAR = 0.05  # of a step
-MAX_FILE_BYTES = 16 << 20
+MAX_FILE_BYTES = 64 << 20
+
+
+@cache
+def _modes() -> tuple[NDArray[np.float32], NDArray[np.complex64]]:
+    """Eigenvalues (C, HISTORY) and eigenvectors (HISTORY, C HISTORY) of the correlation of each of `FADINGS`."""
+    ages = np.arange(HISTORY)
+    correlations = np.stack([fading.correlation(ages[:, None] - ages) for fading in FADINGS])
+    values, vectors = np.linalg.eigh(correlations)
+    return np.maximum(values, 0).astype(np.float32), vectors.transpose(1, 0, 2).reshape(HISTORY, -1).astype(
+        np.complex64
+    )
 
 
 def features(samples: NDArray[np.complexfloating], noise_var: NDArray[np.floating]) -> NDArray[np.float32]:
     """Of series (..., HISTORY) with these error variances (...): (..., FEATURES).
 
-    Real and imaginary parts of the autocorrelation at lags 1 to LAGS, over what a lag of 0 shows; and the noise over
-    that, as a logarithm.
+    How likely each of `FADINGS` is, as a logarithm, against the most likely one; real and imaginary parts of the
+    autocorrelation at lags 1 to LAGS, over what a lag of 0 shows; and the noise over that, as a logarithm.
     """
     spectrum = np.fft.fft(samples, 2 * HISTORY, axis=-1)
     correlation = np.fft.ifft(np.abs(spectrum) ** 2, axis=-1)[..., : LAGS + 1]
@@ -33,7 +58,16 @@ def features(samples: NDArray[np.complexfloating], noise_var: NDArray[np.floatin
     counts = HISTORY / (HISTORY - np.arange(1, LAGS + 1))
     found = correlation[..., 1:] / energy * counts
     noise = np.clip(HISTORY * noise_var[..., None] / energy, *NOISE_RANGE)
-    return np.concatenate([found.real, found.imag, np.log10(noise)], axis=-1).astype(np.float32)
+
+    values, vectors = _modes()
+    unit = (samples / np.sqrt(energy / HISTORY)).astype(np.complex64)
+    turned = unit.conj().reshape(-1, HISTORY) @ vectors
+    power = np.maximum(1 - noise, noise / HISTORY)
+    variances = power[..., None] * values + noise[..., None]  # (..., C, HISTORY)
+    squares = np.square(turned.real) + np.square(turned.imag)
+    likely = -np.sum(squares.reshape(variances.shape) / variances + np.log(variances), axis=-1)
+    likely = np.maximum(likely - likely.max(axis=-1, keepdims=True), LEAST_LIKELY)
+    return np.concatenate([likely, found.real, found.imag, np.log10(noise)], axis=-1).astype(np.float32)
 
 
 class ClusteringNetwork:

@@ -8,15 +8,17 @@ import onnx
 import pytest
 import torch
 
-from gr_kaq.forecasting.ccm import HISTORY, HORIZONS, ClusteringNetwork, features
+from gr_kaq.forecasting.ccm import FADINGS, FEATURES, HISTORY, HORIZONS, ClusteringNetwork, features
 from gr_kaq.forecasting.predictors import clustered_wiener
 from gr_kaq.forecasting.series import Series
 from training.__main__ import main
 from training.forecaster.config import Config
 from training.forecaster.export import onnx_model
-from training.forecaster.network import ForecasterNet, cluster_loss
+from training.forecaster.network import NOISE_LEVELS, ForecasterNet, cluster_loss
+from training.forecaster.rounding import GROUP, rounded_heads
 from training.forecaster.series import draw, expected_error
 from training.forecaster.train import excess_db, inputs_of, train
+from training.quantization.quantizers import fake_quantize_rows
 
 pytestmark = pytest.mark.training
 
@@ -57,7 +59,7 @@ def test_phase_and_scale_change_no_feature():
 
 
 def test_series_together_that_are_alike_lower_the_clustering_loss():
-    x = torch.cat([torch.zeros(4, 33), torch.ones(4, 33)])[None]
+    x = torch.cat([torch.zeros(4, FEATURES), torch.ones(4, FEATURES)])[None]
     right = torch.eye(2).repeat_interleave(4, 0)[None]
     assert cluster_loss(x, right) < cluster_loss(x, torch.full((1, 8, 2), 0.5))
     assert cluster_loss(x, right) < cluster_loss(x, torch.eye(2).repeat(4, 1)[None])
@@ -68,6 +70,27 @@ def test_training_brings_filters_nearer_to_the_bound(trained):
     with torch.no_grad():
         before, after = (excess_db(batch, net(inputs_of(batch))[0]).mean() for net in (ForecasterNet(), trained[0]))
     assert after < before
+
+
+def test_heads_are_rounded_where_series_have_no_power():
+    network = ForecasterNet()
+    heads = network.heads.detach()
+    ones = torch.ones(())
+    found = torch.from_numpy(rounded_heads(heads.numpy(), 10**NOISE_LEVELS, 8))
+
+    def quantized(weights):
+        return fake_quantize_rows(weights.unflatten(-1, (-1, GROUP)), 8, ones).flatten(-2)
+
+    torch.testing.assert_close(quantized(found), found, atol=1e-5, rtol=0)
+    ages = np.arange(HISTORY)
+    for place, level in ((5, 2), (30, 3), (100, 2)):  # slow, fast, and with a line
+        covariance = torch.from_numpy(FADINGS[place].correlation(ages[:, None] - ages)).to(torch.complex64)
+        head = place * len(NOISE_LEVELS) + level
+        wrong = []
+        for other in (found, quantized(heads)):
+            away = torch.complex(*(other[head] - heads[head]).unflatten(0, (2, HORIZONS)))
+            wrong.append(float(torch.sum((away @ covariance) * away.conj()).real))
+        assert wrong[0] < 0.7 * wrong[1]
 
 
 @pytest.mark.parametrize("quantized", [False, True])
