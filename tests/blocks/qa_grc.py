@@ -91,8 +91,7 @@ def compile_grc(directory, document):
 def run_python(folder, code, environment):
     """Run a program beside the compiled flowgraph."""
     command = [sys.executable, "-c", code]
-    arguments = {"env": environment, "cwd": folder, "capture_output": True, "text": True, "timeout": 300}
-    return subprocess.run(command, check=False, **arguments)
+    return subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300, check=False
     )
 
