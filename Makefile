@@ -48,9 +48,14 @@ help:  ## Show this list
 setup:  ## Install the Debian or Ubuntu packages that are missing
 	$(call apt_install,$(APT_PACKAGES))
 
+# $(configure): CMake, over a cache of this checkout; one that was moved here is of no use
+define configure
+@grep -qsx "CMAKE_HOME_DIRECTORY:INTERNAL=$(CURDIR)" $(BUILD)/CMakeCache.txt || rm -rf $(BUILD)/CMakeCache.txt $(BUILD)/CMakeFiles
+@cmake -S . -B $(BUILD) -DPYTHON_EXECUTABLE=$(PYTHON) $(CMAKE_FLAGS) > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+endef
+
 build: setup  ## Compile the kernels and assemble the package in build/test_modules
-	@cmake -S . -B $(BUILD) -DPYTHON_EXECUTABLE=$(PYTHON) $(CMAKE_FLAGS) > $(BUILD).log 2>&1 || \
-	    { cat $(BUILD).log; exit 1; }
+	$(configure)
 	@cmake --build $(BUILD) -j $(JOBS) -- --no-print-directory
 
 # torch is only for training and its tests, and stays out of the system's packages
@@ -63,8 +68,7 @@ $(VENV)/.complete: training/requirements.txt requirements-dev.txt | $(VENV)/bin/
 
 # only what the blocks need: neither tests nor fuzzers
 demo: setup  ## Run the flowgraphs with the shipped detectors: a BER table, and a picture in out/demo.png
-	@cmake -S . -B $(BUILD) -DPYTHON_EXECUTABLE=$(PYTHON) $(CMAKE_FLAGS) > $(BUILD).log 2>&1 || \
-	    { cat $(BUILD).log; exit 1; }
+	$(configure)
 	@cmake --build $(BUILD) -j $(JOBS) --target _kernel _coding _gnuradio -- --no-print-directory
 	$(RUN) examples/demo.py --output out
 

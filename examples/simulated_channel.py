@@ -4,13 +4,17 @@
 
 import sys
 
+import gr_kaq
 from link_comparison import Link, arguments, run
 
-DETECTORS = ("lmmse", "admm5-16qam", "auto")
+
+def detectors(constellation: str) -> list[str]:
+    """LMMSE, the ADMM-Net if there is one, and auto."""
+    return ["lmmse", *({f"admm5-{constellation}"} & set(gr_kaq.list_detectors())), "auto"]
 
 
 def main() -> int:
-    parser = arguments(__doc__ or "", (10, 15, 20, 25), DETECTORS)
+    parser = arguments(__doc__ or "", (10, 15, 20, 25), ())
     parser.add_argument("--num-rx", type=int, default=16, help="receive antennas")
     parser.add_argument("--num-tx", type=int, default=16, help="transmitted streams")
     parser.add_argument("--constellation", default="16qam", help="of every stream")
@@ -20,6 +24,7 @@ def main() -> int:
     parser.add_argument("--estimation-error-db", type=float, help="error of the channel estimates, relative to H")
     parser.add_argument("--snr-error-db", type=float, default=0.0, help="error of the SNR estimates")
     options = parser.parse_args()
+    options.detectors = options.detectors or detectors(options.constellation)
     channel = {
         "channel": "kronecker" if options.correlation else "iid",
         "rx_correlation": options.correlation,

@@ -76,6 +76,14 @@ def test_headless_scripts(tmp_path, script, detectors):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("constellation", "detectors"), [("64qam", {"lmmse", "admm5-64qam", "auto"}), ("256qam", {"lmmse", "auto"})]
+)
+def test_detectors_follow_the_constellation(constellation, detectors):
+    command = [EXAMPLES / "simulated_channel.py", "--constellation", constellation, "--num-rx", 4, "--num-tx", 4]
+    assert set(rates(run(sys.executable, *command, "--snr", 10, "--target-errors", 50).stdout)) == detectors
+
+
 @pytest.mark.parametrize("script", ["simulated_channel", "measured_channel", "demo"])
 def test_help(script):
     assert "--target-errors" in run(sys.executable, EXAMPLES / f"{script}.py", "--help").stdout
