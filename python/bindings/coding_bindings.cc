@@ -24,7 +24,7 @@ namespace {
 using kaq::expect;
 
 constexpr int constraint_length = 7, tail_bits = constraint_length - 1, rate = 2;
-constexpr int max_bits = 1 << 20;
+constexpr int max_bits = 1 << 23; // 2048 carriers, 8 streams and 56 symbols need half as many
 
 // The usual generators 171 and 133 (octal), as gr-fec takes them.
 const std::vector<int> polynomials{79, 109};

@@ -17,6 +17,7 @@ from .simulation import Scenario, SimulatedLink
 __all__ = ["calibrate"]
 
 SNRS_DB = -5.0, 35.0
+LEAST, MOST = 0.2, 0.97  # mutual information of frames whose effective SNR is known well
 BELOW_DB, ABOVE_DB = 2.0, 9.0  # of the SNR at which the code's rate is the capacity: where blocks are decoded at all
 
 
@@ -29,7 +30,10 @@ def calibrate(
     seed: int,
     progress: Callable[[], object] | None = None,
 ) -> list[dict[str, Any]]:
-    """Curves, one for each MCS: `mcs`, `threshold_db`, `width_db`, `frames`, `errors`.
+    """Curves, one for each MCS: `mcs`, `threshold_db`, `width_db`, `frames`, `errors`, `llr_bias_db`.
+
+    The bias is by how much the LLRs of frames overestimate their effective SNR, against what the bits that were sent
+    say: the mean over the frames.
 
     Each frame has a channel of its own, TDL-A with 100 ns at 10 Hz, and a mean SNR between -5 and 35 dB; it is decoded
     at every rank. Frames whose effective SNR is far from where an MCS begins to work are left out.
@@ -44,6 +48,7 @@ def calibrate(
     """
     rng = np.random.default_rng(seed)
     found: list[tuple[list[float], list[bool]]] = [([], []) for _ in MCS_TABLE]
+    biases: list[list[float]] = [[] for _ in MCS_TABLE]
     begins = [float(effective_snr(mcs.constellation, mcs.rate)) for mcs in MCS_TABLE]
     link: SimulatedLink | None = None
     for number in range(num_frames):
@@ -55,6 +60,13 @@ def calibrate(
                 if begin - BELOW_DB < snr_db < begin + ABOVE_DB:
                     found[mcs][0].append(snr_db)
                     found[mcs][1].append(not frame.decodes(mcs, rank))
+                    believed, true = frame.information(mcs, rank)
+                    if LEAST < true < MOST:
+                        snrs_db = effective_snr(MCS_TABLE[mcs].constellation, [believed, true])
+                        biases[mcs].append(float(snrs_db[0] - snrs_db[1]))
         if progress:
             progress()
-    return [{"mcs": str(mcs), **fit_curve(*pairs)} for mcs, pairs in zip(MCS_TABLE, found, strict=True)]
+    return [
+        {"mcs": str(mcs), **fit_curve(*pairs), "llr_bias_db": float(np.mean(bias)) if bias else 0.0}
+        for mcs, pairs, bias in zip(MCS_TABLE, found, biases, strict=True)
+    ]

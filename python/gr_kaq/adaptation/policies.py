@@ -12,8 +12,8 @@ loop believes a report as far as it is known to hold: by the correlation of repo
 
 so that a loop that is too slow for the channel falls back to its long-term statistics. The outer loop (Pedersen et al.,
 "Frequency domain scheduling for OFDMA with limited and noisy channel feedback", VTC 2007) adds an offset that goes up
-by STEP target / (1 - target) with each acknowledgement and down by STEP without, so that the share of blocks that fail
-is the target whatever the reports are worth.
+by step target / (1 - target) with each acknowledgement and down by a step without. So the share of blocks that fail
+is the target, whatever the reports are worth.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["POLICIES", "TARGET", "Arf", "Fixed", "Policy", "make_policy"]
 TARGET = 0.1
 """Share of first transmissions that may fail."""
 
-STEP_DB = 0.5
+STEP_DB, SMALL_STEP_DB = 0.5, 0.2  # of an outer loop that follows the fading itself, and of one behind an inner loop
 MOST_OFFSET_DB = 20.0
 MEMORY = 2000  # reports: of the long-term statistics
 HISTORY = 4096  # reports that are kept to find their correlation
@@ -209,21 +209,23 @@ class InnerLoop(LongTerm):
 class _Offset:
     """The offset of an outer loop."""
 
-    def __init__(self, policy: Policy):
+    def __init__(self, policy: Policy, step_db: float):
+        self._step = step_db
         self._ends = policy.most_robust, policy.fastest
-        self._up = STEP_DB * policy.target / (1 - policy.target)
+        self._up = step_db * policy.target / (1 - policy.target)
         self.db = 0.0
 
     def observe(self, mcs: int, rank: int, ok: bool) -> None:
         """Move, but at the ends of the table, beyond which there is nothing to choose."""
         if (mcs, rank) != self._ends[int(ok)]:
-            self.db = float(np.clip(self.db + (self._up if ok else -STEP_DB), -MOST_OFFSET_DB, MOST_OFFSET_DB))
+            self.db = float(np.clip(self.db + (self._up if ok else -self._step), -MOST_OFFSET_DB, MOST_OFFSET_DB))
 
 
 class OuterLoop(LongTerm):
     """The long-term mean of the reports, and an outer loop (OLLA)."""
 
     name = "olla"
+    step_db = STEP_DB
 
     def __init__(
         self,
@@ -233,7 +235,7 @@ class OuterLoop(LongTerm):
         ranks: Sequence[int] | None = None,
     ):
         super().__init__(frame_format, curves, target, ranks)
-        self._offset = _Offset(self)
+        self._offset = _Offset(self, self.step_db)
 
     def choose(self, frame: int) -> tuple[int, int]:
         """The best."""
@@ -249,9 +251,10 @@ class OuterLoop(LongTerm):
 
 
 class BothLoops(OuterLoop):
-    """Inner and outer loop."""
+    """Inner and outer loop. The outer one takes small steps: what it sees are bursts, as feedback is late."""
 
     name = "both"
+    step_db = SMALL_STEP_DB
 
     def choose(self, frame: int) -> tuple[int, int]:
         """The best."""
@@ -304,7 +307,7 @@ class Salad(LongTerm):
     """
 
     name = "salad"
-    RATE_DB, INTEGRAL_DB, MOST_INTEGRAL_DB = 1.5, 0.02, 3.0
+    RATE_DB, INTEGRAL_DB, MOST_INTEGRAL_DB = 1.5, 0.3, 6.0
     WINDOW, BIAS, PROBABILITY, PROBED = 15, 0.25, 0.15, 0.95
 
     def __init__(

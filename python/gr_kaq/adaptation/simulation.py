@@ -26,6 +26,7 @@ from ..frames.modulation_coding import MCS_TABLE, transport_block_bytes
 from ..frames.transport_coding import transport_coder
 from .block_error_curves import BlockErrorCurves, shipped_curves
 from .link_receiver import LinkReceiver
+from .mutual_information import mutual_information
 from .policies import TARGET, Fixed, Policy, make_policy
 
 __all__ = [
@@ -213,6 +214,13 @@ class SimulatedFrame:
         if (mcs, rank) not in self._decoded:
             self._decoded[mcs, rank] = self.link_decodes(mcs, rank, self.llrs(mcs, rank, 0))
         return self._decoded[mcs, rank]
+
+    def information(self, mcs: int, rank: int) -> tuple[float, float]:
+        """Mutual information per bit of a first transmission, from its LLRs alone, and with the bits that were sent."""
+        word = self.link.code_word(mcs, rank)[1]
+        llrs = self.llrs(mcs, rank, 0)
+        sent = llrs != 0
+        return float(mutual_information(llrs[sent])), float(mutual_information(llrs[sent], word[sent]))
 
     def link_decodes(self, mcs: int, rank: int, llrs: NDArray[np.float64]) -> bool:
         """Whether these LLRs of a code word are decoded."""

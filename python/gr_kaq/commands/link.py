@@ -298,12 +298,12 @@ def _calibrate(options: argparse.Namespace, progress_bar: Progress) -> tuple[dic
             seed=options.seed,
             progress=bar.update,
         )
-    print("MCS           half wrong at    a tenth at      width   frames  wrong")
+    print("MCS           half wrong at    a tenth at      width   frames  wrong  LLRs too sure by")
     for curve in curves:
         tenth = curve["threshold_db"] + curve["width_db"] * float(np.log(9))
         print(
             f"{curve['mcs']:<12}  {curve['threshold_db']:10.2f} dB  {tenth:9.2f} dB  {curve['width_db']:6.2f} dB  "
-            f"{curve['frames']:7d}  {curve['errors']:5d}"
+            f"{curve['frames']:7d}  {curve['errors']:5d}  {curve['llr_bias_db']:13.2f} dB"
         )
     return {"curves": curves}, False
 

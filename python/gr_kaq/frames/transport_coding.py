@@ -44,7 +44,7 @@ PATTERNS: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {
     (5, 6): ((1, 0, 1, 0, 1), (1, 1, 0, 1, 0)),
 }
 GOLDEN = (math.sqrt(5) - 1) / 2
-CACHED_CODERS = 128
+CACHED_CODERS = 64  # the greatest take 17 MB each
 
 
 class TransportCoder:
@@ -80,7 +80,7 @@ class TransportCoder:
         buffer = _circular_buffer(num_coded, MCS_TABLE[mcs].numerator, MCS_TABLE[mcs].denominator)
         turns = np.arange(self.num_sent)
         self._places = [  # in the code word, of each bit on the grid, for each version
-            buffer[(version * self.num_sent + turns) % num_coded][_interleaver(self.num_sent, version)]
+            buffer[(version * self.num_sent + turns) % num_coded][_interleaver(self.num_sent, version)].astype(np.int32)
             for version in range(NUM_REDUNDANCY_VERSIONS)
         ]
 
@@ -184,7 +184,6 @@ def _evenly(count: int) -> NDArray[np.intp]:
     return np.argsort(np.argsort(np.arange(count) * GOLDEN % 1.0, kind="stable"), kind="stable")
 
 
-@lru_cache(maxsize=CACHED_CODERS)
 def _interleaver(count: int, version: int) -> NDArray[np.int64]:
     """The bit on the grid at place i is the one at [i]."""
     octets = known_octets(f"transport interleaver {version}", 8 * count)
