@@ -18,21 +18,45 @@ constexpr double turn = 2 * std::numbers::pi;
 // What of an antenna's energy counts as noise at least: no antenna is so good that the others have no say.
 constexpr double least_noise_share = 1e-2;
 
-} // namespace
-
-double carrier_offset(std::span<const AntennaView> antennas, int period) {
+// Antennas in the ratio of weight(antenna, what it has in common with itself a period later).
+double combined(std::span<const AntennaView> antennas, int period, auto weight) {
     const int lag = lag_periods * period;
     std::complex<double> near = 0, far = 0;
     for (const AntennaView &antenna : antennas) {
-        const int count = antenna.size();
-        const std::complex<double> m = mean(antenna), next = self_correlation(antenna, period);
-        const double all = energy(antenna, m), signal = std::abs(next) * count / (count - period),
-                     weight = inverse(std::max(all - signal, least_noise_share * all));
-        near += weight * next;
-        far += weight * self_correlation(antenna, lag);
+        const std::complex<double> next = self_correlation(antenna, period);
+        const double by = weight(antenna, next);
+        near += by * next;
+        far += by * self_correlation(antenna, lag);
     }
     const double coarse = std::arg(near) / (turn * period);
     return coarse + std::arg(far * std::polar(1.0, -turn * coarse * lag)) / (turn * lag);
+}
+
+} // namespace
+
+double carrier_offset(std::span<const AntennaView> antennas, int period) {
+    return combined(antennas, period, [=](const AntennaView &antenna, std::complex<double> next) {
+        const int count = antenna.size();
+        const double all = energy(antenna, mean(antenna)), signal = std::abs(next) * count / (count - period);
+        return inverse(std::max(all - signal, least_noise_share * all));
+    });
+}
+
+double carrier_offset_of_white(std::span<const AntennaView> antennas, int period) {
+    return combined(antennas, period, [](auto...) { return 1.0; });
+}
+
+void period_difference(const AntennaView &antenna, int period, double offset, std::span<float> re,
+                       std::span<float> im) {
+    const std::complex<float> turned(std::polar(1.0, -turn * offset * period));
+    const float c = turned.real(), s = turned.imag();
+    const std::size_t count = antenna.re.size() - period;
+    KAQ_ASSERT(re.size() == count && im.size() == count);
+    for (std::size_t n = 0; n < count; ++n) {
+        const float x = antenna.re[n + period], y = antenna.im[n + period];
+        re[n] = c * x - s * y - antenna.re[n];
+        im[n] = c * y + s * x - antenna.im[n];
+    }
 }
 
 void fill_rotation(double offset, std::span<float> re, std::span<float> im) {

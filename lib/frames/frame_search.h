@@ -6,14 +6,17 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "frames/antenna_view.h"
+#include "frames/antenna_whitening.h"
 #include "frames/frame_layout.h"
 #include "frames/known_correlation.h"
 #include "frames/repetition_metric.h"
 #include "frames/sample_history.h"
+#include "frames/spectral_excision.h"
 #include "support/views.h"
 
 namespace kaq {
@@ -68,10 +71,13 @@ private:
     };
 
     int last_sample() const { return layout_.frame_length() - layout_.timing_advance; } // of a frame's last window
-    std::span<const AntennaView> views(std::int64_t sample, int count);
+    std::span<const AntennaView> views(const SampleHistory &samples, std::int64_t sample, int count);
+    std::span<const AntennaView> parts(std::span<const AntennaView> of, int first, int count);
     void search();
     void examine(std::int64_t place);
-    bool is_preamble(std::int64_t place) const;
+    std::optional<Detection> compare(std::int64_t place);
+    std::span<const AntennaView> whiten(std::int64_t first);
+    bool is_preamble(std::span<const AntennaView> antennas, bool begins) const;
     void complete(FrameSink &sink);
     void give_out(const Detection &detection, FrameSink &sink);
     void cut_windows(const Detection &detection, ArrayView<std::complex<float>, 3> windows);
@@ -80,13 +86,18 @@ private:
     FrameLayout layout_;
     int lookahead_; // samples from a place on that decide about it
     SampleHistory samples_;
+    SpectralExcision excision_;
+    SampleHistory clean_; // what is searched in: samples without narrow interference
     RepetitionMetric metric_;
+    AntennaWhitening whitening_;
     KnownCorrelation known_;
     std::int64_t next_step_ = 0;     // the first step of the metric that has not been searched
     std::vector<Detection> waiting_; // for their last sample, in the order of their starts
     std::int64_t last_start_;        // of the frame found last
 
-    std::vector<AntennaView> views_; // [num_rx]
+    std::vector<AntennaView> views_, parts_; // [num_rx]
+    std::vector<float> differences_;         // [num_rx][re, im][sample], from one period to the next
+    std::vector<float> silence_;             // what counts of an antenna that is drowned in interference
     std::vector<std::uint8_t> dead_, saturated_;
     std::vector<double> power_;
     std::vector<float> rotation_re_, rotation_im_, turn_re_, turn_im_; // [fft_size]

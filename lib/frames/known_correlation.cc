@@ -136,27 +136,31 @@ KnownCorrelation::KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayV
         part->resize(num_lags_);
 }
 
-std::optional<std::int64_t> KnownCorrelation::find_start(const SampleHistory &samples, std::int64_t place,
-                                                         double offset) {
-    const std::int64_t first = place - num_lags_ / 2;
+std::optional<int> KnownCorrelation::find_start(std::span<const AntennaView> antennas, double offset, int missing) {
+    KAQ_ASSERT(antennas.size() == static_cast<std::size_t>(num_rx_));
     fill_rotation(offset, rotation_re_, rotation_im_);
     for (std::vector<float> *part : {&with_preamble_, &with_training_, &with_both_})
         std::fill(part->begin(), part->end(), 0.0f);
-    for (int a = 0; a < num_rx_; ++a) {
-        normalize(samples.view(a, first, layout_.known_length() + num_lags_ - 1));
+    double power = 0; // of all antennas
+    for (const AntennaView &antenna : antennas) {
+        const AntennaView known = antenna.part(num_lags_ / 2, layout_.known_length());
+        power += energy(known, mean(known)) / known.size();
+    }
+    const double scale = std::sqrt(num_rx_ * inverse(power));
+    for (const AntennaView &antenna : antennas) {
+        rotate(antenna, scale, missing);
         add_antenna();
     }
     if (!is_frame())
         return std::nullopt;
-    return first + first_path();
+    return first_path();
 }
 
-// Unit power and no mean at the place in the middle, and no carrier offset. What pads the segment stays 0.
-void KnownCorrelation::normalize(const AntennaView &antenna) {
-    const AntennaView known = antenna.part(num_lags_ / 2, layout_.known_length());
-    const std::complex<double> offset_at_0 = mean(known);
-    const double mean_re = offset_at_0.real(), mean_im = offset_at_0.imag(),
-                 scale = std::sqrt(known.size() * inverse(energy(known)));
+// No mean at the place in the middle, and no carrier offset. What pads the segment stays 0.
+void KnownCorrelation::rotate(const AntennaView &antenna, double scale, int missing) {
+    KAQ_ASSERT(antenna.size() == num_samples());
+    const std::complex<double> offset = mean(antenna.part(num_lags_ / 2, layout_.known_length()));
+    const double mean_re = offset.real(), mean_im = offset.imag();
     const float *from_re = antenna.re.data(), *from_im = antenna.im.data();
     for (int n = 0; n < antenna.size(); ++n) {
         const float x = static_cast<float>((from_re[n] - mean_re) * scale),
@@ -164,6 +168,8 @@ void KnownCorrelation::normalize(const AntennaView &antenna) {
         re_[n] = x * rotation_re_[n] - y * rotation_im_[n];
         im_[n] = x * rotation_im_[n] + y * rotation_re_[n];
     }
+    std::fill_n(re_.begin(), missing, 0.0f);
+    std::fill_n(im_.begin(), missing, 0.0f);
 }
 
 // One period serves for the whole preamble.

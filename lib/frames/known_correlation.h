@@ -2,32 +2,34 @@
 #pragma once
 
 #include <complex>
-#include <cstdint>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "frames/antenna_view.h"
 #include "frames/frame_layout.h"
-#include "frames/sample_history.h"
 #include "support/views.h"
 
 namespace kaq {
 
-// Step 2 of the search: where around a place the samples are what every stream sends, preamble and first training
+// Step 3 of the search: where around a place the samples are what every stream sends, preamble and first training
 // symbol. Nothing is allocated after the constructor.
 class KnownCorrelation {
 public:
     // known: [num_tx][known_length()], what every stream sends, each of unit energy.
     KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayView<const std::complex<float>, 2> known);
 
-    // Where a frame with this carrier offset begins, if there is one around `place`: its first path.
-    std::optional<std::int64_t> find_start(const SampleHistory &samples, std::int64_t place, double offset);
+    // Where a frame with this carrier offset begins, if there is one: its first path, among the first num_lags()
+    // samples. The antennas' noise is white (AntennaWhitening). They are num_samples() long, of which the first
+    // `missing` are not there.
+    std::optional<int> find_start(std::span<const AntennaView> antennas, double offset, int missing);
 
-    // Starts that are compared, from num_lags() / 2 before a place on.
+    // Starts that are compared.
     int num_lags() const { return num_lags_; }
+    int num_samples() const { return layout_.known_length() + num_lags_ - 1; }
 
 private:
-    void normalize(const AntennaView &antenna);
+    void rotate(const AntennaView &antenna, double scale, int missing);
     void add_antenna();
     bool is_frame() const;
     int first_path() const;
@@ -39,7 +41,7 @@ private:
     double preamble_energy_ = 0, training_energy_ = 0; // of what is known, 1 together
     std::vector<float> preamble_taps_, training_taps_; // [sample][re, im][stream]
 
-    // Of one antenna: samples of unit power without their carrier offset, and what takes it away.
+    // Of one antenna: samples without their carrier offset, and what takes it away.
     std::vector<float> re_, im_, rotation_re_, rotation_im_;
     std::vector<float> by_period_, by_training_; // correlations [re, im][stream][lag]
     std::vector<float> preamble_;                // of one stream over the whole preamble, [re, im][lag]

@@ -11,7 +11,7 @@
 namespace kaq {
 namespace {
 
-// Of exceeding the threshold in white noise, at one place. It only keeps step 2 of the search from being busy; both
+// Of exceeding the threshold in white noise, at one place. It only keeps step 3 of the search from being busy; both
 // together are far below 1e-9 per sample (benchmarks/false_alarms.py).
 constexpr double false_alarm_probability = 1e-4;
 
@@ -79,8 +79,8 @@ RepetitionMetric::RepetitionMetric(const FrameLayout &layout, int num_rx, int pi
         part->reserve(most + window_steps_ - 1);
     for (std::vector<double> *part : {&squares_, &sum_re_, &sum_im_})
         part->reserve(most + window_steps_ - 1 + steps_per_period);
-    // A step is kept until two preambles' lengths and the vicinity have followed.
-    metric_.reserve(most + 2 * layout.preamble_length() / step_ + vicinity_ + 1);
+    // A step is kept until two preambles' lengths, a symbol and the vicinity have followed.
+    metric_.reserve(most + (2 * layout.preamble_length() + layout.symbol_length()) / step_ + vicinity_ + 1);
 }
 
 // Of the windows' steps from step `first` on. The last few are only there for the energies a period later.

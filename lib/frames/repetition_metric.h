@@ -11,7 +11,7 @@
 
 namespace kaq {
 
-// Step 1 of the search: how much like a preamble the samples repeat themselves, the metric M of
+// Step 2 of the search: how much like a preamble the samples repeat themselves, the metric M of
 // python/gr_kaq/frames/synchronization.py. It is looked at every `step` samples. Nothing is allocated after the
 // constructor.
 class RepetitionMetric {

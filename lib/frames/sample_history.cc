@@ -57,8 +57,15 @@ void SampleHistory::drop_before(std::int64_t sample) {
     }
 }
 
-void SampleHistory::restart() {
-    begin_ += count_;
+void SampleHistory::append(int antenna, const AntennaView &samples) {
+    make_room(samples.size());
+    std::copy(samples.re.begin(), samples.re.end(), row(2 * antenna) + place_ + count_);
+    std::copy(samples.im.begin(), samples.im.end(), row(2 * antenna + 1) + place_ + count_);
+}
+
+void SampleHistory::restart(std::int64_t sample) {
+    KAQ_ASSERT(sample >= position());
+    begin_ = sample;
     count_ = 0;
     place_ = zeros_;
 }

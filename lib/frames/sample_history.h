@@ -22,11 +22,15 @@ public:
     // Samples first to first + count - 1 of each antenna. Returns how many were NaN or Inf, which are taken as 0.
     std::size_t append(std::span<const std::complex<float> *const> antennas, std::size_t first, int count);
 
+    // As many samples of one antenna; those of all antennas count with finish().
+    void append(int antenna, const AntennaView &samples);
+    void finish(int count) { count_ += count; }
+
     // What is before this sample will not be looked at any more.
     void drop_before(std::int64_t sample);
 
-    // Samples are missing before the next: what is before it reads as 0.
-    void restart();
+    // The next sample to be appended is this one, not before position(), and what is before it reads as 0.
+    void restart(std::int64_t sample);
 
     // `count` samples from this one on.
     AntennaView view(int antenna, std::int64_t sample, int count) const {

@@ -196,6 +196,54 @@ def test_offset_and_tone_besides():
     assert starts_found(FRAME, samples + 0.5 * np.array([[1], [1j]]) * tone) == [1000]
 
 
+@pytest.mark.parametrize("num_rx", [1, 2, 4])
+@pytest.mark.parametrize(("fft_size", "num_tx"), FORMATS)
+@pytest.mark.parametrize("kind", ["offset", "tone", "band noise"])
+def test_narrow_interference_that_is_louder_than_the_frame(kind, fft_size, num_tx, num_rx):
+    """An offset of 20 times a frame's amplitude, a tone and noise on a sixteenth of the band 10 dB above it."""
+    frame, rng = FrameFormat(num_tx, fft_size), np.random.default_rng(21)
+    for start in (3 * fft_size, 1000):
+        length = start + frame.frame_length + 100
+        samples = send(frame, num_rx, length, [start], rng, snr_db=15, offset=0.2 / fft_size)
+        phases = np.exp(2j * np.pi * rng.random((num_rx, 1)))
+        besides = {
+            "offset": 20 * phases * np.ones(length),
+            "tone": np.sqrt(10) * phases * np.exp(2j * np.pi * rng.uniform(-0.4, 0.4) * np.arange(length)),
+            "band noise": np.sqrt(10) * band_noise(num_rx, length, rng),
+        }
+        [found] = Synchronizer(frame, num_rx).push(samples + besides[kind])
+        assert found.start == start
+        assert found.carrier_offset == pytest.approx(0.2 / fft_size, abs=0.05 / fft_size)
+
+
+def band_noise(num_rx, length, rng):
+    """Of unit power, on a sixteenth of the sample rate somewhere within the middle half."""
+    width = length // 16
+    spectrum = np.zeros((num_rx, length), complex)
+    spectrum[:, rng.integers(-length // 4, length // 4 - width) + np.arange(width)] = complex_normal(rng, num_rx, width)
+    return np.fft.ifft(spectrum) * length / np.sqrt(width)
+
+
+@pytest.mark.parametrize(("fft_size", "num_tx"), [(64, 1), (64, 2), (256, 2)])
+def test_loud_noise_from_one_direction(fft_size, num_tx):
+    """White noise 3 dB louder than the frame, from one direction: four antennas find the frame all the same."""
+    frame, rng = FrameFormat(num_tx, fft_size), np.random.default_rng(22)
+    for _ in range(20):
+        samples = send(frame, 4, 1000 + frame.frame_length, [900], rng, snr_db=20)
+        direction = np.exp(1j * np.pi * np.sin(rng.uniform(-1, 1)) * np.arange(4))[:, None]
+        samples += 10 ** (3 / 20) * direction * complex_normal(rng, samples.shape[-1])
+        assert starts_found(frame, samples) == [900]
+
+
+@pytest.mark.parametrize("level_db", [0, 10, 25])
+def test_band_noise_is_no_frame(level_db):
+    """Between frames, a jammer is all there is."""
+    rng = np.random.default_rng(23)
+    for _ in range(10):
+        noise = complex_normal(rng, 2, 50_000) + 10 ** (level_db / 20) * band_noise(2, 50_000, rng)
+        assert not starts_found(FRAME, noise)
+
+
 def test_gains_do_not_matter():
     """An antenna 60 dB louder than the others, signal and noise, counts as much as they do."""
     samples = send(FRAME, 4, 6000, [500, 3000], np.random.default_rng(11), snr_db=5)

@@ -26,16 +26,18 @@ inline kaq::FrameLayout layout_of(int fft_size) {
             .num_periods = 10};
 }
 
-// What streams send: a preamble of equal periods, random samples otherwise.
+// What streams send: a preamble of equal periods, random samples otherwise. flat: the spectrum of these periods is.
 struct Sent {
     kaq::FrameLayout layout;
     int num_tx;
     std::vector<std::vector<Complex>> streams;
     std::vector<Complex> known; // each of unit energy
 
-    Sent(int fft_size, int num_tx, Generator &random) : layout(layout_of(fft_size)), num_tx(num_tx) {
+    Sent(int fft_size, int num_tx, Generator &random, bool flat = false) : layout(layout_of(fft_size)), num_tx(num_tx) {
         for (int s = 0; s < num_tx; ++s) {
             streams.push_back(normals(layout.frame_length(), random));
+            for (int n = 0; flat && n < layout.period; ++n)
+                streams.back()[n] = Complex(std::polar(1.0, std::numbers::pi * n * n / layout.period));
             for (int n = layout.period; n < layout.preamble_length(); ++n)
                 streams.back()[n] = streams.back()[n - layout.period];
             double energy = 0;

@@ -39,6 +39,9 @@ BOOST_AUTO_TEST_CASE(searches_from_1x1_to_4x4_allocate_nothing_after_constructio
             // back to back, one in another, and half of them behind nothing but noise
             for (const int start : {-50, 0, length, 2 * length + 300, 5 * length / 2, total - length})
                 received.add(sent, start, flat_channel(size, size, random));
+            for (int a = 0; a < size; ++a) // a tone that begins somewhere
+                for (int n = total / 2; n < total; ++n)
+                    received.antenna(a)[n] += Complex(std::polar(3.0, n * 0.7));
             for (const int piece : {1, 7, 4096, 8192, 8193, total}) {
                 kaq::FrameSearch search = sent.search(size);
                 Counter counter(search);

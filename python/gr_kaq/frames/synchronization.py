@@ -5,9 +5,16 @@ Signal model, with a carrier offset of f cycles per sample that all antennas sha
 
     r_a[n] = exp(2 pi i f n) sum_t sum_l h_at[l] s_t[n - d - l] + w_a[n]
 
-Two steps, both on all antennas, each of which counts in units of its own power, so that gains do not matter:
+Three steps, all on all antennas, each of which counts in units of its own power or noise, so that gains do not matter:
 
-1. Schmidl and Cox ("Robust frequency and timing synchronization for OFDM", IEEE Trans. Commun. 45(12), 1997): the
+1. Narrow interference is taken out of what is searched in. Preamble and data are flat over the active carriers when
+   their spectrum is smoothed to a sixteenth of the sample rate; a tone is not. Where the spectrum of a preamble's
+   length of samples stands out of its median by more than 6 dB, it is cut down by a filter without delay, which is
+   that of the prediction error, forwards and backwards (Milstein, "Interference rejection techniques in spread spectrum
+   communications", Proc. IEEE 76(6), 1988). Where nothing stands out, samples stay what they are. The windows are cut
+   from what was received.
+
+2. Schmidl and Cox ("Robust frequency and timing synchronization for OFDM", IEEE Trans. Commun. 45(12), 1997): the
    preamble equals itself a period P later. Over the W samples that have a successor within the preamble,
 
        M(d) = |1/num_rx sum_a C_a(d) / E_a(d)|^2,    C_a(d) = sum_m conj(r_a[d+m]) r_a[d+m+P]
@@ -16,8 +23,10 @@ Two steps, both on all antennas, each of which counts in units of its own power,
    as well. In white noise C_a / E_a has variance 1/W, so that M is about exponential, with mean 1 / (W num_rx), and
    exceeds -ln(p) / (W num_rx) with probability p.
 
-2. What passes is compared with what every stream sends, preamble and first training symbol. With r_a of unit power,
-   s_t of unit energy and the carrier offset removed,
+3. What passes is compared with what every stream sends, preamble and first training symbol. What differs from one
+   period of the preamble to the next is noise: antennas are combined so that it is white, and an interferer from one
+   direction drops out. With r_a of unit power (mean of all antennas), s_t of unit energy and the carrier offset
+   removed,
 
        Q(d) = sum_a sum_t |sum_m conj(s_t[m]) r_a[d+m]|^2
 
@@ -25,10 +34,11 @@ Two steps, both on all antennas, each of which counts in units of its own power,
    to exceed what noise reaches. Preamble and training symbol each have to explain some of the received power, because
    other training symbols resemble one of them. And more has to be periodic than a preamble's length before or after,
    because tones go on. Q tells which period is the first; the training symbol alone, in which the streams are
-   orthogonal, tells the sample.
+   orthogonal, tells the sample. A start that is more than a period away from where M is greatest is looked at again, as
+   training looks alike half a symbol and less later.
 
-The steps themselves are in C++ with their constants: lib/frames/frame_search.cc, and under it repetition_metric.cc for
-step 1 and known_correlation.cc for step 2.
+The steps themselves are in C++ with their constants: lib/frames/frame_search.cc, and under it spectral_excision.cc for
+step 1, repetition_metric.cc for step 2, antenna_whitening.cc and known_correlation.cc for step 3.
 """
 
 from __future__ import annotations
