@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,8 @@ def test_every_page_is_listed():
 
 
 def tracked():
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no checkout of git")
     return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
 
 
@@ -207,7 +210,7 @@ def test_the_picture_has_every_room():
 
 
 def test_every_source_has_a_licence_line():
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    files = tracked()
     sources = [
         f for f in files if Path(f).suffix in (".py", ".cc", ".h", ".yml", ".yaml", ".grc", ".txt", ".cff", ".toml")
     ]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The convolutional code of payloads in NumPy, for wheels, which have nothing of gr-fec: the same bits are sent.
 
-K = 7, rate 1/2, generators 171 and 133 (octal), terminated; decoded by Viterbi's algorithm, blocks side by side. A
-thousand bits take some 20 ms, where gr-fec takes less than one.
+K = 7, rate 1/2, generators 171 and 133 (octal), terminated; decoded by Viterbi's algorithm, blocks side by side:
+milliseconds for a thousand bits, where gr-fec takes a fraction of one.
 """
 
 from __future__ import annotations
