@@ -6,7 +6,7 @@
 
 #include "detection/kernels.h"
 
-#if defined(__aarch64__) && defined(__linux__)
+#if defined(KAQ_HAVE_NEONDOT) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
@@ -36,6 +36,18 @@ bool has_avx_vnni() {
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #endif
 
+#ifdef KAQ_HAVE_NEONDOT
+bool has_dot_product() {
+#if defined(__linux__)
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#elif defined(__APPLE__)
+    return true; // every Mac with an Arm processor has it
+#else
+    return false; // nobody has tried it
+#endif
+}
+#endif
+
 // The fastest first.
 std::vector<BuiltKernel> built_kernels() {
     return {
@@ -52,7 +64,7 @@ std::vector<BuiltKernel> built_kernels() {
         {&avx2_kernel, &avx2_list_kernel, &avx2_linear_kernel, has_avx2()},
 #endif
 #ifdef KAQ_HAVE_NEONDOT
-        {&neondot_kernel, &neondot_list_kernel, &neondot_linear_kernel, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
+        {&neondot_kernel, &neondot_list_kernel, &neondot_linear_kernel, has_dot_product()},
 #endif
         {&portable_kernel, &portable_list_kernel, &portable_linear_kernel, true},
     };

@@ -2,8 +2,9 @@
 // Threads that wait for work, so that a call does not start any.
 #pragma once
 
-#include <sys/types.h>
+#ifndef _WIN32
 #include <unistd.h>
+#endif
 
 #include <condition_variable>
 #include <memory>
@@ -111,10 +112,18 @@ private:
     };
 
     // Whether fork() has copied this into a process that has none of the threads.
-    bool is_copy() const { return getpid() != process_; }
+    bool is_copy() const { return process_id() != process_; }
+
+    static long process_id() {
+#ifdef _WIN32
+        return 0; // there is no fork()
+#else
+        return getpid();
+#endif
+    }
 
     int size_;
-    pid_t process_ = getpid();
+    long process_ = process_id();
     std::unique_ptr<Shared> shared_ = std::make_unique<Shared>();
 };
 
