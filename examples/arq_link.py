@@ -3,10 +3,10 @@
 """A file over a fading link between two processes that repeats what is lost; start both in any order, kill either.
 
     arq_link.py send FILE         file -> arq_sender -> frames -> fading channel, noise -> ZMQ; ZMQ -> acknowledgements
-    arq_link.py receive OUTPUT    ZMQ -> mimo_receiver -> arq_receiver -> file; acknowledgements -> ZMQ
+    arq_link.py receive OUTPUT    ZMQ -> link_decoder -> arq_receiver -> file; acknowledgements -> ZMQ
 
-Acknowledgements go back over a socket of their own, and some of them are lost. `Node` is also one end of a link in both
-directions; tun_link.py uses it for IP. docs/guide/link.md says more.
+Modulation, code rate and rank follow the channel. Acknowledgements go back over a socket of their own, and some of them
+are lost. `Node` is also one end of a link in both directions; tun_link.py uses it for IP. docs/guide/link.md says more.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pmt
-from gnuradio import blocks, gr, zeromq
+from gnuradio import blocks, fft, gr, zeromq
 
 import gr_kaq
 from gr_kaq import radios
@@ -63,7 +63,7 @@ class Node(gr.top_block):
     def __init__(self, options: argparse.Namespace, sends: str | None, receives: str | None, **sender: Any):
         super().__init__("KAQ ARQ link")
         self._options = options
-        self._link = (options.num_tx, options.fft_size, options.constellation)
+        self._size = (options.num_tx, options.fft_size)
         if sends:
             self._make_sender(sends, sender)
         if receives:
@@ -74,8 +74,9 @@ class Node(gr.top_block):
 
     def _make_sender(self, direction: str, arguments: dict[str, Any]) -> None:
         options = self._options
-        self.sender = gr_kaq.arq_sender(*self._link, **arguments)
-        self.transmitter = gr_kaq.frame_transmitter(*self._link, idle="zeros")
+        self.sender = gr_kaq.arq_sender(*self._size, **arguments)
+        self.adapter = gr_kaq.link_adapter(*self._size, delay=options.delay)
+        self.transmitter = gr_kaq.frame_transmitter(*self._size, "", idle="zeros")
         self.transmitter.set_max_output_buffer(BUFFER)
         channel = gr_kaq.channel_simulator(
             options.num_tx,
@@ -97,18 +98,24 @@ class Node(gr.top_block):
         self.msg_connect(self.acks, "out", self.sender, "acks")
         self.msg_connect(self.sender, "blocks", self.transmitter, "pdus")
         self.msg_connect(self.transmitter, "ready", self.sender, "ready")
+        self.msg_connect(self.sender, "report", self.adapter, "report")
+        self.msg_connect(self.sender, "outcomes", self.adapter, "outcomes")
+        self.msg_connect(self.adapter, "mcs", self.sender, "mcs")
 
     def _make_receiver(self, direction: str) -> None:
         options = self._options
         source = zmq_sample_source([self._address("samples", direction)], options.num_rx, "sub")
-        self.radio = gr_kaq.mimo_receiver(options.num_rx, *self._link)
+        num_rx, size = options.num_rx, options.fft_size
+        synchronizer = gr_kaq.frame_synchronizer(num_rx, *self._size)
+        estimator = gr_kaq.channel_estimator(num_rx, *self._size)
+        self.decoder = gr_kaq.link_decoder(num_rx, *self._size)
         self.receiver = gr_kaq.arq_receiver()
-        for antenna in range(options.num_rx):
-            self.connect((source, antenna), (self.radio, antenna))
-        for stream in range(options.num_tx):
-            size = self.radio.output_signature().sizeof_stream_item(stream)
-            self.connect((self.radio, stream), blocks.null_sink(size))
-        self.msg_connect(self.radio, "pdus", self.receiver, "blocks")
+        for antenna in range(num_rx):
+            transform = fft.fft_vcc(size, True, [size**-0.5] * size, True)
+            self.connect((source, antenna), (synchronizer, antenna), transform)
+            self.connect(transform, (estimator, antenna), (self.decoder, antenna))
+        self.msg_connect(self.decoder, "pdus", self.receiver, "blocks")
+        self.msg_connect(self.decoder, "report", self.receiver, "report")
         acks = zeromq.pub_msg_sink(self._address("acks", direction), 100, True)
         self.msg_connect(self.receiver, "acks", acks, "in")
 
@@ -129,16 +136,14 @@ class Node(gr.top_block):
 
 def sending(node: Node) -> str:
     """Where a sender stands."""
-    counts = node.sender
-    return (
-        f"{counts.delivered_pdus()} PDUs there, {counts.transmissions()} frames, {counts.abandoned_blocks()} repeated, "
-        f"{counts.receivers()} receivers met"
-    )
+    sender, adapter = node.sender, node.adapter
+    counts = f"{sender.delivered_pdus()} PDUs there, {sender.transmissions()} frames, {sender.blocks()} blocks"
+    return f"{counts}, {sender.receivers()} receivers met, MCS {adapter.mcs()}, rank {adapter.rank()}"
 
 
 def receiving(node: Node) -> str:
     """Where a receiver stands."""
-    decoder, receiver = node.radio.decoder, node.receiver
+    decoder, receiver = node.decoder, node.receiver
     received = f"{receiver.delivered_pdus()} PDUs, {decoder.frames()} frames, {decoder.block_errors()} block errors"
     return f"{received}, {receiver.senders()} senders met"
 
@@ -146,7 +151,7 @@ def receiving(node: Node) -> str:
 def send(options: argparse.Namespace) -> int:
     """Send until the receiver has been there and has gone; the exit status."""
     node = Node(options, "file", None)
-    source = gr_kaq.pdu_file_source(options.file, options.num_tx, options.fft_size, options.constellation)
+    source = gr_kaq.pdu_file_source(options.file, options.num_tx, options.fft_size)
     node.msg_connect(node.sender, "ready", source, "ready")
     node.msg_connect(source, "pdus", node.sender, "pdus")
     heard, heard_at = 0, time.monotonic()
@@ -181,7 +186,6 @@ def add_link_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-tx", type=int, default=2, help="antennas that send (default: %(default)s)")
     add("--num-rx", type=int, default=2, help="antennas that receive (default: %(default)s)")
     add("--fft-size", type=int, default=64, help="carriers (default: %(default)s)")
-    add("--constellation", default="16qam", help="of every stream (default: %(default)s)")
     folder = Path(tempfile.gettempdir())
     add("--folder", type=Path, default=folder, help="of the sockets; both sides see it (default: %(default)s)")
     add = parser.add_argument_group("channel and acknowledgements, of what is sent here").add_argument
@@ -190,6 +194,7 @@ def add_link_arguments(parser: argparse.ArgumentParser) -> None:
     add("--doppler", type=float, default=5.0, help="largest Doppler shift in Hz (default: %(default)g)")
     add("--snr-db", type=float, default=18.0, help="signal over noise power per antenna (default: %(default)g)")
     add("--ack-loss", type=float, default=0.05, help="share of the acknowledgements (default: %(default)g)")
+    add("--delay", type=int, default=16, help="frames until a report is of use, about (default: %(default)s)")
     add("--seed", type=int, default=0, help="of channel, noise and losses (default: %(default)s)")
 
 
