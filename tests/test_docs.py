@@ -266,3 +266,12 @@ def test_the_limits_of_the_security_page_are_those_of_the_code():
     ):
         (line,) = re.findall(rf"^\| {re.escape(row)}.*$", page, re.MULTILINE)
         assert said in line, said
+
+
+def test_every_file_states_the_version_of_the_package():
+    for file, pattern in {
+        "CITATION.cff": r"^version: (.*)$",
+        "debian/changelog": r"\Agr-kaq \((.*)-\d+\)",
+        "CHANGELOG.md": r"^## (\d\S*) ",
+    }.items():
+        assert re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)[1] == gr_kaq.__version__, file

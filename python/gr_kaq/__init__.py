@@ -21,7 +21,7 @@ from .frames.frame_format import FrameFormat
 from .signals.bit_errors import BitErrorRate
 from .signals.constellation import CONSTELLATIONS, Constellation
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CONSTELLATIONS",

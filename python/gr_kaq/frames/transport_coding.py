@@ -11,8 +11,8 @@ that it punctures, and so on from the beginning. So version 1 of a punctured cod
 own, so that a bit comes on another carrier each time; as every version can be decoded by itself where its rate is at
 most 3/4, and none is needed first, sending version 0 again and again is Chase combining.
 
-The code is the one that gr-fec decodes with vector instructions in every GNU Radio. It has one mother rate, 1/2, so that
-rate 1/3 is repetition. A lower one (libfec, IT++) would be one more dependency on every radio.
+The code is the one that gr-fec decodes with vector instructions in every GNU Radio. It has one mother rate, 1/2, so
+that rate 1/3 is repetition. A lower one (libfec, IT++) would be one more dependency on every radio.
 """
 
 from __future__ import annotations
