@@ -86,3 +86,23 @@ def test_the_fit_of_much_data():
     rates = CLEAN + (1 - CLEAN) / (1 + np.exp(-(0.6 * (levels - 1.5) + odds())))
     place, error, slope = fit_logistic(levels, np.full(12, 1e5), 1e5 * rates, target=TARGET, clean=CLEAN)
     assert place == pytest.approx(1.5, abs=0.01) and slope == pytest.approx(0.6, abs=0.01) and error < 0.03
+
+
+def test_frames_that_are_wrong_anyway_are_no_threshold():
+    """A link whose errors are near the target: 3.3 % without noise, 4.5 % beside little, 10 % just below 0 dB."""
+
+    def rate(level):
+        return 0.033 + 0.012 / (1 + math.exp(-0.8 * (level + 30))) + 0.955 / (1 + math.exp(-0.6 * (level - 4.6)))
+
+    for seed in range(40):
+        luck = np.random.default_rng(seed).random(600)
+        found = find_threshold(
+            lambda level, frame, luck=luck: luck[frame] < rate(level),
+            target=TARGET,
+            clean=0.033,
+            start_db=-36.0,
+            range_db=(-60.0, 40.0),
+            num_frames=600,
+            max_error_db=0.3,
+        )
+        assert abs(found.level_db) < 3

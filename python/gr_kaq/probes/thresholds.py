@@ -3,10 +3,10 @@
 
     P(wrong at level x) = clean + (1 - clean) / (1 + exp(-slope (x - middle)))
 
-`clean` is the error rate without that noise. First a staircase goes up, over the same few frames, until the target is
-reached: more noise may do less harm, as a receiver finds a jammer that is loud, so it is the lowest such level that
-counts. Then batches of other frames are spent on both sides of where all batches so far put the target. The standard
-error of that place is from the Fisher information of the fit.
+`clean` is the error rate without that noise. First a staircase goes up, over the same few frames but those that are
+wrong without noise, until the target is reached: more noise may do less harm, as a receiver finds a jammer that is
+loud, so it is the lowest such level that counts. Then batches of other frames are spent on both sides of where all
+batches so far put the target. The standard error of that place is from the Fisher information of the fit.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def find_threshold(
     """Look for the lowest level at which the share of wrong frames is the target.
 
     Args:
-        wrong: whether a frame, by its number below num_frames, is wrong at a level in dB. The fit asks once.
+        wrong: whether a frame, by its number below num_frames, is wrong at a level in dB; -inf: without that noise. The
+            fit asks once.
         target: the share, above `clean`.
         clean: the share of wrong frames without noise.
         start_db: where to begin, low enough for every band.
@@ -71,12 +72,13 @@ def find_threshold(
     def count(level: float, frames: range) -> tuple[float, int, int]:
         return level, len(frames), sum(wrong(level, frame) for frame in frames)
 
+    low, high = range_db
     first = range(min(BATCH, num_frames))
+    good = [frame for frame in first if clean == 0 or not wrong(-math.inf, frame)]
 
     def reached(level: float) -> bool:
-        return count(level, first)[2] >= target * len(first)
+        return sum(wrong(level, frame) for frame in good) >= (target - clean) * len(first)
 
-    low, high = range_db
     place = min(max(start_db, low), high)
     while reached(place) and place > low:
         place = max(place - STEP_DB, low)
