@@ -17,7 +17,7 @@ from gr_kaq.detection import detectors
 from gr_kaq.frames.file_transfer import FileSender
 from gr_kaq.radios.sigmf import RecordingWriter
 from tests.fuzz.contents import CORPUS, KINDS, files, try_content
-from tests.fuzz.contents.files import use_channels, use_model, use_recording
+from tests.fuzz.contents.files import use_channels, use_curves, use_model, use_recording, use_sequence
 
 COUNTS = [400, pytest.param(10_000, marks=pytest.mark.long)]
 
@@ -40,12 +40,13 @@ def test_what_once_failed(tmp_path, kind):
 
 def test_names_that_are_no_files(tmp_path):
     """Of every kind, by every way in."""
-    for suffix in (".kaq.json", ".npz", ".sigmf-meta", ".sigmf-data", ".bin"):
+    for suffix in (".kaq.json", ".npz", ".sigmf-meta", ".sigmf-data", ".json", ".bin"):
         os.mkfifo(tmp_path / f"fifo{suffix}")
     ways = {
         "fifo.kaq.json": (use_model, detectors.load_model),
-        "fifo.npz": (use_channels, lambda path: gr_kaq.channels.flat.RecordedChannels(path, 1, 1)),
+        "fifo.npz": (use_channels, use_sequence, lambda path: gr_kaq.channels.flat.RecordedChannels(path, 1, 1)),
         "fifo.sigmf-meta": (use_recording,),
+        "fifo.json": (use_curves,),
         "fifo.bin": (lambda path: FileSender(path, 200),),
     }
     for name, uses in ways.items():

@@ -15,6 +15,7 @@ from tests.refusals import refusals
 from training import config as configuration
 from training.config import ConfigError, Configuration, InvalidKey, build, find, kind_of, presets
 from training.detector.config import Config as DetectorConfig
+from training.detector.list_detector.config import ListConfig
 from training.estimator.config import Config as EstimatorConfig
 from training.forecaster.config import Config as ForecasterConfig
 
@@ -182,7 +183,15 @@ def test_numbers_are_finite(value):
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(20_000, marks=pytest.mark.long)])
-@pytest.mark.parametrize(("cls", "name"), [(DetectorConfig, "admm5-16qam"), (EstimatorConfig, "estimator")])
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (DetectorConfig, "admm5-16qam"),
+        (ListConfig, "list8-16qam"),
+        (EstimatorConfig, "estimator"),
+        (ForecasterConfig, "forecaster"),
+    ],
+)
 def test_mutated_files_are_read_or_refused(tmp_path, cls, name, count):
     whole = find(name).read_bytes()
     path = tmp_path / "mutated.yaml"

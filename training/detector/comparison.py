@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError, find, read_document, set_key
+from ..config import ConfigError, find, quote, read_document, set_key
 from ..optimization import Stage
 from ..quantization.mmd import Mmd
 from .config import Config, Quantizer
@@ -34,6 +34,7 @@ __all__ = ["Cell", "Comparison", "load"]
 
 KIND = "comparison"
 KEYS = ("kind", "base", "seeds", "bits", "methods")
+MAX_CELLS = 512  # a product of long lists would not end
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Comparison:
     """
     document = read_document(path, overrides)
     if document.get("kind", KIND) != KIND:
-        raise ConfigError(f"{path}: key kind: {KIND} expected, got {document['kind']}")
+        raise ConfigError(f"{path}: key kind: {KIND} expected, got {quote(document['kind'])}")
     if set(document) != set(KEYS):
-        raise ConfigError(f"{path}: exactly the keys {', '.join(KEYS)} expected, got {', '.join(map(str, document))}")
+        raise ConfigError(f"{path}: exactly the keys {', '.join(KEYS)} expected, got {quote(list(document))}")
     base, methods = document["base"], document["methods"]
     if not isinstance(base, dict) or not isinstance(methods, dict) or not methods:
         raise ConfigError(f"{path}: key base and key methods: a mapping expected")
-    seeds, bits = _integers(document["seeds"], "seeds"), _integers(document["bits"], "bits")
+    seeds, bits = (_integers(path, document[key], key) for key in ("seeds", "bits"))
     if "preset" in base:
         base = {**base}
         preset = read_document(find(base.pop("preset")))
@@ -92,8 +93,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Comparison:
     widths = {}
     for method, changes in methods.items():
         if not isinstance(changes, dict):
-            raise ConfigError(f"{path}: key methods.{method}: a mapping expected, got {changes!r}")
-        widths[method] = _integers(changes.get("only_bits", bits), f"methods.{method}.only_bits")
+            raise ConfigError(f"{path}: key methods.{method}: a mapping expected, got {quote(changes)}")
+        widths[method] = _integers(path, changes.get("only_bits", bits), f"methods.{method}.only_bits")
+    if len(seeds) * sum(map(len, widths.values())) > MAX_CELLS:
+        raise ConfigError(f"{path}: at most {MAX_CELLS} seeds times widths of all methods expected")
     reference = {seed: _config(path, base, {}, "base", bits[0], seed) for seed in seeds}
     cells = []
     for width in dict.fromkeys([*bits, *(b for own in widths.values() for b in own)]):
@@ -111,9 +114,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Comparison:
     return Comparison({seed: _twin_config(config) for seed, config in reference.items()}, tuple(cells))
 
 
-def _integers(value: Any, key: str) -> list[int]:
+def _integers(path: Path, value: Any, key: str) -> list[int]:
     if not isinstance(value, list) or not value or not all(type(item) is int for item in value):
-        raise ConfigError(f"key {key}: a list of whole numbers expected, got {value!r}")
+        raise ConfigError(f"{path}: key {key}: a list of whole numbers expected, got {quote(value)}")
     return value
 
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..files import read_file
+from ..files import one_line, parse_json, read_file
 from ..frames.modulation_coding import MCS_TABLE
 
 __all__ = ["BlockErrorCurves", "fit_curve", "shipped_curves"]
@@ -71,15 +70,18 @@ class BlockErrorCurves:
             ValueError: it is none.
         """
         try:
-            content = json.loads(read_file(path, MAX_FILE_BYTES))
+            content = parse_json(read_file(path, MAX_FILE_BYTES))
             curves = content["curves"]
             names = [curve["mcs"] for curve in curves]
             values = np.array([[curve["threshold_db"], curve["width_db"]] for curve in curves], np.float64)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"{path}: no block error curves ({type(error).__name__}: {error})") from None
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+            raise ValueError(f"{path}: no block error curves: {type(error).__name__}: {one_line(error)}") from None
         if names != [str(mcs) for mcs in MCS_TABLE]:
-            raise ValueError(f"{path}: curves of {names}; those of {[str(mcs) for mcs in MCS_TABLE]} expected")
-        return cls(values[:, 0], values[:, 1])
+            raise ValueError(f"{path}: curves of {one_line(names)}; those of the MCS table expected")
+        try:
+            return cls(values[:, 0], values[:, 1])
+        except ValueError as error:
+            raise ValueError(f"{path}: {one_line(error)}") from None
 
 
 @lru_cache(maxsize=1)

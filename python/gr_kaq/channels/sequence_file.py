@@ -53,7 +53,7 @@ def read_sequence(path: str | Path) -> ChannelSequence:
             snr_db = _vector(archive, "snr_db", len(h))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-    if not (np.diff(times) > 0).all():
+    if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
         raise ValueError(f"{path}: the packets' times do not ascend; each later than the one before expected")
     if carriers is None:
         half = h.shape[1] // 2
@@ -73,7 +73,8 @@ def _times(archive: zipfile.ZipFile, count: int) -> NDArray[np.float64]:
         raise ValueError(
             "it does not say when the packets came; `timestamp_us`, or `sample` and `sample_rate` expected"
         )
-    return (samples - samples[0]) / rate[0]
+    with np.errstate(over="ignore"):  # what is no time then is refused
+        return (samples - samples[0]) / rate[0]
 
 
 def _vector(archive: zipfile.ZipFile, name: str, count: int) -> NDArray[np.float64] | None:

@@ -9,20 +9,24 @@ import json
 import math
 import zipfile
 from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import gr_kaq
+from gr_kaq import adaptation
+from gr_kaq.adaptation.block_error_curves import SHIPPED, BlockErrorCurves
 from gr_kaq.channels.flat import RecordedChannels
+from gr_kaq.channels.sequence_file import read_sequence
 from gr_kaq.commands.kaq import main as kaq
 from gr_kaq.detection import detectors
 from gr_kaq.radios.sigmf import RecordingWriter, open_recording
 from gr_kaq.testbed.zmq_frames import FrameError, Pair, Tag, Uint64, decode_frame, encode_frame
 from tests.fuzz.contents.kind import Kind, Random, spoilt
 
-__all__ = ["KINDS", "use_channels", "use_model", "use_recording"]
+__all__ = ["KINDS", "use_channels", "use_curves", "use_model", "use_recording", "use_sequence"]
 
 # Models
 
@@ -79,6 +83,49 @@ def draw_header(rng: Random) -> bytes:
 def use_channels(path: Path) -> None:
     drawn = RecordedChannels(path, 2, 2, 3).draw(7)
     np.testing.assert_allclose(np.mean(np.abs(drawn) ** 2, axis=(1, 2, 3)), 1, rtol=1e-4)
+
+
+def draw_sequence(rng: Random) -> bytes:
+    """A recording whose packets have times, spoilt as bytes or in an array."""
+    arrays: dict[str, Any] = {
+        "h": np.random.default_rng(4).standard_normal((5, 4, 2, 2, 2)).astype(np.float32),
+        "timestamp_us": np.arange(5.0) * 1000,
+        "sample": np.arange(5) * 1000,
+        "sample_rate": np.array(2e6),
+        "carriers": np.array([-2, -1, 1, 2]),
+        "snr_db": np.full(5, 20.0),
+    }
+    for name in [name for name in arrays if name != "h" and rng.random() < 0.2]:
+        del arrays[name]
+    name = list(arrays)[rng.integers(len(arrays))]
+    kind = rng.integers(6)
+    if kind == 0:
+        arrays[name] = np.atleast_1d(arrays[name])[..., :1]
+    elif kind == 1:
+        arrays[name] = np.flip(np.atleast_1d(arrays[name]))
+    elif kind == 2:
+        with np.errstate(all="ignore"):
+            arrays[name] = arrays[name] * rng.choice((np.nan, np.inf, 1e300, -1.0, 0.0, 1e-320))
+    elif kind == 3:
+        arrays[name] = np.array(["x", "\x1b[31m"])
+    np.savez(whole := io.BytesIO(), **arrays)
+    return spoilt(whole.getvalue(), rng) if kind > 3 else whole.getvalue()
+
+
+def use_sequence(path: Path) -> None:
+    found = read_sequence(path)
+    assert len(found.times) == len(found.h) and np.isfinite(found.h).all() and np.isfinite(found.times).all()
+
+
+# Curves of block errors
+
+
+def draw_curves(rng: Random) -> bytes:
+    return spoilt(Path(str(resources.files(adaptation) / SHIPPED)).read_bytes(), rng, document=True)
+
+
+def use_curves(path: Path) -> None:
+    assert np.isfinite(BlockErrorCurves.load(path).block_error_rate(10.0)).all()
 
 
 # Recordings
@@ -155,5 +202,7 @@ KINDS = {
     "models": Kind("mutated.kaq.json", lambda rng: spoilt(_models()[rng.integers(3)], rng, document=True), use_model),
     "recorded-channels": Kind("mutated.npz", draw_archive, use_channels),
     "recorded-headers": Kind("mutated.npz", draw_header, use_channels),
+    "sequences": Kind("mutated.npz", draw_sequence, use_sequence),
+    "curves": Kind("mutated.json", draw_curves, use_curves),
     "recordings": Kind("mutated.sigmf-meta", draw_recording, use_recording),
 }

@@ -120,21 +120,51 @@ def use_estimator(path: Path) -> None:
     assert found.shape == (14, frame_format.num_active, 3, 2) and np.isfinite(found).all()
 
 
+CONFIGURATIONS = ("admm5-16qam", "list8-16qam", "finetune-measured-3x2-16qam", "estimator", "forecaster")
+COMPARISONS = ("methods", "widths", "list-steps")
+
+
 def draw_configuration(rng: Random) -> bytes:
     from training.config import find
 
-    return spoilt(find(_pick(rng, ("admm5-16qam", "estimator"))).read_bytes(), rng)
+    return spoilt(find(_pick(rng, CONFIGURATIONS)).read_bytes(), rng)
 
 
 def use_configuration(path: Path) -> None:
-    from training.detector.config import Config as DetectorConfig  # torch, which takes memory
+    """As each kind: at most one of them is right."""
+    from training.config import ConfigError  # and torch, which takes memory
+    from training.detector.config import Config as DetectorConfig
+    from training.detector.list_detector.config import ListConfig
     from training.estimator.config import Config as EstimatorConfig
+    from training.forecaster.config import Config as ForecasterConfig
 
-    for cls in (DetectorConfig, EstimatorConfig):
-        cls.load(path)
+    refused: list[ConfigError] = []
+    classes = (DetectorConfig, ListConfig, EstimatorConfig, ForecasterConfig)
+    for cls in classes:
+        try:
+            cls.load(path)
+        except ConfigError as error:
+            assert path.name in str(error) and str(error).isprintable()
+            refused.append(error)
+    if len(refused) == len(classes):
+        raise refused[0]
+
+
+def draw_comparison(rng: Random) -> bytes:
+    from training.detector import comparison
+
+    folder = Path(comparison.__file__).parent / "comparisons"
+    return spoilt((folder / f"{_pick(rng, COMPARISONS)}.yaml").read_bytes(), rng)
+
+
+def use_comparison(path: Path) -> None:
+    from training.detector import comparison
+
+    comparison.load(path)
 
 
 KINDS = {
     "estimators": Kind("mutated.onnx", draw_estimator, use_estimator),
     "configurations": Kind("mutated.yaml", draw_configuration, use_configuration),
+    "comparisons": Kind("mutated.yaml", draw_comparison, use_comparison),
 }

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from tests.fuzz.contents import CORPUS, KINDS, try_content
 from tests.training.detector.configs import small_comparison
 from training.config import ROOT, ConfigError
 from training.detector import comparison as comparisons
@@ -51,3 +53,21 @@ def test_methods_differ_in_what_they_name():
 def test_mistakes_name_the_key(tmp_path, changes, said):
     with pytest.raises(ConfigError, match=said):
         comparisons.load(small_comparison(tmp_path, **changes))
+
+
+def test_mutated_comparisons_are_read_or_refused(tmp_path):
+    kind, rng = KINDS["comparisons"], np.random.default_rng(1)
+    once_failed = [path.read_bytes() for path in sorted((CORPUS / "comparisons").glob("*"))]
+    assert once_failed
+    for content in [*once_failed, *(kind.draw(rng) for _ in range(100))]:
+        fault, _, _ = try_content(kind, content, tmp_path)
+        assert not fault, content
+
+
+def test_a_product_of_long_lists_is_refused(tmp_path):
+    """Before a configuration is made for each cell: 64 KiB would make 10^8 of them."""
+    path = tmp_path / "long.yaml"
+    numbers = list(range(8000))
+    path.write_text(f"kind: comparison\nbase: {{}}\nseeds: {numbers}\nbits: [4]\nmethods: {{a: {{}}, b: {{}}}}\n")
+    with pytest.raises(ConfigError, match="long.yaml: at most 512 seeds times widths"):
+        comparisons.load(path)
