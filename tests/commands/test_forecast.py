@@ -75,6 +75,27 @@ def test_a_recording_is_forecast_by_its_times(capsys, tmp_path):
     assert float(rows["cw-wiener"][0]) < float(rows["hold"][0]) - 3
 
 
+@pytest.mark.parametrize(
+    ("where", "factor", "said"),
+    [
+        (np.s_[:, :, 0], 0, "3 dead antennas"),
+        (np.s_[30:, :, 0], 0, "dead antennas"),
+        (np.s_[30:, :, 0], 3, "1 gain steps"),
+        (np.s_[30:, :, :, 1], 0, "1 ended streams"),
+        (np.s_[:30, :, :, 1], 0, "1 begun streams"),
+    ],
+)
+def test_faults_of_a_recording_are_said_and_the_rest_is_forecast(capsys, tmp_path, where, factor, said):
+    path = recording(tmp_path / "own.npz")
+    h = dict(np.load(path))["h"]
+    h[where] *= factor
+    path = recording(tmp_path / "own.npz", h=h)
+    assert main(["forecast", path, *SHORT, "--methods", "cw-wiener", "--json", str(tmp_path / "found.json")]) == 0
+    assert said in capsys.readouterr().out
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert np.isfinite(found["methods"]["cw-wiener"]["nmse_db"]).all()
+
+
 def test_the_measured_channels_are_forecast(capsys):
     assert main(["forecast", "measured_csi_3x2", *SHORT, "--methods", "hold", "cw-wiener"]) == 0
     shown = capsys.readouterr().out
