@@ -296,7 +296,7 @@ BOOST_AUTO_TEST_CASE(faults_of_antennas_by_their_samples) {
             im[a].push_back(part * each.imag());
         }
     for (float &part : re[1]) // 5 % of them
-        part = std::clamp(part, -2.0f, 2.0f);
+        part = std::clamp(part, -1.4f, 1.4f);
     re[2][17] = re[2][200] = 9; // nothing piles up there
     std::ranges::fill(re[3], 0.0f);
     std::ranges::fill(im[3], 0.0f);
