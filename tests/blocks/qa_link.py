@@ -189,14 +189,14 @@ def test_the_adapter_follows_reports_and_outcomes():
         wait_until(lambda: loop.choice()["mcs"] > 2)
         chosen = loop.choice()
         assert chosen["rank"] == 2
-        for _ in range(12):
+        for _ in range(12):  # 0.2 dB each
             loop.outcomes.send(python_to_pmt({**chosen, "attempt": 1, "acknowledged": 0}))
         wait_until(lambda: loop.adapter.first_errors() == 12)
         wait_until(lambda: loop.choice() != chosen)
-        assert loop.adapter.offset_db() == -6.0
+        assert loop.adapter.offset_db() == pytest.approx(-2.4)
         loop.outcomes.send(python_to_pmt({**chosen, "attempt": 2, "acknowledged": 0}))
         wait_until(lambda: loop.adapter.outcomes() == 13)
-        assert loop.adapter.offset_db() == -6.0 and loop.adapter.first_error_rate() == 1
+        assert loop.adapter.offset_db() == pytest.approx(-2.4) and loop.adapter.first_error_rate() == 1
 
 
 def test_the_adapter_refuses_what_makes_no_sense_and_goes_on():
