@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -48,26 +49,32 @@ def venv(folder, *options):
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory):
-    """A wheel built with the compiler, and one without."""
+def wheel(tmp_path_factory):
+    """Builds a wheel with the compiler, "native", or without, "reference"; once."""
     folder = tmp_path_factory.mktemp("wheels")
     bin_folder = venv(folder)
-    built = {}
-    for name, environment in (("native", {}), ("reference", NOTHING)):
-        run(bin_folder / "pip", "wheel", "--no-deps", "-w", folder / name, ROOT, cwd=folder, **environment)
-        (built[name],) = (folder / name).iterdir()
-    return built
+
+    @functools.cache
+    def build(backend):
+        environment = NOTHING if backend == "reference" else {}
+        run(bin_folder / "pip", "wheel", "--no-deps", "-w", folder / backend, ROOT, cwd=folder, **environment)
+        (built,) = (folder / backend).iterdir()
+        return built
+
+    return build
 
 
-def test_tags(wheels):
-    assert wheels["reference"].name.endswith("-py3-none-any.whl")
-    assert f"-cp3{sys.version_info.minor}-" in wheels["native"].name
+@pytest.mark.parametrize(
+    ("backend", "tag"), [("native", f"-cp3{sys.version_info.minor}-"), ("reference", "-py3-none-any.whl")]
+)
+def test_tags(wheel, backend, tag):
+    assert tag in wheel(backend).name
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])
-def test_in_a_venv_of_its_own(wheels, backend, tmp_path):
+def test_in_a_venv_of_its_own(wheel, backend, tmp_path):
     bin_folder = venv(tmp_path)
-    run(bin_folder / "pip", "install", "-q", f"{wheels[backend]}[zmq]", cwd=tmp_path)
+    run(bin_folder / "pip", "install", "-q", f"{wheel(backend)}[zmq]", cwd=tmp_path)
     assert run(bin_folder / "python", "-W", "ignore", "-c", LINK, cwd=tmp_path).split() == [backend]
     assert "admm5-16qam" in run(bin_folder / "kaq", "models", cwd=tmp_path)
     ber = run(bin_folder / "kaq", "ber", "admm5-16qam", "--snr", "15", "--target-errors", "50", cwd=tmp_path)
@@ -78,12 +85,12 @@ def test_in_a_venv_of_its_own(wheels, backend, tmp_path):
 
 
 @pytest.mark.parametrize("numpy", ["numpy==1.24.*", "numpy>=2"])
-def test_a_producer_needs_numpy_and_pyzmq_only(wheels, numpy, tmp_path):
+def test_a_producer_needs_numpy_and_pyzmq_only(wheel, numpy, tmp_path):
     bin_folder = venv(tmp_path)
     if numpy != "numpy>=2" and sys.version_info >= (3, 12):
         pytest.skip("NumPy 1.24 is older than this Python")
     run(bin_folder / "pip", "install", "-q", numpy, "pyzmq", cwd=tmp_path)
-    run(bin_folder / "pip", "install", "-q", "--no-deps", wheels["reference"], cwd=tmp_path)
+    run(bin_folder / "pip", "install", "-q", "--no-deps", wheel("reference"), cwd=tmp_path)
     address = f"ipc://{tmp_path}/frames"
     command = [bin_folder / "python", "-m", "gr_kaq.testbed"]
     common = ["--address", address, "--estimates", "5", "--vectors", "20"]
@@ -99,11 +106,11 @@ def test_a_producer_needs_numpy_and_pyzmq_only(wheels, numpy, tmp_path):
         assert "sent 5 estimates, 100 items" in produce.communicate(timeout=20)[1]
 
 
-def test_blocks_beside_gnu_radio(wheels, tmp_path):
+def test_blocks_beside_gnu_radio(wheel, tmp_path):
     """GRC finds them, and a flowgraph runs: neither has been compiled against this GNU Radio."""
     pytest.importorskip("gnuradio")
     bin_folder = venv(tmp_path, "--system-site-packages")
-    run(bin_folder / "pip", "install", "-q", "--no-deps", wheels["native"], cwd=tmp_path)
+    run(bin_folder / "pip", "install", "-q", "--no-deps", wheel("native"), cwd=tmp_path)
     blocks = tmp_path / "share" / "gnuradio" / "grc" / "blocks"
     assert {path.name for path in blocks.iterdir()} == {path.name for path in (ROOT / "grc").glob("*.yml")}
     script = ROOT / "examples" / "measured_channel.py"
