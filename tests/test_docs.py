@@ -271,7 +271,7 @@ def test_the_limits_of_the_security_page_are_those_of_the_code():
 def test_every_file_states_the_version_of_the_package():
     for file, pattern in {
         "CITATION.cff": r"^version: (.*)$",
-        "debian/changelog": r"\Agr-kaq \((.*)-\d+\)",
+        "debian/changelog": r"\Agr-kaq \((.*?)\)",
         "CHANGELOG.md": r"^## (\d\S*) ",
     }.items():
         assert re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)[1] == gr_kaq.__version__, file
