@@ -15,8 +15,9 @@ namespace {
 // together are far below 1e-9 per sample (benchmarks/false_alarms.py).
 constexpr double false_alarm_probability = 1e-4;
 
-// The least M of a preamble: -7 dB, where nothing could be decoded. With many antennas, noise stays far below.
-constexpr double least_metric = 0.03;
+// The least M of a preamble: -9 dB. In white noise nothing could be decoded there; behind interference from one
+// direction, it can. With many antennas, noise stays far below.
+constexpr double least_metric = 0.015;
 
 constexpr int steps_per_period = 4;
 
