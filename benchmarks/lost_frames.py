@@ -58,8 +58,8 @@ def usual(rng: np.random.Generator) -> Scene:
 
 
 def far_off(scene: Scene, rng: np.random.Generator) -> None:
-    """Beyond two carrier spacings."""
-    scene.offset = rng.choice([-1, 1]) * rng.uniform(2.3, 5.7) * SPACING
+    """Beyond six carrier spacings."""
+    scene.offset = rng.choice([-1, 1]) * rng.uniform(6.3, 13.7) * SPACING
 
 
 def mirrored(scene: Scene, rng: np.random.Generator) -> None:

@@ -158,12 +158,15 @@ std::optional<FrameSearch::Detection> FrameSearch::compare(std::int64_t place) {
         return std::nullopt;
     const double offset = carrier_offset_of_white(parts(white, length, length), layout_.period);
     const int earliest = length - known_.num_lags() / 2;
-    const std::optional<int> lag = known_.find_start(parts(white, earliest, known_.num_samples()), offset,
-                                                     std::max(0, static_cast<int>(missing) - earliest));
-    if (!lag)
+    const std::optional<KnownCorrelation::Start> found = known_.find_start(
+        parts(white, earliest, known_.num_samples()), offset, std::max(0, static_cast<int>(missing) - earliest));
+    if (!found)
         return std::nullopt;
-    const int start = earliest + *lag;
-    return Detection{first + start, carrier_offset_of_white(parts(white, start, length), layout_.period), 0, false};
+    const int start = earliest + found->lag;
+    const double here = carrier_offset_of_white(parts(white, start, length), layout_.period);
+    // of what a period cannot tell apart, the one that was found
+    const double turns = std::round((found->carrier_offset - here) * layout_.period);
+    return Detection{first + start, here + turns / layout_.period, 0, false};
 }
 
 // Three lengths of the preamble, which is in the middle, by its noise: what differs from one period to the next. An

@@ -18,6 +18,10 @@ constexpr double false_alarm_probability = 1e-10;
 // other training symbols reach 0.06.
 constexpr double explained_share = 0.07;
 
+// Of a part: what explains as much is the frame, whichever other carrier offset its preamble may have. Of one that is
+// off by what a period cannot tell, 0.1 may be explained.
+constexpr double sure_share = 0.3;
+
 // A path this far below the strongest one, in power, still counts as the first. Band limitation smears a path over its
 // neighbours, 0.05 of its power one sample early.
 constexpr float first_path_share = 0.2f;
@@ -136,8 +140,28 @@ KnownCorrelation::KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayV
         part->resize(num_lags_);
 }
 
-std::optional<int> KnownCorrelation::find_start(std::span<const AntennaView> antennas, double offset, int missing) {
+std::optional<KnownCorrelation::Start> KnownCorrelation::find_start(std::span<const AntennaView> antennas,
+                                                                    double offset, int missing) {
     KAQ_ASSERT(antennas.size() == static_cast<std::size_t>(num_rx_));
+    // the usual one first, so that it is the only one
+    std::optional<Start> best;
+    double most_explained = 0;
+    for (const int turns : {0, 1, -1}) {
+        const double other = offset + static_cast<double>(turns) / layout_.period;
+        correlate_all(antennas, other, missing);
+        const double explained = explained_by_both();
+        if (explained > std::max(most_explained, explained_share) && exceeds_noise()) {
+            most_explained = explained;
+            best = {first_path(), other};
+        }
+        if (most_explained > sure_share)
+            break;
+    }
+    return best;
+}
+
+// Squares of correlations with all antennas at this carrier offset.
+void KnownCorrelation::correlate_all(std::span<const AntennaView> antennas, double offset, int missing) {
     fill_rotation(offset, rotation_re_, rotation_im_);
     for (std::vector<float> *part : {&with_preamble_, &with_training_, &with_both_})
         std::fill(part->begin(), part->end(), 0.0f);
@@ -151,9 +175,6 @@ std::optional<int> KnownCorrelation::find_start(std::span<const AntennaView> ant
         rotate(antenna, scale, missing);
         add_antenna();
     }
-    if (!is_frame())
-        return std::nullopt;
-    return first_path();
 }
 
 // No mean at the place in the middle, and no carrier offset. What pads the segment stays 0.
@@ -192,17 +213,20 @@ void KnownCorrelation::add_antenna() {
     }
 }
 
-// Whether both parts explain enough at one lag, and Q exceeds what noise reaches.
-bool KnownCorrelation::is_frame() const {
+// The share of the power that both parts explain at one lag.
+double KnownCorrelation::explained_by_both() const {
     const double pairs = double(num_rx_) * num_tx_, most = double(layout_.known_length()) * num_rx_;
     const auto explained = [&](float squares, double energy) { return (squares / energy - pairs) / (energy * most); };
-    double most_explained = 0, greatest = 0;
-    for (int lag = 0; lag < num_lags_; ++lag) {
+    double most_explained = 0;
+    for (int lag = 0; lag < num_lags_; ++lag)
         most_explained = std::max(most_explained, std::min(explained(with_preamble_[lag], preamble_energy_),
                                                            explained(with_training_[lag], training_energy_)));
-        greatest = std::max(greatest, double(with_both_[lag]));
-    }
-    return most_explained > explained_share && greatest > threshold_;
+    return most_explained;
+}
+
+// Whether Q exceeds what noise reaches.
+bool KnownCorrelation::exceeds_noise() const {
+    return *std::max_element(with_both_.begin(), with_both_.end()) > threshold_;
 }
 
 // Where the paths begin: the first that counts, in the window that holds most of their power.

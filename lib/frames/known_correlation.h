@@ -19,10 +19,15 @@ public:
     // known: [num_tx][known_length()], what every stream sends, each of unit energy.
     KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayView<const std::complex<float>, 2> known);
 
-    // Where a frame with this carrier offset begins, if there is one: its first path, among the first num_lags()
-    // samples. The antennas' noise is white (AntennaWhitening). They are num_samples() long, of which the first
-    // `missing` are not there.
-    std::optional<int> find_start(std::span<const AntennaView> antennas, double offset, int missing);
+    struct Start {
+        int lag;               // of its first path, among the first num_lags() samples
+        double carrier_offset; // in cycles per sample
+    };
+
+    // Where a frame begins, if there is one, whose carrier offset is this or a turn per period more or less: its
+    // preamble cannot tell. The antennas' noise is white (AntennaWhitening). They are num_samples() long, of which the
+    // first `missing` are not there.
+    std::optional<Start> find_start(std::span<const AntennaView> antennas, double offset, int missing);
 
     // Starts that are compared.
     int num_lags() const { return num_lags_; }
@@ -31,7 +36,9 @@ public:
 private:
     void rotate(const AntennaView &antenna, double scale, int missing);
     void add_antenna();
-    bool is_frame() const;
+    void correlate_all(std::span<const AntennaView> antennas, double offset, int missing);
+    double explained_by_both() const;
+    bool exceeds_noise() const;
     int first_path() const;
 
     FrameLayout layout_;

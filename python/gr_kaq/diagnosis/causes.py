@@ -65,7 +65,8 @@ class Diagnosis:
 # SINR in dB that a stream needs for 10 % block errors, on channels that keep streams apart (`kaq probe`'s link, 4x2)
 NEEDED_SINR_DB = {"qpsk": 3.0, "16qam": 9.0, "64qam": 14.0, "256qam": 19.0}
 MARGIN_DB = 3.0  # of fading within a frame: what is this far above is enough
-OFFSETS = (4, -4, 8, -8)  # in carriers: what a period of the preamble cannot tell apart, beyond a receiver's range
+OFFSET_RANGE = 6  # of a receiver, in carrier spacings
+OFFSETS = (8, -8)  # by which it is tuned elsewhere
 LEAST_PEAK = 15.0  # of a training symbol over what data leaves of it
 LEAST_TRAINING = 0.25  # of the power of the first training symbol; fading leaves more of the others
 LEAST_SHIFT = 3  # samples between training symbols, which paths that fade do not explain
@@ -235,8 +236,8 @@ class Diagnostician:
         own = self._format
         settings: list[tuple[Diagnosis, FrameFormat, Callable[[NDArray], NDArray]]] = []
         for shift in OFFSETS:
-            low, high = sorted((shift - 2 * int(np.sign(shift)), shift + 2 * int(np.sign(shift))))
-            detail = f"{low} to {high} carrier spacings; -2 to 2 expected. Tune one of the radios"
+            side = "above" if shift > 0 else "below"
+            detail = f"more than {OFFSET_RANGE} carrier spacings {side}; tune one of the radios"
             settings.append((Diagnosis(Cause.CARRIER_OFFSET, detail), own, _shifted(-shift / own.fft_size)))
         settings.append((Diagnosis(Cause.MIRRORED, "the spectrum is mirrored; exchange I and Q"), own, np.conj))
         for num_tx in range(1, MAX_STREAMS + 1):

@@ -33,9 +33,11 @@ Three steps, all on all antennas, each of which counts in units of its own power
    is Gamma(num_rx num_tx) in noise, and up to num_rx times the number of samples compared where a frame begins. It has
    to exceed what noise reaches. Preamble and training symbol each have to explain some of the received power, because
    other training symbols resemble one of them. And more has to be periodic than a preamble's length before or after,
-   because tones go on. Q tells which period is the first; the training symbol alone, in which the streams are
-   orthogonal, tells the sample. A start that is more than a period away from where M is greatest is looked at again, as
-   training looks alike half a symbol and less later.
+   because tones go on. The preamble tells carrier offsets apart that are less than 1/P, four carrier spacings, from
+   each other; how much preamble and training explain tells which of three it is, so that the range is six spacings
+   either way. Q tells which period is the first; the training symbol alone, in which the streams are orthogonal, tells
+   the sample. A start that is more than a period away from where M is greatest is looked at again, as training looks
+   alike half a symbol and less later.
 
 The steps themselves are in C++ with their constants: lib/frames/frame_search.cc, and under it spectral_excision.cc for
 step 1, repetition_metric.cc for step 2, antenna_whitening.cc and known_correlation.cc for step 3.
