@@ -39,16 +39,24 @@ class receiver_flowgraph(gr.top_block):
         super().__init__("KAQ MIMO receiver")
         link = (options.num_tx, options.fft_size, options.constellation)
         self.radio = radio
-        self.receiver = gr_kaq.mimo_receiver(num_rx, *link, detector=options.detector, estimator=options.estimator)
+        self.receiver = gr_kaq.mimo_receiver(
+            num_rx, *link, detector=options.detector, estimator=options.estimator, monitor=bool(options.publish)
+        )
         self.file = gr_kaq.pdu_file_sink(options.output) if options.output else None
         self.last = last_payload()
         self._frames_before = 0  # the file was announced
         self.msg_connect(self.receiver, "pdus", self.last, "pdus")
         for antenna in range(num_rx):
             self.connect((self.radio, antenna), (self.receiver, antenna))
-        for stream in range(options.num_tx):
-            size = self.receiver.output_signature().sizeof_stream_item(stream)
-            self.connect((self.receiver, stream), blocks.null_sink(size))
+        shown = {}  # ports of the receiver -> of what publishes them
+        if options.publish:
+            publisher = gr_kaq.receiver_publisher(num_rx, options.num_tx, options.fft_size, address=options.publish)
+            self.msg_connect(self.receiver, "stats", publisher, "stats")
+            shown = {0: 0, options.num_tx: 1, options.num_tx + num_rx: 2}
+        for port in range(options.num_tx + (num_rx + 1 if options.publish else 0)):
+            size = self.receiver.output_signature().sizeof_stream_item(port)
+            sink = (publisher, shown[port]) if port in shown else blocks.null_sink(size)
+            self.connect((self.receiver, port), sink)
         if self.file:
             self.msg_connect(self.receiver, "pdus", self.file, "pdus")
 
@@ -217,6 +225,7 @@ def add_receiver_arguments(parser: argparse.ArgumentParser) -> None:
         help="one of gr_kaq.list_detectors(), or a model file (default: %(default)s)",
     )
     add("--estimator", default="lmmse", help="of the channel: ls, lmmse, or a learned one (default: %(default)s)")
+    add("--publish", metavar="ADDRESS", help="show it in the browser by `kaq monitor ADDRESS`: tcp://127.0.0.1:5580")
     add("--timeout", type=float, default=0.0, help="seconds to give up after (default: none)")
 
 

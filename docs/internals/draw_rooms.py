@@ -29,6 +29,7 @@ NUM_COLUMNS, MIDDLE = 5, 3
 COLUMNS = {
     "adaptation": 1,
     "testbed": 0,
+    "monitoring": 0,
     "links": 1,
     "beams": 1,
     "channels": 2,

@@ -57,6 +57,7 @@ __all__ = [
     "pdu_file_sink",
     "pdu_file_source",
     "qam_source",
+    "receiver_publisher",
     "receiver_status",
     "shipped_recording",
 ]
@@ -83,6 +84,7 @@ _BLOCKS = (
     "pdu_file_sink",
     "pdu_file_source",
     "qam_source",
+    "receiver_publisher",
     "receiver_status",
 )
 

@@ -47,6 +47,7 @@ def blocks(tmp_path):
         gr_kaq.link_decoder(2, 2),
         gr_kaq.pdu_file_sink(tmp_path / "received"),
         gr_kaq.pdu_file_source(tmp_path / "file", 2),
+        gr_kaq.receiver_publisher(2, 2, address="tcp://127.0.0.1:*"),
         gr_kaq.receiver_status(2),
         channel_estimator(2, 2),
         csi_recorder(2, 2),

@@ -113,6 +113,7 @@ class Rig:
             "pdu_file_sink": lambda: gr_kaq.pdu_file_sink(tmp_path / "received"),
             "pdu_file_source": lambda: gr_kaq.pdu_file_source(tmp_path / "file", 2),
             "qam_source": lambda: gr_kaq.qam_source(2),
+            "receiver_publisher": lambda: gr_kaq.receiver_publisher(2, 2, address="tcp://127.0.0.1:*"),
             "receiver_status": lambda: gr_kaq.receiver_status(2),
             "zmq_sample_sink": lambda: zmq_sample_sink(["tcp://127.0.0.1:*"], 2, "pub"),
             "zmq_sample_source": lambda: zmq_sample_source([self.peer.address], 2),

@@ -42,7 +42,7 @@ TIMEOUT = 300
 
 def options(**values):
     link = {"num_tx": 2, "fft_size": 64, "constellation": "qpsk"}
-    receiver = {"detector": "lmmse", "estimator": "lmmse", "output": None}
+    receiver = {"detector": "lmmse", "estimator": "lmmse", "output": None, "publish": None}
     return argparse.Namespace(**link | receiver | values)
 
 

@@ -28,6 +28,7 @@ from . import (
     info,
     link,
     models,
+    monitor,
     probe,
     receive,
     record,
@@ -107,7 +108,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
         *(models, info, ber, bench, demo, serve, doctor),
-        *(probe, beams, link, forecast, record, csi, receive, completion),
+        *(probe, beams, link, forecast, record, csi, receive, monitor, completion),
     ):
         command.add_parser(commands)
     return parser

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The page of the monitor, and the state that it asks for twice a second, over HTTP.
+
+On loopback anybody on this machine may look. On another interface a token is needed, which the address that is printed
+has in it. What names another host than that is refused, so that no page from elsewhere can read it through the browser.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+import secrets
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+__all__ = ["MonitorServer"]
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+class MonitorServer(ThreadingHTTPServer):
+    """Serves the page.
+
+    Args:
+        state: called for what is shown now.
+        host, port: where; port 0 takes a free one.
+
+    Attributes:
+        url: for the browser, with the token if there is one.
+
+    Raises:
+        OSError: the port is taken, or the host is none of this machine.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, state: Callable[[], dict[str, Any]], host: str = "127.0.0.1", port: int = 8765):
+        super().__init__((host, port), _Handler)
+        self.state = state
+        self.token = "" if _is_loopback(host) else secrets.token_urlsafe(16)
+        self.page = resources.files(__package__).joinpath("page.html").read_bytes()
+        query = f"?token={self.token}" if self.token else ""
+        self.url = f"http://{host}:{self.server_address[1]}/{query}"
+
+    def may_look(self, host: str, token: str) -> bool:
+        """Whether a request with this Host header and token is answered."""
+        if self.token:
+            return hmac.compare_digest(token, self.token)
+        return host.rpartition(":")[0] in LOOPBACK_NAMES or host in LOOPBACK_NAMES
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: MonitorServer
+    timeout = 10
+
+    def do_GET(self) -> None:
+        address = urlsplit(self.path)
+        token = parse_qs(address.query).get("token", [""])[0]
+        if not self.server.may_look(self.headers.get("Host", ""), token):
+            self._answer(403, b"the address that kaq monitor prints expected", "text/plain")
+        elif address.path == "/":
+            self._answer(200, self.server.page, "text/html; charset=utf-8")
+        elif address.path == "/state":
+            self._answer(200, json.dumps(self.server.state(), allow_nan=False).encode(), "application/json")
+        else:
+            self._answer(404, b"not here", "text/plain")
+
+    def _answer(self, status: int, content: bytes, kind: str) -> None:
+        self.send_response(status)
+        for name, value in (
+            ("Content-Type", kind),
+            ("Content-Length", str(len(content))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            (
+                "Content-Security-Policy",
+                "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
+            ),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Requests are not worth a line."""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
