@@ -174,6 +174,18 @@ def test_more_pilots_and_more_snr_help_the_default():
     assert losses[0] > 3 > losses[1] > losses[2] - 0.01 and losses[2] < 0.3
 
 
+@pytest.mark.parametrize(("snr_db", "budget"), [(5, 64), (5, 384), (10, 32), (10, 384), (20, 64)])
+def test_the_default_is_at_most_half_a_decibel_behind_any_other(snr_db, budget):
+    array = PlanarArray(16, 16)
+    others = ["after-holobeam", "separable-scan", "hierarchical", "sequential-halving"]
+    losses = [
+        found_wrong(policy, snr_db, budget, users=400).gain_loss_db
+        for policy in others
+        if budget >= POLICIES[policy].least_budget(array)
+    ]
+    assert found_wrong("parametric", snr_db, budget, users=400).gain_loss_db < min(losses) + 0.5
+
+
 def test_two_bits_of_phase_are_enough_to_find_a_beam():
     assert found_wrong("parametric", 20.0, 512, phase_bits=2).gain_loss_db < 0.3
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .direction_posterior import DirectionPosterior
 from .planar_array import PlanarArray
 from .statistics import PilotStatistics
 
@@ -27,7 +28,10 @@ Search = Generator[NDArray[np.int_], NDArray, tuple[int, int]]
 ARC = 3  # beams of an axis that smoothing cannot tell apart
 SHARE = 0.75  # of a budget that a phase, or a round of one, takes
 FINALISTS = 4
-FULL_SCAN = 1.5  # pilots for each narrow beam, from which on all are scanned
+ROUND = 0.25  # of the pilots left
+SECOND_LINE = 1 / 3  # of the pilots left, at most
+UNLIKELY = 0.1  # probability of a high SNR; at first it is 0.13
+COVERED = 0.95  # probability of the beams of a round
 
 
 @dataclass(frozen=True)
@@ -261,13 +265,18 @@ def _halve_arc(
 
 
 def parametric(array: PlanarArray, budget: int, rng: np.random.Generator) -> Search:
-    """Maximum likelihood of a plane wave's direction, from powers; the beams that it leaves likely are probed next.
+    """The most likely beams first, by the posterior of a plane wave's direction and SNR; see `DirectionPosterior`.
 
-    With fewer than one and a half pilots for each narrow beam, a third of the budget goes to the beams of each axis
-    with the other one widened to a single element. Then rounds with equal budgets probe narrow beams, half as many in
-    each round, down to four: those whose directions are the most likely, given all rewards so far. With more pilots,
-    the first of these rounds has all narrow beams; and every other beam that stays is one by its own mean, as in
-    sequential halving.
+    1. The beams of the first axis, the second one widened to a single element. At high SNR that finds the row, at low
+       SNR it costs little. Then the same for the second axis, unless that takes more than a third of the pilots left,
+       or the SNR seems low.
+    2. All narrow beams, if the pilots left are enough.
+    3. Rounds of a quarter of the pilots left, in the most likely beams: four at least, at most those that hold 95 %
+       between them. In the end a round has one pilot.
+
+    So with few pilots and a low SNR, some of the beams are looked at closely instead of all of them in vain. Where
+    cells look alike, to probe the most likely one is best: Castanon, "Optimal search strategies in dynamic hypothesis
+    testing", IEEE Trans. SMC 25(7), 1995. At last the beam with the greatest expected gain is taken.
     """
     return (yield from _parametric(array, budget, coherent=False))
 
@@ -278,37 +287,27 @@ def parametric_coherent(array: PlanarArray, budget: int, rng: np.random.Generato
 
 
 def _parametric(array: PlanarArray, budget: int, *, coherent: bool) -> Search:
-    beams, measured = array.narrow_beams(), PilotStatistics(array, coherent=coherent)
-    scores, size, left = np.zeros(array.shape), len(beams), budget
-    widened = budget < FULL_SCAN * len(beams)
-    if widened:
-        first, second = (np.arange(count) for count in array.shape)
-        lines = [_line(array, 0, first, 0, 1, len(second)), _line(array, 1, second, 0, 1, len(first))]
-        probed = np.concatenate(lines)
-        probed = np.tile(probed, (max(budget // 3 // len(probed), 1), 1))
-        measured.add(probed, (yield probed))
+    beams, posterior, left = array.narrow_beams(), DirectionPosterior(array, coherent=coherent), budget
+    for axis, count in enumerate(array.shape):
+        if axis == 1 and (count > left * SECOND_LINE or posterior.of_high_snr() < UNLIKELY):
+            break
+        probed = _line(array, axis, np.arange(count), 0, 1, array.shape[1 - axis])
+        posterior.add(probed, (yield probed))
         left -= len(probed)
-        scores = measured.scores_of_beams()
-        size = max(FINALISTS, min(len(beams) // 4, left // 2))
+    if left >= len(beams):
+        posterior.add(beams, (yield beams))
+        left -= len(beams)
     while left > 0:
-        order = np.argsort(-scores, axis=None, kind="stable")
-        if not widened:
-            order = _alternate(order, np.argsort(-measured.means(), axis=None, kind="stable"))
-        chosen = order[: min(size, left)]
-        rounds = max(math.ceil(math.log2(size / FINALISTS)), 0) + 1
-        probed = np.tile(beams[chosen], (max(left // (rounds * len(chosen)), 1), 1))
-        measured.add(probed, (yield probed))
+        probabilities = posterior.of_beams().ravel().round(9)  # equal ones stay neighbours, which share a user
+        order = np.argsort(-probabilities, kind="stable")
+        enough = int(np.searchsorted(np.cumsum(probabilities[order]), COVERED)) + 1
+        pilots = max(int(left * ROUND), 1)
+        chosen = order[: min(max(enough, FINALISTS), pilots)]
+        probed = np.tile(beams[chosen], (max(pilots // len(chosen), 1), 1))
+        posterior.add(probed, (yield probed))
         left -= len(probed)
-        scores = measured.scores_of_beams()
-        size = max(size // 2, FINALISTS)
-    row, column = np.unravel_index(np.argmax(scores), scores.shape)
+    row, column = np.unravel_index(np.argmax(posterior.expected_gains()), array.shape)
     return int(row), int(column)
-
-
-def _alternate(first: NDArray[np.int_], second: NDArray[np.int_]) -> NDArray[np.int_]:
-    """Two orders of the same numbers as one, in turns, each number where it comes first."""
-    both = np.stack([first, second], 1).ravel()
-    return both[np.sort(np.unique(both, return_index=True)[1])]
 
 
 def _line(
@@ -324,6 +323,10 @@ def _sum(array: PlanarArray) -> int:
     return sum(array.shape)
 
 
+def _least_parametric(array: PlanarArray) -> int:
+    return array.shape[0] + FINALISTS
+
+
 def _count(array: PlanarArray) -> int:
     return array.num_beams
 
@@ -336,7 +339,7 @@ POLICIES: dict[str, Policy] = {
     "ub3": Policy(ub3, lambda array: 2 * max(_least_of_thirds(count) for count in array.shape)),
     "osub": Policy(osub, lambda array: 5),
     "after-holobeam": Policy(after_holobeam, _sum),
-    "parametric": Policy(parametric, lambda array: _sum(array) + FINALISTS),
-    "parametric-coherent": Policy(parametric_coherent, lambda array: _sum(array) + FINALISTS, coherent=True),
+    "parametric": Policy(parametric, _least_parametric),
+    "parametric-coherent": Policy(parametric_coherent, _least_parametric, coherent=True),
 }
 DEFAULT = "parametric"
