@@ -280,10 +280,24 @@ def test_a_tracker_with_one_axis_stays_on_it():
     assert not tracker.lost
 
 
-def test_one_degree_per_frame_costs_less_than_a_decibel():
-    result = run_tracking(PlanarArray(16, 16), users=60, frames=60, degrees_per_frame=1.0, snr_db=20.0, seed=1)
-    assert result.loss_db.shape == (60, 60)
-    assert result.loss_db.mean() < 1.0
+@pytest.mark.parametrize("snr_db", [20.0, 15.0])
+def test_one_degree_per_frame_costs_less_than_a_decibel(snr_db):
+    result = run_tracking(PlanarArray(16, 16), users=40, frames=60, degrees_per_frame=1.0, snr_db=snr_db, seed=1)
+    assert result.loss_db.shape == (40, 60)
+    assert result.loss_db.mean() < 1.0 and result.lost.sum() == 0
+
+
+def test_users_who_are_lost_are_searched_for():
+    fast = {"frames": 60, "degrees_per_frame": 20.0, "snr_db": 20.0, "seed": 1}
+    result = run_tracking(PlanarArray(8, 8), users=10, **fast)
+    assert result.lost.sum() > 5
+
+
+def test_a_tracker_on_an_array_of_two_beams_has_two_pilots():
+    search = BeamSearch(PlanarArray(2, 1), budget=8, tracking=True)
+    for _ in range(60):
+        search.observe(20.0 if search.next_beam().first == 1 else 0.0)
+    assert not search.searching and search.recommend() == Beam(1, 0)
 
 
 @pytest.mark.parametrize(

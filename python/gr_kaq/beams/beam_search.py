@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .planar_array import Beam, PlanarArray
 from .policies import DEFAULT, POLICIES
 from .statistics import PilotStatistics
-from .tracking import PILOTS, Tracker
+from .tracking import Tracker
 
 __all__ = ["MAX_BUDGET", "BeamSearch"]
 
@@ -30,8 +30,8 @@ class BeamSearch:
     the complex amplitude. None stands for a pilot that was not heard at all, and counts as no power. NaN, infinity and
     what is no number are counted, and the same beam is asked for again: they change nothing.
 
-    With `tracking`, a search never ends: rounds of three pilots follow the user, and when their rewards collapse to a
-    tenth, the search begins anew. Between two rounds the beam in use stays for `hold` rewards, so that something else
+    With `tracking`, a search never ends: rounds of three pilots follow the user, see `Tracker`, and when the user is
+    lost, the search begins anew. Between two rounds the beam in use stays for `hold` rewards, so that something else
     than pilots can be received.
 
     Args:
@@ -144,7 +144,7 @@ class BeamSearch:
     def _end_round(self) -> None:
         rewards = np.array(self._rewards)
         if self._tracker is not None:
-            self._tracker.observe(rewards[-PILOTS:])
+            self._tracker.observe(rewards[self._hold :])
             if self._tracker.lost:
                 self._found = self._tracker.beam
                 self.restart()

@@ -28,10 +28,10 @@ Search = Generator[NDArray[np.int_], NDArray, tuple[int, int]]
 ARC = 3  # beams of an axis that smoothing cannot tell apart
 SHARE = 0.75  # of a budget that a phase, or a round of one, takes
 FINALISTS = 4
-ROUND = 0.25  # of the pilots left
+ROUND = 0.2  # of the pilots left
 SECOND_LINE = 1 / 3  # of the pilots left, at most
 UNLIKELY = 0.1  # probability of a high SNR; at first it is 0.13
-COVERED = 0.95  # probability of the beams of a round
+COVERED = 0.8  # probability of the beams of a round
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ def parametric(array: PlanarArray, budget: int, rng: np.random.Generator) -> Sea
        SNR it costs little. Then the same for the second axis, unless that takes more than a third of the pilots left,
        or the SNR seems low.
     2. All narrow beams, if the pilots left are enough.
-    3. Rounds of a quarter of the pilots left, in the most likely beams: four at least, at most those that hold 95 %
+    3. Rounds of a fifth of the pilots left, in the most likely beams: four at least, at most those that hold 80 %
        between them. In the end a round has one pilot.
 
     So with few pilots and a low SNR, some of the beams are looked at closely instead of all of them in vain. Where

@@ -8,76 +8,84 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from .direction_posterior import SNRS, VARIANCE, mean_amplitude, pattern
 from .planar_array import Beam, PlanarArray
 
 __all__ = ["PILOTS", "Tracker"]
 
-PILOTS = 3  # the beam in use and its neighbours on one axis
-POSITION_GAIN, SPEED_GAIN = 0.7, 0.2  # of the filter, for what a prediction missed
-MAX_SPEED = 0.25  # beams per round
-REFERENCE_GAIN = 0.1
-COLLAPSE = 0.1  # of the reward that was usual
+PILOTS = 3
+OVERSAMPLING = 4  # directions per beam on each axis
+STEP = 0.2  # beams that a user moves on each axis from round to round; standard deviation
+ANYWHERE = 1e-3  # probability that the user is anywhere, with any SNR
+KNOWN = 0.1  # expected gain, below which the user counts as lost
 PATIENCE = 3  # rounds
+FADING = 0.99  # per round, of the strongest amplitude so far
 
 
 class Tracker:
-    """Where a user is, in beams, and how fast; from rounds of three pilots, on the two axes in turns.
+    """Where a user is who wanders: probabilities of directions and SNRs, from rounds of three pilots.
 
-    Between the beam in use and a neighbour, the ratio of the amplitudes of a plane wave at d beams from the first is
-    d / (1 - d): so the three powers of a round give d. An alpha-beta filter follows position and speed, and the beam
-    in use is the one closest to the position predicted for the next round.
+    A hidden Markov model. Pilots count as in `DirectionPosterior`, as amplitudes that vary about their mean. Between
+    two rounds the user takes a step that is normally distributed. Each round probes the three most likely beams; the
+    beam in use is the one with the greatest expected gain.
 
     Args:
-        array: whose beams; with an axis of one element, only the other one is followed.
-        beam: where the user is.
+        array: whose beams.
+        beam: where the user is, by half a beam or so.
     """
 
     def __init__(self, array: PlanarArray, beam: Beam):
         self._shape = array.shape
-        self._position = np.array(beam[:2], np.float64)
-        self._speed = np.zeros(2)
-        self._axes = [axis for axis, count in enumerate(array.shape) if count > 1] or [0]
-        self._turn = 0
-        self._reference = -math.inf
+        self._patterns = [(np.abs(pattern(count, 1, OVERSAMPLING)) ** 2).astype(np.float32) for count in array.shape]
+        self._snrs = SNRS.astype(np.float32)[:, None, None]
+        near = [powers[index] > 0.3 for powers, index in zip(self._patterns, beam, strict=False)]
+        self._joint = np.ones_like(self._snrs) * np.outer(*near)
+        self._strongest = 0.0
         self._bad_rounds = 0
+        self._normalize()
 
     @property
     def beam(self) -> Beam:
         """The one to use."""
-        first, second = np.rint(self._position).astype(int) % self._shape
+        first, second = np.unravel_index(np.argmax(self._gains), self._shape)
         return Beam(int(first), int(second))
 
     @property
     def lost(self) -> bool:
-        """Whether the rewards have been below a tenth of what was usual, three rounds on end."""
+        """Whether no beam was expected to have more than a tenth of the gain at alignment, three rounds on end."""
         return self._bad_rounds >= PATIENCE
 
     def next_beams(self) -> list[Beam]:
-        """The next round: the beam in use, the one above and the one below it."""
-        beam, axis = self.beam, self._axis
-        around = [list(beam), list(beam), list(beam)]
-        for step, index in ((1, 1), (-1, 2)):
-            around[index][axis] = (beam[axis] + step) % self._shape[axis]
-        return [Beam(*each) for each in around]
+        """The next round, the most likely beam first; fewer than three on an array that has no more."""
+        first, second = self._shape
+        cells = self._joint.sum(0).reshape(first, OVERSAMPLING, second, OVERSAMPLING).sum((1, 3))
+        order = np.argsort(-cells, axis=None, kind="stable")[:PILOTS]
+        return [Beam(int(index) // second, int(index) % second) for index in order]
 
     def observe(self, rewards: NDArray[np.floating]) -> None:
-        """Take the rewards (3,) of `next_beams`, powers in units of the noise."""
-        axis, amplitudes = self._axis, np.sqrt(np.maximum(rewards, 0))
-        usual = float(np.max(rewards))
-        self._bad_rounds = self._bad_rounds + 1 if usual < COLLAPSE * self._reference else 0
-        if not self._bad_rounds:
-            gain = REFERENCE_GAIN if self._reference > -math.inf else 1.0
-            self._reference = usual if gain == 1.0 else self._reference + gain * (usual - self._reference)
-            side = 1 if amplitudes[1] >= amplitudes[2] else -1
-            neighbour = amplitudes[1 if side > 0 else 2]
-            offset = side * neighbour / max(neighbour + amplitudes[0], 1e-12)
-            error = np.rint(self._position[axis]) + offset - self._position[axis]
-            self._position[axis] += POSITION_GAIN * error
-            self._speed[axis] += SPEED_GAIN * error / len(self._axes)
-            self._speed[axis] = min(max(self._speed[axis], -MAX_SPEED), MAX_SPEED)
-        self._position += self._speed  # the prediction for the next round
-        self._turn += 1
+        """Take the rewards of `next_beams`, powers in units of the noise."""
+        amplitudes = np.sqrt(np.maximum(rewards + 1, 0))
+        self._strongest = max(self._strongest * FADING, float(amplitudes.max()))
+        amplitudes *= min(1.0, math.sqrt(SNRS[-1]) / max(self._strongest, 1e-12))
+        misses: NDArray = np.zeros(1, np.float32)
+        for beam, amplitude in zip(self.next_beams(), amplitudes.tolist(), strict=True):
+            gains = np.outer(self._patterns[0][beam.first], self._patterns[1][beam.second])
+            misses = misses + np.square(amplitude - mean_amplitude(self._snrs * gains))
+        self._joint *= np.exp((misses.min() - misses) / (2 * VARIANCE))
+        self._joint /= self._joint.sum()
+        for axis in (1, 2):
+            if self._joint.shape[axis] > OVERSAMPLING:
+                self._joint = _spread(self._joint, axis)
+        self._joint += ANYWHERE / self._joint.size
+        self._normalize()
+        self._bad_rounds = self._bad_rounds + 1 if self._gains.max() < KNOWN else 0
 
-    @property
-    def _axis(self) -> int:
-        return self._axes[self._turn % len(self._axes)]
+    def _normalize(self) -> None:
+        self._joint /= self._joint.sum()
+        self._gains = self._patterns[0] @ self._joint.sum(0) @ self._patterns[1].T
+
+
+def _spread(joint: NDArray[np.floating], axis: int) -> NDArray[np.floating]:
+    """A step to either neighbour on a circle, with the variance of `STEP`."""
+    share = (STEP * OVERSAMPLING) ** 2 / 2
+    return (1 - 2 * share) * joint + share * (np.roll(joint, 1, axis) + np.roll(joint, -1, axis))

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .beam_search import BeamSearch
 from .planar_array import Beam, PlanarArray
-from .policies import POLICIES
-from .tracking import PILOTS, Tracker
+from .policies import DEFAULT, POLICIES
+from .tracking import PILOTS
 
 __all__ = ["Outcome", "SimulatedUsers", "Tracked", "is_unimodal", "run_search", "run_searches", "run_tracking"]
+
+FOUND_SNR = 1e4  # without noise
 
 
 class SimulatedUsers:
@@ -108,19 +112,27 @@ def run_searches(users: SimulatedUsers, policy: str, budget: int, seed: int) -> 
 
 @dataclass(frozen=True)
 class Tracked:
-    """Of users who were followed, (users, frames) each: loss in dB against the best beam, and its gain in dB."""
+    """Of users who were followed.
+
+    Attributes:
+        loss_db: against the best beam, (users, frames).
+        gain_db: of the beam in use, (users, frames).
+        lost: how often each user was lost and searched for, (users,).
+    """
 
     loss_db: NDArray[np.floating]
     gain_db: NDArray[np.floating]
+    lost: NDArray[np.int_]
 
 
 def run_tracking(
     array: PlanarArray, users: int, frames: int, degrees_per_frame: float, snr_db: float, seed: int
 ) -> Tracked:
-    """Follow users on straight lines, with three pilots in each frame; they begin where their beam is known.
+    """Follow users on straight lines, with three pilots in each frame; a search without noise has found them.
 
     Users move in any direction, and turn around 60 degrees from broadside. In each frame the pilots come first, and
-    then the beam in use is compared with the best one. Line of sight only.
+    then the beam in use is compared with the best one. Who is lost is searched for, by the default policy, with a
+    quarter of a pilot for each beam, three pilots in each frame. Line of sight only.
     """
     rng = np.random.default_rng(seed)
     angles = rng.uniform(-50, 50, (users, 1, 2))
@@ -129,19 +141,33 @@ def run_tracking(
     angles = 60 - np.abs((angles + steps + 60) % 240 - 120)  # a triangle between -60 and 60
     frequencies = array.frequencies(angles)
     all_weights = array.weights(array.narrow_beams()).T
-    loss_db, gain_db = np.empty((users, frames)), np.empty((users, frames))
+    budget = max(array.num_beams // 4, POLICIES[DEFAULT].least_budget(array))
+    scale = 10 ** (snr_db / 20)
+    loss_db, gain_db, lost = np.empty((users, frames)), np.empty((users, frames)), np.empty(users, int)
     for user in range(users):
-        amplitudes = (array.steering(frequencies[user]) @ all_weights).reshape(frames, *array.shape)
-        tracker = Tracker(array, Beam(*array.nearest(frequencies[user, 0]).tolist()))
+        waves = array.steering(frequencies[user])
+        gains = np.abs(waves @ all_weights).reshape(frames, *array.shape) ** 2
+        search = BeamSearch(array, budget=budget, tracking=True)
+        while search.searching:
+            search.observe(FOUND_SNR * _power(array, waves[0], search.next_beam()))
         noise = rng.standard_normal((frames, PILOTS, 2)).view(np.complex128)[..., 0] * np.sqrt(0.5)
         for frame in range(frames):
-            pilots = np.array([amplitudes[frame, beam.first, beam.second] for beam in tracker.next_beams()])
-            tracker.observe(np.abs(10 ** (snr_db / 20) * pilots + noise[frame]) ** 2 - 1)
-            got = np.abs(amplitudes[frame, tracker.beam.first, tracker.beam.second]) ** 2
-            best = np.max(np.abs(amplitudes[frame]) ** 2)
+            for pilot in noise[frame]:
+                beam = search.next_beam()
+                narrow = beam[2:] == (1, 1)
+                power = gains[frame, beam.first, beam.second] if narrow else _power(array, waves[frame], beam)
+                amplitude = scale * math.sqrt(power)
+                search.observe(float(np.abs(amplitude + pilot) ** 2 - 1))
+            used = search.recommend()
+            got, best = gains[frame, used.first, used.second], gains[frame].max()
             loss_db[user, frame] = 10 * np.log10(best / max(got, 1e-30))
             gain_db[user, frame] = 10 * np.log10(max(got, 1e-30))
-    return Tracked(loss_db, gain_db)
+        lost[user] = search.searches - 1
+    return Tracked(loss_db, gain_db, lost)
+
+
+def _power(array: PlanarArray, wave: NDArray[np.complexfloating], beam: Beam) -> float:
+    return float(np.abs(array.weights(np.array([beam]))[0] @ wave) ** 2)
 
 
 def is_unimodal(amplitudes: NDArray[np.complexfloating]) -> NDArray[np.bool_]:
