@@ -48,7 +48,9 @@ def test_python_finds_everything(prefix, tmp_path):
     assert package.startswith(str(prefix)) and recording.startswith(str(prefix))
 
 
-@pytest.mark.parametrize("name", ["simulated_channel", "measured_channel", "zmq_testbed", "receiver_monitor"])
+@pytest.mark.parametrize(
+    "name", ["simulated_channel", "measured_channel", "zmq_testbed", "receiver_monitor", "beam_monitor"]
+)
 def test_grc_finds_the_blocks(prefix, tmp_path, name):
     in_prefix(prefix, f"grcc -o {tmp_path} {prefix}/share/gr-kaq/examples/{name}.grc", tmp_path)
     assert len(list(tmp_path.glob(f"{name}*.py"))) == 1

@@ -189,6 +189,49 @@ def test_the_best_of_all_beams_wins_and_stays():
     assert (alone.search.first(), alone.search.second()) == (2, 3)
 
 
+def test_each_pilot_is_told_with_its_beam_and_its_snr():
+    with Alone(confirmed=False, patience=1000) as alone:
+        pilots = Messages()
+        alone.tb.lock()
+        alone.tb.msg_connect(alone.search, "pilots", pilots, "in")
+        alone.tb.unlock()
+        alone.samples(500)
+        alone.frames.send(frame(400, 7.5))
+        wait_for(lambda: len(pilots.received) == 1)
+        alone.samples(2000)  # and no frame comes
+        wait_for(lambda: len(pilots.received) > 1)
+    heard, unheard = (pmt.to_python(message) for message in pilots.received[:2])
+    assert heard["snr"] == pytest.approx(7.5) and (heard["first"], heard["second"], heard["first_width"]) == (0, 0, 1)
+    assert "snr" not in unheard and (unheard["first"], unheard["second"]) != (0, 0)
+
+
+def test_a_view_keeps_what_was_seen_last_in_all_that_a_beam_covers():
+    view, sender, tb = gr_kaq.beam_view((4, 4)), Messages(), gr.top_block()
+    tb.msg_connect(sender, "out", view, "pilots")
+    tb.start()
+
+    def pilot(beam, snr=None):
+        message = beam_to_pmt(beam)
+        return message if snr is None else pmt.dict_add(message, pmt.intern("snr"), snr)
+
+    for message in (
+        pilot(Beam(0, 1, 2, 4), pmt.from_double(5.0)),  # over the end of the first axis
+        pilot(Beam(3, 1), pmt.from_double(12.0)),
+        pilot(Beam(1, 2)),
+        pilot(Beam(4, 0), pmt.from_double(1.0)),
+        pilot(Beam(2, 2), pmt.from_double(float("nan"))),
+        pmt.intern("no beam"),
+    ):
+        sender.send(message)
+    wait_for(lambda: view.rejected_messages() == 3)
+    tb.stop()
+    tb.wait()
+    nan, inf = np.nan, np.inf
+    expected = [[5, 5, 5, 5], [nan, nan, -inf, nan], [nan, nan, nan, nan], [5, 12, 5, 5]]
+    np.testing.assert_array_equal(view.snr_db, expected)
+    assert view.internal_errors() == 0
+
+
 def test_frames_from_before_the_switch_and_while_it_settles_do_not_count():
     tags = [(0, 400, "beam", beam_to_pmt(Beam(1, 1))), (0, 500, "beam", beam_to_pmt(Beam(0, 0)))]
     with Alone(tags, settling=100) as alone:

@@ -33,6 +33,7 @@ def blocks(tmp_path):
         gr_kaq.band_noise_source(2e6, (0.0, 1e5)),
         gr_kaq.beam_combiner((2, 2)),
         gr_kaq.beam_search((4, 4)),
+        gr_kaq.beam_view((4, 4)),
         beam_driver(None),
         gr_kaq.ber_meter(2),
         gr_kaq.channel_predictor(2, 2),

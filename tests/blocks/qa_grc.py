@@ -146,7 +146,7 @@ def test_every_parameter_reaches_the_block(path):
     made = document["templates"]["make"]
     assert made.startswith(f"gr_kaq.{name}(")
     for parameter in document["parameters"]:
-        assert "${" + parameter["id"] + "}" in made
+        assert "${" + parameter["id"] + ("()" if parameter["dtype"] == "gui_hint" else "}") in made
         assert parameter["dtype"] != "enum"  # GRC would replace a variable by the default
     setters = {attribute for attribute in vars(getattr(gr_kaq, name)) if attribute.startswith("set_")}
     called = {callback.split("(")[0] for callback in document["templates"].get("callbacks", [])}

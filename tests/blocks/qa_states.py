@@ -97,6 +97,7 @@ class Rig:
             "beam_combiner": lambda: gr_kaq.beam_combiner((2, 2)),
             "beam_driver": lambda: beam_driver(Array()),
             "beam_search": lambda: gr_kaq.beam_search((4, 4), "exhaustive", 16),
+            "beam_view": lambda: gr_kaq.beam_view((4, 4)),
             "ber_meter": lambda: gr_kaq.ber_meter(2),
             "channel_estimator": lambda: channel_estimator(2, 2),
             "channel_predictor": lambda: gr_kaq.channel_predictor(2, 2),
@@ -134,6 +135,7 @@ class Rig:
             "method": pmt.intern("ls"),
             "pdus": make_pdu(b"payload"),
             "blocks": make_pdu(TransportBlock(5, 9, 1, (Segment(0, 0, 0, b"payload", True),)).pack(99)),
+            "pilots": pmt.from_long(1),  # which is refused, and counted
             "ready": pmt.from_long(1),
             "report": make_pdu(bytes(4)),
             "stats": pmt.from_long(1),  # which is refused, and counted

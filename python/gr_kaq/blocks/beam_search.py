@@ -21,7 +21,7 @@ from .counters import Counters, counter, reading
 
 __all__ = ["beam_search"]
 
-SAMPLE, SNR = pmt.intern("sample"), pmt.intern("snr")
+SAMPLE, SNR, PILOTS = pmt.intern("sample"), pmt.intern("snr"), pmt.intern("pilots")
 MAX_SNR_DB = 200.0  # beyond it, no number to compute with
 MAX_SAMPLES = 1 << 40
 
@@ -58,6 +58,8 @@ class beam_search(KaqBlock[SearchCounters]):
     Messages:
         frames (in): dicts of frames, from `mimo_receiver` or `channel_estimator`: `sample` and `snr` are used.
         beam (out): dict with `first`, `second`, `first_width`, `second_width`: the beam to use from now on.
+        pilots (out): after each pilot a dict with the beam's `first`, `second`, `first_width` and `second_width`, and
+            `snr` in dB, which is left out if no frame came: for a `beam_view`.
         stats (out): dict with the value of every counter, about every stats_interval_s while samples flow, and at the
             end.
 
@@ -104,6 +106,7 @@ class beam_search(KaqBlock[SearchCounters]):
         self._now = self._asked_at = 0
         super().__init__("KAQ beam search", [np.complex64], [])
         self.message_port_register_out(BEAM)
+        self.message_port_register_out(PILOTS)
         self.message_port_register_in(pmt.intern("frames"))
         self.set_msg_handler(pmt.intern("frames"), self.handle_frame)
         self.announce_stats(stats_interval_s)
@@ -155,6 +158,10 @@ class beam_search(KaqBlock[SearchCounters]):
         self._observe(reward)
 
     def _observe(self, reward: float | None) -> None:
+        pilot = beam_to_pmt(self._search.next_beam())
+        if reward is not None:
+            pilot = pmt.dict_add(pilot, SNR, pmt.from_double(10 * math.log10(reward)))
+        self.message_port_pub(PILOTS, pilot)
         self._search.observe(reward)
         self._ask()
 
