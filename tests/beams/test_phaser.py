@@ -64,3 +64,34 @@ def test_without_pyadi_iio_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "adi", None)
     with pytest.raises(ImportError, match="pip install pyadi-iio"):
         Phaser("ip:phaser.local")
+
+
+def test_pyadi_iio_itself_takes_what_the_driver_tells_it(monkeypatch):
+    """Its CN0566 with chips that are registers only; skipped where pyadi-iio, or its libiio, is missing."""
+    try:
+        import adi
+    except (ImportError, OSError) as error:
+        pytest.skip(f"pyadi-iio: {error}")
+
+    class Registers(adi.CN0566):
+        def __init__(self, uri):
+            self.pcal, self.gcal = [10.0 * element for element in range(8)], [1.0, 0.5] * 4
+            self._chips = [types.SimpleNamespace(rx_phase=None, rx_gain=None) for _ in range(8)]
+            self.latched = 0
+
+        devices = {}
+
+        @property
+        def elements(self):
+            return {number: chip for number, chip in enumerate(self._chips, 1)}
+
+        def latch_rx_settings(self):
+            self.latched += 1
+
+    monkeypatch.setattr(adi, "CN0566", Registers)
+    phaser = Phaser("ip:phaser.local")
+    phaser.set_beam(Beam(1, 0, 2, 1))
+    phases = [chip.rx_phase for chip in phaser._board._chips[:4]]
+    assert phases == pytest.approx([(10 * n - 45 * n) % 360 for n in range(4)], abs=1.5)
+    assert [chip.rx_gain for chip in phaser._board._chips] == [127, 63, 127, 63, 0, 0, 0, 0]
+    assert phaser._board.latched >= 4

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ PILOTS, SNR = pmt.intern("pilots"), pmt.intern("snr")
 class ViewCounters(Counters):
     """What a `beam_view` counts."""
 
+    beams: int = counter("messages", "Beams of the array, probed or in force.")
     rejected_messages: int = counter("messages", "Messages on ports `pilots` and `beam` that are no beam of the array.")
 
 
@@ -66,13 +67,17 @@ class beam_view(KaqBlock[ViewCounters]):
 
     def handle_pilot(self, message: Any) -> None:
         """A message on port `pilots`."""
-        if self.refused("pilot", "the map", lambda: self._keep(message)):
-            self.counters.rejected_messages += 1
+        self._take("pilot", "the map", lambda: self._keep(message))
 
     def handle_beam(self, message: Any) -> None:
         """A message on port `beam`."""
-        if self.refused("beam", "the one shown", lambda: self._mark(parse_beam(message, self._array))):
+        self._take("beam", "the one shown", lambda: self._mark(parse_beam(message, self._array)))
+
+    def _take(self, kind: str, in_use: str, take: Callable[[], None]) -> None:
+        if self.refused(kind, in_use, take):
             self.counters.rejected_messages += 1
+        else:
+            self.counters.beams += 1
 
     def _keep(self, message: Any) -> None:
         beam = parse_beam(message, self._array)

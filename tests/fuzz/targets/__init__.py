@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets.beams import Combiner, Driver, Search
+from tests.fuzz.targets.beams import Combiner, Driver, Search, View
 from tests.fuzz.targets.files import FileSink, FileSource
 from tests.fuzz.targets.frames import (
     DataAidedDecoder,
@@ -46,6 +46,7 @@ TARGETS: dict[str, type[Target]] = {
         Search,
         Combiner,
         Driver,
+        View,
         ArqSender,
         ArqReceiver,
         Adapter,

@@ -18,11 +18,12 @@ from gr_kaq.blocks.beam_combiner import beam_combiner
 from gr_kaq.blocks.beam_driver import beam_driver
 from gr_kaq.blocks.beam_pmt import BEAM, beam_to_pmt
 from gr_kaq.blocks.beam_search import beam_search
+from gr_kaq.blocks.beam_view import beam_view
 from tests.fuzz.plumbing import connect_silence
 from tests.fuzz.target import Tag, Target, Verdict, verdicts, within
 from tests.fuzz.values import Choices
 
-__all__ = ["Combiner", "Driver", "Search", "beam"]
+__all__ = ["Combiner", "Driver", "Search", "View", "beam"]
 
 SIZES = ((2, 2), (4, 1), (4, 4), (1, 8))
 
@@ -45,7 +46,7 @@ def beam(choices: Choices, size: tuple[int, int]) -> tuple[Any, Verdict]:
 class Search(Target):
     name = "beam_search"
     message_inputs = ("frames",)
-    message_outputs = ("beam", "stats")
+    message_outputs = ("beam", "pilots", "stats")
 
     def __init__(self, choices: Choices, folder: Path):
         super().__init__(choices, folder)
@@ -180,5 +181,42 @@ class Driver(Target):
 
     def faults(self, case: Any) -> Iterator[str]:
         came = verdicts([verdict for _, verdict in case.messages["beam"]])
+        yield from within("messages counted", self._counted(), came.total(), came.total())
+        yield from within("rejected_messages", self.block.rejected_messages(), came[False], came[False] + came[None])
+
+
+class View(Target):
+    name = "beam_view"
+    message_inputs = ("beam", "pilots")
+
+    def __init__(self, choices: Choices, folder: Path):
+        super().__init__(choices, folder)
+        self.size = choices.choice(SIZES)
+        self.block = beam_view(self.size)
+
+    def wire(self, tb: gr.top_block) -> None:
+        connect_silence(tb, self.block, "beam")
+
+    def message(self, port: str) -> tuple[Any, Verdict]:
+        made, verdict = beam(self.choices, self.size)
+        if port == "pilots" and verdict is not None and self.choices.one_in(2):
+            snr = self.choices.choice((pmt.from_double(12.5), pmt.from_double(float("nan")), self.choices.pmt()))
+            return pmt.dict_add(made, pmt.intern("snr"), snr), False if verdict is False else None
+        return made, verdict
+
+    def _messages(self, case: Any) -> list[tuple[Any, Verdict]]:
+        return [message for port in self.message_inputs for message in case.messages[port]]
+
+    def _counted(self) -> int:
+        return self.block.beams() + self.block.rejected_messages()
+
+    def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
+        return {"messages": (self._counted(), len(self._messages(case)))}
+
+    def finish(self, case: Any) -> None:
+        case.tb.stop()
+
+    def faults(self, case: Any) -> Iterator[str]:
+        came = verdicts([verdict for _, verdict in self._messages(case)])
         yield from within("messages counted", self._counted(), came.total(), came.total())
         yield from within("rejected_messages", self.block.rejected_messages(), came[False], came[False] + came[None])
