@@ -4,6 +4,7 @@
 #include <complex>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "frames/frame_observer.h"
 #include "support/views.h"
@@ -14,6 +15,13 @@ namespace kaq {
 struct FrameArrival {
     double sample;         // its first one, counted from any time on
     double carrier_offset; // that was taken away, in cycles per sample
+};
+
+// What a forecast may be wrong by: independent errors of modes, where the noise of each antenna is 1.
+struct ForecastErrors {
+    int num_modes = 0;
+    std::vector<std::complex<float>> frequency; // [num_active][mode]
+    std::vector<double> variances;              // [num_tx][mode][num_symbols]
 };
 
 // From the training symbols of a frame to its channel everywhere.
@@ -36,7 +44,8 @@ public:
     //
     // Returns what of the carrier offset is left in the frame, in cycles per symbol.
     virtual std::optional<double> forecast(const FrameArrival & /*arrival*/, double /*snr*/,
-                                           ArrayView<std::complex<float>, 4> /*h*/, std::span<double> /*error*/) {
+                                           ArrayView<std::complex<float>, 4> /*h*/, std::span<double> /*error*/,
+                                           ForecastErrors & /*errors*/) {
         return std::nullopt;
     }
 };

@@ -116,7 +116,7 @@ std::vector<double> common_phases(const PilotSums &sums) {
 }
 
 PilotAlignment::PilotAlignment(const CarrierMap &map, std::vector<int> numbers)
-    : numbers_(std::move(numbers)), phases_(numbers_), products_(map.pilots.size()) {
+    : turns_(numbers.size()), numbers_(std::move(numbers)), phases_(numbers_), products_(map.pilots.size()) {
     for (const int carrier : map.pilots)
         places_.push_back(numbers_[carrier]);
     spacing_ = map.num_pilots() > 1 ? double(places_[map.num_pilots() - 1] - places_[0]) / (map.num_pilots() - 1) : 1;
@@ -147,7 +147,7 @@ void PilotAlignment::align(const CarrierMap &map, ArrayView<const Complex, 3> gr
     const Alignment found = kaq::align(products_, places_, phases_);
     phases_.set(found.phase, -2 * std::numbers::pi * (rough + found.delay));
     for (int carrier = 0; carrier < map.num_active; ++carrier) {
-        const Complex turn(phases_[numbers_[carrier]]);
+        const Complex turn = turns_[carrier] = Complex(phases_[numbers_[carrier]]);
         for (int symbol = 0; symbol < map.num_symbols; ++symbol)
             for (Complex &pair : at_carrier(h, symbol, carrier).flat())
                 pair = product(pair, turn);

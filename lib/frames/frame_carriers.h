@@ -61,7 +61,11 @@ public:
     void align(const CarrierMap &map, ArrayView<const std::complex<float>, 3> grid, std::span<const double> scale,
                std::span<const double> phase, ArrayView<std::complex<float>, 4> h);
 
+    // What each active carrier was multiplied with.
+    std::span<const std::complex<float>> turns() const { return turns_; }
+
 private:
+    std::vector<std::complex<float>> turns_;
     std::vector<int> numbers_, places_; // of all active carriers, and of each pilot
     double spacing_;                    // from one pilot of a symbol to the next
     CarrierPhases phases_;

@@ -93,7 +93,7 @@ FrameEstimate FrameEstimator::estimate(std::span<const Complex *const> transform
     const ArrayView<Complex, 4> h(h_.data(), num_symbols, num_active, num_rx_, num_tx);
     std::optional<double> left;
     if (!looks && arrival && has_observed_)
-        left = interpolator_->forecast(*arrival, observed_.snr, h, error_);
+        left = interpolator_->forecast(*arrival, observed_.snr, h, error_, forecast_errors_);
     if (left) {
         observed_.carrier_offset = *left;
     } else {
@@ -121,6 +121,12 @@ FrameEstimate FrameEstimator::estimate(std::span<const Complex *const> transform
     equal_noise(noise_var_, scale_);
     const double residual = track_phases(carriers_, grid, {}, scale_, h, phase_);
     error_shares(carriers_, noise_var_, residual, observed_.snr, error_, share_);
+    if (left && !observed_.whitening.is_needed) {
+        const double kept =
+            correction_.correct(carriers_, grid, noise_var_, phase_, pilots_.turns(), forecast_errors_, h);
+        for (double &of_symbol : share_)
+            of_symbol *= kept;
+    }
     const ArrayView<Complex, 4> to(channel, carriers_.symbols.size(), carriers_.num_data(), num_rx_, num_tx);
     const DataNoise data = take_data(carriers_, grid, h, phase_, noise_var_, share_, received, to);
     double noise = 0;

@@ -12,6 +12,7 @@
 #include "frames/channel_interpolator.h"
 #include "frames/frame_carriers.h"
 #include "frames/frame_observer.h"
+#include "frames/pilot_correction.h"
 
 namespace kaq {
 
@@ -85,6 +86,8 @@ private:
     std::vector<std::complex<float>> grid_, h_, slope_;
     std::vector<double> noise_var_, scale_, phase_, error_, share_;
     PilotAlignment pilots_;
+    PilotCorrection correction_;
+    ForecastErrors forecast_errors_;
 };
 
 } // namespace kaq

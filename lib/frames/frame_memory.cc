@@ -43,11 +43,12 @@ void FrameMemory::interpolate(const ObservedFrame &frame, const std::optional<Fr
 }
 
 std::optional<double> FrameMemory::forecast(const FrameArrival &arrival, double snr,
-                                            ArrayView<std::complex<float>, 4> h, std::span<double> error) {
+                                            ArrayView<std::complex<float>, 4> h, std::span<double> error,
+                                            ForecastErrors &errors) {
     const std::lock_guard lock(in_use_);
     if (!is_tracking_ || !track_.is_next(arrival) || track_.num_rx() != static_cast<int>(h.extent(2)))
         return std::nullopt;
-    return track_.forecast(arrival, snr, h, error);
+    return track_.forecast(arrival, snr, h, error, errors);
 }
 
 std::optional<TrackState> FrameMemory::track() const {

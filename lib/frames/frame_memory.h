@@ -26,7 +26,7 @@ public:
                      std::span<double> error) override;
 
     std::optional<double> forecast(const FrameArrival &arrival, double snr, ArrayView<std::complex<float>, 4> h,
-                                   std::span<double> error) override;
+                                   std::span<double> error, ForecastErrors &errors) override;
 
     // What is known at the last frame; nothing without a track. It does not wait for a frame.
     std::optional<TrackState> track() const;

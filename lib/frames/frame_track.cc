@@ -297,13 +297,17 @@ void FrameTrack::estimate(const ObservedFrame &frame, std::span<const Complex> s
     ++count_;
 }
 
-double FrameTrack::forecast(const FrameArrival &arrival, double snr, ArrayView<Complex, 4> h, std::span<double> error) {
+double FrameTrack::forecast(const FrameArrival &arrival, double snr, ArrayView<Complex, 4> h, std::span<double> error,
+                            ForecastErrors &errors) {
     const double left = oscillators_.offset() - arrival.carrier_offset * format_.symbol_length;
     Placed &placed = newest();
     placed.sample = arrival.sample;
     placed.phase = oscillators_.phase_at(time_of(arrival.sample)) + turn * left * format_.lead;
     placed.offset = 0;
     put(delay_ / format_.fft_size, false, snr, {}, h, error);
+    errors.num_modes = profile_.modes.num_modes;
+    errors.frequency = waves_;
+    errors.variances = errors_;
     return left;
 }
 

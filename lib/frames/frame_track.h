@@ -81,7 +81,7 @@ public:
 
     // The channel of such a frame, as ChannelInterpolator::forecast has it. The track stays as it is.
     double forecast(const FrameArrival &arrival, double snr, ArrayView<std::complex<float>, 4> h,
-                    std::span<double> error);
+                    std::span<double> error, ForecastErrors &errors);
 
     const TrackedFormat &format() const { return format_; }
     int num_rx() const { return static_cast<int>(noise_var_.size()); }

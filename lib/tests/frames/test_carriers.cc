@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "frames/frame_carriers.h"
+#include "frames/pilot_correction.h"
 #include "tests/frames/random_values.h"
 
 using namespace kaq_test;
@@ -115,6 +116,46 @@ BOOST_AUTO_TEST_CASE(pilots_say_phase_and_delay_of_a_channel) {
         away += std::norm(frame.h_values[i] - before[i] * frame.slope[carrier]) / double(before.size());
     }
     BOOST_TEST(away < 1e-3);
+}
+
+BOOST_AUTO_TEST_CASE(pilots_correct_a_channel_that_was_forecast) {
+    constexpr int num_rx = 2, num_tx = 2, num_modes = 2, trials = 40;
+    constexpr double noise_var = 1e-2, variance = 4; // where the noise is 1
+    Generator random(4);
+    double before = 0, after = 0, told = 0;
+    for (int trial = 0; trial < trials; ++trial) {
+        Frame frame = make_frame(num_rx, num_tx, noise_var, random);
+        frame.scale.assign(num_rx, 1.0);
+        kaq::ForecastErrors errors{num_modes, {}, std::vector<double>(num_tx * num_modes * num_symbols, variance)};
+        for (int f = 0; f < num_active; ++f)
+            for (int k = 0; k < num_modes; ++k)
+                errors.frequency.push_back(Complex(std::polar(1.0, -0.05 * k * f)));
+        const std::vector<Complex> turns(num_active, Complex(1));
+        std::vector<Complex> truth = frame.h_values;
+        for (std::size_t i = 0; i < truth.size(); ++i)
+            truth[i] *= frame.slope[i / 4 % num_active];
+        const auto wrong = normals(num_rx * num_tx * num_modes, random);
+        for (std::size_t i = 0; i < truth.size(); ++i) {
+            Complex away = 0;
+            for (int k = 0; k < num_modes; ++k)
+                away += errors.frequency[i / 4 % num_active * num_modes + k] * wrong[i % 4 * num_modes + k];
+            frame.h_values[i] = truth[i] - float(std::sqrt(variance * noise_var)) * away;
+        }
+        const auto squared_error = [&] {
+            double sum = 0;
+            for (std::size_t i = 0; i < truth.size(); ++i)
+                sum += std::norm(frame.h_values[i] - truth[i]);
+            return sum;
+        };
+        before += squared_error();
+        const std::vector<double> noises{noise_var, noise_var}; // at most
+        told += kaq::PilotCorrection().correct(frame.map, frame.grid(), noises, frame.phase, turns, errors, frame.h()) /
+                trials;
+        after += squared_error();
+    }
+    BOOST_TEST(after < 0.3 * before);
+    BOOST_TEST(told < 0.4);
+    BOOST_TEST(after < 1.1 * told * before);
 }
 
 BOOST_AUTO_TEST_CASE(phases_of_frames_from_1x1_to_5x4_are_tracked) {

@@ -220,9 +220,10 @@ BOOST_AUTO_TEST_CASE(a_still_channel_is_forecast_as_well_as_expected) {
     kaq::FrameMemory memory(frames.format, 8, frames.fit());
     std::vector<std::complex<float>> h(F::num_symbols * frames.channel.size());
     std::array<double, F::num_symbols> error{};
+    kaq::ForecastErrors errors;
     const auto forecast = [&](double sample) {
         return memory.forecast({sample, 0.001}, 1 / (F::sigma * F::sigma),
-                               {h.data(), F::num_symbols, F::num_active, F::num_rx, F::num_tx}, error);
+                               {h.data(), F::num_symbols, F::num_active, F::num_rx, F::num_tx}, error, errors);
     };
     BOOST_TEST(!forecast(0).has_value()); // nothing is known
     for (int i = 0; i < 30; ++i)
