@@ -82,8 +82,6 @@ std::size_t FrameSearch::push(std::span<const std::complex<float> *const> antenn
     std::size_t invalid = 0;
     for (std::size_t first = 0; first < count; first += max_piece) {
         invalid += samples_.append(antennas, first, static_cast<int>(std::min<std::size_t>(max_piece, count - first)));
-        excision_.update(samples_, clean_);
-        metric_.update(clean_);
         search();
         try {
             complete(sink);
@@ -97,10 +95,17 @@ std::size_t FrameSearch::push(std::span<const std::complex<float> *const> antenn
 }
 
 std::size_t FrameSearch::interrupt() {
+    // what has not been decided about, as if nothing but silence followed
+    const std::int64_t next = position(), stop = next + lookahead_ + excision_.delay() + 1;
+    while (position() < stop) {
+        samples_.append_zeros(static_cast<int>(std::min<std::int64_t>(max_piece, stop - position())));
+        search();
+        forget();
+    }
     const std::size_t lost = waiting_.size();
     waiting_.clear();
-    samples_.restart(position());
-    clean_.restart(position());
+    samples_.restart(next);
+    clean_.restart(next);
     const int step = metric_.step();
     next_step_ = (position() + step - 1) / step;
     metric_.restart(next_step_);
@@ -124,6 +129,8 @@ std::span<const AntennaView> FrameSearch::parts(std::span<const AntennaView> of,
 
 // Look at the places for which enough samples are there.
 void FrameSearch::search() {
+    excision_.update(samples_, clean_);
+    metric_.update(clean_);
     if (clean_.position() < lookahead_)
         return;
     const int step = metric_.step();

@@ -57,6 +57,13 @@ void SampleHistory::drop_before(std::int64_t sample) {
     }
 }
 
+void SampleHistory::append_zeros(int count) {
+    make_room(count);
+    for (int i = 0; i < 2 * num_rx_; ++i)
+        std::fill_n(row(i) + place_ + count_, count, 0.0f);
+    count_ += count;
+}
+
 void SampleHistory::append(int antenna, const AntennaView &samples) {
     make_room(samples.size());
     std::copy(samples.re.begin(), samples.re.end(), row(2 * antenna) + place_ + count_);
@@ -64,7 +71,6 @@ void SampleHistory::append(int antenna, const AntennaView &samples) {
 }
 
 void SampleHistory::restart(std::int64_t sample) {
-    KAQ_ASSERT(sample >= position());
     begin_ = sample;
     count_ = 0;
     place_ = zeros_;

@@ -22,6 +22,9 @@ public:
     // Samples first to first + count - 1 of each antenna. Returns how many were NaN or Inf, which are taken as 0.
     std::size_t append(std::span<const std::complex<float> *const> antennas, std::size_t first, int count);
 
+    // So many zeros of each antenna.
+    void append_zeros(int count);
+
     // As many samples of one antenna; those of all antennas count with finish().
     void append(int antenna, const AntennaView &samples);
     void finish(int count) { count_ += count; }
@@ -29,7 +32,7 @@ public:
     // What is before this sample will not be looked at any more.
     void drop_before(std::int64_t sample);
 
-    // The next sample to be appended is this one, not before position(), and what is before it reads as 0.
+    // The next sample to be appended is this one, and what is before it reads as 0.
     void restart(std::int64_t sample);
 
     // `count` samples from this one on.
