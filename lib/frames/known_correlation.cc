@@ -141,7 +141,7 @@ KnownCorrelation::KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayV
 }
 
 std::optional<KnownCorrelation::Start> KnownCorrelation::find_start(std::span<const AntennaView> antennas,
-                                                                    double offset, int missing) {
+                                                                    double offset, int missing, bool any_offset) {
     KAQ_ASSERT(antennas.size() == static_cast<std::size_t>(num_rx_));
     // the usual one first, so that it is the only one
     std::optional<Start> best;
@@ -154,7 +154,7 @@ std::optional<KnownCorrelation::Start> KnownCorrelation::find_start(std::span<co
             most_explained = explained;
             best = {first_path(), other};
         }
-        if (most_explained > sure_share)
+        if (!any_offset || most_explained > sure_share)
             break;
     }
     return best;
