@@ -93,7 +93,8 @@ def test_serve_detects_what_a_testbed_sends(llrs, tmp_path, control_c):
         assert "2000 items, 20 estimates, 0 rejected, 0 items without an estimate" in server.stdout.read()
 
 
-def test_completion_knows_the_commands(capsys):
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_the_commands(shell, capsys):
     pytest.importorskip("shtab")
-    assert main(["completion", "bash"]) == 0
+    assert main(["completion", shell]) == 0
     assert "doctor" in capsys.readouterr().out

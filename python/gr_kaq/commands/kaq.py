@@ -91,6 +91,11 @@ def _termination() -> Iterator[list[int]]:
 class _Parser(argparse.ArgumentParser):
     """Says what was meant where a choice is misspelt."""
 
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        if "choices" in settings:
+            settings["choices"] = list(settings["choices"])  # shtab takes no dict
+        return super().add_argument(*names, **settings)
+
     def error(self, message: str) -> NoReturn:
         found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         close = difflib.get_close_matches(found[1], re.findall(r"[\w.-]+", found[2]), 1) if found else []
