@@ -148,3 +148,12 @@ def test_tcp_between_two_namespaces(namespaces, message, tmp_path):
             subprocess.run([*inside[0], sys.executable, "-c", CLIENT, message], check=True, timeout=TIMEOUT)
             digest = server.communicate(timeout=TIMEOUT)[0].split()[-1]
     assert digest == hashlib.sha256(message.read_bytes()).hexdigest()
+
+
+@pytest.mark.long
+def test_ends_that_are_killed_again_and_again():
+    """Nothing comes twice or out of order, and it goes on each time."""
+    command = [sys.executable, ROOT / "benchmarks" / "killed_links.py", "--seconds", "60"]
+    with process(*command) as running:
+        output = running.communicate(timeout=3 * TIMEOUT)[0]
+    assert running.returncode == 0, output
