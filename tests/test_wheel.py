@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,14 +108,15 @@ def test_a_producer_needs_numpy_and_pyzmq_only(wheel, numpy, tmp_path):
 
 
 def test_blocks_beside_gnu_radio(wheel, tmp_path):
-    """GRC finds them, and a flowgraph runs: neither has been compiled against this GNU Radio."""
+    """GRC finds them, and a flowgraph runs, though nothing was compiled."""
     pytest.importorskip("gnuradio")
     bin_folder = venv(tmp_path, "--system-site-packages")
-    run(bin_folder / "pip", "install", "-q", "--no-deps", wheel("native"), cwd=tmp_path)
+    run(bin_folder / "pip", "install", "-q", "--no-deps", wheel("reference"), cwd=tmp_path)
     blocks = tmp_path / "share" / "gnuradio" / "grc" / "blocks"
     assert {path.name for path in blocks.iterdir()} == {path.name for path in (ROOT / "grc").glob("*.yml")}
     script = ROOT / "examples" / "measured_channel.py"
-    assert "lmmse" in run(bin_folder / "python", script, "--snr-db", "15", "--target-errors", "50", cwd=tmp_path)
+    assert "lmmse" in run(bin_folder / "python", script, "--snr", "15", "--target-errors", "50", cwd=tmp_path)
     grc = ROOT / "examples" / "measured_channel.grc"
-    run("grcc", "-o", tmp_path, grc, cwd=tmp_path, GRC_BLOCKS_PATH=str(blocks), PATH=f"{bin_folder}:/usr/bin:/bin")
-    assert (tmp_path / "measured_channel.py").exists()
+    grcc = shutil.which("grcc")
+    run(bin_folder / "python", grcc, "-o", tmp_path, grc, cwd=tmp_path, GRC_BLOCKS_PATH=str(blocks))
+    assert (tmp_path / "measured_channel_flowgraph.py").exists()
