@@ -13,11 +13,12 @@ import zmq
 from numpy.typing import NDArray
 
 from ..frames.frame_format import SYMBOL_COUNTS, FrameFormat
-from .base import MAX_ANTENNAS, KaqBlock, check_integer, ports
+from .base import MAX_ANTENNAS, KaqBlock, check_integer, dict_of, ports
 from .counters import Counters, counter
 
 __all__ = ["receiver_publisher"]
 
+MAX_ENTRIES = 256  # of a dict, or of one of its vectors
 WAITING_MESSAGES = 20  # in the socket, for a slow view, before it drops
 
 
@@ -104,11 +105,26 @@ class receiver_publisher(KaqBlock[PublisherCounters]):
 
     def handle_stats(self, message: Any) -> None:
         """A message on port `stats`."""
-        if message is None or not pmt.is_dict(message):
-            self.counters.rejected_messages += 1
-            self.warn_once("stats", "message rejected: a dict expected")
-            return
-        self._send(pmt.serialize_str(message))
+
+        def take() -> None:
+            self._send(pmt.serialize_str(_flat(dict_of(message))))
+
+        self.counters.rejected_messages += self.refused("message", "nothing", take)
 
     def _send(self, message: bytes) -> None:
         self._socket.send(message, zmq.NOBLOCK)  # which a PUB socket drops rather than waits
+
+
+def _flat(entries: Any) -> Any:
+    """The entries that a counter may be: numbers, strings and short vectors. What is nested, GNU Radio may serialize
+    for ever."""
+    flat, keys = pmt.make_dict(), pmt.dict_keys(entries)
+    for _ in range(MAX_ENTRIES):
+        if pmt.is_null(keys):
+            break
+        key, keys = pmt.car(keys), pmt.cdr(keys)
+        value = pmt.dict_ref(entries, key, pmt.PMT_NIL)
+        short = pmt.is_uniform_vector(value) and pmt.length(value) <= MAX_ENTRIES
+        if pmt.is_number(value) or pmt.is_bool(value) or pmt.is_symbol(value) or short:
+            flat = pmt.dict_add(flat, key, value)
+    return flat

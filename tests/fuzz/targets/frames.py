@@ -24,6 +24,7 @@ from gr_kaq.blocks.frame_synchronizer import frame_synchronizer
 from gr_kaq.blocks.frame_transmitter import frame_transmitter
 from gr_kaq.blocks.mimo_receiver import mimo_receiver
 from gr_kaq.blocks.pdu import InvalidPdu, make_pdu, pdu_bytes
+from gr_kaq.blocks.receiver_publisher import receiver_publisher
 from gr_kaq.blocks.receiver_status import receiver_status
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
@@ -39,6 +40,7 @@ __all__ = [
     "Estimator",
     "Explainer",
     "Link",
+    "Publisher",
     "Receiver",
     "Recorder",
     "Status",
@@ -371,6 +373,29 @@ class Explainer(Target):
 
     def message(self, port: str) -> tuple[Any, Verdict]:
         return frame_value(self.choices), None
+
+    def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
+        return {"items read": (self.block.nitems_read(0), case.fed)} if case.complete else {}
+
+
+class Publisher(Target):
+    name = "receiver_publisher"
+    message_inputs = ("stats",)
+
+    def __init__(self, choices: Choices, folder: Path):
+        super().__init__(choices, folder)
+        frame, num_rx = FrameFormat(choices.randint(1, 2), 64), choices.randint(1, 3)
+        interval = choices.choice((0.001, 0.01, 1.0))
+        self.block = receiver_publisher(num_rx, frame.num_tx, address="tcp://127.0.0.1:*", interval_s=interval)
+        data = ports(np.complex64, frame.data_per_stream, 2)
+        self.inputs = [*data, *ports(np.float32, frame.num_active * num_rx * frame.num_tx, 1)]
+
+    def items(self) -> int:
+        return self.choices.randint(1, 12)
+
+    def message(self, port: str) -> tuple[Any, Verdict]:
+        message = self.choices.pmt()
+        return message, is_dict(message)
 
     def lower_bounds(self, case: Any) -> dict[str, tuple[int, int]]:
         return {"items read": (self.block.nitems_read(0), case.fed)} if case.complete else {}
