@@ -912,3 +912,18 @@ def test_anything_on_tags(arrivals, chunk):
     assert_equal_to_numpy(flowgraph, lmmse_by_numpy(y, estimates))
     assert flowgraph.block.rejected_csi() == sum(meaning is None for _, meaning in events)
     assert len(flowgraph.tags()) == len(tags)
+
+
+def test_a_tag_whose_name_is_no_utf_8_does_not_matter():
+    block, source, tb = lmmse(), TaggedSource(samples(10)), gr.top_block()
+    foreign = pmt.deserialize_str(b"\x02\x00\x02\xed\xa0")
+    add = source.add_item_tag
+    source.tags = [(0, 1, "foreign", pmt.PMT_T)]
+    source.add_item_tag = lambda port, item, key, value: add(port, item, foreign, value)
+    for port in range(RX):
+        tb.connect((source, port), (block, port))
+    for port in range(TX):
+        tb.connect((block, port), blocks.null_sink(gr.sizeof_gr_complex * S))
+    source.limit = 10
+    run_to_end(tb)
+    assert block.items() == 10 and block.internal_errors() == 0

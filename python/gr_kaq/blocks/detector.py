@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
@@ -289,8 +290,12 @@ class detector(KaqBlock[DetectorCounters]):
 
     def _keys_at(self, port: int, num_items: int) -> set[str]:
         """Names of the tags at the next items of an input."""
-        tags = self.get_tags_in_window(port, 0, num_items)
-        return {pmt.symbol_to_string(tag.key) for tag in tags if tag.key is not None and pmt.is_symbol(tag.key)}
+        names = set()
+        for tag in self.get_tags_in_window(port, 0, num_items):
+            if tag.key is not None and pmt.is_symbol(tag.key):
+                with contextlib.suppress(UnicodeDecodeError):  # of somebody else's
+                    names.add(pmt.symbol_to_string(tag.key))
+        return names
 
     def _update(self, estimate: ChannelEstimate | None, snr_db: float | None, item: int) -> None:
         if estimate is None and snr_db is None:
