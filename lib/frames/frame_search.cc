@@ -23,9 +23,6 @@ constexpr double left_alone = 0.8;
 // Of an antenna's power at a preamble: what is left is no frame, but what tones leave behind that are not quite steady.
 constexpr double drowned = 1e-4;
 
-// Of M: from an SNR of -3 dB on. Below, most places are noise, which is not worth three comparisons.
-constexpr double clear_metric = 0.1;
-
 constexpr int max_piece = 8192; // samples that are worked on at once: they fit into the cache, and bound all memory
 
 const FrameLayout &checked(const FrameLayout &layout, int num_rx, ArrayView<const std::complex<float>, 2> known) {
@@ -145,11 +142,10 @@ void FrameSearch::search() {
 // Step 3, around a place where M is greatest.
 void FrameSearch::examine(std::int64_t place) {
     const double metric = std::min(metric_.at(place / metric_.step()), 1.0);
-    const bool is_clear = metric > clear_metric;
-    std::optional<Detection> found = compare(place, is_clear);
+    std::optional<Detection> found = compare(place, metric);
     // The streams' training looks alike half a symbol and less later: all starts around are to be compared.
     if (found && std::abs(found->start - place) > layout_.period)
-        found = compare(found->start, is_clear);
+        found = compare(found->start, metric);
     if (!found || found->start < last_start_ + layout_.preamble_length() / 2) // the same again
         return;
     found->metric = metric;
@@ -160,8 +156,8 @@ void FrameSearch::examine(std::int64_t place) {
     last_start_ = found->start;
 }
 
-// With what streams send, at starts around a place. any_offset: also at carrier offsets that a period cannot tell.
-std::optional<FrameSearch::Detection> FrameSearch::compare(std::int64_t place, bool any_offset) {
+// With what streams send, at starts around a place where M is this.
+std::optional<FrameSearch::Detection> FrameSearch::compare(std::int64_t place, double metric) {
     const int length = layout_.preamble_length();
     const std::int64_t first = place - length, missing = std::max<std::int64_t>(0, clean_.begin() - first);
     const std::span<const AntennaView> white = whiten(first);
@@ -171,7 +167,7 @@ std::optional<FrameSearch::Detection> FrameSearch::compare(std::int64_t place, b
     const int earliest = length - known_.num_lags() / 2;
     const std::optional<KnownCorrelation::Start> found =
         known_.find_start(parts(white, earliest, known_.num_samples()), offset,
-                          std::max(0, static_cast<int>(missing) - earliest), any_offset);
+                          std::max(0, static_cast<int>(missing) - earliest), metric);
     if (!found)
         return std::nullopt;
     const int start = earliest + found->lag;

@@ -75,7 +75,7 @@ private:
     std::span<const AntennaView> parts(std::span<const AntennaView> of, int first, int count);
     void search();
     void examine(std::int64_t place);
-    std::optional<Detection> compare(std::int64_t place, bool any_offset);
+    std::optional<Detection> compare(std::int64_t place, double metric);
     std::span<const AntennaView> whiten(std::int64_t first);
     bool is_preamble(std::span<const AntennaView> antennas, bool begins) const;
     void complete(FrameSink &sink);

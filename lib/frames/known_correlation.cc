@@ -22,6 +22,14 @@ constexpr double explained_share = 0.07;
 // off by what a period cannot tell, 0.1 may be explained.
 constexpr double sure_share = 0.3;
 
+// Of M: from an SNR of -3 dB on. Below, most places are noise, which is not worth three comparisons.
+constexpr double clear_metric = 0.1;
+
+// Of a period's length: what a preamble explains of one that is shifted by a few carriers, at an M of 1. With 64
+// carriers the strongest path of a frame explains 0.28 M at least; what is off by more than all offsets that are
+// compared, 0.15.
+constexpr double sidelobes = 3.5;
+
 // A path this far below the strongest one, in power, still counts as the first. Band limitation smears a path over its
 // neighbours, 0.05 of its power one sample early.
 constexpr float first_path_share = 0.2f;
@@ -141,20 +149,21 @@ KnownCorrelation::KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayV
 }
 
 std::optional<KnownCorrelation::Start> KnownCorrelation::find_start(std::span<const AntennaView> antennas,
-                                                                    double offset, int missing, bool any_offset) {
+                                                                    double offset, int missing, double metric) {
     KAQ_ASSERT(antennas.size() == static_cast<std::size_t>(num_rx_));
     // the usual one first, so that it is the only one
+    const double least_explained = std::max(explained_share, sidelobes / layout_.period * metric);
     std::optional<Start> best;
     double most_explained = 0;
     for (const int turns : {0, 1, -1}) {
         const double other = offset + static_cast<double>(turns) / layout_.period;
         correlate_all(antennas, other, missing);
         const double explained = explained_by_both();
-        if (explained > std::max(most_explained, explained_share) && exceeds_noise()) {
+        if (explained > std::max(most_explained, least_explained) && exceeds_noise()) {
             most_explained = explained;
             best = {first_path(), other};
         }
-        if (!any_offset || most_explained > sure_share)
+        if (metric < clear_metric || most_explained > sure_share)
             break;
     }
     return best;

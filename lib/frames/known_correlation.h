@@ -24,10 +24,10 @@ public:
         double carrier_offset; // in cycles per sample
     };
 
-    // Where a frame begins, if there is one, whose carrier offset is this; with any_offset, also a turn per period more
-    // or less, which its preamble cannot tell. The antennas' noise is white (AntennaWhitening). They are num_samples()
-    // long, of which the first `missing` are not there.
-    std::optional<Start> find_start(std::span<const AntennaView> antennas, double offset, int missing, bool any_offset);
+    // Where a frame begins, if there is one, whose carrier offset is this, or a turn per period more or less, which its
+    // preamble cannot tell. The antennas' noise is white (AntennaWhitening). They are num_samples() long, of which the
+    // first `missing` are not there. metric: M, see RepetitionMetric.
+    std::optional<Start> find_start(std::span<const AntennaView> antennas, double offset, int missing, double metric);
 
     // Starts that are compared.
     int num_lags() const { return num_lags_; }

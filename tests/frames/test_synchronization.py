@@ -244,6 +244,16 @@ def test_band_noise_is_no_frame(level_db):
         assert not starts_found(FRAME, noise)
 
 
+@pytest.mark.parametrize("num_tx", [1, 2, 4])
+@pytest.mark.parametrize("spacings", [-12, -9, 7, 8, 10])
+def test_a_frame_out_of_range_is_not_found_elsewhere(num_tx, spacings):
+    """Its preamble is that of another offset, shifted by a few carriers; its channels would be garbage."""
+    frame, rng = FrameFormat(num_tx), np.random.default_rng(17)
+    starts = list(range(500, 16000, 1700))
+    samples = send(frame, 4, 18000, starts, rng, snr_db=20, offset=spacings / frame.fft_size)
+    assert starts_found(frame, samples) == []
+
+
 def test_gains_do_not_matter():
     """An antenna 60 dB louder than the others, signal and noise, counts as much as they do."""
     samples = send(FRAME, 4, 6000, [500, 3000], np.random.default_rng(11), snr_db=5)
