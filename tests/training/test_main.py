@@ -99,7 +99,7 @@ def test_options_of_the_other_kind_are_refused(rooms, tmp_path, capsys):
         ),
         (["train", "."], ".: cannot be read: not a regular file"),
         (["compare", "no-such-file"], "no-such-file: directory of a finished run, or one of estimator, "),
-        (["compare", "training/estimator/configs/estimator.yaml"], "key kind: comparison expected, got estimator"),
+        (["compare", "training/estimator/configs/estimator.yaml"], "key kind: comparison expected, got 'estimator'"),
         (["compare", "training/detector/comparisons/quick.yaml", "--jobs", "0"], "--jobs is 0; at least 1 expected"),
         (["export", "training"], "no config.yaml, so this is no directory of a run; train it first"),
         (["evaluate", "--frames", "1"], "--frames is 1; at least 2 expected"),
