@@ -30,11 +30,7 @@ constexpr int lags_at_once = 4;
 typedef float Lanes __attribute__((vector_size(widest_register)));
 typedef float LooseLanes __attribute__((vector_size(widest_register), aligned(4), may_alias));
 
-[[gnu::always_inline]] inline const LooseLanes &at(const float *values) {
-    return *reinterpret_cast<const LooseLanes *>(values);
-}
-
-[[gnu::always_inline]] inline float total(const Lanes &of) {
+[[gnu::always_inline]] inline float total_of_lanes(const Lanes &of) {
     const float *values = reinterpret_cast<const float *>(&of);
     Four sum = four(values);
     for (int i = 4; i < lanes; i += 4)
@@ -47,17 +43,19 @@ KAQ_EACH_PROCESSOR void correlate_lags(const float *re, const float *im, int cou
     for (int lag = 0; lag < num_lags; lag += lags_at_once) {
         Lanes by_re[lags_at_once] = {}, by_im[lags_at_once] = {};
         for (int n = 0; n < count; n += lanes) {
-            const Lanes x = at(re + n), y = at(im + n);
+            const Lanes x = *reinterpret_cast<const LooseLanes *>(re + n),
+                        y = *reinterpret_cast<const LooseLanes *>(im + n);
 #pragma GCC unroll 4
             for (int k = 0; k < lags_at_once; ++k) {
-                const Lanes later_x = at(re + n + lag + k), later_y = at(im + n + lag + k);
+                const Lanes later_x = *reinterpret_cast<const LooseLanes *>(re + n + lag + k),
+                            later_y = *reinterpret_cast<const LooseLanes *>(im + n + lag + k);
                 by_re[k] += x * later_x + y * later_y;
                 by_im[k] += x * later_y - y * later_x;
             }
         }
         for (int k = 0; k < lags_at_once; ++k) {
-            sum_re[lag + k] = total(by_re[k]);
-            sum_im[lag + k] = total(by_im[k]);
+            sum_re[lag + k] = total_of_lanes(by_re[k]);
+            sum_im[lag + k] = total_of_lanes(by_im[k]);
         }
     }
 }
@@ -68,7 +66,8 @@ KAQ_EACH_PROCESSOR void filter(const float *re, const float *im, const float *ta
     for (int n = 0; n < count; n += lanes) {
         Lanes re_re = {}, im_im = {}, re_im = {}, im_re = {};
         for (int k = 0; k < num_taps; ++k) {
-            const Lanes x = at(re + n + k), y = at(im + n + k);
+            const Lanes x = *reinterpret_cast<const LooseLanes *>(re + n + k),
+                        y = *reinterpret_cast<const LooseLanes *>(im + n + k);
             re_re += taps_re[k] * x;
             im_im += taps_im[k] * y;
             re_im += taps_re[k] * y;
