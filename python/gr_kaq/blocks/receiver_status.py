@@ -62,8 +62,8 @@ def trouble(
         if samples is not None and samples < ENOUGH_SAMPLES:
             return ""
         return (
-            f"samples, but no frame in them: does the transmitter send, with {frame.fft_size} carriers (FFT size)? Are "
-            "frequency, rate and gain right?"
+            f"samples, but no frame in them: does the transmitter send {frame.num_tx} streams with {frame.fft_size} "
+            "carriers (FFT size)? Are frequency, rate and gain right?"
         )
     if frames < FEWEST_FRAMES or block_errors < frames:
         return ""
