@@ -18,7 +18,6 @@ sample or more away from antenna 0, drifts by more than a radian between frames,
 """
 
 import argparse
-import functools
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ import numpy as np
 from gnuradio import gr
 from numpy.typing import NDArray
 
-from gr_kaq.frames.frame_format import DATA_SYMBOLS, FFT_SIZES, MAX_STREAMS, NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
+from gr_kaq.frames.frame_format import FFT_SIZES, MAX_STREAMS, NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 from gr_kaq.frames.synchronization import FoundFrame, Synchronizer, carrier_offset
 from gr_kaq.radios import add_radio_arguments, positive_number, radio_source, recording_sink, run, sample_count
 from gr_kaq.radios.sigmf import Collection, Recording, open_recording
@@ -134,7 +133,7 @@ def measure(
     begin = max(0, found.start - reach)
     samples = recording.read(begin, found.start - begin + frame.frame_length + reach)[antenna].astype(np.complex128)
     samples *= np.exp(-2j * np.pi * found.carrier_offset * np.arange(len(samples)))
-    streams = known_start(frame)
+    streams = frame.known_samples[:, : frame.preamble_length + frame.symbol_length]
     lags = len(samples) - frame.frame_length + 1
     window = samples[: lags + streams.shape[1] - 1]
     profile = np.sum([np.abs(np.correlate(window, stream, "valid")) ** 2 for stream in streams], axis=0)
@@ -146,13 +145,6 @@ def measure(
     rest = carrier_offset(samples[None, period : frame.preamble_length - period], period)
     delay, response = impulse(frame.demodulate(samples[None])[:, 0], frame)
     return AntennaFrame(begin + place + delay, found.carrier_offset + rest, response, snr_db(samples, frame))
-
-
-@functools.cache
-def known_start(frame: FrameFormat) -> NDArray[np.complex64]:
-    """Preamble and first training symbol of every stream, (num_tx, samples)."""
-    nothing = np.zeros((len(DATA_SYMBOLS), frame.num_data, frame.num_tx))
-    return frame.modulate(nothing)[:, : frame.preamble_length + frame.symbol_length]
 
 
 def impulse(grid: NDArray[np.complex64], frame: FrameFormat) -> tuple[float, NDArray[np.complex128]]:

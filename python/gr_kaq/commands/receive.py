@@ -8,7 +8,7 @@ import collections
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def _run(options: argparse.Namespace) -> int:
         print(HEAD)
     with progress_bar(total=(1 + explains) * recording.num_samples, unit="sample", unit_scale=True, leave=False) as bar:
         try:
-            for event in itertools.chain(scan.frames(bar.update), _bursts(scan, events, bar.update)):
+            for event in itertools.chain(scan.frames(bar.update), scan.bursts(events, bar.update)):
                 if options.explain:
                     bar.clear()
                     print(_line(event, frames, recording.sample_rate, frame_format), flush=True)
@@ -119,11 +119,6 @@ def _run(options: argparse.Namespace) -> int:
     if interrupted:
         return exit_status(True)
     return 0 if any(event.decoded for event in events) else 1
-
-
-def _bursts(scan: RecordingScan, events: list[Event], progress: Callable[[int], object]) -> Iterator[Event]:
-    """What is left when all frames are found."""
-    yield from scan.bursts(list(events), progress)
 
 
 def _seconds(recording: Recording | Collection) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection.detectors import load_detector
+from ..estimation.estimator import DataSymbols
 from ..frames.frame_format import FFT_SIZES, MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
 from ..frames.synchronization import FoundFrame, Synchronizer
 from ..signals.constellation import CONSTELLATIONS
@@ -43,7 +44,6 @@ class Cause(StrEnum):
     WEAK = "SNR too low"
     CHANNEL = "streams hard to tell apart"
     FOREIGN = "no frame of gr-kaq"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,15 @@ class Diagnostician:
             samples: (num_rx, n): the frame, and what is around it; up to the longest frame, should it be one.
             start: its first sample among them.
         """
+        if name := _other_constellation(self._format, frame.data):
+            return _constellation(name, "decodes")
         decoded, likely = self._by_setting(samples, max(SMOOTH, 1.5 * _smoothness(self._format, frame.found)))
         return (
-            self._by_other_constellation(frame)
-            or decoded
-            or self._by_antennas(frame.reading)
+            decoded
+            or _by_antennas(frame.reading)
             or _missing_samples(self._format, frame.reading, samples, start)
             or likely
-            or self._by_overlap(frame.reading)
+            or _by_overlap(frame.reading)
             or self._by_interference(frame)
             or self._by_likelihood(frame)
             or self._by_channel(frame)
@@ -147,30 +148,12 @@ class Diagnostician:
             or Diagnosis(Cause.FOREIGN, "a burst without the preamble that is expected, or too weak to be found")
         )
 
-    def _by_other_constellation(self, frame: ReceivedFrame) -> Diagnosis | None:
-        """One with which the CRC is right."""
-        for name in CONSTELLATIONS:
-            if name != self._format.constellation_name:
-                reader = _reader(replace(self._format, constellation_name=name), self._reader)
-                if reader.read(frame.found).reading.payload is not None:
-                    return _constellation(name, "decodes")
-        return None
-
     def _by_likelihood(self, frame: ReceivedFrame) -> Diagnosis | None:
         """Another constellation that explains the symbols much better."""
         likelihoods = {name: _likelihood(frame, of.points) for name, of in CONSTELLATIONS.items()}
         best = max(likelihoods, key=likelihoods.__getitem__)
         if likelihoods[best] - likelihoods[self._format.constellation_name] > LEAST_LIKELIHOOD:
             return _constellation(best, "fits better")
-        return None
-
-    def _by_antennas(self, reading: FrameReading) -> Diagnosis | None:
-        if reading.dead.any():
-            names = _listed(np.flatnonzero(reading.dead))
-            return Diagnosis(Cause.DEAD_ANTENNA, f"nothing at {names}; check cable and gain")
-        if reading.saturated.any():
-            names = _listed(np.flatnonzero(reading.saturated))
-            return Diagnosis(Cause.SATURATION, f"of {names}; reduce the gain")
         return None
 
     def _by_setting(
@@ -189,16 +172,8 @@ class Diagnostician:
         return None, likely
 
     def _decodes(self, frame_format: FrameFormat, found: FoundFrame) -> bool:
-        return any(
-            _reader(replace(frame_format, constellation_name=name), self._reader).read(found).reading.payload
-            is not None
-            for name in CONSTELLATIONS
-        )
-
-    def _by_overlap(self, reading: FrameReading) -> Diagnosis | None:
-        if reading.overlapping:
-            return Diagnosis(Cause.COLLISION, "it begins before the frame in front of it has ended")
-        return None
+        frame = (self._reader if frame_format == self._format else _reader(frame_format)).read(found)
+        return frame.reading.payload is not None or _other_constellation(frame_format, frame.data) is not None
 
     def _by_interference(self, frame: ReceivedFrame) -> Diagnosis | None:
         known = frame.reading.interference
@@ -256,6 +231,22 @@ class Diagnostician:
         return settings
 
 
+def _by_antennas(reading: FrameReading) -> Diagnosis | None:
+    if reading.dead.any():
+        names = _listed(np.flatnonzero(reading.dead))
+        return Diagnosis(Cause.DEAD_ANTENNA, f"nothing at {names}; check cable and gain")
+    if reading.saturated.any():
+        names = _listed(np.flatnonzero(reading.saturated))
+        return Diagnosis(Cause.SATURATION, f"of {names}; reduce the gain")
+    return None
+
+
+def _by_overlap(reading: FrameReading) -> Diagnosis | None:
+    if reading.overlapping:
+        return Diagnosis(Cause.COLLISION, "it begins before the frame in front of it has ended")
+    return None
+
+
 def _smoothness(frame_format: FrameFormat, found: FoundFrame) -> float:
     """How much alike training values of neighbouring carriers are, 0 to 1: those of another format are random."""
     grid = frame_format.transform(found.windows)[0]
@@ -311,13 +302,17 @@ def _format(num_tx: int, fft_size: int, num_symbols: int) -> FrameFormat | None:
 
 
 @lru_cache(maxsize=64)
-def _reader_of(frame_format: FrameFormat) -> FrameReader:
-    name = frame_format.constellation_name
-    return FrameReader(frame_format, load_detector("auto", constellation=name))
+def _reader(frame_format: FrameFormat) -> FrameReader:
+    return FrameReader(frame_format, load_detector("auto", constellation=frame_format.constellation_name))
 
 
-def _reader(frame_format: FrameFormat, own: FrameReader) -> FrameReader:
-    return own if frame_format == own.frame_format else _reader_of(frame_format)
+def _other_constellation(frame_format: FrameFormat, data: DataSymbols) -> str | None:
+    """One with which the CRC is right; the channel estimate is the same for all."""
+    for name in CONSTELLATIONS:
+        reader = _reader(replace(frame_format, constellation_name=name))
+        if name != frame_format.constellation_name and reader.decode(data) is not None:
+            return name
+    return None
 
 
 def _constellation(name: str, how: str) -> Diagnosis:
@@ -390,8 +385,7 @@ def _training_profile(frame_format: FrameFormat, index: int, window: NDArray[np.
 @lru_cache(maxsize=16)
 def _training(frame_format: FrameFormat) -> list[NDArray[np.complex64]]:
     """Samples of each training symbol, (num_tx, symbol_length), with its cyclic prefix."""
-    data = np.zeros((len(frame_format.data_symbols), frame_format.num_data, frame_format.num_tx), np.complex64)
-    samples = frame_format.modulate(data)
+    samples = frame_format.known_samples
     begins = [frame_format.preamble_length + s * frame_format.symbol_length for s in frame_format.training_symbols]
     return [samples[:, begin : begin + frame_format.symbol_length] for begin in begins]
 

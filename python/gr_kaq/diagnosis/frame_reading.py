@@ -90,8 +90,12 @@ class FrameReader:
         self._estimator = ChannelEstimator(frame_format, estimator)
         self._coder = PayloadCoder(frame_format)
 
+    def decode(self, data: DataSymbols) -> bytes | None:
+        """The payload of a frame with these data carriers, whose constellation may be another than that sent."""
+        return self._coder.decode(data.llrs(self.frame_format, self.detector))
+
     def read(self, found: FoundFrame) -> ReceivedFrame:
-        """Decode a frame."""
+        """Estimate the channel of a frame, and decode it."""
         frame = self.frame_format
         grid, guards = frame.transform(found.windows)
         estimate = self._estimator.estimate(grid, guards)

@@ -68,7 +68,6 @@ class RecordingScan:
         self._format = reader.frame_format
         self._diagnostician = Diagnostician(reader, num_rx) if explains else None
         self._block = self._format.symbol_length // 2
-        self._margin = 2 * self._format.preamble_length
 
     def frames(self, progress: Callable[[int], object] = lambda count: None) -> Iterator[Event]:
         """Every frame that is found.
@@ -101,6 +100,7 @@ class RecordingScan:
         """
         if not self._diagnostician:
             return
+        before, _ = self._diagnostician.reach
         length = PIECE // self._block * self._block
 
         def powers() -> Iterator[NDArray[np.float64]]:
@@ -119,6 +119,6 @@ class RecordingScan:
             covered[event.first // self._block : event.stop // self._block + 1] = True
         for first, stop in bursts:
             if covered[first // self._block : stop // self._block].mean() < 0.5:
-                begin = max(0, first - self._margin)
-                samples = self._read(begin, min(stop - begin + self._margin, MOST_BURST))
+                begin = max(0, first - before)
+                samples = self._read(begin, min(stop - begin + before, MOST_BURST))
                 yield Event(first, stop, diagnosis=self._diagnostician.unfound(samples))

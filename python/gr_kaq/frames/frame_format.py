@@ -265,6 +265,11 @@ class FrameFormat:
         return np.concatenate([self.preamble, body], axis=-1).astype(np.complex64)
 
     @cached_property
+    def known_samples(self) -> NDArray[np.complex64]:
+        """Samples of a frame without data, (num_tx, frame_length)."""
+        return self.modulate(np.zeros((len(self.data_symbols), self.num_data, self.num_tx), np.complex64))
+
+    @cached_property
     def preamble(self) -> NDArray[np.complex64]:
         """Samples of the preamble, (num_tx, preamble_length), with the mean power of a data symbol."""
         carriers = self.active_carriers[self.active_carriers % 4 == 0]

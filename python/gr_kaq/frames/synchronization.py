@@ -106,8 +106,7 @@ class Synchronizer:
             raise ValueError(f"num_rx is {num_rx}; at least 1 expected")
         self.frame_format, self.num_rx = frame_format, num_rx
         self.invalid_samples = 0  # NaN or Inf, taken as 0
-        data = np.zeros((len(frame_format.data_symbols), frame_format.num_data, frame_format.num_tx), np.complex64)
-        known = frame_format.modulate(data)[:, : frame_format.preamble_length + frame_format.symbol_length]
+        known = frame_format.known_samples[:, : frame_format.preamble_length + frame_format.symbol_length]
         self._search = extension().FrameSearch(
             num_rx=num_rx,
             known=known / np.linalg.norm(known, axis=-1, keepdims=True),

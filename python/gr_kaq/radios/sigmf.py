@@ -162,8 +162,6 @@ class Collection:
 
     def read(self, start: int = 0, count: int | None = None) -> NDArray[np.complex64]:
         """As `Recording.read`."""
-        left = max(0, self.num_samples - start)
-        count = left if count is None else min(count, left)
         pieces = [part.read(start, count) for part in self.parts]
         shortest = min(piece.shape[1] for piece in pieces)
         return np.concatenate([piece[:, :shortest] for piece in pieces])
