@@ -92,6 +92,13 @@ def test_constellation(explain, name):
     assert causes(events) == {"constellation"} and f"receive with --constellation {name}" in events[0]["detail"]
 
 
+@pytest.mark.parametrize(("name", "snr_db"), [("64qam", 12), ("256qam", 15)])
+def test_a_constellation_that_nobody_can_decode(explain, name, snr_db):
+    """At this SNR; but it fits the symbols better."""
+    events = explain(transmission(FrameFormat(2, constellation_name=name), num_rx=4, snr_db=snr_db))[2]
+    assert causes(events) == {"constellation"} and f"{name} fits better" in events[0]["detail"]
+
+
 def test_number_of_carriers(explain):
     events = explain(transmission(FrameFormat(2, 256)), rate=8e6)[2]
     assert causes(events) == {"number of carriers"} and "--fft-size 256" in events[0]["detail"]
