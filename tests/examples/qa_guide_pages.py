@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/guide/hardware.md: its program runs, and the commands show what the page shows."""
+"""Pages of docs/guide with recordings: their programs run, and the commands show what the page shows."""
 
 import json
 import re
@@ -15,7 +15,7 @@ import alignment_check
 
 from gr_kaq.commands.kaq import main
 
-PAGE = (ROOT / "docs" / "guide" / "hardware.md").read_text()
+GUIDE = ROOT / "docs" / "guide"
 COMMANDS = {"python3 examples/alignment_check.py": alignment_check.main, "kaq": main}
 
 
@@ -23,12 +23,14 @@ def numbers(text):
     return [float(number) for number in re.findall(r"(?<![\w.])[-+]?\d+(?:\.\d+)?", text)]
 
 
-def test_the_page_shows_what_the_commands_show(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("name", "count"), [("hardware.md", 2), ("lost-frames.md", 1)])
+def test_the_page_shows_what_the_commands_show(name, count, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    page = (GUIDE / name).read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(program, {})
-    sessions = re.findall(r"^    \$ (.*)\n((?:    [^$].*\n)+)", PAGE, re.MULTILINE)
-    assert len(sessions) == 2
+    sessions = re.findall(r"^    \$ (.*)\n((?:    [^$].*\n)+)", page, re.MULTILINE)
+    assert len(sessions) == count
     for words, shown in sessions:
         name = next(name for name in COMMANDS if words.startswith(name))
         COMMANDS[name](words.removeprefix(name).split())
@@ -42,7 +44,8 @@ def test_the_bit_errors_of_the_page_are_those_of_the_shipped_detector(capsys):
     """Of what was trained from scratch, and of LMMSE, over the same transmissions as the fine-tuned one."""
     assert main(["info", "measured-3x2-16qam", "--json"]) == 0
     measured = [p for p in json.loads(capsys.readouterr().out)["measured_ber"] if "held out" in p["channel"]]
-    rows = re.findall(r"^\| (\d+) \| ([\d ]+) \| ([\d ]+) \| [\d ]+ \| [\d ]+ \| ([\d ]+) \|$", PAGE, re.MULTILINE)
+    page = (GUIDE / "hardware.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| ([\d ]+) \| ([\d ]+) \| [\d ]+ \| [\d ]+ \| ([\d ]+) \|$", page, re.MULTILINE)
     assert len(rows) == 8
     for row in rows:
         snr_db, bits, lmmse, scratch = (int(cell.replace(" ", "")) for cell in row)
