@@ -85,16 +85,20 @@ void correlate(const AntennaView &with, const std::vector<float> &taps, int num_
     correlate(with.re.data(), with.im.data(), taps.data(), num_taps, num_streams, lags, out.data());
 }
 
-// Squares of both correlations at each lag, and of their sum. The imaginary parts are so far behind the real ones.
-KAQ_EACH_PROCESSOR void add_squares(const float *preamble, const float *training, int to_imaginary,
-                                    int to_imaginary_training, int count, float *with_preamble, float *with_training,
-                                    float *with_both) {
+// Squares of a correlation at each lag. Imaginary parts are so far behind the real ones.
+KAQ_EACH_PROCESSOR void add_squares(const float *values, int to_imaginary, int count, float *squares) {
     for (int lag = 0; lag < count; ++lag) {
-        const float x = preamble[lag], y = preamble[to_imaginary + lag], u = training[lag],
-                    v = training[to_imaginary_training + lag];
-        with_preamble[lag] += x * x + y * y;
-        with_training[lag] += u * u + v * v;
-        with_both[lag] += (x + u) * (x + u) + (y + v) * (y + v);
+        const float x = values[lag], y = values[to_imaginary + lag];
+        squares[lag] += x * x + y * y;
+    }
+}
+
+// And of the sum of two.
+KAQ_EACH_PROCESSOR void add_squares_of_sum(const float *one, int to_imaginary, const float *other,
+                                           int to_imaginary_of_other, int count, float *squares) {
+    for (int lag = 0; lag < count; ++lag) {
+        const float x = one[lag] + other[lag], y = one[to_imaginary + lag] + other[to_imaginary_of_other + lag];
+        squares[lag] += x * x + y * y;
     }
 }
 
@@ -139,11 +143,16 @@ KnownCorrelation::KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayV
     const int preamble_length = layout.preamble_length(), segment_length = layout.known_length() + padded_lags_;
     preamble_energy_ = layout.num_periods * make_taps(known, 0, layout.period, preamble_taps_);
     training_energy_ = make_taps(known, preamble_length, layout.symbol_length(), training_taps_);
-    for (std::vector<float> *part : {&re_, &im_, &rotation_re_, &rotation_im_})
+    for (std::vector<float> *part : {&rotation_re_, &rotation_im_})
         part->resize(segment_length);
+    samples_.resize(2 * num_rx * segment_length);
+    const std::span<const float> all = samples_;
+    for (int i = 0; i < 2 * num_rx; i += 2)
+        segments_.emplace_back(all.subspan(i * segment_length, segment_length),
+                               all.subspan((i + 1) * segment_length, segment_length));
     by_period_.resize(2 * num_tx_ * (padded_lags_ + preamble_length - layout.period));
     by_training_.resize(2 * num_tx_ * padded_lags_);
-    preamble_.resize(2 * padded_lags_);
+    preamble_.resize(num_rx * num_tx_ * 2 * padded_lags_);
     for (std::vector<float> *part : {&with_preamble_, &with_training_, &with_both_})
         part->resize(num_lags_);
 }
@@ -151,81 +160,107 @@ KnownCorrelation::KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayV
 std::optional<KnownCorrelation::Start> KnownCorrelation::find_start(std::span<const AntennaView> antennas,
                                                                     double offset, int missing, double metric) {
     KAQ_ASSERT(antennas.size() == static_cast<std::size_t>(num_rx_));
-    // the usual one first, so that it is the only one
     const double least_explained = std::max(explained_share, sidelobes / layout_.period * metric);
+    const double scale = scale_of(antennas);
     std::optional<Start> best;
     double most_explained = 0;
-    for (const int turns : {0, 1, -1}) {
+    for (const int turns : {0, 1, -1}) { // the usual one first, so that it is the only one
+        if (turns != 0 && (metric < clear_metric || most_explained > sure_share))
+            break;
         const double other = offset + static_cast<double>(turns) / layout_.period;
-        correlate_all(antennas, other, missing);
+        rotate(antennas, scale, other, missing);
+        correlate_preamble();
+        if (!preamble_explains(least_explained)) // nor do both parts
+            continue;
+        correlate_training();
         const double explained = explained_by_both();
         if (explained > std::max(most_explained, least_explained) && exceeds_noise()) {
             most_explained = explained;
             best = {first_path(), other};
         }
-        if (metric < clear_metric || most_explained > sure_share)
-            break;
     }
     return best;
 }
 
-// Squares of correlations with all antennas at this carrier offset.
-void KnownCorrelation::correlate_all(std::span<const AntennaView> antennas, double offset, int missing) {
-    fill_rotation(offset, rotation_re_, rotation_im_);
-    for (std::vector<float> *part : {&with_preamble_, &with_training_, &with_both_})
-        std::fill(part->begin(), part->end(), 0.0f);
+// To a mean power of 1.
+double KnownCorrelation::scale_of(std::span<const AntennaView> antennas) const {
     double power = 0; // of all antennas
     for (const AntennaView &antenna : antennas) {
         const AntennaView known = antenna.part(num_lags_ / 2, layout_.known_length());
         power += energy(known, mean(known)) / known.size();
     }
-    const double scale = std::sqrt(num_rx_ * inverse(power));
-    for (const AntennaView &antenna : antennas) {
-        rotate(antenna, scale, missing);
-        add_antenna();
-    }
+    return std::sqrt(num_rx_ * inverse(power));
 }
 
-// No mean at the place in the middle, and no carrier offset. What pads the segment stays 0.
-void KnownCorrelation::rotate(const AntennaView &antenna, double scale, int missing) {
-    KAQ_ASSERT(antenna.size() == num_samples());
-    const std::complex<double> offset = mean(antenna.part(num_lags_ / 2, layout_.known_length()));
-    const double mean_re = offset.real(), mean_im = offset.imag();
-    const float *from_re = antenna.re.data(), *from_im = antenna.im.data();
-    for (int n = 0; n < antenna.size(); ++n) {
-        const float x = static_cast<float>((from_re[n] - mean_re) * scale),
-                    y = static_cast<float>((from_im[n] - mean_im) * scale);
-        re_[n] = x * rotation_re_[n] - y * rotation_im_[n];
-        im_[n] = x * rotation_im_[n] + y * rotation_re_[n];
+// No mean at the place in the middle, and no carrier offset. What pads a segment stays 0.
+void KnownCorrelation::rotate(std::span<const AntennaView> antennas, double scale, double offset, int missing) {
+    fill_rotation(offset, rotation_re_, rotation_im_);
+    for (int a = 0; a < num_rx_; ++a) {
+        const AntennaView &antenna = antennas[a];
+        KAQ_ASSERT(antenna.size() == num_samples());
+        const std::complex<double> usual = mean(antenna.part(num_lags_ / 2, layout_.known_length()));
+        const double mean_re = usual.real(), mean_im = usual.imag();
+        const float *from_re = antenna.re.data(), *from_im = antenna.im.data();
+        float *re = samples_.data() + 2 * a * rotation_re_.size(), *im = re + rotation_re_.size();
+        for (int n = 0; n < antenna.size(); ++n) {
+            const float x = static_cast<float>((from_re[n] - mean_re) * scale),
+                        y = static_cast<float>((from_im[n] - mean_im) * scale);
+            re[n] = x * rotation_re_[n] - y * rotation_im_[n];
+            im[n] = x * rotation_im_[n] + y * rotation_re_[n];
+        }
+        std::fill_n(re, missing, 0.0f);
+        std::fill_n(im, missing, 0.0f);
     }
-    std::fill_n(re_.begin(), missing, 0.0f);
-    std::fill_n(im_.begin(), missing, 0.0f);
 }
 
 // One period serves for the whole preamble.
-void KnownCorrelation::add_antenna() {
-    const int lags = padded_lags_, preamble_length = layout_.preamble_length(), num_tx = num_tx_,
-              period_lags = lags + preamble_length - layout_.period;
-    const AntennaView segment(re_, im_);
-    correlate(segment, preamble_taps_, num_tx, period_lags, by_period_);
-    correlate(segment.part(preamble_length, segment.size() - preamble_length), training_taps_, num_tx, lags,
-              by_training_);
-    for (int s = 0; s < num_tx; ++s) {
-        std::fill(preamble_.begin(), preamble_.end(), 0.0f);
-        for (int part = 0; part < 2; ++part)
-            for (int k = 0; k < layout_.num_periods; ++k) {
-                const float *from = by_period_.data() + (part * num_tx + s) * period_lags + k * layout_.period;
-                add(from, lags, preamble_.data() + part * lags);
-            }
-        add_squares(preamble_.data(), by_training_.data() + s * lags, lags, num_tx * lags, num_lags_,
-                    with_preamble_.data(), with_training_.data(), with_both_.data());
+void KnownCorrelation::correlate_preamble() {
+    const int lags = padded_lags_, num_tx = num_tx_, period_lags = lags + layout_.preamble_length() - layout_.period;
+    std::fill(preamble_.begin(), preamble_.end(), 0.0f);
+    std::fill(with_preamble_.begin(), with_preamble_.end(), 0.0f);
+    float *to = preamble_.data();
+    for (const AntennaView &segment : segments_) {
+        correlate(segment, preamble_taps_, num_tx, period_lags, by_period_);
+        for (int s = 0; s < num_tx; ++s, to += 2 * lags) {
+            for (int part = 0; part < 2; ++part)
+                for (int k = 0; k < layout_.num_periods; ++k) {
+                    const float *from = by_period_.data() + (part * num_tx + s) * period_lags + k * layout_.period;
+                    add(from, lags, to + part * lags);
+                }
+            add_squares(to, lags, num_lags_, with_preamble_.data());
+        }
     }
+}
+
+void KnownCorrelation::correlate_training() {
+    const int lags = padded_lags_, num_tx = num_tx_, preamble_length = layout_.preamble_length();
+    for (std::vector<float> *part : {&with_training_, &with_both_})
+        std::fill(part->begin(), part->end(), 0.0f);
+    const float *preamble = preamble_.data();
+    for (const AntennaView &segment : segments_) {
+        correlate(segment.part(preamble_length, segment.size() - preamble_length), training_taps_, num_tx, lags,
+                  by_training_);
+        for (int s = 0; s < num_tx; ++s, preamble += 2 * lags) {
+            const float *training = by_training_.data() + s * lags;
+            add_squares(training, num_tx * lags, num_lags_, with_training_.data());
+            add_squares_of_sum(preamble, lags, training, num_tx * lags, num_lags_, with_both_.data());
+        }
+    }
+}
+
+// The share of the power that a part with this energy explains, of which these are the squares at one lag.
+double KnownCorrelation::explained(float squares, double energy) const {
+    const double pairs = double(num_rx_) * num_tx_, most = double(layout_.known_length()) * num_rx_;
+    return (squares / energy - pairs) / (energy * most);
+}
+
+// Whether the preamble alone explains more than this share at a lag.
+bool KnownCorrelation::preamble_explains(double share) const {
+    return explained(*std::max_element(with_preamble_.begin(), with_preamble_.end()), preamble_energy_) > share;
 }
 
 // The share of the power that both parts explain at one lag.
 double KnownCorrelation::explained_by_both() const {
-    const double pairs = double(num_rx_) * num_tx_, most = double(layout_.known_length()) * num_rx_;
-    const auto explained = [&](float squares, double energy) { return (squares / energy - pairs) / (energy * most); };
     double most_explained = 0;
     for (int lag = 0; lag < num_lags_; ++lag)
         most_explained = std::max(most_explained, std::min(explained(with_preamble_[lag], preamble_energy_),

@@ -34,9 +34,12 @@ public:
     int num_samples() const { return layout_.known_length() + num_lags_ - 1; }
 
 private:
-    void rotate(const AntennaView &antenna, double scale, int missing);
-    void add_antenna();
-    void correlate_all(std::span<const AntennaView> antennas, double offset, int missing);
+    double scale_of(std::span<const AntennaView> antennas) const;
+    void rotate(std::span<const AntennaView> antennas, double scale, double offset, int missing);
+    void correlate_preamble();
+    void correlate_training();
+    double explained(float squares, double energy) const;
+    bool preamble_explains(double share) const;
     double explained_by_both() const;
     bool exceeds_noise() const;
     int first_path() const;
@@ -48,10 +51,11 @@ private:
     double preamble_energy_ = 0, training_energy_ = 0; // of what is known, 1 together
     std::vector<float> preamble_taps_, training_taps_; // [sample][re, im][stream]
 
-    // Of one antenna: samples without their carrier offset, and what takes it away.
-    std::vector<float> re_, im_, rotation_re_, rotation_im_;
-    std::vector<float> by_period_, by_training_; // correlations [re, im][stream][lag]
-    std::vector<float> preamble_;                // of one stream over the whole preamble, [re, im][lag]
+    std::vector<float> rotation_re_, rotation_im_; // what takes the carrier offset away
+    std::vector<float> samples_;                   // without it, [num_rx][re, im]
+    std::vector<AntennaView> segments_;            // the same, of each antenna
+    std::vector<float> by_period_, by_training_;   // correlations of an antenna, [re, im][stream][lag]
+    std::vector<float> preamble_;                  // with the whole preamble, [num_rx][stream][re, im][lag]
 
     // Squares of correlations at each lag, sums over pairs of antenna and stream: with the preamble, with the training
     // symbol, and with both, which is Q.
