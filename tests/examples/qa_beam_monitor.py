@@ -3,33 +3,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-FLOWGRAPH = Path(__file__).parents[2] / "examples" / "beam_monitor.grc"
-USE = r"""
-import atexit, json, sys, time
-import numpy as np
-from PyQt5 import Qt
-sys.path.insert(0, sys.argv[1])
-from beam_monitor import beam_monitor
+from tests.examples.live_view import use_view
 
-app = Qt.QApplication(sys.argv)
-view = beam_monitor()
-atexit.register(lambda: (view.stop(), view.wait()))  # a failure is not to be hidden by a crash at exit
+USE = r"""
+import numpy as np
 search, heat = view.kaq_beam_search_0, view.kaq_beam_view_0
 
-def until(condition):
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline, search.stats()
-        app.processEvents()
-        time.sleep(0.01)
+def state():
+    return search.stats()
 
 def pixel(first, second):  # of the middle of a cell
     image = heat.widget().grab().toImage()
@@ -39,17 +22,14 @@ def pixel(first, second):  # of the middle of a cell
 view.resize(700, 820)
 view.show()
 grey = pixel(8, 3)
-view.start()
-if hasattr(view, "flowgraph_started"):  # newer GNU Radio: as main() does, or the probes behind the labels wait for ever
-    view.flowgraph_started.set()
+start()
 until(lambda: not search.searching() and search.pilots() > 30)
 found = search.first(), search.second()
 until(lambda: "following" in view._search_label_label.text() and any(map(str.isdigit, view._frames_label_label.text())))
 shown = heat.snr_db.copy()
 best = [int(index) for index in np.unravel_index(np.argmax(shown), shown.shape)]
 painted = [grey, pixel(8, 3), pixel(*best)]
-view.stop()
-view.wait()
+stop()
 texts = [view._search_label_label.text(), view._frames_label_label.text()]
 print(json.dumps([found, best, float(shown.max()), painted, texts, heat.stats(), search.stats()]))
 """
@@ -57,21 +37,7 @@ print(json.dumps([found, best, float(shown.max()), painted, texts, heat.stats(),
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("beam_monitor")
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-        "QT_QPA_PLATFORM": "offscreen",
-        "HOME": str(directory),  # GRC writes a cache there
-    }
-
-    def run(*command):
-        arguments = [str(part) for part in command]
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=150, env=environment, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    run("grcc", "-o", directory, FLOWGRAPH)
-    return json.loads(run(sys.executable, "-c", USE, directory).splitlines()[-1])
+    return use_view("beam_monitor", USE, tmp_path_factory.mktemp("beam_monitor"), patience_s=90)
 
 
 def test_the_beam_is_found_where_the_map_is_brightest(result):

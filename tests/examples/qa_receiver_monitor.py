@@ -3,34 +3,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-FLOWGRAPH = Path(__file__).parents[2] / "examples" / "receiver_monitor.grc"
-USE = r"""
-import atexit, json, re, sys, time
-from PyQt5 import Qt
-sys.path.insert(0, sys.argv[1])
-from receiver_monitor import receiver_monitor
+from tests.examples.live_view import use_view
 
-app = Qt.QApplication(sys.argv)
-view = receiver_monitor()
-atexit.register(lambda: (view.stop(), view.wait()))  # a failure is not to be hidden by a crash at exit
+USE = r"""
 receiver = view.kaq_mimo_receiver_0
 seen = []
 
-def until(condition):
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert time.monotonic() < deadline, f"stuck after {seen}"
-        app.processEvents()
-        time.sleep(0.01)
+def state():
+    return f"stuck after {seen}"
 
 def frames():
     return receiver.decoder.frames()
@@ -46,9 +30,7 @@ def shown_snr():  # of the last frame: of one that the change of offset cuts in 
 
 view.set_display_rate(1e6)
 view.show()
-view.start()
-if hasattr(view, "flowgraph_started"):  # newer GNU Radio: as main() does, or the probes behind the labels wait for ever
-    view.flowgraph_started.set()
+start()
 tracks = [view._track_offset_label_label, view._track_doppler_label_label, view._track_memory_label_label,
           view._track_delay_label_label]
 until(lambda: "<b>8</b>" in tracks[2].text())
@@ -77,29 +59,14 @@ view.set_snr_db(0.0)
 time.sleep(0.3)
 view.kaq_mimo_receiver_0.set_condition("0 dB, and nothing else in the buffers")
 until(lambda: receiver.block_error_rate() == receiver.block_error_rate() and receiver.block_error_rate() > 0.5)
-view.stop()
-view.wait()
+stop()
 print(json.dumps([seen, high, texts, receiver.stats(), tracked]))
 """
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("receiver_monitor")
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-        "QT_QPA_PLATFORM": "offscreen",
-        "HOME": str(directory),  # GRC writes a cache there
-    }
-
-    def run(*command):
-        arguments = [str(part) for part in command]
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, env=environment, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    run("grcc", "-o", directory, FLOWGRAPH)
-    return json.loads(run(sys.executable, "-c", USE, directory).splitlines()[-1])
+    return use_view("receiver_monitor", USE, tmp_path_factory.mktemp("receiver_monitor"), patience_s=300)
 
 
 def test_choosers_swap_detector_and_estimator_while_it_runs(result):
