@@ -82,6 +82,14 @@ class PlanarArray:
                 raise ValueError(f"{name}_width of the beam is {width}; 1 to {count} expected")
         return made
 
+    def covered(self, beam: Beam) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+        """Indices on each axis of the narrow beams that it covers: as many as it is wide, around its own."""
+        rows, columns = (
+            (index - width // 2 + np.arange(width)) % count
+            for index, width, count in zip(beam[:2], beam[2:], self.shape, strict=True)
+        )
+        return rows, columns
+
     def weights(self, beams: NDArray[np.integer]) -> NDArray[np.complex64]:
         """What each element's sample is multiplied by, (n, N), for beams (n, 4): conj(w) / sqrt(A N), zeros where off.
 

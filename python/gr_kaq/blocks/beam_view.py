@@ -85,11 +85,7 @@ class beam_view(KaqBlock[ViewCounters]):
         snr_db = pmt.to_double(snr) if snr is not None and pmt.is_real(snr) else -math.inf
         if math.isnan(snr_db):
             raise ValueError("`snr` is NaN")
-        rows, columns = (
-            (index - width // 2 + np.arange(width)) % count
-            for index, width, count in zip(beam[:2], beam[2:], self._array.shape, strict=True)
-        )
-        self.snr_db[np.ix_(rows, columns)] = snr_db
+        self.snr_db[np.ix_(*self._array.covered(beam))] = snr_db
         self._changed()
 
     def _mark(self, beam: Beam) -> None:

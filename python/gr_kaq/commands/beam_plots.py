@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..beams.planar_array import PlanarArray
 from ..beams.policies import POLICIES
 from ..beams.trials import SimulatedUsers, Tracked, run_search
 from .beams import Point, decay
@@ -108,7 +109,7 @@ def animate_probes(users: SimulatedUsers, policies: Sequence[str], budget: int, 
         for one, name, (rounds, found) in zip(axes[1:], names, runs, strict=True):
             beams = np.concatenate(rounds)
             shown = beams[: round(len(beams) * step / STEPS)]
-            one.imshow(_covered(shown, array.shape).T, origin="lower", cmap="inferno", vmin=0, vmax=3)
+            one.imshow(_probed(shown, array).T, origin="lower", cmap="inferno", vmin=0, vmax=3)
             one.plot(*best, "+w", markersize=9)
             if step == STEPS:
                 one.plot(*found, "oc", markersize=9, fillstyle="none")
@@ -128,11 +129,9 @@ def animate_probes(users: SimulatedUsers, policies: Sequence[str], budget: int, 
     )
 
 
-def _covered(beams: NDArray[np.int_], shape: tuple[int, int]) -> NDArray[np.floating]:
-    """Pilots that each narrow beam had a share in: a wide one covers as many as it is wide."""
-    counts = np.zeros(shape)
-    for i, j, first, second in beams.tolist():
-        rows = (i + np.arange(first) - first // 2) % shape[0]
-        columns = (j + np.arange(second) - second // 2) % shape[1]
-        counts[np.ix_(rows, columns)] += 1 / (first * second) ** 0.5
+def _probed(beams: NDArray[np.int_], array: PlanarArray) -> NDArray[np.floating]:
+    """Pilots that each narrow beam had a share in."""
+    counts = np.zeros(array.shape)
+    for beam in map(array.check, beams.tolist()):
+        counts[np.ix_(*array.covered(beam))] += 1 / (beam.first_width * beam.second_width) ** 0.5
     return counts
