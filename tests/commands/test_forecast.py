@@ -64,6 +64,11 @@ def test_pictures_are_drawn(tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG") and clusters.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_stream_without_a_line_of_sight_is_shown_as_it_is_asked_for(capsys):
+    assert main(["forecast", *SHORT, "--size", "2x2", "--rice-db", "none", "10", "--methods", "hold"]) == 0
+    assert "Rice factor none/10 dB" in capsys.readouterr().out
+
+
 def test_a_recording_is_forecast_by_its_times(capsys, tmp_path):
     path = recording(tmp_path / "own.npz")
     assert main(["forecast", path, *SHORT, "--methods", "hold", "wiener", "cw-wiener"]) == 0

@@ -220,7 +220,7 @@ def _title(options: argparse.Namespace) -> str:
         return f"{Path(options.recording).name}, {options.taps} taps, {options.history} packets of history"
 
     def shown(values: Sequence[float]) -> str:
-        return "/".join(f"{value:g}" for value in values)
+        return "/".join("none" if value == -math.inf else f"{value:g}" for value in values)
 
     num_rx, num_tx = options.size
     text = f"{num_rx}x{num_tx}, {options.channel}, {shown(options.doppler)} Hz, {options.snr:g} dB"
