@@ -147,7 +147,8 @@ public:
 };
 
 void check_frames(const kaq::FrameLayout &layout, const std::vector<Kept> &frames, int length, bool moderate) {
-    // what one period and several tell, a turn per period more, and as far from there as the start that was found is off
+    // what one period and several tell, a turn per period more, and as far from there as the start that was found is
+    // off
     const double greatest = (0.5 + 0.5 / kaq::lag_periods + 1 + 0.5) / layout.period + 1e-9;
     for (std::size_t i = 0; i < frames.size(); ++i) {
         const Kept &frame = frames[i];
