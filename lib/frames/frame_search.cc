@@ -86,6 +86,7 @@ std::size_t FrameSearch::push(std::span<const std::complex<float> *const> antenn
         try {
             complete(sink);
         } catch (...) { // frames that nobody takes would be kept for ever
+            forget();
             interrupt();
             throw;
         }

@@ -259,6 +259,28 @@ BOOST_AUTO_TEST_CASE(no_frame_reaches_across_an_interruption_and_those_behind_ar
     BOOST_TEST(search.position() == cut.length + next.length);
 }
 
+class Unwilling : public Collector {
+public:
+    using Collector::Collector;
+    void take(const kaq::FoundFrame &) override { throw std::runtime_error("not now"); }
+};
+
+BOOST_AUTO_TEST_CASE(what_a_sink_throws_passes_through_and_frames_behind_are_found) {
+    Generator random(11);
+    const Sent sent(64, 2, random);
+    Received received(2, 20000, 0.01, random), next(2, 5000, 0.01, random);
+    for (const int start : {9000, 12000})
+        received.add(sent, start, flat_channel(2, 2, random));
+    next.add(sent, 100, flat_channel(2, 2, random));
+    kaq::FrameSearch search = sent.search(2);
+    Unwilling unwilling(search);
+    Collector collector(search);
+    BOOST_CHECK_THROW(push(search, received.view(), unwilling), std::runtime_error);
+    const std::int64_t before = search.position();
+    push(search, next.view(), collector);
+    BOOST_TEST(starts(collector.frames) == std::vector<std::int64_t>{before + 100}, boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(a_frame_that_begins_before_the_stream_is_found) {
     Generator random(6);
     const Sent sent(64, 2, random);
