@@ -86,7 +86,6 @@ std::size_t FrameSearch::push(std::span<const std::complex<float> *const> antenn
         try {
             complete(sink);
         } catch (...) { // frames that nobody takes would be kept for ever
-            forget();
             interrupt();
             throw;
         }
@@ -96,15 +95,20 @@ std::size_t FrameSearch::push(std::span<const std::complex<float> *const> antenn
 }
 
 std::size_t FrameSearch::interrupt() {
+    std::size_t lost = 0;
+    const auto give_up = [&] { // at once: there is no room for samples that frames without an end wait for
+        lost += waiting_.size();
+        waiting_.clear();
+        forget();
+    };
+    give_up();
     // what has not been decided about, as if nothing but silence followed
     const std::int64_t next = position(), stop = next + lookahead_ + excision_.delay() + 1;
     while (position() < stop) {
         samples_.append_zeros(static_cast<int>(std::min<std::int64_t>(max_piece, stop - position())));
         search();
-        forget();
+        give_up();
     }
-    const std::size_t lost = waiting_.size();
-    waiting_.clear();
     samples_.restart(next);
     clean_.restart(next);
     const int step = metric_.step();

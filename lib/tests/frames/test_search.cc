@@ -281,6 +281,19 @@ BOOST_AUTO_TEST_CASE(what_a_sink_throws_passes_through_and_frames_behind_are_fou
     BOOST_TEST(starts(collector.frames) == std::vector<std::int64_t>{before + 100}, boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(a_frame_of_many_carriers_whose_last_samples_are_missing_is_given_up) {
+    Generator random(12);
+    const Sent sent(2048, 1, random); // its preamble and what is compared with it are longer than a piece
+    const int length = sent.layout.frame_length();
+    Received cut(1, 20000 + length - 300, 0.01, random);
+    cut.add(sent, 20000, flat_channel(1, 1, random));
+    kaq::FrameSearch search = sent.search(1);
+    Collector collector(search);
+    push(search, cut.view(), collector);
+    BOOST_TEST(search.interrupt() == 1u);
+    BOOST_TEST(collector.frames.empty());
+}
+
 BOOST_AUTO_TEST_CASE(a_frame_that_begins_before_the_stream_is_found) {
     Generator random(6);
     const Sent sent(64, 2, random);
