@@ -11,7 +11,7 @@ from gnuradio import blocks, gr
 import gr_kaq
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.synchronization import Synchronizer
-from tests.blocks.flowgraphs import NONE, TIMEOUT_S, Flowgraph, TaggedSource, run, run_to_end
+from tests.blocks.flowgraphs import NONE, TIMEOUT_S, Flowgraph, TaggedSource, run, run_to_end, wait_until
 from tests.frames.test_synchronization import complex_normal, send
 
 FRAME = FrameFormat(2)
@@ -93,6 +93,54 @@ class SlowVectors(gr.sync_block):
         output_items[0][:count] = input_items[0][:count]
         time.sleep(0.001)
         return count
+
+
+def test_frames_that_wait_are_given_out_after_unlock():
+    """What the block has found while its output is full comes when the flowgraph is unlocked, in order."""
+    samples = received([FRAME.frame_length * i for i in range(40)], 1, FRAME.frame_length * 40)
+    block, source, gate, sink = synchronizer(1), TaggedSource(samples), Gate(64), blocks.vector_sink_c(64)
+    source.limit = len(samples)
+    tb = gr.top_block()
+    tb.connect(source, block, gate, sink)
+    tb.start()
+    wait_until_still(lambda: source.nitems_written(0))  # all is full
+    source.limit = 0
+    tb.lock()
+    tb.unlock()
+    gate.open, source.limit = True, source.nitems_written(0) + 100  # without samples no block is called
+    wait_until_still(lambda: len(sink.data()))
+    tb.stop()
+    tb.wait()
+    came, sent = np.reshape(sink.data(), (-1, 64)), windows(Synchronizer(FRAME, 1).push(samples[:, 0].T))[..., 0]
+    first = int(np.argmin(np.abs(sent - came[0]).max(1)))
+    assert first % 14 == 0 and len(came) > 14
+    np.testing.assert_allclose(came, sent[first : first + len(came)], atol=1e-5)
+
+
+def wait_until_still(count):
+    """Until it is above 0, and has stayed the same for a while."""
+
+    def still():
+        before = count()
+        time.sleep(0.2)
+        return 0 < count() == before
+
+    wait_until(still)
+
+
+class Gate(gr.sync_block):
+    """Takes nothing until it is open."""
+
+    def __init__(self, width):
+        gr.sync_block.__init__(self, "gate", [(np.complex64, width)], [(np.complex64, width)])
+        self.open = False
+
+    def work(self, input_items, output_items):
+        if not self.open:
+            time.sleep(0.001)
+            return 0
+        output_items[0][:] = input_items[0]
+        return len(output_items[0])
 
 
 @pytest.mark.parametrize("ports", [(0, 1, 2), (1,)])
