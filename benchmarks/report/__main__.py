@@ -21,6 +21,7 @@ from typing import Any
 
 import gr_kaq
 from gr_kaq import native
+from gr_kaq.commands.arguments import add_workers
 
 from . import markdown as md
 from .points import keep_points, partial_path, write_json
@@ -48,15 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again.add_argument(
         "--missing", action="store_true", help="measure the points that a section which is there lacks (near_ml only)"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default %(default)s)")
+    add_workers(parser, jobs=2)
     options = parser.parse_args(arguments)
     output = options.output or (Path("out/report-quick") if options.quick else ROOT / "docs" / "report")
-    settings = Settings(output, options.quick, options.jobs)
+    settings = Settings(output, options.quick, options.jobs, options.cluster)
     try:
         run(settings, SECTIONS, options.only or list(SECTIONS), options.fresh, options.missing)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except (OSError, ValueError, ImportError) as error:
+        if options.cluster is None:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        settings.close()
     print(f"wrote {output / 'README.md'}")
     return 0
 

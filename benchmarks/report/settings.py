@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+from gr_kaq.sweeps.workers import Workers, open_workers
 
 __all__ = ["ROOT", "Settings"]
 
@@ -23,17 +26,29 @@ class Settings:
         output: folder of the report.
         quick: tiny budgets that show that everything runs; the numbers mean little.
         jobs: processes.
+        cluster: where to run in their place, see `gr_kaq.sweeps.cluster.Cluster`; None: nowhere.
         seed: of everything simulated.
     """
 
     output: Path
     quick: bool = False
     jobs: int = 2
+    cluster: str | None = None
     seed: int = 1
 
     def pick(self, full: T, quick: T) -> T:
         """One of the two budgets."""
         return quick if self.quick else full
+
+    @functools.cached_property
+    def workers(self) -> Workers:
+        """What runs the points of all sections."""
+        return open_workers(self.jobs, self.cluster)
+
+    def close(self) -> None:
+        """End the workers, if any have begun."""
+        if "workers" in vars(self):
+            self.workers.close()
 
     @property
     def data(self) -> Path:

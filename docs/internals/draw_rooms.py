@@ -38,6 +38,7 @@ COLUMNS = {
     "diagnosis": 2,
     "frames": 4,
     "files": 1,
+    "sweeps": 0,
     "lib/frames": 4,
 }
 """Of a room, where it is not MIDDLE: so that few arrows cross."""

@@ -17,10 +17,13 @@ import pytest
 import gr_kaq
 from gr_kaq import BitErrorRate
 from gr_kaq.channels.flat import RayleighChannels
+from gr_kaq.channels.named import channels_named
 from gr_kaq.commands import ber
 from gr_kaq.commands.arguments import parse_snrs
+from gr_kaq.commands.ber_curve import Point
 from gr_kaq.commands.kaq import main
 from gr_kaq.detection.choice import RULES, choose
+from gr_kaq.links import ber_units
 from gr_kaq.links.simulated_link import Link, count_bit_errors
 
 SHORT = ["--target-errors", "50", "--max-bits", "2e4"]
@@ -157,7 +160,7 @@ def test_sizes_and_channels(arguments, title, capsys):
 
 
 def test_a_short_run_sees_all_of_a_recording():
-    channels, _, recorded = ber._channel_source("measured_csi_3x2", None)
+    channels, _, recorded = channels_named("measured_csi_3x2", None)
     assert recorded == (3, 2)
     drawn = channels(3, 2, 1).draw(2000)[:, 0]
     everything = gr_kaq.channels.flat.RecordedChannels(gr_kaq.shipped_recording("measured_csi_3x2"), 3, 2, 56).draw(401)
@@ -301,7 +304,7 @@ def test_an_interruption_prints_what_was_measured(capsys, monkeypatch, tmp_path)
         return real(*arguments, progress=stop, **options)
 
     calls = 0
-    monkeypatch.setattr(ber, "count_bit_errors", interrupted)
+    monkeypatch.setattr(ber_units, "count_bit_errors", interrupted)
     path = tmp_path / "ber.json"
     arguments = ["ber", "zf", "--constellation", "qpsk", "--num-tx", "2", "--snr", "0 1 2", "--json", str(path)]
     assert main(arguments) == 130
@@ -312,7 +315,7 @@ def test_an_interruption_prints_what_was_measured(capsys, monkeypatch, tmp_path)
 
 
 def test_the_table_shows_the_wilson_interval(capsys):
-    ber._print_table("title", "", [ber.Point("a", 1.5, BitErrorRate(10, 1000), True)], {})
+    ber._print_table("title", "", [Point("a", 1.5, BitErrorRate(10, 1000), True)], {})
     assert "1.5 dB  a         1.00e-02  [5.44e-03, 1.83e-02]        10       1000" in capsys.readouterr().out
 
 
@@ -377,6 +380,6 @@ def test_what_does_not_fit_the_memory_is_said_in_one_line(capsys, monkeypatch):
     def too_much(*arguments, **options):
         raise MemoryError("Unable to allocate 5.96 GiB")
 
-    monkeypatch.setattr("gr_kaq.commands.ber.count_bit_errors", too_much)
+    monkeypatch.setattr("gr_kaq.links.ber_units.count_bit_errors", too_much)
     assert main(["ber", "lmmse", "--constellation", "qpsk", "--snr", "20"]) == 2
     assert capsys.readouterr().err.endswith("kaq ber: error: not enough memory: Unable to allocate 5.96 GiB\n")

@@ -9,7 +9,16 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["add_snr_list", "antenna_count", "number", "parse_seed", "parse_size", "parse_snrs", "whole_number"]
+__all__ = [
+    "add_snr_list",
+    "add_workers",
+    "antenna_count",
+    "number",
+    "parse_seed",
+    "parse_size",
+    "parse_snrs",
+    "whole_number",
+]
 
 MOST_SNRS = 200
 MOST_ANTENNAS = 256
@@ -48,6 +57,17 @@ def add_snr_list(parser: argparse.ArgumentParser, text: str, default: list[float
             setattr(namespace, self.dest, snrs)
 
     parser.add_argument("--snr", nargs="+", type=parse_snrs, action=Join, default=default, metavar="DB", help=text)
+
+
+def add_workers(parser: Any, jobs: int = 1) -> None:
+    """Add `--jobs` and `--cluster` to a parser or a group, for `sweeps.workers.open_workers`."""
+    parser.add_argument("--jobs", type=whole_number, default=jobs, help="processes side by side (default %(default)s)")
+    parser.add_argument(
+        "--cluster",
+        metavar="WHERE",
+        help="tcp://HOST:PORT of a Dask scheduler, whose workers run it; or a configuration file of dask-jobqueue, for "
+        "--jobs workers (docs/guide/cluster.md)",
+    )
 
 
 def whole_number(text: str) -> int:

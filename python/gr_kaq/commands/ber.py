@@ -7,46 +7,37 @@ import argparse
 import csv
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..channels.channel_file import read_packets
-from ..channels.flat import ChannelModel, RayleighChannels, RecordedChannels, shipped_recording
+from .. import __version__
+from ..channels.named import KRONECKER_CORRELATION, channels_named
 from ..detection.auto_detector import AUTO_DETECTORS, AutoDetector
 from ..detection.detector import Detector
-from ..detection.detectors import load_detector
+from ..detection.detectors import list_detectors, load_detector
 from ..detection.linear_detector import LINEAR_DETECTORS
 from ..detection.list_detector import ListDetector
 from ..detection.model_file import Model
 from ..detection.unfolded_detector import UnfoldedDetector
-from ..links.simulated_link import CsiError, Link, count_bit_errors
-from ..signals.bit_errors import BitErrorRate
+from ..links.ber_units import digest_of
+from ..links.simulated_link import CsiError
 from ..signals.constellation import CONSTELLATIONS
 from ..signals.signal_model import from_db
-from .arguments import add_snr_list, antenna_count, number, parse_seed, whole_number
-from .long_run import PointsProgress, check_folders, check_picture, exit_status, import_progress, one_blas_thread
+from ..sweeps.results import Results
+from ..sweeps.workers import open_workers
+from .arguments import add_snr_list, add_workers, antenna_count, number, parse_seed, whole_number
+from .ber_curve import Curve, Point
+from .long_run import check_folders, check_picture, exit_status, import_progress
 from .optional import import_optional
 
-__all__ = ["Point", "add_parser", "plot"]
+__all__ = ["add_parser", "plot"]
 
 DEFAULT_ANTENNAS = 16
 DEFAULT_SNRS_DB = (10.0, 15.0, 20.0)  # where the model files tell of no better ones
-KRONECKER_CORRELATION = 0.5
-
-
-@dataclass(frozen=True)
-class Point:
-    """What one detector did at one SNR."""
-
-    detector: str
-    snr_db: float
-    count: BitErrorRate
-    complete: bool
 
 
 def add_parser(commands: Any) -> None:
@@ -101,6 +92,10 @@ def add_parser(commands: Any) -> None:
     add("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add("--csv", type=Path, metavar="FILE", help="the same as a table of comma-separated values")
     add("--plot", type=Path, metavar="FILE", help="write a picture (PNG, PDF, SVG) of the curves there")
+    add_workers(command)
+    add(
+        "--keep", type=Path, metavar="FILE", help="keep what is measured there, as JSON lines: the same command goes on"
+    )
     command.set_defaults(run=_run)
 
 
@@ -124,71 +119,82 @@ def plot(points: Sequence[Point], title: str, path: Path) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     import_progress()  # said now, and not after what comes before the bar
-    check_folders(options.json, options.csv)
+    check_folders(options.json, options.csv, options.keep)
     check_picture(options.plot)
     detectors = _detectors(options.detectors, options.constellation)
-    make_channels, channel_text, recorded = _channel_source(options.channel, options.correlation)
+    make_channels, channel_text, recorded = channels_named(options.channel, options.correlation)
     num_rx, num_tx = _size(options.num_rx, options.num_tx, _models(detectors), recorded)
     chosen = [detector.at_size(num_rx, num_tx) for detector in detectors]
     make_channels(num_rx, num_tx, 0)  # a recording that is too small
     snrs = options.snr or _measured_snrs(_models(chosen), num_rx, num_tx)
     title = f"{num_rx}x{num_tx}, {detectors[0].constellation.name}, {channel_text}"
-
-    points: list[Point] = []
-    interrupted = False
-    with one_blas_thread(), PointsProgress(len(snrs), options.target_errors, options.max_bits) as progress:
-        for snr_db in snrs:
-            counts = [BitErrorRate() for _ in detectors]
-            progress.begin(f"{snr_db:g} dB")
-
-            def keep(so_far: list[BitErrorRate], counts: list[BitErrorRate] = counts) -> None:
-                counts[:] = so_far
-                progress.update(min(count.errors for count in so_far), so_far[0].bits)
-
-            # the same draws at every SNR, so that a curve's points differ by the noise's power only
-            link_seed, channel_seed = np.random.SeedSequence(options.seed).generate_state(2)
-            link = Link(
-                make_channels(num_rx, num_tx, int(channel_seed)),
-                detectors[0].constellation,
-                snr_db,
-                csi_error=_csi_error(options, snr_db),
-                seed=int(link_seed),
-            )
-            try:
-                count_bit_errors(
-                    detectors, link, min_errors=options.target_errors, max_bits=options.max_bits, progress=keep
-                )
-            except KeyboardInterrupt:
-                interrupted = True
-            points += [
-                Point(detector.name, snr_db, count, not interrupted)
-                for detector, count in zip(detectors, counts, strict=True)
-                if count.bits
-            ]
-            if interrupted:
-                break
     choices = {d.name: own.name for d, own in zip(detectors, chosen, strict=True) if isinstance(d, AutoDetector)}
-    _print_table(title, _estimates_text(options), points, choices)
-    if options.json:
-        settings = {
-            "num_rx": num_rx,
-            "num_tx": num_tx,
-            "constellation": detectors[0].constellation.name,
-            "channel": channel_text,
-            "snr_error_db": options.snr_error_db,
-            "snr_jitter_db": options.snr_jitter_db,
-            "estimation_error_db": options.estimation_error_db,
-            "target_errors": options.target_errors,
-            "max_bits": options.max_bits,
-            "seed": options.seed,
-            "chosen": choices,
-        }
-        options.json.write_text(json.dumps({**settings, "points": _as_json(points)}, indent=2) + "\n", "utf-8")
-    if options.csv:
-        _write_csv(points, options.csv)
-    if options.plot and points:
-        plot(points, title, options.plot)
+    settings = {
+        "num_rx": num_rx,
+        "num_tx": num_tx,
+        "constellation": detectors[0].constellation.name,
+        "channel": channel_text,
+        "snr_error_db": options.snr_error_db,
+        "snr_jitter_db": options.snr_jitter_db,
+        "estimation_error_db": options.estimation_error_db,
+        "target_errors": options.target_errors,
+        "max_bits": options.max_bits,
+        "seed": options.seed,
+        "chosen": choices,
+    }
+
+    def write(points: Sequence[Point], final: bool = False) -> None:
+        """Files after each unit; what is no file, such as /dev/stdout, once."""
+        if options.json and (final or _is_file(options.json)):
+            options.json.write_text(json.dumps({**settings, "points": _as_json(points)}, indent=2) + "\n", "utf-8")
+        if options.csv and (final or _is_file(options.csv)):
+            _write_csv(points, options.csv)
+
+    common = _common_job(options, detectors, num_rx, num_tx)
+    curve = Curve([detector.name for detector in detectors], snrs, options.target_errors, options.max_bits, write)
+    interrupted, failure = False, None
+    try:
+        with Results(options.keep) as kept, open_workers(options.jobs, options.cluster) as workers:
+            curve.count(lambda snr_db: {**common, "csi_error": asdict(_csi_error(options, snr_db))}, workers, kept)
+    except KeyboardInterrupt:
+        interrupted = True
+    except OSError as error:  # what was measured before is shown all the same
+        failure = error
+    points = curve.points()
+    if failure is None or points:
+        _print_table(title, _estimates_text(options), points, choices)
+        write(points, final=True)
+        if options.plot and points:
+            plot(points, title, options.plot)
+    if failure is not None:
+        raise failure
     return exit_status(interrupted)
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() or not path.exists()
+
+
+def _common_job(options: argparse.Namespace, detectors: Sequence[Detector], num_rx: int, num_tx: int) -> dict[str, Any]:
+    """What all units of the command have in common; files by their whole path, and what is in them."""
+    names = [
+        name if name in list_detectors() or not Path(name).is_file() else str(Path(name).resolve())
+        for name in _names(options.detectors)
+    ]
+    channel = str(Path(options.channel).resolve()) if options.channel.endswith(".npz") else options.channel
+    files = {path: digest_of(path) for path in (*names, channel) if path.startswith("/")}
+    return {
+        "gr_kaq": __version__,
+        "detectors": names,
+        "constellation": detectors[0].constellation.name,
+        "files": files,
+        "num_rx": num_rx,
+        "num_tx": num_tx,
+        "channel": channel,
+        "correlation": options.correlation,
+        "seed": options.seed,
+        "min_errors": options.target_errors,
+    }
 
 
 def _csi_error(options: argparse.Namespace, snr_db: float) -> CsiError:
@@ -211,9 +217,13 @@ def _models(detectors: Iterable[Detector]) -> list[Model]:
     return [detector.model for detector in detectors if isinstance(detector, (UnfoldedDetector, ListDetector))]
 
 
+def _names(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(names if "lmmse" in names else ["lmmse", *names]))
+
+
 def _detectors(names: Sequence[str], constellation: str | None) -> list[Detector]:
     """The detectors named and LMMSE, all for the same constellation."""
-    names = list(dict.fromkeys(names if "lmmse" in names else ["lmmse", *names]))
+    names = _names(names)
     any_constellation = (*AUTO_DETECTORS, *LINEAR_DETECTORS)
     trained = {
         name: load_detector(name, constellation=constellation) for name in names if name not in any_constellation
@@ -249,47 +259,6 @@ def _measured_snrs(models: Sequence[Model], num_rx: int, num_tx: int) -> list[fl
     measured = [point for model in models[:1] for point in model.measured_ber]
     same_size = [point for point in measured if (point["num_rx"], point["num_tx"]) == (num_rx, num_tx)]
     return sorted({float(point["snr_db"]) for point in same_size or measured}) or list(DEFAULT_SNRS_DB)
-
-
-def _channel_source(
-    name: str, correlation: float | None
-) -> tuple[Callable[[int, int, int], ChannelModel], str, tuple[int, int] | None]:
-    """What makes channels from num_rx, num_tx and a seed; what to call them; and the size that was recorded."""
-    if correlation is not None and name != "kronecker":
-        raise ValueError("--correlation belongs to --channel kronecker")
-    if name == "iid":
-        return lambda num_rx, num_tx, seed: RayleighChannels(num_rx, num_tx, seed=seed), "i.i.d. Rayleigh", None
-    if name == "kronecker":
-        value = KRONECKER_CORRELATION if correlation is None else correlation
-        return (
-            lambda num_rx, num_tx, seed: RayleighChannels(
-                num_rx, num_tx, rx_correlation=value, tx_correlation=value, seed=seed
-            ),
-            f"Kronecker, correlation {value:g}",
-            None,
-        )
-    try:
-        path = name if name.endswith(".npz") else shipped_recording(name)
-    except ValueError as error:
-        raise ValueError(f"{error}, or iid, kronecker, or the path of a recording (.npz)") from None
-    packets = read_packets(path, None, None)
-    return (
-        lambda num_rx, num_tx, seed: _RandomRecorded(path, num_rx, num_tx, seed),
-        Path(path).name,
-        (packets.shape[2], packets.shape[3]),
-    )
-
-
-class _RandomRecorded(ChannelModel):
-    """Recorded channels in random order: the first ones, which are all that a short run sees, are of a few packets."""
-
-    def __init__(self, path: str, num_rx: int, num_tx: int, seed: int):
-        recorded = RecordedChannels(path, num_rx, num_tx)
-        self._channels = recorded.draw(recorded.count)
-        self._rng = np.random.default_rng(seed)
-
-    def draw(self, count: int) -> NDArray[np.complex64]:
-        return self._channels[self._rng.integers(len(self._channels), size=count)]
 
 
 def _print_table(title: str, estimates: str, points: Sequence[Point], choices: Mapping[str, str]) -> None:

@@ -30,6 +30,7 @@ OPTIONAL = {  # module: (who needs it, package of PyPI, package of Debian)
     "scipy": ("kaq probe", "scipy", "python3-scipy"),
     "matplotlib": ("pictures", "matplotlib", "python3-matplotlib"),
     "onnxruntime": ("learned channel estimators", "onnxruntime", ""),
+    "distributed": ("kaq ber --cluster", "distributed", "python3-distributed"),
 }
 RADIOS = {"uhd": ("USRPs", "libuhd-dev, gnuradio"), "soapy": ("SoapySDR's radios", "gnuradio, soapysdr-module-all")}
 SMALL_LOCKED_MIB = 64

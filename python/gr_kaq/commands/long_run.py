@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..sweeps.units import Progress
 from .optional import import_optional
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "import_progress",
     "one_blas_thread",
     "progress_bar",
+    "units_progress",
 ]
 
 INTERRUPTED = 130
@@ -45,6 +47,20 @@ def progress_bar(*arguments: Any, **settings: Any) -> Any:
     """
     terminal = sys.stderr.isatty()
     return (_bar() if terminal else _lines())(*arguments, file=sys.stderr, **settings)
+
+
+@contextmanager
+def units_progress(title: str) -> Iterator[Callable[[Progress], None]]:
+    """A bar of `sweeps.units.run_series`: units that are finished, of those that will be needed; and the time left."""
+    with progress_bar(desc=title, unit="unit", total=0, mininterval=0.5) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.total = progress.planned
+            workers = f"{progress.workers} worker{'s' if progress.workers > 1 else ''}"
+            bar.set_postfix_str(workers, refresh=False)
+            bar.update(progress.finished - bar.n)
+
+        yield show
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
