@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     try:
         options.command(options)
-    except (ConfigError, EstimatorFileError, OSError) as error:
+    except (ConfigError, EstimatorFileError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
@@ -219,6 +219,9 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
     )
     of_detectors = command.add_argument_group("options of a comparison of detectors")
     of_detectors.add_argument("--jobs", type=int, help=f"processes (default: one per core, here {os.cpu_count()})")
+    of_detectors.add_argument(
+        "--cluster", metavar="WHERE", help="of kaq ber (docs/guide/cluster.md); a shared --output"
+    )
     _add_fresh(of_detectors)
     _add_overrides(of_detectors, "base.quantized.iterations=100")
     of_run = command.add_argument_group("options of an estimator")
@@ -405,11 +408,13 @@ def _compare(options: argparse.Namespace) -> None:
         )
         jobs = os.cpu_count() or 1 if options.jobs is None else options.jobs
         output = options.output or Path("out/compare")
-        detector.compare_methods(path, options.overrides, output, jobs, fresh=options.fresh)
+        detector.compare_methods(path, options.overrides, output, jobs, options.cluster, fresh=options.fresh)
         return
     if path.is_dir() and (kind := _kind_of_run(path)) != "estimator":
         raise ConfigError(f"{path}: a {kind}'s run; the file of a comparison, or an estimator's run expected")
-    _refuse(options, ("jobs", "fresh", "overrides"), "a comparison of detectors", "an estimator", options.what)
+    _refuse(
+        options, ("jobs", "cluster", "fresh", "overrides"), "a comparison of detectors", "an estimator", options.what
+    )
     quantize_commands.compare_methods(
         options.what,
         500 if options.iterations is None else options.iterations,

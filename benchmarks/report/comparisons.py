@@ -45,7 +45,8 @@ def command(settings: Settings, comparison: str, overrides: Sequence[str] = (), 
     output = settings.pick(Path("out/compare"), settings.output.resolve() / "compare") / folder
     changes = [part for override in overrides for part in ("--set", override)]
     parts = ["-m", "training", "compare", f"training/detector/comparisons/{comparison}.yaml", "--output", str(output)]
-    return [*parts, "--jobs", str(settings.jobs), *changes]
+    where = [] if settings.cluster is None else ["--cluster", settings.cluster]
+    return [*parts, "--jobs", str(settings.jobs), *where, *changes]
 
 
 def run(settings: Settings, comparison: str, overrides: Sequence[str] = (), folder: str = "") -> list[Cell]:

@@ -69,8 +69,8 @@ def test_a_comparison_is_of_detectors_and_a_run_of_an_estimator(rooms, tmp_path)
     comparison = tmp_path / "some.yaml"
     comparison.touch()
     assert main(["compare", str(comparison), "--jobs", "3", "--fresh"]) == 0
-    ((_, (source, _, _, jobs), named),) = rooms["detector"].asked
-    assert (source, jobs, named) == (comparison, 3, {"fresh": True})
+    ((_, (source, _, _, jobs, cluster), named),) = rooms["detector"].asked
+    assert (source, jobs, cluster, named) == (comparison, 3, None, {"fresh": True})
 
 
 def test_options_of_the_other_kind_are_refused(rooms, tmp_path, capsys):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gr_kaq.detection import model_file
+from gr_kaq.sweeps.workers import open_workers
 
 from ..config import SAVED, ConfigError, find, read_document
 from ..page import add_picture, replace_blocks
@@ -110,13 +111,15 @@ def _is_list_comparison(source: Path, overrides: Sequence[str]) -> bool:
     return {**preset, **base}.get("network") == "list"
 
 
-def compare_methods(source: Path, overrides: Sequence[str], output: Path, jobs: int, *, fresh: bool) -> None:
+def compare_methods(
+    source: Path, overrides: Sequence[str], output: Path, jobs: int, cluster: str | None, *, fresh: bool
+) -> None:
     """Train and measure what is not finished of a comparison, and print a table of all.
 
     Args:
         source, overrides: see `comparison.load`.
         output: of comparisons; this one is in a folder named after its file.
-        jobs: processes.
+        jobs, cluster: see `gr_kaq.sweeps.workers.open_workers`.
         fresh: start over.
 
     Raises:
@@ -131,9 +134,15 @@ def compare_methods(source: Path, overrides: Sequence[str], output: Path, jobs: 
     if jobs < 1:
         raise ConfigError(f"--jobs is {jobs}; at least 1 expected")
     directory = output / source.name.removesuffix(".yaml")
+    jobs = jobs if cluster else min(jobs, len(comparison.cells))
     try:
-        compare.run(comparison, directory, jobs, fresh=fresh)
-    except (KeyboardInterrupt, TrainingInterruptedError):
+        opened = open_workers(jobs, cluster)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    try:
+        with opened as workers:
+            compare.run(comparison, directory, workers, fresh=fresh)
+    except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the same command goes on from what is in {directory}") from None
     print(table(compare.results(directory)))
     print(f"wrote {directory}/{compare.CELLS}/*/{compare.RESULT}")

@@ -13,14 +13,20 @@ what came of it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gr_kaq.commands.long_run import progress_bar
+from gr_kaq.sweeps.results import Job, Result, Results
+from gr_kaq.sweeps.units import run_units
+from gr_kaq.sweeps.workers import Function, Workers
 
 from ..config import ConfigError
 from . import evaluate
@@ -28,42 +34,48 @@ from .comparison import Cell, Comparison
 from .comparison_table import curve
 from .config import Config
 from .export import detector_model
-from .processes import for_each, termination_interrupts
-from .train import CHECKPOINT, Run, train
+from .train import CHECKPOINT, Run, TrainingInterruptedError, train
 
-__all__ = ["CELLS", "RESULT", "results", "run"]
+__all__ = ["CELLS", "RESULT", "results", "run", "train_cell", "train_twin"]
 
 TWINS, CELLS, RESULT = "twins", "cells", "result.json"
 
 
-def run(comparison: Comparison, directory: Path, jobs: int, *, fresh: bool = False) -> None:
+def run(comparison: Comparison, directory: Path, workers: Workers, *, fresh: bool = False) -> None:
     """Train and measure what is not finished yet.
 
     Args:
         comparison: what to do.
-        directory: where to keep it.
-        jobs: processes; 1: this one.
+        directory: where to keep it; workers on other machines have it under the same name.
+        workers: what trains.
         fresh: start over.
 
     Raises:
         ConfigError: the directory holds cells with another configuration.
-        KeyboardInterrupt, TrainingInterruptedError: interrupted, by SIGTERM too; checkpoints were written.
+        KeyboardInterrupt: interrupted, by SIGTERM too; checkpoints were written.
     """
     for part in (TWINS, CELLS) if fresh else ():
         shutil.rmtree(directory / part, ignore_errors=True)
+    directory = directory.resolve()
     twins = [(config, directory / TWINS / f"seed{seed}") for seed, config in comparison.twins.items()]
     cells = [(c, directory / CELLS / c.name, directory / TWINS / f"seed{c.seed}") for c in comparison.cells]
     unfinished_twins = [task for task in twins if not _finished(task[1], task[0])]
     unfinished = [task for task in cells if not _finished(task[1], task[0].config)]
-    with progress_bar(total=len(twins) + len(cells), desc=directory.name, smoothing=0) as bar, termination_interrupts():
+    with (
+        progress_bar(total=len(twins) + len(cells), desc=directory.name, smoothing=0) as bar,
+        _termination_interrupts(),
+    ):
         bar.update(bar.total - len(unfinished_twins) - len(unfinished))
 
-        def done(line: str) -> None:
-            bar.write(line)
+        def done(result: Result) -> None:
+            bar.write(result["said"])
             bar.update()
 
-        for_each(_train_twin, unfinished_twins, jobs, done)
-        for_each(_train_cell, unfinished, jobs, done)
+        def run_all(function: Function, jobs: Sequence[Job]) -> None:
+            run_units(jobs, function, workers, Results(None), done=done)
+
+        run_all(train_twin, [{"config": config.to_dict(), "directory": str(path)} for config, path in unfinished_twins])
+        run_all(train_cell, [_job(*task) for task in unfinished])
 
 
 def results(directory: Path) -> list[dict[str, Any]]:
@@ -91,24 +103,53 @@ def _finished(directory: Path, config: Config) -> bool:
     return not different
 
 
-def _train_twin(config: Config, directory: Path) -> str:
+def train_twin(job: Job) -> Result:
+    """Train and measure a twin.
+
+    Args:
+        job: config (`Config.to_dict`), and the directory that gets the result.
+
+    Returns:
+        `said`, a line about it.
+    """
+    config, directory = Config.from_document({"kind": Config.kind, **job["config"]}), Path(job["directory"])
     run = Run.resume(directory, config) if (directory / CHECKPOINT).exists() else Run.start(config)
-    train(run, directory, last_stage=0, progress=False)
+    _train(run, directory, last_stage=0)
     models = [detector_model(config, run.twin)]
     ber = evaluate.measure(config, models, seed=evaluate.EVALUATION_SEED, progress=False)
     for result in ber:
         result["detector"] = "lmmse" if result["detector"] == "lmmse" else "full_precision"
     _write(directory, {"config": config.to_dict(), "ber": ber, "history": run.history, "seconds": run.seconds})
-    return f"{config.name}: trained in {run.seconds:.0f} s"
+    return {"said": f"{config.name}: trained in {run.seconds:.0f} s"}
 
 
-def _train_cell(cell: Cell, directory: Path, twin_directory: Path) -> str:
-    config = cell.config
+def _job(cell: Cell, directory: Path, twin_directory: Path) -> Job:
+    return {
+        "method": cell.method,
+        "bits": cell.bits,
+        "seed": cell.seed,
+        "config": cell.config.to_dict(),
+        "directory": str(directory),
+        "twin_directory": str(twin_directory),
+    }
+
+
+def train_cell(job: Job) -> Result:
+    """Train and measure a cell.
+
+    Args:
+        job: method, bits and seed; config, directory, and twin_directory, that of its twin.
+
+    Returns:
+        `said`, a line about it.
+    """
+    config, directory = Config.from_document({"kind": Config.kind, **job["config"]}), Path(job["directory"])
+    twin_directory = Path(job["twin_directory"])
     twin = json.loads((twin_directory / RESULT).read_text("utf-8"))
     if not (directory / CHECKPOINT).exists():
         Run.from_twin(twin_directory, config).save(directory)
     run = Run.resume(directory, config)
-    train(run, directory, progress=False)
+    _train(run, directory)
     began = time.monotonic()
     ber = evaluate.measure_again(config, [detector_model(config, run.network)], twin["ber"])
     for result in ber:
@@ -116,9 +157,9 @@ def _train_cell(cell: Cell, directory: Path, twin_directory: Path) -> str:
     assert run.network.step is not None and run.mmd is not None
     law = run.network.step
     result = {
-        "method": cell.method,
-        "bits": cell.bits,
-        "seed": cell.seed,
+        "method": job["method"],
+        "bits": job["bits"],
+        "seed": job["seed"],
         "config": config.to_dict(),
         "ber": ber + twin["ber"],
         "steps": [{"alpha": a, "gamma": g} for a, g in zip(law.alpha.tolist(), law.gamma.tolist(), strict=True)],
@@ -129,7 +170,15 @@ def _train_cell(cell: Cell, directory: Path, twin_directory: Path) -> str:
     }
     _write(directory, result)
     rates = ", ".join(f"{rate:.1e} at {snr:g} dB" for snr, rate in curve(result, "quantized").items())
-    return f"{cell.name}: BER {rates}; {result['seconds'] + result['measuring_seconds']:.0f} s"
+    return {"said": f"{directory.name}: BER {rates}; {result['seconds'] + result['measuring_seconds']:.0f} s"}
+
+
+def _train(run: Run, directory: Path, last_stage: int = 1) -> None:
+    """An interrupt ends the sweep, and a process of it."""
+    try:
+        train(run, directory, last_stage=last_stage, progress=False)
+    except TrainingInterruptedError:
+        raise KeyboardInterrupt from None
 
 
 def _write(directory: Path, document: dict[str, Any]) -> None:
@@ -137,3 +186,13 @@ def _write(directory: Path, document: dict[str, Any]) -> None:
     temporary = directory / (RESULT + ".part")
     temporary.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     os.replace(temporary, directory / RESULT)
+
+
+@contextlib.contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Within, SIGTERM is a KeyboardInterrupt."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

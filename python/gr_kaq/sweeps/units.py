@@ -87,10 +87,12 @@ def run_units(
     workers: Workers,
     results: Results,
     progress: Callable[[Progress], object] | None = None,
+    done: Callable[[Result], object] | None = None,
 ) -> list[Result]:
-    """The results of all jobs, in their order; see `run_series`."""
+    """The results of all jobs, in their order; see `run_series`. `done` is called with each as soon as it is there."""
     series = [Series(lambda _, job=job: job, 1, lambda _: 1) for job in jobs]  # type: ignore[misc]
-    return [only for (only,) in run_series(series, function, workers, results, progress)]
+    counted = None if done is None else lambda _, results: done(results[0])
+    return [only for (only,) in run_series(series, function, workers, results, progress, counted)]
 
 
 def run_series(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.dask_processes import DaskProcesses
 from tests.training.detector.configs import small_comparison
 from training.__main__ import main
 from training.config import ROOT
@@ -125,3 +126,21 @@ def test_an_interrupt_leaves_what_the_same_command_goes_on_from(tmp_path):
     assert "interrupted" in said and "Traceback" not in said
     assert len(list(tmp_path.glob("small/cells/*/checkpoint.pt"))) == 2
     assert not list(tmp_path.glob("small/cells/*/result.json"))
+
+
+def test_a_cluster_gives_the_same(tmp_path):
+    """Workers of a scheduler, in a folder that they share."""
+    pytest.importorskip("distributed", reason="Dask is not installed (requirements-dev.txt)")
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir(), there.mkdir()
+    settings = {"methods": {"kaq": {}}, "seeds": [1, 2]}
+    assert command(small_comparison(here, **settings), here) == 0
+    with DaskProcesses(tmp_path) as dask:
+        for _ in range(2):
+            dask.worker()
+        path = small_comparison(there, **settings)
+        assert command(path, there, "--cluster", dask.address) == 0
+    cells = [compare.results(folder / "small") for folder in (here, there)]
+    keys = ("method", "bits", "seed", "config", "ber", "steps", "history")
+    assert [[c[key] for key in keys] for c in cells[0]] == [[c[key] for key in keys] for c in cells[1]]
+    assert len(cells[0]) == 2
