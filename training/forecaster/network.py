@@ -36,7 +36,7 @@ NOISE_LEVELS = np.arange(-3.6, 1.3, NOISE_STEP)  # logarithms of the noise over 
 MIXED = 4  # heads of a series, each at two noise levels
 SHOWN = 1 / 16  # of the log-likelihoods, to the perceptron
 PROTOTYPE_DOPPLERS, PROTOTYPE_WIDTH = np.geomspace(8e-4, 0.4, PROTOTYPES), 0.8  # they start so, in nepers
-LEAST_WEIGHT, LEAST = 1e-3, 1e-30
+LEAST_WEIGHT, LEAST = 1e-3, 1e-18  # its square can still be divided by, as gradients are
 TEMPERATURE = 0.5  # of the relaxed Bernoulli
 SCALE = 0.1  # of the similarity: squared distance of autocorrelations per lag
 
