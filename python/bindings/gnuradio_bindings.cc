@@ -298,11 +298,12 @@ private:
     std::deque<pmt::pmt_t> vectors_;
 };
 
-// A tag on output 0 at each of some successive items, with these values.
-void add_tags(gr::block &block, std::uint64_t first, const pmt::pmt_t &key, const std::vector<pmt::pmt_t> &values) {
+// Tags on output 0 with these values, the first at this item, the others `spacing` items apart.
+void add_tags(gr::block &block, std::uint64_t first, const pmt::pmt_t &key, const std::vector<pmt::pmt_t> &values,
+              std::uint64_t spacing) {
     for (std::size_t i = 0; i < values.size(); ++i) {
         gr::tag_t tag;
-        tag.offset = first + i;
+        tag.offset = first + i * spacing;
         tag.key = key;
         tag.value = values[i];
         tag.srcid = pmt::PMT_F;
@@ -492,7 +493,8 @@ PYBIND11_MODULE(_gnuradio, module) {
     py::class_<VectorPool>(module, "VectorPool")
         .def(py::init<std::size_t>(), py::arg("length"))
         .def("take", &VectorPool::take, py::arg("count"), "So many c32vectors, and an array over each.");
-    module.def("add_tags", &add_tags, "Tags with one key on output 0, at successive items.");
+    module.def("add_tags", &add_tags, "Tags with one key on output 0, so many items apart.", py::arg("block"),
+               py::arg("first"), py::arg("key"), py::arg("values"), py::arg("spacing") = 1);
     module.def("extend_dict", &extend_dict, "A dict with PMTs, floats and integers added under these keys.");
     module.def("make_pdu", &make_pdu, "A PDU of bytes and a metadata dict.");
     module.def("numpy_to_c32vector", &numpy_to_c32vector, "A c32vector of all elements of an array, in C order.");

@@ -7,7 +7,7 @@ from benchmarks import forecast_cost
 
 
 def test_every_way_to_forecast_has_a_row(capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["forecast_cost", "--sizes", "1", "--turns", "1"])
+    monkeypatch.setattr("sys.argv", ["forecast_cost", "--sizes", "1", "--turns", "1", "--estimates", "80"])
     assert forecast_cost.main() == 0
     shown = capsys.readouterr().out
     assert re.search(r"1x1: a frame estimated [\d.]+, forecast [\d.]+ us for a pair", shown)

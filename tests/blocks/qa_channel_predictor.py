@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """channel_predictor: forecasts as tags between estimates, and what they are worth to a detector behind it."""
 
+import re
+
 import numpy as np
 import pmt
 import pytest
@@ -42,14 +44,29 @@ class Collector(gr.sync_block):
         self.messages.append(message)
 
 
-def run(samples, tags, predict, **options):
+class TagCollector(gr.sync_block):
+    """Values of the tags that arrive, by item."""
+
+    def __init__(self):
+        super().__init__("tag collector", [(np.complex64, CARRIERS)], [])
+        self.values = {}
+
+    def work(self, input_items, output_items):
+        count = len(input_items[0])
+        self.values.update((each.offset, each.value) for each in self.get_tags_in_window(0, 0, count))
+        return count
+
+
+def detector_of(**options):
+    return gr_kaq.detector("lmmse", 2, 2, CARRIERS, constellation="qpsk", **options)
+
+
+def run(samples, tags, predict, detector=None, **options):
     """Detected symbols (2, COUNT, CARRIERS), the block, its tags, and its messages."""
     tb = gr.top_block()
-    detector = gr_kaq.detector("lmmse", 2, 2, CARRIERS, constellation="qpsk")
+    detector = detector or detector_of()
     block = gr_kaq.channel_predictor(2, 2, CARRIERS, reach=EVERY - 1, **options)
-    seen = blocks.tag_debug(gr.sizeof_gr_complex * CARRIERS, "", "mimo_channel")
-    seen.set_display(False)
-    collector = Collector()
+    seen, collector = TagCollector(), Collector()
     sinks = [blocks.vector_sink_c(CARRIERS) for _ in range(2)]
     for antenna in range(2):
         source = blocks.vector_source_c(samples[antenna].ravel().tolist(), False, CARRIERS, [] if antenna else tags)
@@ -62,7 +79,7 @@ def run(samples, tags, predict, **options):
         tb.connect((detector, antenna), sinks[antenna])
     tb.run()
     found = np.array([sink.data() for sink in sinks]).reshape(2, COUNT, CARRIERS)
-    return found, block, {t.offset: t.value for t in seen.current_tags()} if predict else {}, collector.messages
+    return found, block, seen.values, collector.messages
 
 
 def estimates(h, **options):
@@ -90,21 +107,42 @@ def test_forecasts_are_counted_and_sent_with_their_errors():
     assert last["noise_var"] == pytest.approx(NOISE + 2 * last["error_var"]) and last["error_var"] > 0
 
 
-def test_a_jump_of_the_gain_is_counted_and_begins_anew():
-    samples, _, h = link(2)
-    h[COUNT // 2 :] *= 4
-    _, block, _, _ = run(samples, estimates(h), True)
-    stats = block.stats()
-    assert stats["restarts"] == 1 and stats["estimates_without_forecast"] == 6
+def test_what_is_expected_of_the_errors_is_so():
+    errors, expected = np.zeros(EVERY - 1), np.zeros(EVERY - 1)
+    for seed in range(4):
+        samples, _, h = link(seed)
+        parts = np.random.default_rng(seed).standard_normal((2, *h.shape)) * np.sqrt(NOISE / 4)
+        _, _, tags, messages = run(samples, estimates(h + parts[0] + 1j * parts[1]), True)
+        for message in messages[len(messages) // 2 :]:
+            entries = pmt.to_python(message)
+            item = entries["seq"] + entries["horizon"]
+            away = np.array(pmt.to_python(tags[item])["h"]).reshape(SHAPE) - h[item]
+            errors[entries["horizon"] - 1] += np.mean(np.abs(away) ** 2)
+            expected[entries["horizon"] - 1] += entries["error_var"]
+    np.testing.assert_allclose(10 * np.log10(expected / errors), 0, atol=3)
 
 
-@pytest.mark.parametrize("fault", ["gain of an antenna", "dead antenna", "stream begins", "stream ends"])
-def test_what_comes_or_goes_is_counted_and_begins_anew(fault):
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("gain of all", "the gain of antenna 0, 1 jumped by 12.* dB"),
+        ("gain of an antenna", "the gain of antenna 1 jumped by 4.* dB"),
+        ("dead antenna", "antenna 0 went"),
+        ("stream begins", "stream 1 came"),
+        ("stream ends", "stream 1 went"),
+        ("channel ends", "a channel from a stream to an antenna came or went"),
+    ],
+)
+def test_what_jumps_comes_or_goes_is_said_and_counted_and_begins_anew(fault, said, capfd):
     """What is forecast of an antenna or a stream that is not there is nothing, and not what it was."""
     samples, _, h = link(6)
     late = slice(COUNT // 2, None)
-    if fault == "gain of an antenna":
-        h[late, :, 0] *= 4
+    if fault == "gain of all":
+        h[late] *= 4
+    elif fault == "gain of an antenna":
+        h[late, :, 1] *= 1.6
+    elif fault == "channel ends":
+        h[late, :, 1, 0] = 0
     elif fault == "dead antenna":
         h[late, :, 0] = 0
     elif fault == "stream begins":
@@ -114,6 +152,10 @@ def test_what_comes_or_goes_is_counted_and_begins_anew(fault):
     _, block, tags, _ = run(samples, estimates(h), True)
     stats = block.stats()
     assert stats["restarts"] == 1 and stats["estimates_without_forecast"] == 6 and stats["internal_errors"] == 0
+    text = capfd.readouterr().out
+    assert len(re.findall(f"forecasts begin anew at the estimate of item {COUNT // 2}: {said}", text)) == 1
+    alone = set(range(COUNT // 2, COUNT // 2 + 3 * EVERY))  # the estimate is in force, with its own error
+    assert alone & set(tags) == set(range(COUNT // 2, COUNT // 2 + 3 * EVERY, EVERY))
     last = np.array(pmt.to_python(tags[COUNT - 1])["h"]).reshape(SHAPE)
     assert np.isfinite(last).all()
     np.testing.assert_array_equal(last.any(axis=0), h[-1].any(axis=0))
@@ -124,6 +166,29 @@ def test_lost_estimates_are_forecast_over_by_their_times():
     tags = [each for number, each in enumerate(estimates(h)) if number % 5 != 3]
     errors = [np.mean(np.abs(run(samples, tags, predict)[0][:, 200:] - x[:, 200:]) ** 2) for predict in (False, True)]
     assert errors[1] < errors[0] / 2
+
+
+def test_estimates_at_irregular_times_are_forecast_by_these():
+    rng = np.random.default_rng(8)
+    samples, x, h = link(8)
+    items = np.cumsum(rng.integers(EVERY // 2, EVERY + 1, COUNT // EVERY))
+    tags = [tag(int(item), h[item], noise_var=NOISE) for item in items]
+    errors = [np.mean(np.abs(run(samples, tags, predict)[0][:, 200:] - x[:, 200:]) ** 2) for predict in (False, True)]
+    assert errors[1] < errors[0] / 2
+
+
+def test_an_outage_is_forecast_over_as_far_as_asked_and_the_age_counts_from_there():
+    """Between estimates a detector goes by forecasts, whose age is counted; without them it has given up before."""
+    samples, _, h = link(9)
+    gone = range(COUNT // 2, COUNT // 2 + 6 * EVERY)  # without estimates
+    tags = [each for each in estimates(h) if each.offset not in gone]
+    detectors = [detector_of(max_csi_age=4) for _ in range(2)]
+    for predict, detector in enumerate(detectors):
+        run(samples, tags, predict, detector)
+    unknown = [detector.items_without_csi() for detector in detectors]
+    assert unknown[0] == (COUNT // EVERY - 6) * (EVERY - 1 - 4) + 6 * EVERY
+    # forecasts begin with the fourth estimate, and reach as far as the next one should have been
+    assert unknown[1] == 3 * (EVERY - 1 - 4) + 6 * EVERY - 4
 
 
 def test_what_cannot_be_used_is_counted_and_the_rest_goes_on():

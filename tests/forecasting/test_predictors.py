@@ -131,7 +131,7 @@ def test_the_fast_filter_and_likelihood_are_the_formula(fading):
     np.testing.assert_allclose(one.error_var, other.error_var, atol=1e-8)
     shifts = [fading.shift] if fading.line else ()
     np.testing.assert_allclose(
-        Likelihood(series, fading.doppler).of(fading.line, shifts)[:, 0], log_likelihoods(series, fading), rtol=1e-6
+        Likelihood(series, fading.doppler, shifts).of(fading.line)[:, 0], log_likelihoods(series, fading), rtol=1e-6
     )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +11,32 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
+from ..forecasting.carriers import MODES
 from ..forecasting.channel_follower import LEAST, ChannelFollower
 from ..signals.csi import ChannelEstimate, CsiState, InvalidCsi
+from .access import _gnuradio
 from .base import MAX_ANTENNAS, MAX_SUBCARRIERS, KaqBlock, check_integer, ports
 from .counters import Counters, counter
-from .csi_pmt import CSI_KEY, SNR_KEY, channel_to_pmt, check_keys, estimate_reader, parse_update
+from .csi_pmt import (
+    COVARIANCE_ENTRY,
+    CSI_KEY,
+    H_ENTRY,
+    NOISE_ENTRY,
+    SEQ_ENTRY,
+    SHAPE_ENTRY,
+    SNR_KEY,
+    check_keys,
+    estimate_reader,
+    parse_update,
+)
 
 __all__ = ["channel_predictor"]
 
 MAX_HISTORY = 256
 MAX_FORECASTS = 1024  # of an estimate
-HORIZON, ERROR = pmt.intern("horizon"), pmt.intern("error_var")
+MAX_WEIGHTS = 1 << 22  # of all forecasts of an estimate, and each of its history
+FORECAST, EXPECTED = [H_ENTRY, NOISE_ENTRY], [pmt.intern("horizon"), pmt.intern("error_var")]
+MESSAGE_PORT = pmt.intern("csi_forecast")
 
 
 @dataclass
@@ -94,6 +110,13 @@ class channel_predictor(KaqBlock[PredictorCounters]):
         spacing = check_integer("spacing", spacing, 1, 2**31)
         reach = check_integer("reach", reach, spacing, min(spacing * MAX_FORECASTS, 2**31))
         self._history = check_integer("history", history, LEAST, MAX_HISTORY)
+        count = reach // spacing
+        weights = min(MODES, num_subcarriers) * num_rx * num_tx * count * self._history
+        if weights > MAX_WEIGHTS:
+            raise ValueError(
+                f"{count} forecasts from {self._history} estimates of {num_rx} x {num_tx} channels have {weights} "
+                f"weights; at most {MAX_WEIGHTS} expected: a larger spacing, or less reach or history"
+            )
         check_keys(csi_key, snr_key)
         super().__init__(
             "KAQ channel predictor",
@@ -101,18 +124,21 @@ class channel_predictor(KaqBlock[PredictorCounters]):
             ports(np.complex64, num_subcarriers, 1),
         )
         self.enlarge_buffers()
-        self._ahead = np.arange(spacing, reach + 1, spacing)
+        self._ahead = range(spacing, reach + 1, spacing)
+        self._horizons = [pmt.from_long(horizon) for horizon in self._ahead]
+        self._form = pmt.dict_add(pmt.make_dict(), SHAPE_ENTRY, pmt.to_pmt(self._shape))
         self._reader = estimate_reader(self._shape)
         self._tag_keys = [pmt.intern(csi_key), pmt.intern(snr_key)]
-        self.message_port_register_out(pmt.intern("csi_forecast"))
+        self.message_port_register_out(MESSAGE_PORT)
         self.announce_stats(stats_interval_s)
         self.begin()
 
     def begin(self) -> None:
         """Called when the flowgraph starts: no estimate is known."""
         self._csi = CsiState(self._shape)
-        self._follower = ChannelFollower(self._history)
-        self._coming: list[tuple[int, Any]] = []  # forecasts that the newest estimate gave: item and value
+        self._follower = ChannelFollower(self._ahead, self._history)
+        self._coming: list[Any] = []  # the newest estimate's forecasts that are not on tags yet
+        self._next_item = 0  # of the first of them
 
     def process(self, input_items: list[NDArray], output_items: list[NDArray]) -> int:
         """Pass the items; forecasts begin at the estimate and end where the next one is."""
@@ -147,27 +173,38 @@ class channel_predictor(KaqBlock[PredictorCounters]):
         self.warn_once("estimate", f"estimate rejected: {error}", error.kind)
 
     def _forecast(self, estimate: ChannelEstimate, item: int) -> None:
-        noise_var = self._csi.noise_var
+        noise_var, num_rx, num_tx = self._csi.noise_var, *self._shape[1:]
         found, restarts = None, self._follower.restarts
-        if np.isfinite(noise_var):
-            found = self._follower.take(float(item), estimate.h, noise_var / self._shape[2], self._ahead.astype(float))
-            self.counters.restarts += self._follower.restarts - restarts
+        if math.isfinite(noise_var):
+            found = self._follower.take(float(item), estimate.h, noise_var / num_tx)
+            if self._follower.restarts > restarts:
+                self.counters.restarts += 1
+                fault = self._follower.fault
+                about = fault.partition(" by ")[0]
+                self.warn_once("restart", f"forecasts begin anew at the estimate of item {item}: {fault}", about)
         if found is None:
             self.counters.estimates_without_forecast += 1
             return
-        for horizon, h, error_var in zip(self._ahead.tolist(), found.h, found.error_var.tolist(), strict=True):
-            more = self._shape[2] * error_var
-            noise_cov = self._csi.given.get("noise_cov")
+        same = self._form if estimate.seq is None else _gnuradio.extend_dict(self._form, [SEQ_ENTRY], [estimate.seq])
+        noise_cov = self._csi.given.get("noise_cov")
+        is_heard = not pmt.is_null(self.message_subscribers(MESSAGE_PORT))
+        self._next_item = item + self._ahead[0]
+        for horizon, h, error_var in zip(self._horizons, found.h, found.error_var.tolist(), strict=True):
+            more = num_tx * error_var
+            value = _gnuradio.extend_dict(same, FORECAST, [_gnuradio.numpy_to_c32vector(h), noise_var + more])
             if noise_cov is not None:
-                noise_cov = (noise_cov + more * np.eye(self._shape[1])).astype(np.complex64)
-            value = channel_to_pmt(h, noise_var + more, estimate.seq, noise_cov=noise_cov)
-            self._coming.append((item + horizon, value))
-            message = pmt.dict_add(value, HORIZON, pmt.from_long(horizon))
-            self.message_port_pub(pmt.intern("csi_forecast"), pmt.dict_add(message, ERROR, pmt.from_double(error_var)))
+                grown = noise_cov + more * np.eye(num_rx, dtype=np.complex64)
+                value = pmt.dict_add(value, COVARIANCE_ENTRY, _gnuradio.numpy_to_c32vector(grown))
+            self._coming.append(value)
+            if is_heard:
+                self.message_port_pub(MESSAGE_PORT, _gnuradio.extend_dict(value, EXPECTED, [horizon, error_var]))
 
     def _release(self, before: int) -> None:
         """Put the forecasts for items before this one on tags."""
-        while self._coming and self._coming[0][0] < before:
-            item, value = self._coming.pop(0)
-            self.add_item_tag(0, item, self._tag_keys[0], value)
-            self.counters.forecasts += 1
+        spacing = self._ahead.step
+        due = self._coming[: max(0, -(-(before - self._next_item) // spacing))]
+        if due:
+            _gnuradio.add_tags(self.gateway, self._next_item, self._tag_keys[0], due, spacing)
+            self._next_item += spacing * len(due)
+            del self._coming[: len(due)]
+            self.counters.forecasts += len(due)

@@ -214,10 +214,10 @@ def split_tags(block: Any, count: int, key: Any) -> tuple[list[int], list[Any], 
     return items, values, others
 
 
-def add_tags(block: Any, first: int, key: Any, values: Sequence[Any]) -> None:
-    """Tags with one key on output 0, at successive items."""
+def add_tags(block: Any, first: int, key: Any, values: Sequence[Any], spacing: int = 1) -> None:
+    """Tags with one key on output 0, so many items apart."""
     for i, value in enumerate(values):
-        _add(block, 0, first + i, key, value)
+        _add(block, 0, first + i * spacing, key, value)
 
 
 # Blocks

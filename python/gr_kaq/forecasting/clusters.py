@@ -58,14 +58,14 @@ def find_clusters(series: Series, most: int = MOST) -> Clusters | None:
     if usable is None:
         return None
     grid = FadingGrid.all(usable)
-    prices = math.log(usable.values.size) * np.array([1 + (fading.line > 0) for fading in grid.fadings])
+    prices = math.log(usable.values.size) * (1 + (grid.lines > 0))
     found = _mixture(grid.values, prices, np.zeros(0, np.int64))
     while len(found.places) < min(most, len(usable.values)):
         more = _mixture(grid.values, prices, found.places)
         if more.score <= found.score:
             break
         found = more
-    fadings = [refined(usable, grid.fadings[c], found.members[:, k]) for k, c in enumerate(found.places)]
+    fadings = [refined(usable, grid.fading(c), found.members[:, k]) for k, c in enumerate(found.places)]
     return Clusters(fadings, _memberships(series, fadings, found.weights), found.weights)
 
 
@@ -116,7 +116,7 @@ def _memberships(series: Series, fadings: list[Fading], weights: NDArray[np.floa
     for k, fading in enumerate(fadings):
         if whole.any():
             shifts = [fading.shift] if fading.line else ()
-            values[whole, k] = Likelihood(series.take(whole), fading.doppler).of(fading.line, shifts)[:, 0]
+            values[whole, k] = Likelihood(series.take(whole), fading.doppler, shifts).of(fading.line)[:, 0]
         if gaps.any():
             values[gaps, k] = log_likelihoods(series.take(gaps), fading)
     return _posterior(values, weights)[0]

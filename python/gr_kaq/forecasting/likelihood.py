@@ -12,7 +12,16 @@ from .fading import Fading
 from .series import Series
 from .wiener import Likelihood
 
-__all__ = ["DOPPLERS", "FadingGrid", "fitting", "likely_noise", "pooled_doppler", "refined"]
+__all__ = [
+    "DOPPLERS",
+    "FadingGrid",
+    "NoiseModel",
+    "fitting",
+    "likely_noise",
+    "noise_model",
+    "pooled_doppler",
+    "refined",
+]
 
 DOPPLERS = np.array([0.0, *np.geomspace(1e-3, 0.5, 90)])  # times the step between estimates
 LINE_DOPPLERS = DOPPLERS[1::3]
@@ -28,34 +37,45 @@ class FadingGrid:
     """Candidates, and the log-likelihood of each series with each of them.
 
     Attributes:
-        fadings: C candidates.
+        dopplers, lines, shifts: of C candidates.
         values: (S, C).
     """
 
-    fadings: list[Fading]
+    dopplers: NDArray[np.float64]
+    lines: NDArray[np.float64]
+    shifts: NDArray[np.float64]
     values: NDArray[np.float64]
+
+    def fading(self, place: int) -> Fading:
+        """One of the candidates."""
+        return Fading(*(float(each[place]) for each in (self.dopplers, self.lines, self.shifts)))
 
     @classmethod
     def scattered(cls, series: Series) -> FadingGrid:
         """Without a line: Dopplers up to half a cycle per step."""
         dopplers = DOPPLERS / np.median(np.diff(series.times))
         columns = [Likelihood(series, float(doppler)).of(0.0) for doppler in dopplers]
-        return cls([Fading(float(doppler)) for doppler in dopplers], np.concatenate(columns, axis=1))
+        zeros = np.zeros_like(dopplers)
+        return cls(dopplers, zeros, zeros, np.concatenate(columns, axis=1))
 
     @classmethod
     def all(cls, series: Series) -> FadingGrid:
         """Without a line and with one, whose shift is within the Doppler; four times as fine as the times resolve."""
         found = cls.scattered(series)
-        fadings, columns = list(found.fadings), [found.values]
+        dopplers, lines, places, columns = [found.dopplers], [found.lines], [found.shifts], [found.values]
         span = series.times[-1] - series.times[0]
         for doppler in LINE_DOPPLERS / np.median(np.diff(series.times)):
             half = int(np.ceil(4 * doppler * span))
             shifts = doppler * np.arange(-half, half + 1) / half
-            likelihood = Likelihood(series, float(doppler))
+            likelihood = Likelihood(series, float(doppler), shifts)
             for line in LINES:
-                fadings += [Fading(float(doppler), line, float(shift)) for shift in shifts]
-                columns.append(likelihood.of(line, shifts))
-        return cls(fadings, np.concatenate(columns, axis=1))
+                dopplers.append(np.full(len(shifts), doppler))
+                lines.append(np.full(len(shifts), line))
+                places.append(shifts)
+                columns.append(likelihood.of(line))
+        return cls(
+            np.concatenate(dopplers), np.concatenate(lines), np.concatenate(places), np.concatenate(columns, axis=1)
+        )
 
 
 def fitting(series: Series) -> Series | None:
@@ -66,7 +86,7 @@ def fitting(series: Series) -> Series | None:
     some = series.known.any(axis=0)
     if not some.any():
         return None
-    left = Series(series.times[some], series.values[:, some], series.noise_var)
+    left = Series(series.times[some], series.values[:, some], series.noise_var, series.energies)
     left = left.take(left.whole)
     return left if len(left.values) and len(left.times) >= LEAST else None
 
@@ -77,33 +97,55 @@ def pooled_doppler(series: Series) -> float:
     if usable is None:
         return 0.0
     grid = FadingGrid.scattered(usable)
-    return grid.fadings[int(np.argmax(grid.values.sum(axis=0)))].doppler
+    return float(grid.dopplers[np.argmax(grid.values.sum(axis=0))])
 
 
-def likely_noise(series: Series) -> Series:
-    """The series with more noise, where that makes them more likely: a factor for all, and a share of each power.
+@dataclass(frozen=True)
+class NoiseModel:
+    """How much more noise series have than what is said of it: a factor for all, and a share of each power.
 
-    A filter that takes noise for fading extrapolates it. So what is said of the noise of a recording is a lower bound.
     The share is what errors of phase, timing and gain are: a strong tap has more of them than of noise, and would seem
     to fade fast otherwise.
     """
+
+    factor: float = 1.0
+    share: float = 0.0
+
+    def of(self, series: Series) -> Series:
+        """The series with that noise."""
+        noise_var = self.factor * series.noise_var + self.share * series.powers
+        return Series(series.times, series.values, noise_var, series.energies)
+
+
+def noise_model(series: Series) -> NoiseModel:
+    """The one that makes the series the most likely.
+
+    A filter that takes noise for fading extrapolates it. So what is said of the noise of a recording is a lower bound.
+    """
     usable = fitting(series)
     if usable is None:
-        return series
-    dopplers = DOPPLERS[::4] / np.median(np.diff(usable.times))
+        return NoiseModel()
+    factors = [NoiseModel(factor) for factor in NOISE_FACTORS.tolist()]
+    best = _likeliest(usable, factors)
+    best = _likeliest(usable, [NoiseModel(best.factor, share) for share in POWER_SHARES])
+    if best.share:
+        best = _likeliest(usable, [NoiseModel(each.factor, best.share) for each in factors])
+    return best
 
-    def noise_of(some: Series, factor: float, share: float) -> NDArray[np.float64]:
-        return factor * some.noise_var + share * some.powers
 
-    def likelihood(factor: float, share: float) -> float:
-        noisier = Series(usable.times, usable.values, noise_of(usable, factor, share))
-        return max(float(Likelihood(noisier, float(doppler)).of(0.0).sum()) for doppler in dopplers)
+def _likeliest(series: Series, models: list[NoiseModel]) -> NoiseModel:
+    noisier = [model.of(series) for model in models]
+    powers, noise = (np.stack([getattr(one, name) for one in noisier]) for name in ("powers", "noise_var"))
+    found = [
+        Likelihood(series, float(doppler)).scattered(powers[:, :, None], noise[:, :, None]).sum(axis=1)
+        for doppler in DOPPLERS[::4] / np.median(np.diff(series.times))
+    ]
+    return models[int(np.argmax(np.max(found, axis=0)))]
 
-    factor = max(NOISE_FACTORS, key=lambda each: likelihood(each, 0.0))
-    share = max(POWER_SHARES, key=lambda each: likelihood(factor, each))
-    if share:
-        factor = max(NOISE_FACTORS, key=lambda each: likelihood(each, share))
-    return Series(series.times, series.values, noise_of(series, factor, share))
+
+def likely_noise(series: Series) -> Series:
+    """The series with the noise of their `noise_model`."""
+    return noise_model(series).of(series)
 
 
 def refined(series: Series, fading: Fading, weights: NDArray[np.float64]) -> Fading:
@@ -113,15 +155,14 @@ def refined(series: Series, fading: Fading, weights: NDArray[np.float64]) -> Fad
     grid = DOPPLERS / np.median(np.diff(series.times))
     reach = 0.5 / (series.times[-1] - series.times[0])
     for _ in range(2):
-        likelihood = Likelihood(series, fading.doppler)
         for zoom in (1, 4, 16):
             shifts = fading.shift + reach / zoom * np.linspace(-1, 1, 9)
-            best = int(np.argmax(weights @ likelihood.of(fading.line, shifts)))
+            best = int(np.argmax(weights @ Likelihood(series, fading.doppler, shifts).of(fading.line)))
             fading = Fading(fading.doppler, fading.line, float(shifts[best]))
         dopplers = grid[(grid > 0.75 * fading.doppler) & (grid < 1.35 * fading.doppler)]
         choices = [Fading(float(doppler), line, fading.shift) for doppler in dopplers for line in FINE_LINES]
         found = [
-            weights @ Likelihood(series, choice.doppler).of(choice.line, [choice.shift])[:, 0] for choice in choices
+            weights @ Likelihood(series, choice.doppler, [choice.shift]).of(choice.line)[:, 0] for choice in choices
         ]
         fading = choices[int(np.argmax(found))]
     return fading

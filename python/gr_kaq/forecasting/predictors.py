@@ -15,7 +15,18 @@ from .likelihood import FadingGrid, fitting, pooled_doppler
 from .series import Forecast, Predictor, Series
 from .wiener import FadingFilter, known_wiener
 
-__all__ = ["PREDICTORS", "clustered_wiener", "forecast_with", "known_doppler", "predictor", "wiener", "wiener_each"]
+__all__ = [
+    "PREDICTORS",
+    "clustered_wiener",
+    "forecast_with",
+    "known_doppler",
+    "predictor",
+    "weights_with",
+    "wiener",
+    "wiener_each",
+]
+
+NEGLIGIBLE = 1e-3  # of a membership
 
 
 def known_doppler(doppler: float) -> Predictor:
@@ -45,7 +56,7 @@ def wiener_each(series: Series, horizons: NDArray[np.float64]) -> Forecast:
     best = np.argmax(grid.values, axis=1)
     for choice in np.unique(best):
         own = places[best == choice]
-        part = FadingFilter(grid.fadings[choice], series.times, horizons)(series.take(own))
+        part = FadingFilter(grid.fading(choice), series.times, horizons)(series.take(own))
         forecast.values[own], forecast.error_var[own] = part.values, part.error_var
     return forecast
 
@@ -63,6 +74,24 @@ def forecast_with(clusters: Clusters, series: Series, horizons: NDArray[np.float
     values = sum(share * part.values for share, part in zip(shares, parts, strict=True))
     spreads = [part.error_var + np.abs(part.values - values) ** 2 for part in parts]
     return Forecast(values, sum(share * spread for share, spread in zip(shares, spreads, strict=True)))
+
+
+def weights_with(
+    clusters: Clusters, series: Series, horizons: NDArray[np.float64]
+) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+    """What `forecast_with` weighs each estimate with, (S, H, N), and its error variances (S, H); no series has gaps."""
+    shape = len(series.values), len(horizons)
+    weights, parts = np.zeros((*shape, len(series.times)), np.complex128), []
+    for share, fading in zip(clusters.memberships.T, clusters.fadings, strict=True):
+        own = np.flatnonzero(share > NEGLIGIBLE)
+        part, error_var = FadingFilter(fading, series.times, horizons).weights(series.take(own))
+        weights[own] += share[own, None, None] * part
+        parts.append((own, share[own, None], part, error_var))
+    values, errors = np.einsum("shn,sn->sh", weights, series.values), np.zeros(shape)
+    for own, share, part, error_var in parts:
+        away = np.einsum("shn,sn->sh", part, series.values[own]) - values[own]
+        errors[own] += share * (error_var + np.abs(away) ** 2)
+    return weights, errors
 
 
 def _filtered(series: Series, horizons: NDArray[np.float64], fading: Fading) -> Forecast:

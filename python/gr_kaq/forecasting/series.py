@@ -25,6 +25,7 @@ class Series:
         times: ascending, (N,); need not be regular.
         values: complex (S, N); what is not finite was not estimated.
         noise_var: error variance of the estimates, (S,) or one for all; above 0.
+        energies: mean |value|^2 of each series, (S,), where more estimates tell it than these; None: of these.
 
     Raises:
         ValueError: shapes do not fit, times do not ascend, or a variance is not above 0.
@@ -33,8 +34,15 @@ class Series:
     times: NDArray[np.float64]
     values: NDArray[np.complex128]
     noise_var: NDArray[np.float64]
+    energies: NDArray[np.float64] | None
 
-    def __init__(self, times: ArrayLike, values: ArrayLike, noise_var: ArrayLike):
+    def __init__(
+        self,
+        times: ArrayLike,
+        values: ArrayLike,
+        noise_var: ArrayLike,
+        energies: NDArray[np.float64] | None = None,
+    ):
         moments = np.asarray(times, np.float64)
         numbers = np.asarray(values, np.complex128)
         variances = np.asarray(noise_var, np.float64)
@@ -49,6 +57,7 @@ class Series:
         object.__setattr__(self, "times", moments)
         object.__setattr__(self, "values", numbers)
         object.__setattr__(self, "noise_var", np.broadcast_to(variances, (len(numbers),)))
+        object.__setattr__(self, "energies", energies)
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
@@ -69,12 +78,13 @@ class Series:
     def powers(self) -> NDArray[np.float64]:
         """Mean |g|^2, as the estimates show it, (S,); at least what N estimates of nothing would leave open."""
         count = np.maximum(self.known.sum(axis=1), 1)
-        energy = np.sum(np.abs(self.filled) ** 2, axis=1) / count
-        return np.maximum(energy - self.noise_var, self.noise_var / count)
+        energies = np.sum(np.abs(self.filled) ** 2, axis=1) / count if self.energies is None else self.energies
+        return np.maximum(energies - self.noise_var, self.noise_var / count)
 
     def take(self, which: NDArray) -> Series:
         """Some of the series: an index or a mask."""
-        return Series(self.times, self.values[which], self.noise_var[which])
+        energies = None if self.energies is None else self.energies[which]
+        return Series(self.times, self.values[which], self.noise_var[which], energies)
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,31 +85,46 @@ def _scattered(doppler: float, ages: bytes) -> tuple[NDArray[np.float64], NDArra
     return np.maximum(values, 0), vectors
 
 
+def _energy(values: NDArray) -> NDArray[np.float64]:
+    """|values|^2, a root faster than by np.abs."""
+    return np.asarray(values.real**2 + values.imag**2, np.float64)
+
+
 class Likelihood:
     """Series without gaps in the eigenvectors of one Doppler: how likely they are, with or without a line.
 
     Args:
         series: all of them `Series.whole`.
         doppler: of what is scattered.
+        shifts: of W lines that are compared.
     """
 
-    def __init__(self, series: Series, doppler: float):
-        self._times = series.times - series.times[-1]
-        self._values, self._vectors = _scattered(doppler, self._times.tobytes())
-        self._turned = series.filled @ self._vectors  # (S, N)
+    def __init__(self, series: Series, doppler: float, shifts: ArrayLike = ()):
+        times = series.times - series.times[-1]
+        self._values, vectors = _scattered(doppler, times.tobytes())
+        self._turned = series.filled @ vectors  # (S, N)
+        self._energies = _energy(self._turned)
         self._powers, self._noise = series.powers[:, None], series.noise_var[:, None]
+        shifts = np.asarray(shifts, np.float64)
+        self._waves = np.exp(2j * np.pi * np.outer(shifts, times)) @ vectors if shifts.size else None  # (W, N)
 
-    def of(self, line: float, shifts: ArrayLike = ()) -> NDArray[np.float64]:
-        """Log-likelihoods, (S, W) for W shifts of the line; (S, 1) where `line` is 0."""
+    def scattered(self, powers: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-likelihoods without a line (..., S), if the series had these powers and noise (..., S, 1)."""
+        return self._found(powers * self._values + noise)
+
+    def of(self, line: float) -> NDArray[np.float64]:
+        """Log-likelihoods, (S, W) for the shifts of the line; (S, 1) where `line` is 0."""
         variances = self._powers * (1 - line) * self._values + self._noise
-        found = -np.sum(np.abs(self._turned) ** 2 / variances + np.log(variances), axis=1)[:, None]
-        if not line:
+        found = self._found(variances)[:, None]
+        if not line or self._waves is None:
             return found
-        waves = np.exp(2j * np.pi * np.outer(np.asarray(shifts, np.float64), self._times)) @ self._vectors  # (W, N)
-        seen = (self._turned / variances) @ waves.conj().T
+        seen = (self._turned / variances) @ self._waves.conj().T
         gain = self._powers * line
-        room = 1 + gain * ((1 / variances) @ (np.abs(waves) ** 2).T)
-        return found + gain * np.abs(seen) ** 2 / room - np.log(room)
+        room = 1 + gain * ((1 / variances) @ _energy(self._waves).T)
+        return found + gain * _energy(seen) / room - np.log(room)
+
+    def _found(self, variances: NDArray[np.float64]) -> NDArray[np.float64]:
+        return -np.sum(self._energies / variances + np.log(variances), axis=-1)
 
 
 class FadingFilter:
@@ -132,16 +147,28 @@ class FadingFilter:
 
     def __call__(self, series: Series) -> Forecast:
         """Forecast series that were estimated at these times."""
+        gains, error_var = self._gains(series)
+        return Forecast(np.einsum("shn,sn->sh", gains, series.filled @ self._vectors), error_var)
+
+    def weights(self, series: Series) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+        """What the forecasts weigh each estimate with, (S, H, N), and their error variances (S, H).
+
+        Series of the same powers and noise have the same weights.
+        """
+        gains, error_var = self._gains(series)
+        return gains @ self._vectors.T, error_var
+
+    def _gains(self, series: Series) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+        """`weights` of the eigenvectors."""
         powers, noise = series.powers[:, None], series.noise_var[:, None]
         variances = powers * (1 - self._line) * self._values + noise  # (S, N)
-        turned = (series.filled @ self._vectors) / variances
-        values = (powers * (turned @ self._across.conj().T)).astype(np.complex128)
-        explained = powers * ((1 / variances) @ (np.abs(self._across) ** 2).T)
+        across: NDArray[np.complex128] = self._across.conj()  # (H, N), or (S, H, N)
+        explained = (1 / variances) @ (np.abs(across) ** 2).T  # (S, H)
         if self._line:
             gain = powers * self._line
-            room = 1 + gain * ((1 / variances) @ np.abs(self._wave) ** 2)[:, None]
-            met = (1 / variances) @ (self._across.conj() * self._wave).T  # (S, H): r^H A^-1 a
-            along = turned @ self._wave.conj()
-            values = values - powers * met * (gain / room) * along[:, None]
-            explained = explained - powers * (gain / room) * np.abs(met) ** 2
-        return Forecast(values, powers * np.clip(1 - explained, 0, 1))
+            room = 1 + gain * ((1 / variances) @ _energy(self._wave))[:, None]
+            met = (1 / variances) @ (across * self._wave).T  # (S, H): r^H A^-1 a
+            across = across - (gain / room * met)[:, :, None] * self._wave.conj()
+            explained = explained - gain / room * _energy(met)
+        gains = across * (powers / variances)[:, None, :]
+        return gains, powers * np.clip(1 - powers * explained, 0, 1)

@@ -193,7 +193,8 @@ class CsiState:
         if "noise_cov" in self.given:
             return float(np.einsum("cii->ci", self.given["noise_cov"]).real.mean())
         if "snr_db" not in self.given or self.estimate is None:
-            return float(np.mean(self.given.get("noise_var", float("nan"))))
+            noise_var = self.given.get("noise_var", float("nan"))
+            return noise_var if isinstance(noise_var, float) else float(np.mean(noise_var))
         return float(noise_var_from_snr(self.estimate.h, self.given["snr_db"]))
 
     @property
