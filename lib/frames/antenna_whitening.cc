@@ -37,9 +37,9 @@ KAQ_EACH_PROCESSOR void subtract(const float *other_re, const float *other_im, s
 // Sum of one times the conjugate of the other, means taken away.
 KAQ_EACH_PROCESSOR Complex covariance(const AntennaView &one, const AntennaView &other) {
     const float *x = one.re.data(), *y = one.im.data(), *u = other.re.data(), *v = other.im.data();
-    const Complex of_means = mean(one) * std::conj(mean(other)) * double(one.size());
-    return Complex(sum(one.size(), [=](int n) { return double(x[n]) * u[n] + double(y[n]) * v[n]; }),
-                   sum(one.size(), [=](int n) { return double(y[n]) * u[n] - double(x[n]) * v[n]; })) -
+    const Complex of_means = Complex(mean(one)) * std::conj(Complex(mean(other))) * double(one.size());
+    return Complex(sum(one.size(), [=](int n) { return x[n] * u[n] + y[n] * v[n]; }),
+                   sum(one.size(), [=](int n) { return y[n] * u[n] - x[n] * v[n]; })) -
            of_means;
 }
 

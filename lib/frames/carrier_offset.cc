@@ -18,15 +18,16 @@ constexpr double turn = 2 * std::numbers::pi;
 // What of an antenna's energy counts as noise at least: no antenna is so good that the others have no say.
 constexpr double least_noise_share = 1e-2;
 
-// Antennas in the ratio of weight(antenna, what it has in common with itself a period later).
+// Antennas in the ratio of weight(antenna, its mean, what it has in common with itself a period later).
 double combined(std::span<const AntennaView> antennas, int period, auto weight) {
     const int lag = lag_periods * period;
     std::complex<double> near = 0, far = 0;
     for (const AntennaView &antenna : antennas) {
-        const std::complex<double> next = self_correlation(antenna, period);
-        const double by = weight(antenna, next);
+        const std::complex<float> usual = mean(antenna);
+        const std::complex<double> next = self_correlation(antenna, usual, period);
+        const double by = weight(antenna, usual, next);
         near += by * next;
-        far += by * self_correlation(antenna, lag);
+        far += by * self_correlation(antenna, usual, lag);
     }
     const double coarse = std::arg(near) / (turn * period);
     return coarse + std::arg(far * std::polar(1.0, -turn * coarse * lag)) / (turn * lag);
@@ -35,11 +36,12 @@ double combined(std::span<const AntennaView> antennas, int period, auto weight) 
 } // namespace
 
 double carrier_offset(std::span<const AntennaView> antennas, int period) {
-    return combined(antennas, period, [=](const AntennaView &antenna, std::complex<double> next) {
+    const auto inverse_noise = [=](const AntennaView &antenna, std::complex<float> usual, std::complex<double> next) {
         const int count = antenna.size();
-        const double all = energy(antenna, mean(antenna)), signal = std::abs(next) * count / (count - period);
+        const double all = energy(antenna, usual), signal = std::abs(next) * count / (count - period);
         return inverse(std::max(all - signal, least_noise_share * all));
-    });
+    };
+    return combined(antennas, period, inverse_noise);
 }
 
 double carrier_offset_of_white(std::span<const AntennaView> antennas, int period) {

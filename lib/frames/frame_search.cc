@@ -217,7 +217,8 @@ bool FrameSearch::is_preamble(std::span<const AntennaView> antennas, bool begins
     double before = 0, here = 0, after = 0;
     for (const AntennaView &antenna : antennas) {
         const auto periodic = [&](int first) {
-            return std::abs(self_correlation(antenna.part(first, length), layout_.period));
+            const AntennaView part = antenna.part(first, length);
+            return std::abs(self_correlation(part, mean(part), layout_.period));
         };
         const AntennaView preamble = antenna.part(length, length);
         const double weight = inverse(energy(preamble, mean(preamble)));

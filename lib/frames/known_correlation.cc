@@ -50,8 +50,10 @@ template <int Streams>
                            y = *reinterpret_cast<const LooseLagLanes *>(samples_im + lag + n);
 #pragma GCC unroll 8
             for (int s = 0; s < Streams; ++s) {
-                re[s] += tap[s] * x + tap[Streams + s] * y;
-                im[s] += tap[s] * y - tap[Streams + s] * x;
+                re[s] += tap[s] * x;
+                re[s] += tap[Streams + s] * y;
+                im[s] += tap[s] * y;
+                im[s] -= tap[Streams + s] * x;
             }
         }
         for (int s = 0; s < Streams; ++s) {
@@ -78,7 +80,7 @@ KAQ_EACH_PROCESSOR void correlate(const float *samples_re, const float *samples_
 }
 
 void correlate(const AntennaView &with, const std::vector<float> &taps, int num_streams, int lags,
-               std::vector<float> &out) {
+               std::span<float> out) {
     const int num_taps = static_cast<int>(taps.size()) / (2 * num_streams);
     KAQ_ASSERT(with.size() >= lags + num_taps - 1);
     KAQ_ASSERT(lags % lags_at_once == 0 && out.size() == static_cast<std::size_t>(2 * num_streams * lags));
@@ -94,17 +96,20 @@ KAQ_EACH_PROCESSOR void add_squares(const float *values, int to_imaginary, int c
 }
 
 // And of the sum of two.
-KAQ_EACH_PROCESSOR void add_squares_of_sum(const float *one, int to_imaginary, const float *other,
-                                           int to_imaginary_of_other, int count, float *squares) {
+KAQ_EACH_PROCESSOR void add_squares_of_sum(const float *one, const float *other, int to_imaginary, int count,
+                                           float *squares) {
     for (int lag = 0; lag < count; ++lag) {
-        const float x = one[lag] + other[lag], y = one[to_imaginary + lag] + other[to_imaginary_of_other + lag];
+        const float x = one[lag] + other[lag], y = one[to_imaginary + lag] + other[to_imaginary + lag];
         squares[lag] += x * x + y * y;
     }
 }
 
-KAQ_EACH_PROCESSOR void add(const float *from, int count, float *to) {
-    for (int i = 0; i < count; ++i)
-        to[i] += from[i];
+// Sums of samples that are whole periods apart: so many, from each of `count` samples on.
+KAQ_EACH_PROCESSOR void add_periods(const float *samples, int period, int num_periods, int count, float *sums) {
+    std::copy_n(samples, count, sums);
+    for (int k = 1; k < num_periods; ++k)
+        for (int n = 0; n < count; ++n)
+            sums[n] += samples[k * period + n];
 }
 
 int padded(int lags) { return (lags + lags_at_once - 1) / lags_at_once * lags_at_once; }
@@ -150,9 +155,10 @@ KnownCorrelation::KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayV
     for (int i = 0; i < 2 * num_rx; i += 2)
         segments_.emplace_back(all.subspan(i * segment_length, segment_length),
                                all.subspan((i + 1) * segment_length, segment_length));
-    by_period_.resize(2 * num_tx_ * (padded_lags_ + preamble_length - layout.period));
+    for (std::vector<float> *part : {&folded_re_, &folded_im_})
+        part->resize(padded_lags_ + layout.period);
     by_training_.resize(2 * num_tx_ * padded_lags_);
-    preamble_.resize(num_rx * num_tx_ * 2 * padded_lags_);
+    preamble_.resize(num_rx * by_training_.size());
     for (std::vector<float> *part : {&with_preamble_, &with_training_, &with_both_})
         part->resize(num_lags_);
 }
@@ -198,13 +204,12 @@ void KnownCorrelation::rotate(std::span<const AntennaView> antennas, double scal
     for (int a = 0; a < num_rx_; ++a) {
         const AntennaView &antenna = antennas[a];
         KAQ_ASSERT(antenna.size() == num_samples());
-        const std::complex<double> usual = mean(antenna.part(num_lags_ / 2, layout_.known_length()));
-        const double mean_re = usual.real(), mean_im = usual.imag();
+        const std::complex<float> usual = mean(antenna.part(num_lags_ / 2, layout_.known_length()));
+        const float mean_re = usual.real(), mean_im = usual.imag(), by = static_cast<float>(scale);
         const float *from_re = antenna.re.data(), *from_im = antenna.im.data();
         float *re = samples_.data() + 2 * a * rotation_re_.size(), *im = re + rotation_re_.size();
         for (int n = 0; n < antenna.size(); ++n) {
-            const float x = static_cast<float>((from_re[n] - mean_re) * scale),
-                        y = static_cast<float>((from_im[n] - mean_im) * scale);
+            const float x = (from_re[n] - mean_re) * by, y = (from_im[n] - mean_im) * by;
             re[n] = x * rotation_re_[n] - y * rotation_im_[n];
             im[n] = x * rotation_im_[n] + y * rotation_re_[n];
         }
@@ -213,38 +218,34 @@ void KnownCorrelation::rotate(std::span<const AntennaView> antennas, double scal
     }
 }
 
-// One period serves for the whole preamble.
+// What repeats itself is added up first, so that one period is all that is compared.
 void KnownCorrelation::correlate_preamble() {
-    const int lags = padded_lags_, num_tx = num_tx_, period_lags = lags + layout_.preamble_length() - layout_.period;
-    std::fill(preamble_.begin(), preamble_.end(), 0.0f);
+    const int lags = padded_lags_, folded = lags + layout_.period;
     std::fill(with_preamble_.begin(), with_preamble_.end(), 0.0f);
-    float *to = preamble_.data();
+    std::span<float> preamble(preamble_);
     for (const AntennaView &segment : segments_) {
-        correlate(segment, preamble_taps_, num_tx, period_lags, by_period_);
-        for (int s = 0; s < num_tx; ++s, to += 2 * lags) {
-            for (int part = 0; part < 2; ++part)
-                for (int k = 0; k < layout_.num_periods; ++k) {
-                    const float *from = by_period_.data() + (part * num_tx + s) * period_lags + k * layout_.period;
-                    add(from, lags, to + part * lags);
-                }
-            add_squares(to, lags, num_lags_, with_preamble_.data());
-        }
+        add_periods(segment.re.data(), layout_.period, layout_.num_periods, folded, folded_re_.data());
+        add_periods(segment.im.data(), layout_.period, layout_.num_periods, folded, folded_im_.data());
+        correlate({folded_re_, folded_im_}, preamble_taps_, num_tx_, lags, preamble.first(by_training_.size()));
+        for (int s = 0; s < num_tx_; ++s)
+            add_squares(preamble.data() + s * lags, num_tx_ * lags, num_lags_, with_preamble_.data());
+        preamble = preamble.subspan(by_training_.size());
     }
 }
 
 void KnownCorrelation::correlate_training() {
-    const int lags = padded_lags_, num_tx = num_tx_, preamble_length = layout_.preamble_length();
+    const int lags = padded_lags_, to_imaginary = num_tx_ * lags, preamble_length = layout_.preamble_length();
     for (std::vector<float> *part : {&with_training_, &with_both_})
         std::fill(part->begin(), part->end(), 0.0f);
-    const float *preamble = preamble_.data();
+    const float *preamble = preamble_.data(), *training = by_training_.data();
     for (const AntennaView &segment : segments_) {
-        correlate(segment.part(preamble_length, segment.size() - preamble_length), training_taps_, num_tx, lags,
+        correlate(segment.part(preamble_length, segment.size() - preamble_length), training_taps_, num_tx_, lags,
                   by_training_);
-        for (int s = 0; s < num_tx; ++s, preamble += 2 * lags) {
-            const float *training = by_training_.data() + s * lags;
-            add_squares(training, num_tx * lags, num_lags_, with_training_.data());
-            add_squares_of_sum(preamble, lags, training, num_tx * lags, num_lags_, with_both_.data());
+        for (int s = 0; s < num_tx_; ++s) {
+            add_squares(training + s * lags, to_imaginary, num_lags_, with_training_.data());
+            add_squares_of_sum(preamble + s * lags, training + s * lags, to_imaginary, num_lags_, with_both_.data());
         }
+        preamble += by_training_.size();
     }
 }
 

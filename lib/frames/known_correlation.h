@@ -54,8 +54,9 @@ private:
     std::vector<float> rotation_re_, rotation_im_; // what takes the carrier offset away
     std::vector<float> samples_;                   // without it, [num_rx][re, im]
     std::vector<AntennaView> segments_;            // the same, of each antenna
-    std::vector<float> by_period_, by_training_;   // correlations of an antenna, [re, im][stream][lag]
-    std::vector<float> preamble_;                  // with the whole preamble, [num_rx][stream][re, im][lag]
+    std::vector<float> folded_re_, folded_im_;     // the preamble of an antenna, its periods added up
+    std::vector<float> by_training_;               // correlations of an antenna, [re, im][stream][lag]
+    std::vector<float> preamble_;                  // and with the preamble, of each, [num_rx][re, im][stream][lag]
 
     // Squares of correlations at each lag, sums over pairs of antenna and stream: with the preamble, with the training
     // symbol, and with both, which is Q.

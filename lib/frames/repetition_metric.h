@@ -52,14 +52,14 @@ private:
     int vicinity_;     // steps: of two peaks that are closer, the greater counts
     double threshold_;
 
-    std::vector<double> metric_; // at successive steps
-    std::int64_t begin_ = 0;     // which step is the first of them
+    std::vector<float> metric_; // at successive steps
+    std::int64_t begin_ = 0;    // which step is the first of them
 
     // What one update works on. Over each step of samples, of one antenna:
-    std::vector<double> product_re_, product_im_; // conj(sample) times the one a period later
-    std::vector<double> squares_, sum_re_, sum_im_;
+    std::vector<float> product_re_, product_im_; // conj(sample) times the one a period later
+    std::vector<float> squares_, sum_re_, sum_im_;
     // and over the window that begins at each step; of all antennas, the last two:
-    std::vector<double> correlation_re_, correlation_im_, energy_, mean_re_, mean_im_, combined_re_, combined_im_;
+    std::vector<float> correlation_re_, correlation_im_, energy_, mean_re_, mean_im_, combined_re_, combined_im_;
 };
 
 } // namespace kaq

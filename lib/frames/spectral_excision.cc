@@ -7,7 +7,6 @@
 #include <numbers>
 
 #include "frames/antenna_sums.h"
-#include "frames/four_lanes.h"
 #include "support/complex_product.h"
 #include "support/processors.h"
 
@@ -25,39 +24,28 @@ constexpr float deepest = 1e3;
 
 constexpr int num_lags = SpectralExcision::num_lags, num_bins = SpectralExcision::num_bins;
 constexpr int lanes = widest_register / 4;
-constexpr int lags_at_once = 4;
 
 typedef float Lanes __attribute__((vector_size(widest_register)));
 typedef float LooseLanes __attribute__((vector_size(widest_register), aligned(4), may_alias));
+typedef float Lags __attribute__((vector_size(4 * num_lags)));
+typedef float LooseLags __attribute__((vector_size(4 * num_lags), aligned(4), may_alias));
 
-[[gnu::always_inline]] inline float total_of_lanes(const Lanes &of) {
-    const float *values = reinterpret_cast<const float *>(&of);
-    Four sum = four(values);
-    for (int i = 4; i < lanes; i += 4)
-        sum += four(values + i);
-    return total(sum);
-}
-
-// Sums of conj(sample) times the one `lag` later, over the first `count` samples.
-KAQ_EACH_PROCESSOR void correlate_lags(const float *re, const float *im, int count, float *sum_re, float *sum_im) {
-    for (int lag = 0; lag < num_lags; lag += lags_at_once) {
-        Lanes by_re[lags_at_once] = {}, by_im[lags_at_once] = {};
-        for (int n = 0; n < count; n += lanes) {
-            const Lanes x = *reinterpret_cast<const LooseLanes *>(re + n),
-                        y = *reinterpret_cast<const LooseLanes *>(im + n);
-#pragma GCC unroll 4
-            for (int k = 0; k < lags_at_once; ++k) {
-                const Lanes later_x = *reinterpret_cast<const LooseLanes *>(re + n + lag + k),
-                            later_y = *reinterpret_cast<const LooseLanes *>(im + n + lag + k);
-                by_re[k] += x * later_x + y * later_y;
-                by_im[k] += x * later_y - y * later_x;
-            }
+// The autocorrelation: sums of conj(sample) times the one `lag` later, over the first `count` samples, an even number.
+KAQ_EACH_PROCESSOR void correlate_lags(const float *re, const float *im, int count, Lags &sum_re, Lags &sum_im) {
+    Lags re_re[2] = {}, im_im[2] = {}, re_im[2] = {}, im_re[2] = {};
+    for (int n = 0; n < count; n += 2)
+#pragma GCC unroll 2
+        for (int k = 0; k < 2; ++k) {
+            // volatile: GCC would read each twice, and most lie across two cache lines
+            const Lags x = *reinterpret_cast<const volatile LooseLags *>(re + n + k),
+                       y = *reinterpret_cast<const volatile LooseLags *>(im + n + k);
+            re_re[k] += re[n + k] * x;
+            im_im[k] += im[n + k] * y;
+            re_im[k] += re[n + k] * y;
+            im_re[k] += im[n + k] * x;
         }
-        for (int k = 0; k < lags_at_once; ++k) {
-            sum_re[lag + k] = total_of_lanes(by_re[k]);
-            sum_im[lag + k] = total_of_lanes(by_im[k]);
-        }
-    }
+    sum_re = (re_re[0] + re_re[1]) + (im_im[0] + im_im[1]);
+    sum_im = (re_im[0] + re_im[1]) - (im_re[0] + im_re[1]);
 }
 
 // Samples times taps, the first of which belongs to the first sample of all.
@@ -78,13 +66,13 @@ KAQ_EACH_PROCESSOR void filter(const float *re, const float *im, const float *ta
     }
 }
 
-// exp(2 pi i k j / num_bins), [k][j], and Hann's window over the lags k.
+// exp(2 pi i k j / num_bins), [k][j], and Hann's window over the lags k, where all but the first count twice.
 struct Tables {
-    float cosine[num_lags][num_bins], sine[num_lags][num_bins], window[num_lags];
+    alignas(64) float cosine[num_lags][num_bins], sine[num_lags][num_bins], window[num_lags];
 
     Tables() {
         for (int k = 0; k < num_lags; ++k) {
-            window[k] = static_cast<float>(0.5 * (1 + std::cos(std::numbers::pi * k / num_lags)));
+            window[k] = static_cast<float>((k ? 1 : 0.5) * (1 + std::cos(std::numbers::pi * k / num_lags)));
             for (int j = 0; j < num_bins; ++j) {
                 const double angle = 2 * std::numbers::pi * (k * j % num_bins) / num_bins;
                 cosine[k][j] = static_cast<float>(std::cos(angle));
@@ -96,14 +84,28 @@ struct Tables {
 
 const Tables tables;
 
-KAQ_EACH_PROCESSOR void transform(const float *re, const float *im, float *spectrum) {
-    for (int j = 0; j < num_bins; ++j)
-        spectrum[j] = re[0];
-    for (int k = 1; k < num_lags; ++k) {
-        const float x = 2 * re[k] * tables.window[k], y = 2 * im[k] * tables.window[k];
-        for (int j = 0; j < num_bins; ++j)
-            spectrum[j] += x * tables.cosine[k][j] + y * tables.sine[k][j];
+// Of an autocorrelation. Returns the greatest.
+KAQ_EACH_PROCESSOR float transform(const Lags &re, const Lags &im, float *spectrum) {
+    const Lags window = *reinterpret_cast<const LooseLags *>(tables.window), x = re * window, y = im * window;
+    constexpr int parts = num_bins / num_lags;
+    Lags by_re[parts] = {}, by_im[parts] = {};
+#pragma GCC unroll 16
+    for (int k = 0; k < num_lags; ++k)
+#pragma GCC unroll 2
+        for (int part = 0; part < parts; ++part) {
+            by_re[part] += x[k] * *reinterpret_cast<const LooseLags *>(&tables.cosine[k][part * num_lags]);
+            by_im[part] += y[k] * *reinterpret_cast<const LooseLags *>(&tables.sine[k][part * num_lags]);
+        }
+    Lags greatest = by_re[0] + by_im[0];
+    for (int part = 0; part < parts; ++part) {
+        const Lags sum = by_re[part] + by_im[part];
+        *reinterpret_cast<LooseLags *>(spectrum + part * num_lags) = sum;
+        greatest = sum > greatest ? sum : greatest;
     }
+    float most = greatest[0];
+    for (int j = 1; j < num_lags; ++j)
+        most = std::max(most, greatest[j]);
+    return most;
 }
 
 KAQ_EACH_PROCESSOR int count_below(const float *spectrum, float limit) {
@@ -111,6 +113,15 @@ KAQ_EACH_PROCESSOR int count_below(const float *spectrum, float limit) {
     for (int j = 0; j < num_bins; ++j)
         count += spectrum[j] < limit;
     return count;
+}
+
+// Less what is usual.
+KAQ_EACH_PROCESSOR void subtract(const AntennaView &samples, float usual_re, float usual_im, float *re, float *im) {
+    const float *x = samples.re.data(), *y = samples.im.data();
+    for (int n = 0; n < samples.size(); ++n) {
+        re[n] = x[n] - usual_re;
+        im[n] = y[n] - usual_im;
+    }
 }
 
 } // namespace
@@ -124,7 +135,7 @@ void SpectralExcision::update(const SampleHistory &from, SampleHistory &to) {
                 filter(around.re.data(), around.im.data(), taps_re_.data(), taps_im_.data(), 2 * reach + 1, block_,
                        re_.data(), im_.data());
                 if (to.begin() == to.position()) { // what is before is not known
-                    const std::complex<float> usual(mean(AntennaView(re_, im_).part(reach, block_ - reach)));
+                    const std::complex<float> usual = mean(AntennaView(re_, im_).part(reach, block_ - reach));
                     std::fill_n(re_.begin(), reach, usual.real());
                     std::fill_n(im_.begin(), reach, usual.imag());
                 }
@@ -136,21 +147,12 @@ void SpectralExcision::update(const SampleHistory &from, SampleHistory &to) {
 
 // Whether a part of the spectrum is to be cut down; then there is the filter that does it.
 bool SpectralExcision::stands_out(const AntennaView &samples) {
-    float re[num_lags], im[num_lags];
-    correlate_lags(samples.re.data(), samples.im.data(), block_, re, im);
-    // Without the mean, which no step of the search counts. `later` is the sum of the later factors.
-    const std::complex<double> mean = kaq::mean(samples.part(0, block_));
-    std::complex<double> later = mean * double(block_);
-    for (int k = 0; k < num_lags; ++k) {
-        const std::complex<double> of_mean = std::conj(mean) * later;
-        re[k] -= static_cast<float>(of_mean.real());
-        im[k] -= static_cast<float>(of_mean.imag());
-        if (k < reach)
-            later +=
-                std::complex<double>(samples.re[block_ + k] - samples.re[k], samples.im[block_ + k] - samples.im[k]);
-    }
-    transform(re, im, spectrum_.data());
-    const float greatest = *std::max_element(spectrum_.begin(), spectrum_.end());
+    // without the mean, which no step of the search counts
+    const std::complex<float> usual = mean(samples.part(0, block_));
+    subtract(samples, usual.real(), usual.imag(), centred_re_.data(), centred_im_.data());
+    Lags re, im;
+    correlate_lags(centred_re_.data(), centred_im_.data(), block_, re, im);
+    const float greatest = transform(re, im, spectrum_.data());
     if (!std::isfinite(greatest) || count_below(spectrum_.data(), greatest / standing_out) <= num_bins / 2)
         return false;
     sorted_ = spectrum_;

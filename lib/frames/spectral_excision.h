@@ -24,7 +24,9 @@ public:
     static constexpr int num_bins = 2 * num_lags; // of the spectrum
 
     // block: samples, a multiple of 16, at least; the greater, the smoother is the spectrum.
-    SpectralExcision(int num_rx, int block) : num_rx_(num_rx), block_(block), re_(block), im_(block) {}
+    SpectralExcision(int num_rx, int block)
+        : num_rx_(num_rx), block_(block), centred_re_(block + reach), centred_im_(block + reach), re_(block),
+          im_(block) {}
 
     // How many samples `to` may lack afterwards.
     int delay() const { return block_ + reach - 1; }
@@ -39,6 +41,7 @@ private:
     int num_rx_, block_;
     std::array<float, num_bins> spectrum_, sorted_;
     std::array<float, 2 * reach + 1> taps_re_, taps_im_; // of the filter, the earliest sample's first
+    std::vector<float> centred_re_, centred_im_;         // a block of an antenna and what follows, without its mean
     std::vector<float> re_, im_;                         // a block of an antenna, filtered
 };
 
