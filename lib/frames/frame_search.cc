@@ -23,6 +23,10 @@ constexpr double left_alone = 0.8;
 // Of an antenna's power at a preamble: what is left is no frame, but what tones leave behind that are not quite steady.
 constexpr double drowned = 1e-4;
 
+// Of the M of the frame that a place lies in: below is most of what its data bring about. A frame that is 4 dB weaker
+// is above.
+constexpr double in_frame = 0.03;
+
 constexpr int max_piece = 8192; // samples that are worked on at once: they fit into the cache, and bound all memory
 
 const FrameLayout &checked(const FrameLayout &layout, int num_rx, ArrayView<const std::complex<float>, 2> known) {
@@ -147,6 +151,8 @@ void FrameSearch::search() {
 // Step 3, around a place where M is greatest.
 void FrameSearch::examine(std::int64_t place) {
     const double metric = std::min(metric_.at(place / metric_.step()), 1.0);
+    if (in_last_frame(place) && metric < in_frame * last_metric_)
+        return;
     std::optional<Detection> found = compare(place, metric);
     // The streams' training looks alike half a symbol and less later: all starts around are to be compared.
     if (found && std::abs(found->start - place) > layout_.period)
@@ -154,11 +160,16 @@ void FrameSearch::examine(std::int64_t place) {
     if (!found || found->start < last_start_ + layout_.preamble_length() / 2) // the same again
         return;
     found->metric = metric;
-    // starts are not exact
-    found->overlapping = found->start < last_start_ + layout_.frame_length() - layout_.cp_length;
+    found->overlapping = in_last_frame(found->start);
     KAQ_ASSERT(waiting_.size() < waiting_.capacity());
     waiting_.push_back(*found);
     last_start_ = found->start;
+    last_metric_ = metric;
+}
+
+// Whether a frame that begins here begins within the one that was found last; starts are not exact.
+bool FrameSearch::in_last_frame(std::int64_t start) const {
+    return start < last_start_ + layout_.frame_length() - layout_.cp_length;
 }
 
 // With what streams send, at starts around a place where M is this.

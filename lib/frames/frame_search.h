@@ -75,6 +75,7 @@ private:
     std::span<const AntennaView> parts(std::span<const AntennaView> of, int first, int count);
     void search();
     void examine(std::int64_t place);
+    bool in_last_frame(std::int64_t start) const;
     std::optional<Detection> compare(std::int64_t place, double metric);
     std::span<const AntennaView> whiten(std::int64_t first);
     bool is_preamble(std::span<const AntennaView> antennas, bool begins) const;
@@ -94,6 +95,7 @@ private:
     std::int64_t next_step_ = 0;     // the first step of the metric that has not been searched
     std::vector<Detection> waiting_; // for their last sample, in the order of their starts
     std::int64_t last_start_;        // of the frame found last
+    double last_metric_ = 0;         // and its M
 
     std::vector<AntennaView> views_, parts_; // [num_rx]
     std::vector<float> differences_;         // [num_rx][re, im][sample], from one period to the next

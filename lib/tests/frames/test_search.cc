@@ -3,6 +3,7 @@
 // definitions have them (python/gr_kaq/frames/synchronization.py).
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -132,6 +133,29 @@ BOOST_AUTO_TEST_CASE(windows_of_14_symbols_are_the_samples_without_their_carrier
                         BOOST_REQUIRE_SMALL(std::abs(ComplexDouble(windows(s, a, n)) - expected), 2e-6);
                     }
         }
+}
+
+// Where both channels are alike, one drowns in the other.
+BOOST_AUTO_TEST_CASE(nine_of_ten_frames_that_begin_in_one_of_4_db_more_are_found) {
+    int num_frames = 0, num_found = 0;
+    for (const int num_tx : {1, 2})
+        for (const int num_rx : {2, 4})
+            for (int begin = 0; begin < 20; ++begin) {
+                Generator random(100 * num_tx + 10 * num_rx + begin);
+                const Sent sent(64, num_tx, random);
+                const int first = 300, length = sent.layout.frame_length(),
+                          second = first + length / 5 + begin * length / 32;
+                Received received(num_rx, second + length, 1e-3, random);
+                received.add(sent, first, flat_channel(num_rx, num_tx, random));
+                std::vector<ComplexDouble> gains = flat_channel(num_rx, num_tx, random);
+                for (ComplexDouble &gain : gains)
+                    gain *= std::pow(10.0, -4.0 / 20);
+                received.add(sent, second, gains);
+                const std::vector<std::int64_t> found = starts(find(sent, received));
+                num_found += std::find(found.begin(), found.end(), second) != found.end();
+                ++num_frames;
+            }
+    BOOST_TEST(num_found >= 0.9 * num_frames);
 }
 
 BOOST_AUTO_TEST_CASE(frames_are_the_same_however_the_stream_is_cut) {
