@@ -102,6 +102,18 @@ def saturated(scene: Scene, rng: np.random.Generator) -> None:
     scene.spoil = spoil
 
 
+def gain_step(scene: Scene, rng: np.random.Generator) -> None:
+    """Behind the preamble, 6 to 30 dB up or down, of all antennas."""
+    place = int(rng.integers(EXPECTED.preamble_length, EXPECTED.frame_length))
+    step = np.float32(10 ** (rng.choice([-1, 1]) * rng.uniform(6, 30) / 20))
+
+    def spoil(received: Samples, start: int) -> Samples:
+        received[:, start + place :] *= step
+        return received
+
+    scene.spoil = spoil
+
+
 def missing_samples(scene: Scene, rng: np.random.Generator) -> None:
     """Somewhere behind the first training symbol, 8 to 600."""
     count = int(rng.integers(8, 600))
@@ -139,6 +151,7 @@ SCENES: dict[Cause, Callable[[Scene, np.random.Generator], None]] = {
     Cause.CONSTELLATION: other_constellation,
     Cause.DEAD_ANTENNA: dead_antenna,
     Cause.SATURATION: saturated,
+    Cause.GAIN_STEP: gain_step,
     Cause.MISSING_SAMPLES: missing_samples,
     Cause.INTERFERENCE: jammed,
     Cause.WEAK: weak,

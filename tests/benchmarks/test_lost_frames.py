@@ -15,4 +15,4 @@ def test_causes_that_are_known_are_named(monkeypatch, capsys, tmp_path):
     right, share = re.search(r"(\d+) of 60 right: ([\d.]+)%", capsys.readouterr().out).groups()
     assert int(right) >= 56 and float(share) > 93
     table = json.loads(path.read_text())["table"]
-    assert len(table) == 10 and sum(sum(row.values()) for row in table.values()) == 60
+    assert len(table) == 11 and sum(sum(row.values()) for row in table.values()) == 60

@@ -11,9 +11,12 @@ pytest.importorskip("gnuradio.gr")
 from gr_kaq.channels.interference import Interferer
 from gr_kaq.channels.radio_channel import RadioChannel
 from gr_kaq.commands.kaq import main
+from gr_kaq.detection.detectors import load_detector
+from gr_kaq.diagnosis.frame_reading import FrameReader
 from gr_kaq.frames.file_transfer import FileSender
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
+from gr_kaq.frames.synchronization import Synchronizer
 from gr_kaq.radios.sigmf import RecordingWriter, open_recording
 
 SPACING = 31250.0
@@ -125,6 +128,33 @@ def test_saturation(explain):
     samples = samples.real.clip(-most, most) + 1j * samples.imag.clip(-most, most)
     events = explain(samples.astype(np.complex64))[2]
     assert causes(events) == {"saturation"} and "reduce the gain" in events[0]["detail"]
+
+
+@pytest.mark.parametrize("step_db", [-20, 20])
+@pytest.mark.parametrize("num_rx", [2, 4])
+def test_gain_steps_within_and_between_frames(explain, step_db, num_rx):
+    """As an automatic gain control makes them: a frame with a step in it is lost, and no other."""
+    samples, period = transmission(count=5, num_rx=num_rx), FRAME.frame_length + GAP
+    within = LEAD + period + FRAME.frame_length // 2
+    between = LEAD + 3 * period - GAP // 2
+    for place, db in ((within, step_db), (between, -1.5 * step_db)):
+        samples[:, place:] *= 10 ** (db / 20)
+    frames = [event for event in explain(samples)[2] if "antenna_snr_db" in event]  # louder noise is a burst
+    assert [frame["decoded"] for frame in frames] == [True, False, True, True, True]
+    assert causes(frames) == {None, "gain step"}
+    assert f"{step_db:+d} dB" in frames[1]["detail"]
+
+
+@pytest.mark.parametrize("step_db", [-6, 6, 30])
+@pytest.mark.parametrize("place", range(-100, FRAME.frame_length + 100, 97))
+def test_a_gain_step_costs_the_frame_that_it_is_in_at_most(step_db, place):
+    samples = transmission(count=3)
+    samples[:, LEAD + FRAME.frame_length + GAP + place :] *= 10 ** (step_db / 20)
+    reader = FrameReader(FRAME, load_detector("auto", constellation="16qam"))
+    decoded = [reader.read(found).reading for found in Synchronizer(FRAME, 2).push(samples)]
+    starts = [reading.start for reading in decoded if reading.payload is not None]
+    near = [round((start - LEAD) / (FRAME.frame_length + GAP)) for start in starts]
+    assert near in ([0, 1, 2], [0, 2])
 
 
 def test_missing_samples(explain):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why a frame was not decoded, or not found: the likely cause among those that can be told apart.
 
-What proves itself comes first: a receiver with one setting changed, whose CRC is right, has found the cause. Then what
-is measured: antennas, samples that are missing, interference. Last, whether the SNR would be enough for a channel that
-keeps the streams apart: if so the channel is to blame, otherwise the SNR.
+What proves itself comes first: a receiver with one setting changed, or a step of the gain undone, whose CRC is right,
+has found the cause. Then what is measured: antennas, samples that are missing, interference. Last, whether the SNR
+would be enough for a channel that keeps the streams apart: if so the channel is to blame, otherwise the SNR.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Cause(StrEnum):
     FRAME_LENGTH = "number of symbols"
     DEAD_ANTENNA = "dead antenna"
     SATURATION = "saturation"
+    GAIN_STEP = "gain step"
     MISSING_SAMPLES = "missing samples"
     COLLISION = "two frames at a time"
     INTERFERENCE = "interference"
@@ -72,6 +73,8 @@ LEAST_TRAINING = 0.25  # of the power of the first training symbol; fading leave
 LEAST_SHIFT = 3  # samples between training symbols, which paths that fade do not explain
 PILOT_EXCESS = 6.0  # over the expected power of what pilots do not explain, mean of a symbol
 LEAST_LIKELIHOOD = 0.2  # by which another constellation explains a symbol better, in nats
+LEAST_LEVEL = 20  # samples of one gain
+LEAST_STEP_DB, STEP_SPREAD_DB = 3.0, 3.0  # of the gain; between antennas, which have one gain each or one for all
 SMOOTH = 0.5  # of neighbouring training values, see `_smoothness`: another format has 0.2
 STRONG_CARRIER = 6.0  # times the power of the median carrier
 HARMLESS_DB = 5.0  # interference this far below the noise
@@ -123,6 +126,7 @@ class Diagnostician:
         decoded, likely = self._by_setting(samples, max(SMOOTH, 1.5 * _smoothness(self._format, frame.found)))
         return (
             decoded
+            or self._by_gain(samples, start)
             or _by_antennas(frame.reading)
             or _missing_samples(self._format, frame.reading, samples, start)
             or likely
@@ -174,6 +178,23 @@ class Diagnostician:
     def _decodes(self, frame_format: FrameFormat, found: FoundFrame) -> bool:
         frame = (self._reader if frame_format == self._format else _reader(frame_format)).read(found)
         return frame.reading.payload is not None or _other_constellation(frame_format, frame.data) is not None
+
+    def _by_gain(self, samples: NDArray[np.complex64], start: int) -> Diagnosis | None:
+        """A step of the gain within the frame, without which it is decoded."""
+        own = self._format
+        place, step = _power_step(samples[:, start : start + own.frame_length])
+        step_db = float(np.mean(step))
+        if abs(step_db) < LEAST_STEP_DB or np.ptp(step) > STEP_SPREAD_DB:
+            return None
+        undone = samples.copy()
+        undone[:, start + place :] *= np.float32(10 ** (-step_db / 20))
+        for found in Synchronizer(own, self._num_rx).push(undone):
+            if abs(found.start - start) < own.cp_length and self._reader.read(found).reading.payload is not None:
+                return Diagnosis(
+                    Cause.GAIN_STEP,
+                    f"{step_db:+.0f} dB, {place} samples after the frame begins; keep the gain while frames arrive",
+                )
+        return None
 
     def _by_interference(self, frame: ReceivedFrame) -> Diagnosis | None:
         known = frame.reading.interference
@@ -239,6 +260,24 @@ def _by_antennas(reading: FrameReading) -> Diagnosis | None:
         names = _listed(np.flatnonzero(reading.saturated))
         return Diagnosis(Cause.SATURATION, f"of {names}; reduce the gain")
     return None
+
+
+def _power_step(samples: NDArray[np.complex64]) -> tuple[int, NDArray[np.float64]]:
+    """The sample from which on the power of (num_rx, n) is most likely another, and the change in dB of each antenna
+    that receives something: of two Gaussian distributions in a row, those of the greatest likelihood."""
+    powers = np.abs(samples.astype(np.complex128)) ** 2
+    powers = powers[powers.sum(axis=1) > 0]
+    count = powers.shape[1]
+    places = np.arange(LEAST_LEVEL, count - LEAST_LEVEL)
+    if not len(powers) or not len(places):
+        return 0, np.zeros(1)
+    sums = np.cumsum(powers, axis=1)
+    with np.errstate(divide="ignore"):
+        before = np.log(sums[:, places - 1] / places)
+        after = np.log((sums[:, -1:] - sums[:, places - 1]) / (count - places))
+    likelihood = -(places * before + (count - places) * after).sum(axis=0)
+    best = int(np.argmax(np.where(np.isfinite(likelihood), likelihood, -np.inf)))
+    return int(places[best]), 10 / np.log(10) * (after - before)[:, best]
 
 
 def _by_overlap(reading: FrameReading) -> Diagnosis | None:
