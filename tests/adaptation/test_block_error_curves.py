@@ -58,3 +58,11 @@ def test_what_is_no_file_of_curves_is_refused(tmp_path):
             BlockErrorCurves.load(path)
     with pytest.raises(OSError):
         BlockErrorCurves.load(tmp_path / "missing.json")
+
+
+def test_an_snr_that_is_not_known_exactly_gives_the_mean():
+    curves, draws = shipped_curves(), np.random.default_rng(1).normal(0, 2.0, 20000)
+    for snr_db in (4.0, 10.0, 16.0):
+        drawn = curves.block_error_rate(snr_db + draws).mean(axis=0)
+        assert curves.block_error_rate(snr_db, 2.0) == pytest.approx(drawn, abs=0.025)
+    assert np.array_equal(curves.block_error_rate([3.0, 9.0], 0.0), curves.block_error_rate([3.0, 9.0]))

@@ -6,10 +6,10 @@ import pytest
 
 from gr_kaq.adaptation.block_error_curves import shipped_curves
 from gr_kaq.adaptation.calibration import calibrate
+from gr_kaq.adaptation.choices import Choices
 from gr_kaq.adaptation.combining import combining_thresholds
 from gr_kaq.adaptation.simulation import (
     FEEDBACK_BYTES,
-    Oracle,
     Scenario,
     SimulatedLink,
     expected_goodputs,
@@ -97,7 +97,7 @@ def test_bounds_are_above_policies_and_inner_loops_above_what_never_changes():
 def test_only_the_rank_that_is_asked_for_is_sent():
     outcomes = run_policies(scenario(rank=1), ["both", "genie", "oracle", "arf"], seeds=[1], num_frames=20)
     assert all(rank == 1 for outcome in outcomes for _, rank in outcome.used)
-    expected = expected_goodputs(scenario(rank=1), [1], 20, shipped_curves())
+    expected = expected_goodputs(scenario(rank=1), [1], 20, Choices(FRAME, ranks=[1]))
     assert np.all(expected[1] == 0) and np.all(expected[0] > 0)
 
 
@@ -134,7 +134,16 @@ def test_two_copies_save_three_decibels_exactly():
     assert incremental.snr_db < chase.snr_db
 
 
-def test_the_oracle_takes_the_best_of_the_frame():
-    link = SimulatedLink(scenario(), 1)
-    frame = link.frame(4)
-    assert Oracle(link.scenario, shipped_curves()).choose(frame)[1] in (1, 2)
+def test_who_sees_more_sends_more():
+    outcomes = run_policies(scenario(12.0), ["oracle", "channel", "genie"], seeds=[1, 2], num_frames=25)
+    oracle, channel, genie = (outcome.goodput for outcome in outcomes)
+    assert 0.97 * oracle < channel < genie
+
+
+def test_forecasts_are_worth_much_where_the_feedback_is_late():
+    fast = {"doppler": 100.0, "delay": 2}
+    policies = ["both", "olla"]
+    without = run_policies(scenario(**fast), policies, seeds=[1, 2], num_frames=150)
+    with_forecasts = run_policies(scenario(**fast, forecasts=True), policies, seeds=[1, 2], num_frames=150)
+    assert with_forecasts[0].goodput > 1.15 * without[0].goodput
+    assert with_forecasts[0].goodput > with_forecasts[1].goodput

@@ -100,6 +100,30 @@ def test_a_file_arrives_over_a_link_that_adapts(tmp_path):
         assert block.internal_errors() == 0
 
 
+@pytest.mark.parametrize("offsets", [{}, {"carrier_offset": 700.0, "clock_offset_ppm": 5.0}])
+def test_reports_that_are_forecast_are_nearer_to_what_comes(offsets):
+    """Two decoders of the same frames, one of which says what it expects four frames later."""
+    tb, horizon, begin, count = gr.top_block(), 4, 60, 200
+    radio = Radio(tb, snr_db=20.0, doppler=50.0, sample_rate=2e6, **offsets)
+    forecaster = gr_kaq.link_decoder(2, 2, horizon=horizon)
+    taps = Tap(), Tap()
+    for port in range(2):
+        tb.connect((radio.estimator, port), (forecaster, port))
+    for decoder, tap in zip((radio.decoder, forecaster), taps, strict=True):
+        tb.msg_connect(decoder, "report", tap, "in")
+    headers = [FrameHeader(0, 1, process=n % 16, sequence=n) for n in range(count)]
+    for header, block in zip(headers, blocks_of(headers), strict=True):
+        radio.transmitter._post(pmt.intern("pdus"), make_pdu(block, header_to_pmt(header)))
+    radio.transmitter._post(pmt.intern("pdus"), pmt.PMT_EOF)
+    run_to_end(tb)
+    wait_until(lambda: all(len(tap.messages) == count for tap in taps))
+    measured, expected = (np.array([unpack_report(data, 2) for data in tap.payloads()]) for tap in taps)
+    later = measured[begin + horizon :]
+    errors = [np.sqrt(np.mean((said[begin:-horizon] - later) ** 2)) for said in (expected, measured)]
+    assert errors[0] < 0.6 * errors[1], errors
+    assert forecaster.internal_errors() == 0
+
+
 @pytest.mark.parametrize(
     ("data", "metadata"),
     [
@@ -218,7 +242,8 @@ def test_the_adapter_refuses_what_makes_no_sense_and_goes_on():
     [
         (lambda: gr_kaq.link_adapter(2, policy="best"), "unknown policy 'best'"),
         (lambda: gr_kaq.link_adapter(2, target=1.5), "target is 1.5"),
-        (lambda: gr_kaq.link_adapter(2, delay=0), "delay is 0"),
+        (lambda: gr_kaq.link_adapter(2, delay=-1), "delay is -1"),
+        (lambda: gr_kaq.link_decoder(2, 2, horizon=-1), "horizon is -1"),
         (lambda: gr_kaq.link_adapter(5), "at most 4 expected"),
         (lambda: gr_kaq.link_decoder(2, 9), "num_tx is 9"),
         (lambda: gr_kaq.link_decoder(0, 2), "num_rx is 0"),

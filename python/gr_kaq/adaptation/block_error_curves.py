@@ -56,9 +56,20 @@ class BlockErrorCurves:
             if not ((values >= low) & (values <= high)).all():
                 raise ValueError(f"{name} is {values}; {low:g} to {high:g} expected")
 
-    def block_error_rate(self, snr_db: ArrayLike) -> NDArray[np.float64]:
-        """BLER of each MCS at effective SNRs (...): (..., MCSs)."""
-        position = (np.asarray(snr_db, np.float64)[..., None] - self.thresholds_db) / self.widths_db
+    def block_error_rate(self, snr_db: ArrayLike, deviation_db: ArrayLike = 0.0) -> NDArray[np.float64]:
+        """BLER of each MCS at effective SNRs (...): (..., MCSs).
+
+        Where an SNR is known up to a Gaussian error, it is the mean over that: a curve as much wider as the variances
+        of both, pi^2 / 3 width^2 that of the logistic distribution, make it.
+
+        Args:
+            snr_db: effective SNRs.
+            deviation_db: standard deviations of their errors; they broadcast.
+        """
+        spread = 3 / np.pi**2 * np.asarray(deviation_db, np.float64)[..., None] ** 2
+        position = (np.asarray(snr_db, np.float64)[..., None] - self.thresholds_db) / np.sqrt(
+            self.widths_db**2 + spread
+        )
         return 1 / (1 + np.exp(np.clip(position, -500, 500)))
 
     @classmethod

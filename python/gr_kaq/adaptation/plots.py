@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .policies import TARGET
-from .simulation import Outcome
+from .choices import TARGET
+from .simulation import SEEING, Outcome
 
 __all__ = ["plot_outcomes"]
 
@@ -30,7 +30,7 @@ def plot_outcomes(
     for index, name in enumerate(names):
         drawn = [(x, outcome) for x, of_point in outcomes.items() for outcome in of_point if outcome.policy == name]
         positions = [x for x, _ in drawn]
-        style = {"color": f"C{index}", "linestyle": "--" if name in ("genie", "oracle") else "-"}
+        style = {"color": f"C{index}", "linestyle": "--" if name in SEEING else "-"}
         means, intervals = [o.goodput / 1e6 for _, o in drawn], [o.interval / 1e6 for _, o in drawn]
         goodput.errorbar(positions, means, intervals, marker="o", markersize=3, capsize=2, label=name, **style)
         rates = [outcome.block_error_rate for _, outcome in drawn]

@@ -10,6 +10,7 @@ MCS and rank, so that what a policy hears of a frame is computed once for all of
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,14 +25,14 @@ from ..frames.frame_format import FrameFormat
 from ..frames.frame_header import NUM_REDUNDANCY_VERSIONS, FrameHeader, InvalidHeader
 from ..frames.modulation_coding import MCS_TABLE, transport_block_bytes
 from ..frames.transport_coding import transport_coder
-from .block_error_curves import BlockErrorCurves, shipped_curves
+from .choices import MAX_TRANSMISSIONS, Choices
 from .link_receiver import LinkReceiver
 from .mutual_information import mutual_information
-from .policies import TARGET, Fixed, Policy, make_policy
+from .policies import Fixed, Policy, make_policy
+from .snr_forecaster import SnrForecaster
 
 __all__ = [
     "FEEDBACK_BYTES",
-    "MAX_TRANSMISSIONS",
     "SEEING",
     "Outcome",
     "Scenario",
@@ -46,9 +47,9 @@ GAP = 256  # samples between frames
 FEEDBACK_BYTES = 8
 """What each frame spends on acknowledging the other way, which carries as many frames: bitmap and effective SNRs."""
 
-MAX_TRANSMISSIONS = 4
 LOOKS = 50  # frames of each channel, to guess what is best in hindsight
-MISSING = 1e-3  # a genie does not try what is wrong more often than 1 - MISSING
+MISSING = 1e-3  # who sees a frame does not try what is wrong more often than 1 - MISSING
+REHEARSALS = 16
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Scenario:
         detector: of the receiver.
         feedback_loss: probability that the sender hears nothing of a frame.
         rank: the only one that is sent; None: any.
+        forecasts: whether reports are of the frame that is sent when they are heard, as the receiver expects it.
 
     Raises:
         ValueError: an argument is out of range.
@@ -82,6 +84,7 @@ class Scenario:
     detector: str = "auto"
     feedback_loss: float = 0.0
     rank: int | None = None
+    forecasts: bool = False
 
     def __post_init__(self) -> None:
         if self.delay < 1:
@@ -121,6 +124,7 @@ class SimulatedLink:
         frame = scenario.frame_format
         self.receiver = receiver or LinkReceiver(frame, scenario.num_rx, scenario.detector)
         self.estimator = ChannelEstimator(frame)
+        self.forecaster = SnrForecaster(self.receiver, scenario.delay) if scenario.forecasts else None
         self._line = delay_line(
             scenario.num_rx,
             frame.num_tx,
@@ -138,11 +142,15 @@ class SimulatedLink:
         samples = frame.preamble_length + frame.cp_length + np.arange(frame.num_symbols) * frame.symbol_length
         times = number * scenario.period + samples / (frame.fft_size * CARRIER_SPACING)
         h = self._line.frequency_response(times, frame.active_carriers * CARRIER_SPACING)
-        rng = np.random.default_rng([self._seed, number])
+        return SimulatedFrame(self, number, h, *self.noise(number))
+
+    def noise(self, number: int, *other: int) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
+        """Noise of a frame's active and guard carriers; another one for each of some more numbers."""
+        frame, rng = self.scenario.frame_format, np.random.default_rng([self._seed, number, *other])
         count = frame.num_active + len(frame.guard_carriers)
-        parts = rng.standard_normal((2, frame.num_symbols, scenario.num_rx, count)) * (self.noise_var / 2) ** 0.5
+        parts = rng.standard_normal((2, frame.num_symbols, self.scenario.num_rx, count)) * (self.noise_var / 2) ** 0.5
         noise = (parts[0] + 1j * parts[1]).astype(np.complex64)
-        return SimulatedFrame(self, number, h, noise[..., : frame.num_active], noise[..., frame.num_active :])
+        return noise[..., : frame.num_active], noise[..., frame.num_active :]
 
     def code_word(self, mcs: int, rank: int) -> tuple[bytes, NDArray[np.uint8]]:
         """A transport block and its code word."""
@@ -182,10 +190,24 @@ class SimulatedFrame:
         self._llrs: dict[tuple[int, int, int], NDArray[np.float64]] = {}
         self._decoded: dict[tuple[int, int], bool] = {}
 
+    def with_other_noise(self, index: int) -> SimulatedFrame:
+        """The frame with noise that is not its own."""
+        noise, guards = self.link.noise(self.number, 1 + index)
+        return SimulatedFrame(self.link, self.number, self._h, noise, guards)
+
     @cached_property
     def snrs_db(self) -> NDArray[np.float64]:
-        """Effective SNRs of ranks 1 to num_tx that the receiver reports."""
+        """Effective SNRs of ranks 1 to num_tx."""
         return self.link.receiver.report(self.h, self.noise_var).effective_snrs_db
+
+    @cached_property
+    def report(self) -> tuple[int, NDArray[np.float64]]:
+        """What the receiver says: of which frame, and its effective SNRs. With forecasts, to be asked in order."""
+        forecaster = self.link.forecaster
+        if forecaster is None:
+            return self.number, self.snrs_db
+        snrs_db = forecaster.take(float(self.number), self.h, self.noise_var, self.snrs_db)
+        return self.number + forecaster.horizon, snrs_db
 
     @cached_property
     def header_arrives(self) -> bool:
@@ -312,12 +334,12 @@ class _Block:
 class _Session:
     """One policy on one link."""
 
-    def __init__(self, policy: Policy | Genie | Oracle, scenario: Scenario, chase: bool, rng: np.random.Generator):
+    def __init__(self, policy: Policy | Seer, scenario: Scenario, chase: bool, rng: np.random.Generator):
         self.policy, self._scenario, self._chase, self._rng = policy, scenario, chase, rng
         self.outcome = Outcome(policy.name)
         self._repeats: deque[_Block] = deque()
         # of each frame under way: its block, whether that was acknowledged, the report; None: nothing is heard
-        self._feedback: deque[tuple[_Block, bool, NDArray[np.float64] | None, int]] = deque()
+        self._feedback: deque[tuple[_Block, bool, tuple[int, NDArray[np.float64]] | None]] = deque()
 
     def step(self, frame: SimulatedFrame) -> None:
         """Hear what is due, and send one frame."""
@@ -352,12 +374,13 @@ class _Session:
             block.delivered = True
             self.outcome.delivered_bits += 8 * transport_block_bytes(self._scenario.frame_format, mcs, rank)
         heard = arrives and not (self._scenario.feedback_loss and self._rng.random() < self._scenario.feedback_loss)
-        self._feedback.append((block, decoded and heard, frame.snrs_db if heard else None, frame.number))
+        report = frame.report
+        self._feedback.append((block, decoded and heard, report if heard else None))
 
-    def _hear(self, block: _Block, acknowledged: bool, snrs_db: NDArray[np.float64] | None, number: int) -> None:
+    def _hear(self, block: _Block, acknowledged: bool, report: tuple[int, NDArray[np.float64]] | None) -> None:
         outcome, policy = self.outcome, self.policy
-        if isinstance(policy, Policy) and snrs_db is not None:
-            policy.observe_report(number, snrs_db)
+        if isinstance(policy, Policy) and report is not None:
+            policy.observe_report(*report)
         if block.transmissions == 1:
             outcome.first += 1
             outcome.first_errors += not acknowledged
@@ -370,50 +393,78 @@ class _Session:
             self._repeats.append(block)
 
 
-class Genie:
-    """Knows of each frame what it carries, and takes the most: nothing that sends in single transmissions is better.
+class Seer(ABC):
+    """Sees each frame before it is sent: no policy, but a bound for them.
 
     Args:
         scenario: the link.
-        curves: tell which MCS is not worth a try.
+        choices: what from.
     """
+
+    name: str
+
+    def __init__(self, scenario: Scenario, choices: Choices):
+        self._choices = choices
+        ranked = [(mcs, rank) for mcs in range(len(MCS_TABLE)) for rank in scenario.ranks]
+        self._largest_first = sorted(ranked, key=lambda choice: -self._bytes(*choice))
+
+    def _bytes(self, mcs: int, rank: int) -> int:
+        return int(self._choices.block_bytes[rank - 1, mcs])
+
+    @abstractmethod
+    def choose(self, frame: SimulatedFrame) -> tuple[int, int]:
+        """MCS and rank of a new transport block in this frame."""
+
+
+class Genie(Seer):
+    """Knows of each frame what it carries, and takes the most: nothing that sends in single transmissions is better."""
 
     name = "genie"
 
-    def __init__(self, scenario: Scenario, curves: BlockErrorCurves):
-        frame = scenario.frame_format
-        choices = [(mcs, rank) for mcs in range(len(MCS_TABLE)) for rank in scenario.ranks]
-        self._choices = sorted(choices, key=lambda choice: -transport_block_bytes(frame, *choice))
-        self._curves = curves
-
     def choose(self, frame: SimulatedFrame) -> tuple[int, int]:
         """The greatest transport block that is decoded; the most robust one where none is."""
-        rates = self._curves.block_error_rate(frame.snrs_db)  # (ranks, MCSs)
-        for mcs, rank in self._choices:
+        rates = self._choices.curves.block_error_rate(frame.snrs_db)  # (ranks, MCSs)
+        for mcs, rank in self._largest_first:
             if rates[rank - 1, mcs] < 1 - MISSING and frame.decodes(mcs, rank):
                 return mcs, rank
-        return self._choices[-1]
+        return self._largest_first[-1]
 
 
-class Oracle:
-    """Knows the effective SNRs of each frame that it sends, but not the noise: a loop without delay.
+class ChannelOracle(Seer):
+    """Knows the channel of each frame, but not the noise: it sends the frame with other noise, and takes what was best.
 
-    Args:
-        scenario: the link.
-        curves: of the receiver.
+    Nothing that chooses before the noise is there can do better in single transmissions, but by chance.
     """
+
+    name = "channel"
+
+    def choose(self, frame: SimulatedFrame) -> tuple[int, int]:
+        """The most bytes per frame, with a repeat for each transmission that fails."""
+        tries = [frame.with_other_noise(index) for index in range(REHEARSALS)]
+        best, most = self._largest_first[-1], 0.0
+        rates = self._choices.curves.block_error_rate(np.mean([one.snrs_db for one in tries], axis=0))
+        for mcs, rank in self._largest_first:
+            if self._bytes(mcs, rank) <= most:
+                break
+            if rates[rank - 1, mcs] < 1 - MISSING:
+                right = float(np.mean([one.decodes(mcs, rank) for one in tries]))
+                count = self._bytes(mcs, rank) / (2 - right) if right >= 0.5 else self._bytes(mcs, rank) * right
+                if count > most:
+                    best, most = (mcs, rank), count
+        return best
+
+
+class Oracle(Seer):
+    """Knows the effective SNRs of each frame that it sends, but not the noise: a loop without delay."""
 
     name = "oracle"
 
-    def __init__(self, scenario: Scenario, curves: BlockErrorCurves):
-        self._policy = Fixed(scenario.frame_format, 0, scenario.ranks[0], curves, scenario.ranks)
-
     def choose(self, frame: SimulatedFrame) -> tuple[int, int]:
         """The best by the frame's own report."""
-        return self._policy.best(frame.snrs_db)
+        return self._choices.best(frame.snrs_db)
 
 
-SEEING: dict[str, type[Genie] | type[Oracle]] = {"genie": Genie, "oracle": Oracle}
+SEEING: dict[str, type[Seer]] = {seer.name: seer for seer in (Oracle, ChannelOracle, Genie)}
 """Who sees the frame before it is sent: bounds, and no policies."""
 
 
@@ -424,8 +475,7 @@ def run_policies(
     seeds: Sequence[int],
     num_frames: int,
     fixed: Sequence[tuple[int, int]] = (),
-    curves: BlockErrorCurves | None = None,
-    target: float = TARGET,
+    choices: Choices | None = None,
     chase: bool = False,
     progress: Callable[[], object] | None = None,
 ) -> list[Outcome]:
@@ -437,22 +487,19 @@ def run_policies(
         seeds: of the channels; policies begin anew with each.
         num_frames: on each channel.
         fixed: MCS and rank of what never changes.
-        curves: what the policies know; None: those that ship.
-        target: share of first transmissions that may fail.
+        choices: what policies choose from, and what they know of it; None: `Choices` of the scenario.
         chase: repeats are of redundancy version 0; otherwise of the next one.
         progress: called after each frame.
 
     Raises:
         ValueError: there is no such policy.
     """
-    curves = curves or shipped_curves()
-    makers: list[Callable[[], Policy | Genie | Oracle]] = [
-        partial(SEEING[name], scenario, curves)
-        if name in SEEING
-        else partial(make_policy, name, scenario.frame_format, curves, target, scenario.ranks)
+    choices = choices or Choices(scenario.frame_format, ranks=scenario.ranks)
+    makers: list[Callable[[], Policy | Seer]] = [
+        partial(SEEING[name], scenario, choices) if name in SEEING else partial(make_policy, name, choices)
         for name in names
     ]
-    makers += [partial(Fixed, scenario.frame_format, mcs, rank, curves) for mcs, rank in fixed]
+    makers += [partial(Fixed, choices, mcs, rank) for mcs, rank in fixed]
     outcomes = [Outcome(make().name) for make in makers]
     for seed in seeds:
         link = SimulatedLink(scenario, seed)
@@ -469,7 +516,7 @@ def run_policies(
 
 
 def expected_goodputs(
-    scenario: Scenario, seeds: Sequence[int], num_frames: int, curves: BlockErrorCurves
+    scenario: Scenario, seeds: Sequence[int], num_frames: int, choices: Choices
 ) -> NDArray[np.float64]:
     """Bytes per frame that each rank and MCS would deliver with repeats, if it never changed: (num_tx, MCSs).
 
@@ -479,11 +526,5 @@ def expected_goodputs(
     for seed in seeds:
         link = SimulatedLink(scenario, seed)
         snrs += [link.frame(number).snrs_db for number in range(0, num_frames, max(1, num_frames // LOOKS))]
-    gains_db = 10 * np.log10(np.arange(1, MAX_TRANSMISSIONS + 1))
-    rates = curves.block_error_rate(np.array(snrs)[..., None] + gains_db)  # (frames, ranks, copies, MCSs)
-    failing = np.cumprod(rates, axis=2)
-    transmissions = 1 + failing[:, :, :-1].sum(axis=2)
-    sizes = Fixed(scenario.frame_format, 0, 1, curves).block_bytes
-    goodputs: NDArray[np.float64] = (sizes * (1 - failing[:, :, -1]) / transmissions).mean(axis=0)
-    goodputs[[rank - 1 for rank in range(1, len(goodputs) + 1) if rank not in scenario.ranks]] = 0
+    goodputs: NDArray[np.float64] = choices.bytes_per_frame(np.array(snrs)).mean(axis=0)
     return goodputs

@@ -9,8 +9,9 @@ from typing import Any
 
 import pmt
 
+from ..adaptation.choices import TARGET, Choices
 from ..adaptation.link_receiver import unpack_report
-from ..adaptation.policies import TARGET, OuterLoop, make_policy
+from ..adaptation.policies import make_policy
 from ..frames.frame_format import MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
 from ..frames.frame_header import FrameHeader
 from . import _gnuradio
@@ -51,9 +52,10 @@ class link_adapter(KaqBlock[LinkAdapterCounters]):
     Args:
         num_tx: antennas that send, 1 to 8; with 64 carriers, 1 to 4.
         fft_size: carriers: 64, 256, 512, 1024 or 2048.
-        policy: ``"both"`` (inner and outer loop), ``"illa"``, ``"olla"``, ``"arf"`` or ``"salad"``.
-        target: share of first transmissions that may fail, between 0 and 1.
-        delay: frames from one that is reported of to the one that the report is for, about.
+        policy: ``"both"`` (inner and outer loop), ``"goodput"``, ``"illa"``, ``"olla"``, ``"arf"`` or ``"salad"``.
+        target: share of first transmissions that may fail, between 0 and 1; ``"goodput"`` has none.
+        delay: frames from one that is reported of to the one that the report is for, about; 0 where the `link_decoder`
+            forecasts as far.
         num_symbols: OFDM symbols of a frame: 14, 28 or 56.
         stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
 
@@ -74,8 +76,8 @@ class link_adapter(KaqBlock[LinkAdapterCounters]):
     ):
         num_tx = check_integer("num_tx", num_tx, 1, MAX_STREAMS)
         frame = FrameFormat(num_tx, fft_size, num_symbols=num_symbols)
-        self._policy = make_policy(policy, frame, target=target)
-        self._delay = check_integer("delay", delay, 1, MAX_DELAY)
+        self._policy = make_policy(policy, Choices(frame, target=target))
+        self._delay = check_integer("delay", delay, 0, MAX_DELAY)
         self._num_tx = num_tx
         super().__init__("KAQ link adapter", [], [])
         self._lock = threading.Lock()
@@ -148,7 +150,7 @@ class link_adapter(KaqBlock[LinkAdapterCounters]):
     @reading("dB")
     def offset_db(self) -> float:
         """Offset of the outer loop; 0 for policies without one."""
-        return self._policy.offset_db() if isinstance(self._policy, OuterLoop) else 0.0
+        return self._policy.offset_db()
 
     @reading("errors per block")
     def first_error_rate(self) -> float:

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pmt
 from numpy.typing import NDArray
 
-from ..adaptation.link_receiver import LinkReceiver, pack_report
+from ..adaptation.link_receiver import LinkReceiver, Report, pack_report
+from ..adaptation.snr_forecaster import SnrForecaster
 from ..frames.frame_format import MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
 from ..frames.frame_header import InvalidHeader
 from ..signals.csi import InvalidCsi
@@ -24,6 +25,7 @@ from .pdu import make_pdu
 __all__ = ["link_decoder"]
 
 FRAME = pmt.intern("frame")
+MAX_HORIZON = 1024
 
 
 @dataclass
@@ -47,13 +49,13 @@ class link_decoder(KaqBlock[LinkDecoderCounters]):
     Inputs: num_rx complex ports; an item is a frame, a vector of data_per_stream values.
 
     Tags, on input 0: `mimo_channel` (dict) with `noise_var`, the channel of a frame; `frame` (dict), what is known of
-    it.
+    it; of that, forecasts need `sample`.
 
     Messages:
         pdus (out): one for each frame whose header was right: metadata dict with the entries of `frame` and the fields
             of the header, and u8vector with the transport block, which is empty where it could not be decoded.
         report (out): PDUs with what a `link_adapter` on the other side has to know of the channel, for port `report` of
-            an `arq_receiver`.
+            an `arq_receiver`: as it is, or as it is expected to be `horizon` frames later.
         stats (out): dict with the value of every counter, about every stats_interval_s while items flow, and at the
             end.
 
@@ -62,6 +64,7 @@ class link_decoder(KaqBlock[LinkDecoderCounters]):
         num_tx: antennas that send, 1 to 8; with 64 carriers, 1 to 4.
         fft_size: carriers: 64, 256, 512, 1024 or 2048.
         detector: ``"auto"``, ``"auto-fast"``, ``"lmmse"`` or ``"zf"``, for all constellations.
+        horizon: frames after which a report is used, about; 0: reports are of the frame itself.
         num_symbols: OFDM symbols of a frame: 14, 28 or 56.
         stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
 
@@ -76,6 +79,7 @@ class link_decoder(KaqBlock[LinkDecoderCounters]):
         fft_size: int = 64,
         *,
         detector: str = "auto",
+        horizon: int = 0,
         num_symbols: int = SYMBOL_COUNTS[0],
         stats_interval_s: float = 1.0,
     ):
@@ -83,6 +87,8 @@ class link_decoder(KaqBlock[LinkDecoderCounters]):
         num_tx = check_integer("num_tx", num_tx, 1, MAX_STREAMS)
         frame = self.frame_format = FrameFormat(num_tx, fft_size, num_symbols=num_symbols)
         self._receiver = LinkReceiver(frame, num_rx, detector)
+        horizon = check_integer("horizon", horizon, 0, MAX_HORIZON)
+        self._forecaster = SnrForecaster(self._receiver, horizon) if horizon else None
         self._shape = frame.data_per_stream, num_rx, num_tx
         super().__init__("KAQ link decoder", ports(np.complex64, frame.data_per_stream, num_rx), [])
         self._keys = [pmt.intern(CSI_KEY), FRAME]
@@ -131,9 +137,18 @@ class link_decoder(KaqBlock[LinkDecoderCounters]):
         self.counters.block_errors += frame.block is None
         self._last = frame.header.mcs, frame.header.rank
         self._snrs = frame.report.effective_snrs_db.tolist()
-        self.message_port_pub(pmt.intern("report"), make_pdu(pack_report(frame.report)))
+        expected = self._expected(channel.h, channel.noise_var, frame.report, frame_tag)
+        self.message_port_pub(pmt.intern("report"), make_pdu(pack_report(expected)))
         metadata = _gnuradio.extend_dict(_entries(frame_tag), *_items(header_to_pmt(frame.header)))
         self.message_port_pub(pmt.intern("pdus"), make_pdu(frame.block or b"", metadata))
+
+    def _expected(self, h: NDArray[np.complex64], noise_var: float, report: Report, frame_tag: Any) -> Report:
+        """What the report is when it is used."""
+        sample = _gnuradio.plain_entries(_entries(frame_tag), ["sample"]).get("sample")
+        if self._forecaster is None or not isinstance(sample, int):
+            return report
+        snrs_db = self._forecaster.take(float(sample), h, noise_var, report.effective_snrs_db)
+        return replace(report, effective_snrs_db=snrs_db)
 
     def _foreign(self, error: ValueError) -> None:
         self.counters.foreign_headers += 1

@@ -22,6 +22,7 @@ from .long_run import check_folders, exit_status, import_progress
 from .optional import import_optional
 
 if TYPE_CHECKING:
+    from ..adaptation.choices import Choices
     from ..adaptation.simulation import Outcome, Scenario
 
 __all__ = ["add_parser"]
@@ -52,10 +53,10 @@ def add_parser(commands: Any) -> None:
     add(
         "--policies",
         nargs="+",
-        default=[FIXED, "arf", "olla", "illa", "both", "oracle", "genie"],
+        default=[FIXED, "arf", "olla", "illa", "both", "goodput", "oracle", "genie"],
         metavar="NAME",
-        help="fixed (the best in hindsight), arf, olla, illa, both, salad; oracle and genie see the frame before "
-        "(default: all but salad)",
+        help="fixed (the best in hindsight), arf, olla, illa, both, goodput, salad; oracle, channel and genie see the "
+        "frame before, its effective SNR, its channel, or all of it (default: all but salad and channel)",
     )
     add("--snr", type=parse_range, default=parse_range("5:25"), metavar="DB", help='"10 20" or 5:25:5 (default 5:25)')
     add("--doppler", type=number(0, 2000), nargs="+", default=[10.0], metavar="HZ", help="in Hz (default 10)")
@@ -70,6 +71,7 @@ def add_parser(commands: Any) -> None:
     add("--delay-spread", type=number(0, 1e-5), default=100e-9, metavar="S", help="in seconds (default %(default)g)")
     add("--target", type=number(0.001, 0.9), default=0.1, help="error rate of first transmissions (default 0.1)")
     add("--feedback-loss", type=number(0, 1), default=0.0, help="share of frames nobody answers (default 0)")
+    add("--forecasts", action="store_true", help="reports say what the receiver expects when they are heard")
     add("--chase", action="store_true", help="repeat the same bits, instead of the next redundancy version")
     add("--curves", type=Path, metavar="FILE", help="of `kaq link calibrate` (default: those that ship)")
     add("--frames", type=whole_number, default=500, help="on each channel; blocks of combining (default 500)")
@@ -116,6 +118,7 @@ def _scenario(options: argparse.Namespace, snr_db: float, doppler: float, delay:
         detector=options.detector,
         feedback_loss=options.feedback_loss,
         rank=options.rank,
+        forecasts=options.forecasts,
     )
 
 
@@ -124,6 +127,7 @@ def _scenario(options: argparse.Namespace, snr_db: float, doppler: float, delay:
 
 def _policies(options: argparse.Namespace, progress_bar: Progress) -> tuple[dict[str, Any], bool]:
     from ..adaptation.block_error_curves import BlockErrorCurves, shipped_curves  # noqa: PLC0415
+    from ..adaptation.choices import Choices  # noqa: PLC0415
     from ..adaptation.policies import POLICIES  # noqa: PLC0415
     from ..adaptation.simulation import SEEING, run_policies  # noqa: PLC0415
 
@@ -135,6 +139,7 @@ def _policies(options: argparse.Namespace, progress_bar: Progress) -> tuple[dict
     seeds = [options.seed * 1000 + index for index in range(options.channels)]
     points = list(itertools.product(options.delay, options.doppler, options.snr))
     scenarios = [_scenario(options, snr_db, doppler, delay) for delay, doppler, snr_db in points]
+    choices = Choices(_frame_format(options), curves, options.target, scenarios[0].ranks)
     names = [name for name in options.policies if name != FIXED]
     found: dict[tuple[int, float, float], list[Outcome]] = {}
     interrupted = False
@@ -144,7 +149,7 @@ def _policies(options: argparse.Namespace, progress_bar: Progress) -> tuple[dict
             candidates: list[list[tuple[int, int]]] = [[] for _ in points]
             if FIXED in options.policies:
                 bar.set_description_str("what may be best in hindsight")
-                candidates = _candidates(scenarios, seeds, options.frames, curves)
+                candidates = _candidates(scenarios, seeds, options.frames, choices)
             for point, scenario, fixed in zip(points, scenarios, candidates, strict=True):
                 bar.set_description_str(f"{point[2]:g} dB, {point[1]:g} Hz, delay {point[0]}")
                 found[point] = run_policies(
@@ -153,8 +158,7 @@ def _policies(options: argparse.Namespace, progress_bar: Progress) -> tuple[dict
                     seeds=seeds,
                     num_frames=options.frames,
                     fixed=fixed,
-                    curves=curves,
-                    target=options.target,
+                    choices=choices,
                     chase=options.chase,
                     progress=bar.update,
                 )
@@ -162,7 +166,7 @@ def _policies(options: argparse.Namespace, progress_bar: Progress) -> tuple[dict
             interrupted = True
     title = (
         f"{options.size[0]}x{options.size[1]}, {options.fft_size} carriers, {options.channel}, {options.detector}"
-        f"{f', rank {options.rank}' if options.rank else ''}"
+        f"{f', rank {options.rank}' if options.rank else ''}{', with forecasts' if options.forecasts else ''}"
     )
     print(f"{title}; {options.channels} channels of {options.frames} frames")
     shown = {point: _with_best_fixed(outcomes) for point, outcomes in found.items()}
@@ -183,12 +187,12 @@ def _policies(options: argparse.Namespace, progress_bar: Progress) -> tuple[dict
 
 
 def _candidates(
-    scenarios: Sequence[Scenario], seeds: Sequence[int], num_frames: int, curves: Any
+    scenarios: Sequence[Scenario], seeds: Sequence[int], num_frames: int, choices: Choices
 ) -> list[list[tuple[int, int]]]:
     """For each scenario, what may be the best MCS and rank there, or over all."""
     from ..adaptation.simulation import expected_goodputs  # noqa: PLC0415
 
-    expected = [expected_goodputs(scenario, seeds, num_frames, curves) for scenario in scenarios]
+    expected = [expected_goodputs(scenario, seeds, num_frames, choices) for scenario in scenarios]
     over_all = _greatest(np.sum(expected, axis=0))
     return [list(dict.fromkeys([*_greatest(goodputs), *over_all])) for goodputs in expected]
 
