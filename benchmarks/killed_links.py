@@ -71,11 +71,11 @@ def run_role(role: str, folder: Path, snr_db: float) -> None:
     add_link_arguments(parser)
     options = parser.parse_args(["--folder", str(folder), "--snr-db", str(snr_db)])
     if role == "send":
-        node, end = Node(options, "killed", None), times()
+        node, end = Node(options, "sender", "receiver", sends=True), times()
         node.msg_connect(node.sender, "ready", end, "ready")
         node.msg_connect(end, "pdus", node.sender, "pdus")
     else:
-        node, end = Node(options, None, "killed"), log()
+        node, end = Node(options, "receiver", "sender", receives=True), log()
         node.msg_connect(node.receiver, "pdus", end, "pdus")
     node.run_until(lambda: False, lambda: role)
 

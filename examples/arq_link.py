@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A file over a fading link between two processes that repeats what is lost; start both in any order, kill either.
 
-    arq_link.py send FILE         file -> arq_sender -> frames -> fading channel, noise -> ZMQ; ZMQ -> acknowledgements
-    arq_link.py receive OUTPUT    ZMQ -> link_decoder -> arq_receiver -> file; acknowledgements -> ZMQ
+    arq_link.py send FILE         file -> arq_sender -> frames -> fading channel, noise -> ZMQ
+    arq_link.py receive OUTPUT    ZMQ -> link_decoder -> arq_receiver -> file
 
-Modulation, code rate and rank follow the channel. Acknowledgements go back over a socket of their own, and some of them
-are lost. `Node` is also one end of a link in both directions; tun_link.py uses it for IP. docs/guide/link.md says more.
+Each side has a transmitter and a receiver. Acknowledgements go back in frames of the other direction, over a fading
+channel of its own, and some more of them are lost than that loses. Modulation, code rate and rank follow the channel.
+`Node` is one side; tun_link.py sends and receives IP with it. docs/guide/link.md says more.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pmt
-from gnuradio import blocks, fft, gr, zeromq
+from gnuradio import blocks, fft, gr
 
 import gr_kaq
 from gr_kaq import radios
@@ -52,30 +53,43 @@ class lossy_messages(gr.basic_block):
 
 
 class Node(gr.top_block):
-    """One end of a link: it sends, or receives, or both.
+    """One side of a link: a radio that sends and receives, and what sends PDUs over it, or receives them, or both.
 
     Args:
         options: those of `add_link_arguments`.
-        sends, receives: names of the directions that begin and end here; None: none does.
+        side, other: names of the two sides.
+        sends, receives: whether PDUs begin here, and end here.
         sender: further arguments of the `arq_sender`.
     """
 
-    def __init__(self, options: argparse.Namespace, sends: str | None, receives: str | None, **sender: Any):
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        side: str,
+        other: str,
+        *,
+        sends: bool = False,
+        receives: bool = False,
+        **sender: Any,
+    ):
         super().__init__("KAQ ARQ link")
         self._options = options
         self._size = (options.num_tx, options.fft_size)
+        self._make_transmitter(side)
+        self._make_receiver(other)
         if sends:
-            self._make_sender(sends, sender)
+            self._make_sender(sender)
         if receives:
-            self._make_receiver(receives)
+            self.receiver = gr_kaq.arq_receiver()
+            self.msg_connect(self.decoder, "pdus", self.receiver, "blocks")
+            self.msg_connect(self.decoder, "report", self.receiver, "report")
+            self.msg_connect(self.receiver, "acks", self.transmitter, "acks")
 
-    def _address(self, what: str, direction: str) -> str:
-        return f"ipc://{self._options.folder}/{what}-{direction}"
+    def _address(self, side: str) -> str:
+        return f"ipc://{self._options.folder}/samples-{side}"
 
-    def _make_sender(self, direction: str, arguments: dict[str, Any]) -> None:
+    def _make_transmitter(self, side: str) -> None:
         options = self._options
-        self.sender = gr_kaq.arq_sender(*self._size, **arguments)
-        self.adapter = gr_kaq.link_adapter(*self._size, delay=options.delay)
         self.transmitter = gr_kaq.frame_transmitter(*self._size, "", idle="zeros")
         self.transmitter.set_max_output_buffer(BUFFER)
         channel = gr_kaq.channel_simulator(
@@ -85,39 +99,39 @@ class Node(gr.top_block):
             sample_rate=options.rate,
             doppler=options.doppler,
             snr_db=options.snr_db,
-            seed=options.seed + sum(direction.encode()),
+            seed=options.seed + sum(side.encode()),
         )
-        sink = zmq_sample_sink([self._address("samples", direction)], options.num_rx, "pub")
+        sink = zmq_sample_sink([self._address(side)], options.num_rx, "pub")
         for stream in range(options.num_tx):
             throttle = blocks.throttle(gr.sizeof_gr_complex, options.rate)
             self.connect((self.transmitter, stream), throttle, (channel, stream))
         for antenna in range(options.num_rx):
             self.connect((channel, antenna), (sink, antenna))
+
+    def _make_receiver(self, other: str) -> None:
+        options = self._options
+        source = zmq_sample_source([self._address(other)], options.num_rx, "sub")
+        num_rx, size = options.num_rx, options.fft_size
+        synchronizer = gr_kaq.frame_synchronizer(num_rx, *self._size)
+        estimator = gr_kaq.channel_estimator(num_rx, *self._size)
+        self.decoder = gr_kaq.link_decoder(num_rx, *self._size, horizon=options.delay)
+        for antenna in range(num_rx):
+            transform = fft.fft_vcc(size, True, [size**-0.5] * size, True)
+            self.connect((source, antenna), (synchronizer, antenna), transform)
+            self.connect(transform, (estimator, antenna), (self.decoder, antenna))
+
+    def _make_sender(self, arguments: dict[str, Any]) -> None:
+        options = self._options
+        self.sender = gr_kaq.arq_sender(*self._size, **arguments)
+        self.adapter = gr_kaq.link_adapter(*self._size, delay=0)
         self.acks = lossy_messages(options.ack_loss, options.seed)
-        self.msg_connect(zeromq.sub_msg_source(self._address("acks", direction)), "out", self.acks, "in")
+        self.msg_connect(self.decoder, "acks", self.acks, "in")
         self.msg_connect(self.acks, "out", self.sender, "acks")
         self.msg_connect(self.sender, "blocks", self.transmitter, "pdus")
         self.msg_connect(self.transmitter, "ready", self.sender, "ready")
         self.msg_connect(self.sender, "report", self.adapter, "report")
         self.msg_connect(self.sender, "outcomes", self.adapter, "outcomes")
         self.msg_connect(self.adapter, "mcs", self.sender, "mcs")
-
-    def _make_receiver(self, direction: str) -> None:
-        options = self._options
-        source = zmq_sample_source([self._address("samples", direction)], options.num_rx, "sub")
-        num_rx, size = options.num_rx, options.fft_size
-        synchronizer = gr_kaq.frame_synchronizer(num_rx, *self._size)
-        estimator = gr_kaq.channel_estimator(num_rx, *self._size)
-        self.decoder = gr_kaq.link_decoder(num_rx, *self._size)
-        self.receiver = gr_kaq.arq_receiver()
-        for antenna in range(num_rx):
-            transform = fft.fft_vcc(size, True, [size**-0.5] * size, True)
-            self.connect((source, antenna), (synchronizer, antenna), transform)
-            self.connect(transform, (estimator, antenna), (self.decoder, antenna))
-        self.msg_connect(self.decoder, "pdus", self.receiver, "blocks")
-        self.msg_connect(self.decoder, "report", self.receiver, "report")
-        acks = zeromq.pub_msg_sink(self._address("acks", direction), 100, True)
-        self.msg_connect(self.receiver, "acks", acks, "in")
 
     def run_until(self, done: Callable[[], bool], report: Callable[[], str]) -> None:
         """Run until `done`, or Ctrl-C; says every second where it stands."""
@@ -150,7 +164,7 @@ def receiving(node: Node) -> str:
 
 def send(options: argparse.Namespace) -> int:
     """Send until the receiver has been there and has gone; the exit status."""
-    node = Node(options, "file", None)
+    node = Node(options, "sender", "receiver", sends=True)
     source = gr_kaq.pdu_file_source(options.file, options.num_tx, options.fft_size)
     node.msg_connect(node.sender, "ready", source, "ready")
     node.msg_connect(source, "pdus", node.sender, "pdus")
@@ -168,7 +182,7 @@ def send(options: argparse.Namespace) -> int:
 
 def receive(options: argparse.Namespace) -> int:
     """Receive until the file is there; the exit status."""
-    node = Node(options, None, "file")
+    node = Node(options, "receiver", "sender", receives=True)
     file = gr_kaq.pdu_file_sink(options.output)
     node.msg_connect(node.receiver, "pdus", file, "pdus")
     began = time.monotonic()
@@ -186,15 +200,15 @@ def add_link_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-tx", type=int, default=2, help="antennas that send (default: %(default)s)")
     add("--num-rx", type=int, default=2, help="antennas that receive (default: %(default)s)")
     add("--fft-size", type=int, default=64, help="carriers (default: %(default)s)")
+    add("--delay", type=int, default=16, help="frames until a report is of use, about (default: %(default)s)")
     folder = Path(tempfile.gettempdir())
     add("--folder", type=Path, default=folder, help="of the sockets; both sides see it (default: %(default)s)")
-    add = parser.add_argument_group("channel and acknowledgements, of what is sent here").add_argument
+    add = parser.add_argument_group("channel of what is sent here, and acknowledgements").add_argument
     add("--rate", type=float, default=5e5, help="samples per second (default: %(default)g)")
     add("--profile", choices=list(RADIO_CHANNELS), default="tdl-a", help="of 3GPP TR 38.901 (default: %(default)s)")
     add("--doppler", type=float, default=5.0, help="largest Doppler shift in Hz (default: %(default)g)")
     add("--snr-db", type=float, default=18.0, help="signal over noise power per antenna (default: %(default)g)")
-    add("--ack-loss", type=float, default=0.05, help="share of the acknowledgements (default: %(default)g)")
-    add("--delay", type=int, default=16, help="frames until a report is of use, about (default: %(default)s)")
+    add("--ack-loss", type=float, default=0.05, help="share of acknowledgements to lose, too (default: %(default)g)")
     add("--seed", type=int, default=0, help="of channel, noise and losses (default: %(default)s)")
 
 

@@ -96,7 +96,7 @@ class tun_device(gr.basic_block):
 def run(options: argparse.Namespace) -> int:
     """Run one side until Ctrl-C; the exit status."""
     other = "b" if options.side == "a" else "a"
-    node = Node(options, f"ip-{options.side}", f"ip-{other}", min_shares=(0.0, 0.0, 0.2, 0.0))
+    node = Node(options, options.side, other, sends=True, receives=True, min_shares=(0.0, 0.0, 0.2, 0.0))
     tun = tun_device(options.name, ADDRESSES[options.side], ADDRESSES[other], options.lifetime)
     node.msg_connect(node.sender, "ready", tun, "ready")
     node.msg_connect(tun, "pdus", node.sender, "pdus")

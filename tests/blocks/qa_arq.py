@@ -264,7 +264,7 @@ def test_queue_is_bounded_without_anybody_to_send_to():
         ({"lifetime_s": -1}, "lifetime_s is -1; a number from 0 on"),
         ({"min_shares": (1.0,)}, "1 min_shares and 4 rates; 4 of each"),
         ({"rates": (-1.0, 0, 0, 0)}, "rate is -1"),
-        ({"num_processes": 0}, "num_processes is 0; 1 to 16"),
+        ({"num_processes": 0}, "num_processes is 0; 1 to 15"),
         ({"session": -1}, "session is -1; 0 to 4294967295"),
         ({"stats_interval_s": -1}, "stats_interval_s is -1"),
     ],

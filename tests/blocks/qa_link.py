@@ -50,7 +50,7 @@ def test_every_mcs_and_rank_over_the_air():
     radio, pdus, reports = Radio(tb), Tap(), Tap()
     tb.msg_connect(radio.decoder, "pdus", pdus, "in")
     tb.msg_connect(radio.decoder, "report", reports, "in")
-    headers = [FrameHeader(n // 2, 1 + n % 2, process=n % 16, sequence=n) for n in range(2 * len(MCS_TABLE))]
+    headers = [FrameHeader(n // 2, 1 + n % 2, process=n % 15, sequence=n) for n in range(2 * len(MCS_TABLE))]
     sent = blocks_of(headers)
     for header, block in zip(headers, sent, strict=True):
         radio.transmitter._post(pmt.intern("pdus"), make_pdu(block, header_to_pmt(header)))
@@ -100,6 +100,45 @@ def test_a_file_arrives_over_a_link_that_adapts(tmp_path):
         assert block.internal_errors() == 0
 
 
+def test_acknowledgements_go_in_frames_of_their_own_the_newest_first():
+    """They wait for no queue, hardly delay it, and go where data do not."""
+    tb = gr.top_block()
+    radio, pdus, acks = Radio(tb), Tap(), Tap()
+    tb.msg_connect(radio.decoder, "pdus", pdus, "in")
+    tb.msg_connect(radio.decoder, "acks", acks, "in")
+    headers = [FrameHeader(3, 2, process=n % 15, sequence=n) for n in range(12)]
+    sent = blocks_of(headers)
+    for header, block in zip(headers, sent, strict=True):
+        radio.transmitter._post(pmt.intern("pdus"), make_pdu(block, header_to_pmt(header)))
+    for data in (b"old", b"newer", b"newest"):
+        radio.transmitter._post(pmt.intern("acks"), make_pdu(data))
+    with running(tb):
+        wait_until(lambda: len(acks.messages) == 1 and len(pdus.messages) == 12)
+        for number in range(3):
+            radio.transmitter._post(pmt.intern("acks"), make_pdu(bytes([number])))
+            wait_until(lambda: len(acks.messages) == 2 + number)  # noqa: B023 - waits here
+    assert acks.payloads() == [b"newest", b"\0", b"\1", b"\2"] and pdus.payloads() == sent
+    decoder, transmitter = radio.decoder, radio.transmitter
+    assert decoder.feedback_frames() == transmitter.feedback_frames() == 4
+    assert decoder.frames() == transmitter.frames() == 16
+    assert decoder.internal_errors() == transmitter.internal_errors() == 0
+
+
+@pytest.mark.parametrize(
+    ("constellation", "message"),
+    [("qpsk", make_pdu(b"a")), ("", make_pdu(b"")), ("", make_pdu(bytes(256))), ("", pmt.PMT_NIL)],
+)
+def test_acknowledgements_that_no_frame_carries_are_refused(constellation, message):
+    tb = gr.top_block()
+    transmitter = gr_kaq.frame_transmitter(2, 64, constellation)
+    for port in range(2):
+        tb.connect((transmitter, port), blocks.null_sink(gr.sizeof_gr_complex))
+    transmitter._post(pmt.intern("acks"), message)
+    transmitter._post(pmt.intern("pdus"), pmt.PMT_EOF)
+    run_to_end(tb)
+    assert (transmitter.bad_messages(), transmitter.frames(), transmitter.internal_errors()) == (1, 0, 0)
+
+
 @pytest.mark.parametrize("offsets", [{}, {"carrier_offset": 700.0, "clock_offset_ppm": 5.0}])
 def test_reports_that_are_forecast_are_nearer_to_what_comes(offsets):
     """Two decoders of the same frames, one of which says what it expects four frames later."""
@@ -111,7 +150,7 @@ def test_reports_that_are_forecast_are_nearer_to_what_comes(offsets):
         tb.connect((radio.estimator, port), (forecaster, port))
     for decoder, tap in zip((radio.decoder, forecaster), taps, strict=True):
         tb.msg_connect(decoder, "report", tap, "in")
-    headers = [FrameHeader(0, 1, process=n % 16, sequence=n) for n in range(count)]
+    headers = [FrameHeader(0, 1, process=n % 15, sequence=n) for n in range(count)]
     for header, block in zip(headers, blocks_of(headers), strict=True):
         radio.transmitter._post(pmt.intern("pdus"), make_pdu(block, header_to_pmt(header)))
     radio.transmitter._post(pmt.intern("pdus"), pmt.PMT_EOF)
@@ -122,6 +161,41 @@ def test_reports_that_are_forecast_are_nearer_to_what_comes(offsets):
     errors = [np.sqrt(np.mean((said[begin:-horizon] - later) ** 2)) for said in (expected, measured)]
     assert errors[0] < 0.6 * errors[1], errors
     assert forecaster.internal_errors() == 0
+
+
+@pytest.mark.parametrize("urgent_class", [0, 3])
+def test_the_urgent_class_overtakes_over_the_air_in_both_directions(urgent_class):
+    """Two radios, one for each direction. What is urgent comes last, and arrives first; in the same class, last."""
+    tb = gr.top_block()
+    there, back = Radio(tb, snr_db=15.0, doppler=10.0), Radio(tb, snr_db=15.0, doppler=10.0, seed=4)
+    sender, receiver, adapter, pdus = gr_kaq.arq_sender(2), gr_kaq.arq_receiver(), gr_kaq.link_adapter(2), Tap()
+    for message in [
+        (sender, "blocks", there.transmitter, "pdus"),
+        (there.transmitter, "ready", sender, "ready"),
+        (there.decoder, "pdus", receiver, "blocks"),
+        (there.decoder, "report", receiver, "report"),
+        (receiver, "acks", back.transmitter, "acks"),
+        (back.decoder, "acks", sender, "acks"),
+        (sender, "report", adapter, "report"),
+        (sender, "outcomes", adapter, "outcomes"),
+        (adapter, "mcs", sender, "mcs"),
+        (receiver, "pdus", pdus, "in"),
+    ]:
+        tb.msg_connect(*message)
+    rng = np.random.default_rng(1)
+    bulk, urgent = [rng.bytes(600) for _ in range(150)], [rng.bytes(60) for _ in range(10)]
+    for data, traffic_class in [*((data, 3) for data in bulk), *((data, urgent_class) for data in urgent)]:
+        sender._post(pmt.intern("pdus"), make_pdu(data, python_to_pmt({"class": traffic_class})))
+    with running(tb):
+        wait_until(lambda: len(pdus.messages) == 160)
+    arrived = pdus.payloads()
+    assert [data for data in arrived if data in bulk] == bulk and [data for data in arrived if data in urgent] == urgent
+    last = arrived.index(urgent[-1])
+    assert last < 60 if urgent_class == 0 else last == 159
+    assert (sender.delay()[0] > 0) == (urgent_class == 0) and sender.delay()[3] > 0
+    assert back.decoder.feedback_frames() > 20
+    for block in (there.transmitter, back.transmitter, there.decoder, back.decoder, sender, receiver):
+        assert block.internal_errors() == 0
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def _is_header(bits):
 
 
 def test_headers_of_other_versions_are_refused_by_name(monkeypatch):
-    with pytest.raises(InvalidHeader, match="of version 2; 0 expected") as caught:
+    with pytest.raises(InvalidHeader, match="of version 2; 1 expected") as caught:
         unpack_header(pack_header(FrameHeader(version=2)))
     assert caught.value.kind == "version"
     monkeypatch.setattr(frame_header, "MCS_TABLE", (*MCS_TABLE, *MCS_TABLE[:1]))

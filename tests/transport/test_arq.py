@@ -366,7 +366,7 @@ def test_queue_overflow_is_refused():
     [
         (lambda: ArqSender(0), "session is 0; 1 to 4294967295 expected"),
         (lambda: ArqReceiver(1 << 32), "session is 4294967296; 1 to "),
-        (lambda: ArqSender(1, num_processes=17), "num_processes is 17; 1 to 16"),
+        (lambda: ArqSender(1, num_processes=16), "num_processes is 16; 1 to 15"),
         (lambda: ArqSender(1, versions=()), "versions is empty"),
         (lambda: ArqSender(1, versions=(4,)), "redundancy_version is 4; 0 to 3"),
         (lambda: ArqSender(1, []), "0 traffic classes; 1 to 4"),

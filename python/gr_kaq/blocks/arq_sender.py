@@ -71,7 +71,7 @@ class arq_sender(KaqBlock[ArqSenderCounters]):
         lifetime_s: of PDUs without a deadline; 0: for ever.
         min_shares: of the bytes that are sent, for each class, as long as it has something to send.
         rates: bytes per second of each class, at most; 0: as many as it can.
-        num_processes: blocks that may be under way, 1 to 16.
+        num_processes: blocks that may be under way, 1 to 15.
         num_symbols: OFDM symbols of a frame: 14, 28 or 56.
         session: of this start, 32 bits; 0: a random one.
         stats_interval_s: seconds between two messages on `stats`; 0: only one at the end.
@@ -282,6 +282,11 @@ class arq_sender(KaqBlock[ArqSenderCounters]):
         now = time.monotonic()
         with self._lock:
             return [self._sender.oldest_wait(one, now) for one in range(NUM_CLASSES)]
+
+    @reading("seconds")
+    def delay(self) -> list[float]:
+        """From taking a PDU of each class to the word that it is there, the mean of the newest; 0 before the first."""
+        return [self._sender.delay_s(one) for one in range(NUM_CLASSES)]
 
 
 def _number(entries: Any, key: Any, name: str, default: float) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import pmt
 from numpy.typing import NDArray
 
+from ..frames.feedback_frame import feedback_frame
 from ..frames.frame_format import MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
 from ..frames.frame_header import FrameHeader
 from ..frames.link_frame import LinkFrame
@@ -29,6 +30,7 @@ __all__ = ["IDLE", "frame_transmitter"]
 IDLE = ("wait", "zeros")
 MAX_GAP = 1 << 24
 MAX_QUEUE = 4096  # PDUs
+FEEDBACK_EVERY = 4  # frames, of which at most one carries feedback while others wait
 WANTED = 16  # PDUs in the queue, or under way to it, for one who sends on request
 FLUSH = 4096  # samples; a channel model or a receiver may hold back as many
 POLL_S = 1e-3  # between two looks for PDUs; GNU Radio hands them over between calls of `work` only
@@ -39,8 +41,10 @@ class TransmitterCounters(Counters):
     """What a `frame_transmitter` counts."""
 
     frames: int = counter("bursts", "Bursts sent, or begun.")
+    feedback_frames: int = counter("bursts", "Those of them that carry an acknowledgement.")
     bad_pdus: int = counter("PDUs", "PDUs that were malformed, empty or too long.")
     dropped_pdus: int = counter("PDUs", "PDUs that came when the queue was full, or after the end of the stream.")
+    bad_messages: int = counter("messages", "Messages on port `acks` that were refused.")
     cut_bursts: int = counter("bursts", "Bursts that were cut off when the flowgraph was stopped or unlocked.")
 
 
@@ -62,6 +66,8 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
             Of frames with a header, its fields are the metadata (`gr_kaq.frames.frame_header.FrameHeader`), and the
             u8vector has exactly `gr_kaq.frames.modulation_coding.transport_block_bytes`.
             ``pmt.PMT_EOF``: the block, and with it the flowgraph, ends after what is queued.
+        acks (in): PDUs of an `arq_receiver`; frames with a header only. Each goes out in a frame of its own, the newest
+            in place of those before, and so waits for four frames at most.
         ready (out): long, how many more PDUs are wanted. What sends as many, and no others, keeps the queue short
             and loses none, however slow the radio is. PDUs that come unasked are queued too, up to 4096.
 
@@ -106,6 +112,8 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
         self._burst = np.zeros((num_tx, self._burst_length), np.complex64)
         self._sent = self._burst_length  # samples of the burst that are out
         self._queue: collections.deque[tuple[bytes, FrameHeader | None]] = collections.deque()
+        self._feedback: bytes | None = None  # to be sent
+        self._since_feedback = 0  # frames
         self._requested = 0  # PDUs, by messages on port `ready`, that have not come yet
         self._ending = False
         self._flushed = 0  # zeros sent since the end
@@ -113,6 +121,8 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
         self._packet_len, self._sob, self._eob = map(pmt.intern, ("packet_len", "tx_sob", "tx_eob"))
         self.message_port_register_in(pmt.intern("pdus"))
         self.set_msg_handler(pmt.intern("pdus"), self.handle_pdu)
+        self.message_port_register_in(pmt.intern("acks"))
+        self.set_msg_handler(pmt.intern("acks"), self.handle_acknowledgement)
         self.message_port_register_out(pmt.intern("ready"))
 
     # Samples
@@ -122,7 +132,7 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
         room, first, produced = len(output_items[0]), self.nitems_written(0), 0
         while produced < room:
             if self._sent == self._burst_length:
-                if not self._queue:
+                if not self._queue and self._feedback is None:
                     break
                 self._next_burst()
                 self._tag(first + produced, self._packet_len, pmt.from_long(self._burst_length))
@@ -150,12 +160,22 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
     def _next_burst(self) -> None:
         """Modulate the next PDU of the queue."""
         self._sent = self._burst_length  # should anything go wrong, the PDU is skipped
-        samples = self.frame_format.modulate(self._data_symbols(*self._queue.popleft()))
+        samples = self.frame_format.modulate(self._data_symbols(*self._next_pdu()))
         self._request()
         self._burst[:, : samples.shape[1]] = samples * np.float32(self._amplitude)
         self._peak = max(self._peak, float(np.abs(self._burst.view(np.float32)).max()))
         self.counters.frames += 1
         self._sent = 0
+
+    def _next_pdu(self) -> tuple[bytes, FrameHeader | None]:
+        """What is sent next: the first of the queue, or feedback, if it has waited long enough or is alone."""
+        if self._feedback is None or (self._queue and self._since_feedback < FEEDBACK_EVERY - 1):
+            self._since_feedback += 1
+            return self._queue.popleft()
+        header, block = feedback_frame(self.frame_format, self._feedback, self.counters.feedback_frames)
+        self._feedback, self._since_feedback = None, 0
+        self.counters.feedback_frames += 1
+        return block, header
 
     def _data_symbols(self, payload: bytes, header: FrameHeader | None) -> NDArray[np.complex64]:
         if self._link_frame is None or header is None:
@@ -189,6 +209,19 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
         except Exception as error:
             self.failed(error)
 
+    def handle_acknowledgement(self, message: Any) -> None:
+        """A message on port `acks`."""
+
+        def take() -> None:
+            if self._link_frame is None:
+                raise ValueError("frames without a header carry none")
+            data = pdu_bytes(message)
+            feedback_frame(self.frame_format, data, 0)  # which checks it
+            self._feedback = data
+
+        if self.refused("acknowledgement", "the one that waits", take):
+            self.counters.bad_messages += 1
+
     def _payload(self, message: Any) -> tuple[bytes, None]:
         payload = pdu_bytes(message, max_payload(self.frame_format))
         if not payload:
@@ -220,6 +253,7 @@ class frame_transmitter(KaqBlock[TransmitterCounters]):
         """Called when the flowgraph starts: a burst that was cut off when it was stopped is not continued."""
         self.counters.cut_bursts += self._sent < self.frame_format.frame_length
         self._sent, self._ending, self._flushed = self._burst_length, False, 0
+        self._feedback = None
         self._requested = 0  # who has ended has to be asked again to say so
         self._request()
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ..adaptation.link_receiver import LinkReceiver, Report, pack_report
 from ..adaptation.snr_forecaster import SnrForecaster
+from ..frames.feedback_frame import feedback_in
 from ..frames.frame_format import MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
-from ..frames.frame_header import InvalidHeader
+from ..frames.frame_header import FEEDBACK_PROCESS, InvalidHeader
 from ..signals.csi import InvalidCsi
 from . import _gnuradio
 from .base import MAX_ANTENNAS, KaqBlock, check_integer, dict_of, ports
@@ -33,6 +34,7 @@ class LinkDecoderCounters(Counters):
     """What a `link_decoder` counts."""
 
     frames: int = counter("frames", "Frames whose header was right.")
+    feedback_frames: int = counter("frames", "Those of them that carry an acknowledgement of the other direction.")
     repeats: int = counter("frames", "Those of them that were added to earlier ones of the same transport block.")
     block_errors: int = counter("frames", "Those of them whose transport block was wrong, also after adding them up.")
     lost_headers: int = counter("frames", "Frames whose header was wrong.")
@@ -53,7 +55,9 @@ class link_decoder(KaqBlock[LinkDecoderCounters]):
 
     Messages:
         pdus (out): one for each frame whose header was right: metadata dict with the entries of `frame` and the fields
-            of the header, and u8vector with the transport block, which is empty where it could not be decoded.
+            of the header, and u8vector with the transport block, which is empty where it could not be decoded. Not for
+            those that carry an acknowledgement.
+        acks (out): the acknowledgements, for port `acks` of the `arq_sender` on this side.
         report (out): PDUs with what a `link_adapter` on the other side has to know of the channel, for port `report` of
             an `arq_receiver`: as it is, or as it is expected to be `horizon` frames later.
         stats (out): dict with the value of every counter, about every stats_interval_s while items flow, and at the
@@ -94,7 +98,7 @@ class link_decoder(KaqBlock[LinkDecoderCounters]):
         self._keys = [pmt.intern(CSI_KEY), FRAME]
         self._last: tuple[int, int] | None = None
         self._snrs: list[float] = []
-        for port in ("pdus", "report"):
+        for port in ("pdus", "acks", "report"):
             self.message_port_register_out(pmt.intern(port))
         self.announce_stats(stats_interval_s)
 
@@ -139,6 +143,12 @@ class link_decoder(KaqBlock[LinkDecoderCounters]):
         self._snrs = frame.report.effective_snrs_db.tolist()
         expected = self._expected(channel.h, channel.noise_var, frame.report, frame_tag)
         self.message_port_pub(pmt.intern("report"), make_pdu(pack_report(expected)))
+        if frame.header.process == FEEDBACK_PROCESS:
+            self.counters.feedback_frames += 1
+            feedback = feedback_in(frame.header, frame.block)
+            if feedback is not None:
+                self.message_port_pub(pmt.intern("acks"), make_pdu(feedback))
+            return
         metadata = _gnuradio.extend_dict(_entries(frame_tag), *_items(header_to_pmt(frame.header)))
         self.message_port_pub(pmt.intern("pdus"), make_pdu(frame.block or b"", metadata))
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .modulation_coding import MCS_TABLE
 
 __all__ = [
+    "FEEDBACK_PROCESS",
     "HEADER_BITS",
     "NUM_CLASSES",
     "NUM_PROCESSES",
@@ -30,7 +31,7 @@ __all__ = [
     "unpack_header",
 ]
 
-VERSION = 0
+VERSION = 1
 """Of what this module describes, and of all that a header refers to."""
 
 WIDTHS = {
@@ -45,7 +46,12 @@ WIDTHS = {
 }
 CRC_BITS, CRC_POLYNOMIAL = 12, 0x80F
 HEADER_BITS = sum(WIDTHS.values()) + CRC_BITS
-NUM_PROCESSES = 1 << WIDTHS["process"]
+NUM_PROCESSES = (1 << WIDTHS["process"]) - 1
+"""HARQ processes of data."""
+
+FEEDBACK_PROCESS = NUM_PROCESSES
+"""The process of frames that acknowledge those of the other direction (`feedback_frame`)."""
+
 NUM_REDUNDANCY_VERSIONS = 1 << WIDTHS["redundancy_version"]
 NUM_CLASSES = 1 << WIDTHS["traffic_class"]
 SEQUENCE_NUMBERS = 1 << WIDTHS["sequence"]
@@ -72,7 +78,7 @@ class FrameHeader:
     Args:
         mcs: index in `MCS_TABLE`.
         rank: streams that carry the payload, 1 to 8.
-        process: HARQ process, 0 to 15: which soft buffer.
+        process: HARQ process, 0 to 14: which soft buffer; 15: see `FEEDBACK_PROCESS`.
         redundancy_version: which part of the code word is sent, and in which order, 0 to 3.
         new_data: 0 or 1. It toggles with each new transport block of a process.
         traffic_class: 0 to 3.

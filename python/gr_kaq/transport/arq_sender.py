@@ -159,7 +159,7 @@ class ArqSender:
     Args:
         session: 32 bits, not 0; of each start of a process another one. Numbers start where it says.
         classes: what each traffic class is promised, at most 4, the most urgent one first.
-        num_processes: blocks that may be under way, 1 to 16.
+        num_processes: blocks that may be under way, 1 to 15.
         versions: redundancy versions of a block, in the order in which they are sent.
         counts: where to count; None: in one of its own.
 
@@ -239,6 +239,10 @@ class ArqSender:
     def oldest_wait(self, traffic_class: int, now: float) -> float:
         """How long the first PDU of a class has waited, in seconds; 0 if there is none."""
         return self._classes[traffic_class].oldest_wait(now)
+
+    def delay_s(self, traffic_class: int) -> float:
+        """Seconds from taking a PDU of a class to the word that it is there, the mean of the newest; 0 before one."""
+        return self._classes[traffic_class].delay_s
 
     # Transmissions
 

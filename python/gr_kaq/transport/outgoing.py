@@ -103,6 +103,7 @@ class OutgoingClass:
         self._order = 0
         self._waiting: list[tuple[float, int, OutgoingPdu]] = []  # a heap: deadline, order of arrival
         self.num_bytes = 0  # of PDUs that are not there yet
+        self.delay_s = 0.0  # from when a PDU came to the word that it is there; smoothed
         self._takes_s = 0.0  # from the first segment of a PDU to the word that it is there; smoothed
         self._renumber()
 
@@ -196,6 +197,7 @@ class OutgoingClass:
         pdu.missing -= len(piece.segment.data)
         if pdu.missing or pdu.over:
             return None
+        self.delay_s += (now - pdu.arrived - self.delay_s) / (SMOOTHING if self.delay_s else 1)
         self._takes_s += (now - pdu.begun - self._takes_s) / SMOOTHING
         self._drop(pdu)
         return pdu

@@ -441,7 +441,7 @@ class Status(Target):
 
 class Transmitter(Target):
     name = "frame_transmitter"
-    message_inputs = ("pdus",)
+    message_inputs = ("pdus", "acks")
     message_outputs = ("ready",)
 
     def __init__(self, choices: Choices, folder: Path):
@@ -460,7 +460,8 @@ class Transmitter(Target):
         self.outputs = ports(np.complex64, 1, frame.num_tx)
 
     def message(self, port: str) -> tuple[Any, Verdict]:
-        return pdu(self.choices, max_payload(self.frame))
+        message, verdict = pdu(self.choices, max_payload(self.frame))
+        return (message, verdict) if port == "pdus" else (message, False)  # frames without a header carry none
 
     def setters(self) -> list[Callable[[], Any]]:
         return [lambda: self.block.set_amplitude(self.choices.choice((0.25, 1, 0, float("nan"))))]

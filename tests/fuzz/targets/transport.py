@@ -51,7 +51,7 @@ class ArqSender(Target):
             choices.choice((1, 2)),
             constellation=choices.choice(("", "", "16qam")),
             lifetime_s=choices.choice((0.0, 0.01)),
-            num_processes=choices.choice((1, 16)),
+            num_processes=choices.choice((1, 15)),
             session=SESSION,
             stats_interval_s=choices.choice((0, 0.01, 1)),
         )
@@ -128,7 +128,7 @@ class Adapter(Target):
 
     def __init__(self, choices: Choices, folder: Path):
         super().__init__(choices, folder)
-        policy = choices.choice(("both", "illa", "olla", "arf", "salad"))
+        policy = choices.choice(("both", "goodput", "illa", "olla", "arf", "salad"))
         self.block = link_adapter(choices.choice((1, 2, 4)), policy=policy, stats_interval_s=choices.choice((0, 0.01)))
 
     def wire(self, tb: gr.top_block) -> None:
@@ -153,13 +153,14 @@ class Adapter(Target):
 
 class LinkDecoder(Target):
     name = "link_decoder"
-    message_outputs = ("pdus", "report", "stats")
+    message_outputs = ("pdus", "acks", "report", "stats")
 
     def __init__(self, choices: Choices, folder: Path):
         super().__init__(choices, folder)
         num_tx = choices.choice((1, 2))
         num_rx = num_tx + choices.randint(0, 1)
-        self.block = link_decoder(num_rx, num_tx, detector="lmmse", stats_interval_s=0.01)
+        horizon = choices.choice((0, 3))
+        self.block = link_decoder(num_rx, num_tx, detector="lmmse", horizon=horizon, stats_interval_s=0.01)
         self.shape = self.block.frame_format.data_per_stream, num_rx, num_tx
         self.inputs = ports(np.complex64, self.shape[0], num_rx)
 
