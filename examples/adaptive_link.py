@@ -22,6 +22,7 @@ from gr_kaq.adaptation.policies import POLICIES
 from gr_kaq.blocks.channel_simulator import RADIO_CHANNELS
 from gr_kaq.frames.modulation_coding import MCS_TABLE
 
+DELAY = 20  # frames until a report takes effect, about
 BUFFER = 4096  # samples that wait between transmitter and channel: what waits there is old when it is sent
 
 
@@ -44,7 +45,7 @@ class AdaptiveLink(gr.top_block):
         )
         synchronizer = gr_kaq.frame_synchronizer(num_rx, num_tx)
         estimator = gr_kaq.channel_estimator(num_rx, num_tx)
-        self.decoder = gr_kaq.link_decoder(num_rx, num_tx, detector=options.detector)
+        self.decoder = gr_kaq.link_decoder(num_rx, num_tx, detector=options.detector, horizon=options.horizon)
         for stream in range(num_tx):
             throttle = blocks.throttle(gr.sizeof_gr_complex, options.rate)
             self.connect((self.transmitter, stream), throttle, (self.channel, stream))
@@ -54,7 +55,7 @@ class AdaptiveLink(gr.top_block):
             self.connect((estimator, antenna), (self.decoder, antenna))
 
         self.sender, self.receiver = gr_kaq.arq_sender(num_tx), gr_kaq.arq_receiver()
-        self.adapter = gr_kaq.link_adapter(num_tx, policy=options.policy, delay=options.delay)
+        self.adapter = gr_kaq.link_adapter(num_tx, policy=options.policy, delay=max(0, DELAY - options.horizon))
         source = gr_kaq.pdu_file_source(options.file, num_tx)
         self.file = gr_kaq.pdu_file_sink(options.output)
         for sends, port, receives, its_port in (
@@ -97,7 +98,7 @@ def parse_options() -> argparse.Namespace:
     add("--profile", choices=list(RADIO_CHANNELS), default="tdl-a", help="of 3GPP TR 38.901 (default: %(default)s)")
     add("--doppler", type=float, default=2.0, help="largest Doppler shift in Hz (default: %(default)g)")
     add("--snr-db", type=float, default=18.0, help="signal over noise power per antenna (default: %(default)g)")
-    add("--delay", type=int, default=20, help="frames until a report takes effect, about (default: %(default)s)")
+    add("--horizon", type=int, default=0, help="frames that reports look ahead (default: %(default)s)")
     add("--timeout", type=float, default=600.0, help="seconds after which to give up (default: %(default)g)")
     add("--seed", type=int, default=0, help="of channel and noise (default: %(default)s)")
     return parser.parse_args()

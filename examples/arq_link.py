@@ -114,7 +114,7 @@ class Node(gr.top_block):
         num_rx, size = options.num_rx, options.fft_size
         synchronizer = gr_kaq.frame_synchronizer(num_rx, *self._size)
         estimator = gr_kaq.channel_estimator(num_rx, *self._size)
-        self.decoder = gr_kaq.link_decoder(num_rx, *self._size, horizon=options.delay)
+        self.decoder = gr_kaq.link_decoder(num_rx, *self._size)
         for antenna in range(num_rx):
             transform = fft.fft_vcc(size, True, [size**-0.5] * size, True)
             self.connect((source, antenna), (synchronizer, antenna), transform)
@@ -123,7 +123,7 @@ class Node(gr.top_block):
     def _make_sender(self, arguments: dict[str, Any]) -> None:
         options = self._options
         self.sender = gr_kaq.arq_sender(*self._size, **arguments)
-        self.adapter = gr_kaq.link_adapter(*self._size, delay=0)
+        self.adapter = gr_kaq.link_adapter(*self._size, delay=options.delay)
         self.acks = lossy_messages(options.ack_loss, options.seed)
         self.msg_connect(self.decoder, "acks", self.acks, "in")
         self.msg_connect(self.acks, "out", self.sender, "acks")
@@ -200,7 +200,6 @@ def add_link_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-tx", type=int, default=2, help="antennas that send (default: %(default)s)")
     add("--num-rx", type=int, default=2, help="antennas that receive (default: %(default)s)")
     add("--fft-size", type=int, default=64, help="carriers (default: %(default)s)")
-    add("--delay", type=int, default=16, help="frames until a report is of use, about (default: %(default)s)")
     folder = Path(tempfile.gettempdir())
     add("--folder", type=Path, default=folder, help="of the sockets; both sides see it (default: %(default)s)")
     add = parser.add_argument_group("channel of what is sent here, and acknowledgements").add_argument
@@ -208,6 +207,7 @@ def add_link_arguments(parser: argparse.ArgumentParser) -> None:
     add("--profile", choices=list(RADIO_CHANNELS), default="tdl-a", help="of 3GPP TR 38.901 (default: %(default)s)")
     add("--doppler", type=float, default=5.0, help="largest Doppler shift in Hz (default: %(default)g)")
     add("--snr-db", type=float, default=18.0, help="signal over noise power per antenna (default: %(default)g)")
+    add("--delay", type=int, default=16, help="frames until a report is of use, about (default: %(default)s)")
     add("--ack-loss", type=float, default=0.05, help="share of acknowledgements to lose, too (default: %(default)g)")
     add("--seed", type=int, default=0, help="of channel, noise and losses (default: %(default)s)")
 
