@@ -111,7 +111,10 @@ class _Layers:
         return self._llrs()
 
     def _quantize_matrix(self) -> None:
-        """Per row of off_diagonal, which are columns of the right-hand operand of q (T, n) times O^T (n, n)."""
+        """Per row of off_diagonal, which are columns of the right-hand operand of q (T, n) times O^T (n, n).
+
+        In units of each row's step, so that QuantizeLinear's scale is a constant: other runtimes take no other.
+        """
         add, constant = self._graph.add, self._graph.constant
         self._graph.scope = "matrix/"
         largest = self._matrix_max = self._model.largest_entry
@@ -130,10 +133,8 @@ class _Layers:
         if clip < 1:
             bound = add("Mul", self._row_step, float(largest))
             transposed = add("Max", add("Min", transposed, bound), add("Neg", bound))
-        # a zero point per row, which the operator wants as long as the scale
-        zero = add("Expand", constant(0, np.int8), add("Shape", self._row_step))
-        self._zeros = zero
-        self._matrix = add("QuantizeLinear", transposed, self._row_step, zero, axis=1)
+        units = add("Div", transposed, self._row_step)
+        self._matrix = add("QuantizeLinear", units, constant(1.0), constant(0, np.int8))
 
     def _product(self, v: str, k: int, gain: float) -> str:
         """gain O v with quantized operands: what becomes an integer matrix product."""
@@ -152,11 +153,12 @@ class _Layers:
         # the integer model's rescaling is limited, so that no product of it leaves int32
         limit = add("Div", INT32_ROOM / (largest * self._matrix_max) / 2**RESCALE_SHIFT * unit / step, self._other_rows)
         row_step = add("Min", self._row_step if gain == 1 else add("Mul", self._row_step, gain), limit)
-        return add(
+        product = add(
             "MatMul",
             add("DequantizeLinear", activations, *quantization),
-            add("DequantizeLinear", self._matrix, row_step, self._zeros, axis=1),
+            add("DequantizeLinear", self._matrix, constant(1.0), constant(0, np.int8)),
         )
+        return add("Mul", product, row_step)
 
     def _admm(self) -> str:
         add, values = self._graph.add, self._values
@@ -240,9 +242,11 @@ class _Layers:
             square = add("Mul", add("Mul", "diagonal", "diagonal"), self._model.output_spread)
             scale = add("Div", scale, add("Add", square, 1.0))
         scaled = add("Mul", add("Concat", *per_bit, axis=2), add("Unsqueeze", scale, integers(-1)))
-        # (T, n, m) -> (T, in phase or quadrature, num_tx, m) -> (T, num_tx, m, 2): even bits from the in-phase part
+        # (T, n, m) -> twice (T, num_tx, m) -> (T, num_tx, m, 2): even bits from the in-phase part. T may be 0, where
+        # Reshape finds no size by itself
         m = constellation.bits_per_dimension
-        parts = add("Transpose", add("Reshape", scaled, integers(0, 2, -1, m)), perm=[0, 2, 3, 1])
+        in_phase = add("Split", scaled, axis=1, outputs=["llrs/in_phase", "llrs/quadrature"])
+        parts = add("Concat", *(add("Unsqueeze", x, integers(-1)) for x in (in_phase, "llrs/quadrature")), axis=3)
         return add("Reshape", parts, integers(0, 0, 2 * m), outputs=["llrs"])
 
 

@@ -200,3 +200,20 @@ def test_the_program_of_the_page_runs_as_printed(tmp_path, monkeypatch, capsys):
     hard = gr_kaq.CONSTELLATIONS["16qam"].decide(detected.symbols.reshape(20, 4))
     assert np.mean(hard != (names["llrs"].reshape(20, 16) > 0)) < 0.01
     assert capsys.readouterr().out.endswith(" of 320 bits wrong\n")
+
+
+@pytest.mark.parametrize("name", ["admm5-16qam", "pgd8-16qam"])
+def test_every_scale_is_a_constant(name):
+    """Of the graph, as TensorRT and others want it; the issue of another project that met this: TensorRT#1285."""
+    graph = onnx_model(load(name), SNR_DB).graph
+    constants = {each.name for each in graph.initializer}
+    quantizing = [node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert len(quantizing) > 5
+    assert {value for node in quantizing for value in node.input[1:]} <= constants
+
+
+def test_no_vectors_at_all():
+    model = load("admm5-16qam")
+    inputs, _ = inputs_of(model, 4, 4, vectors=0)
+    t, llrs = session(onnx_model(model, SNR_DB)).run(["t", "llrs"], inputs)
+    assert t.shape == (0, 8) and llrs.shape == (0, 4, 4)
