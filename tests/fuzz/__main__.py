@@ -24,8 +24,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from tqdm import tqdm
-
+from gr_kaq.commands.long_run import progress_bar
 from tests.fuzz.campaign import Campaign, Job, Outcome, load_corpus, load_known
 
 BAR = "{percentage:3.0f}% {elapsed} gone, {remaining} left{postfix}"
@@ -75,7 +74,7 @@ def main() -> int:
     cases = jobs(options, list(TARGETS))
     total = len(cases) if isinstance(cases, list) else options.cases
     began = time.monotonic()
-    with tqdm(total=total or seconds, unit="case" if total else "s", bar_format=BAR) as progress:
+    with progress_bar(total=total or seconds, unit="case" if total else "s", bar_format=BAR) as progress:
 
         def show(outcome: Outcome) -> None:
             progress.update(1 if total else min(seconds, time.monotonic() - began) - progress.n)

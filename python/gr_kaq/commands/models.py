@@ -5,21 +5,21 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ..detection.auto_detector import AUTO_DETECTORS
 from ..detection.choice import PURPOSES
 from ..detection.detectors import list_detectors, load_model
 from ..detection.linear_detector import LINEAR_DETECTORS
-from ..detection.model_card import facts, kind, reference_point, sizes, widths
+from ..detection.model_card import facts, kind, reference_point, widths
 from ..detection.model_file import Model
 from .info import auto_facts
 
 __all__ = ["add_parser"]
 
-DESCRIPTIONS = {"lmmse": "LMMSE", "zf": "zero forcing"} | {
-    name: f"by size: {PURPOSES[name]}" for name in AUTO_DETECTORS
-}
+HEAD = ("name", "network", "points", "bits", "up to", "BER", "LMMSE", "at")
+NETWORKS = {"lmmse": "LMMSE", "zf": "zero forcing"} | dict.fromkeys(AUTO_DETECTORS, "by size")
 
 
 def add_parser(commands: Any) -> None:
@@ -42,12 +42,15 @@ def _run(options: argparse.Namespace) -> int:
         known = [facts(model) if model else _facts_without_file(name) for name, model in detectors.items()]
         print(json.dumps(known, indent=2))
         return 0
-    rows: list[tuple[str, ...]] = [("name", "network", "K", "constellation", "bits", "antennas", "measured BER")]
+    rows: list[tuple[str, ...]] = [HEAD]
     for name, model in detectors.items():
-        rows.append(_row(model) if model else (name, DESCRIPTIONS[name], "", "any", "", "any", ""))
-    columns = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        rows.append(_row(model) if model else (name, NETWORKS[name], "any", "", "any", "", "", ""))
+    columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, columns, strict=True)).rstrip())
+    print()
+    for name in AUTO_DETECTORS:
+        print(f"{name} takes one of the others, by size: {PURPOSES[name]}")
     return 0
 
 
@@ -56,18 +59,24 @@ def _facts_without_file(name: str) -> dict[str, Any]:
 
 
 def _row(model: Model) -> tuple[str, ...]:
-    point, measured = reference_point(model), ""
-    if point is not None:
-        measured = f"{point['bit_errors'] / point['bits']:.1e}"
-        if "lmmse_bit_errors" in point:
-            measured += f" (LMMSE {point['lmmse_bit_errors'] / point['bits']:.1e})"
-        measured += f" at {point['num_rx']}x{point['num_tx']}, {point['snr_db']:g} dB"
+    size = f"{model.max_num_rx}x{model.max_num_tx}"
+    if model.min_rx_per_tx > 1:
+        size += f", rx >= {model.min_rx_per_tx:g} tx"
     return (
         model.name,
         kind(model),
-        str(len(model.layers)),
         model.constellation.name,
         widths(model) if model.quantized else "float",
-        sizes(model),
-        measured,
+        size,
+        *_measured(reference_point(model)),
     )
+
+
+def _measured(point: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    if point is None:
+        return "", "", ""
+    own, lmmse = (
+        f"{point[errors] / point['bits']:.4f}" if errors in point else ""
+        for errors in ("bit_errors", "lmmse_bit_errors")
+    )
+    return own, lmmse, f"{point['num_rx']}x{point['num_tx']}, {point['snr_db']:g} dB"
