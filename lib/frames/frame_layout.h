@@ -20,7 +20,7 @@ struct FrameLayout {
     int frame_length() const { return preamble_length() + num_symbols * symbol_length(); }
 };
 
-inline constexpr int max_streams = 8; // of a frame
+inline constexpr int max_frame_streams = 8; // of a frame
 
 // Of the carrier offset's second estimate: over so many periods.
 inline constexpr int lag_periods = 5;

@@ -32,8 +32,8 @@ constexpr int max_piece = 8192; // samples that are worked on at once: they fit 
 const FrameLayout &checked(const FrameLayout &layout, int num_rx, ArrayView<const std::complex<float>, 2> known) {
     check(layout);
     expect(num_rx >= 1, "num_rx is ", num_rx, "; at least 1 expected");
-    expect(known.extent(0) >= 1 && known.extent(0) <= max_streams, "1 to ", max_streams, " streams expected; ",
-           known.extent(0), " given");
+    expect(known.extent(0) >= 1 && known.extent(0) <= max_frame_streams, "1 to ", max_frame_streams,
+           " streams expected; ", known.extent(0), " given");
     expect(known.extent(1) == static_cast<std::size_t>(layout.known_length()), layout.known_length(),
            " known samples of each stream expected; ", known.extent(1), " given");
     return layout;

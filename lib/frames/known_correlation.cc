@@ -67,7 +67,7 @@ template <int Streams>
 template <int Streams>
 [[gnu::always_inline]] inline void correlate_from(const float *samples_re, const float *samples_im, const float *taps,
                                                   int num_taps, int num_streams, int lags, float *out) {
-    if constexpr (Streams < max_streams)
+    if constexpr (Streams < max_frame_streams)
         if (num_streams > Streams)
             return correlate_from<Streams + 1>(samples_re, samples_im, taps, num_taps, num_streams, lags, out);
     correlate<Streams>(samples_re, samples_im, taps, num_taps, lags, out);
@@ -143,7 +143,7 @@ KnownCorrelation::KnownCorrelation(const FrameLayout &layout, int num_rx, ArrayV
     : layout_(layout), num_rx_(num_rx), num_tx_(static_cast<int>(known.extent(0))),
       num_lags_(layout.symbol_length() + 1), padded_lags_(padded(num_lags_)),
       threshold_(noise_threshold(double(num_rx) * num_tx_, num_lags_, false_alarm_probability)) {
-    KAQ_ASSERT(num_tx_ >= 1 && num_tx_ <= max_streams);
+    KAQ_ASSERT(num_tx_ >= 1 && num_tx_ <= max_frame_streams);
     KAQ_ASSERT(known.extent(1) == static_cast<std::size_t>(layout.known_length()));
     const int preamble_length = layout.preamble_length(), segment_length = layout.known_length() + padded_lags_;
     preamble_energy_ = layout.num_periods * make_taps(known, 0, layout.period, preamble_taps_);

@@ -4,6 +4,9 @@
 
 #include <pybind11/pybind11.h>
 
+// of a frame, on either side
+constexpr pybind11::ssize_t max_frame_antennas = 256;
+
 void bind_frame_search(pybind11::module_ &module);
 void bind_frame_carriers(pybind11::module_ &module);
 void bind_frame_training(pybind11::module_ &module);

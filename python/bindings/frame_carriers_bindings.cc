@@ -19,10 +19,10 @@ using kaq::expect;
 
 // So that places in an array of all of them fit into an int.
 constexpr int max_symbols = 1 << 10, max_active = 1 << 12;
-constexpr py::ssize_t max_antennas = 256; // on either side
 
-kaq::CarrierMap make_map(int num_symbols, int num_active, const std::vector<int> &symbols,
-                         const std::vector<int> &pilots, const std::vector<int> &data, const Array<Complex> &values) {
+kaq::CarrierMap make_carrier_map(int num_symbols, int num_active, const std::vector<int> &symbols,
+                                 const std::vector<int> &pilots, const std::vector<int> &data,
+                                 const Array<Complex> &values) {
     expect(num_symbols <= max_symbols, max_symbols, " symbols at most; ", num_symbols, " given");
     expect(num_active <= max_active, max_active, " active carriers at most; ", num_active, " given");
     expect(!symbols.empty(), "at least one symbol with data expected");
@@ -35,16 +35,16 @@ kaq::CarrierMap make_map(int num_symbols, int num_active, const std::vector<int>
            " symbols expected; ", data.size(), " given");
     expect(values.ndim() == 2 && values.shape(0) == static_cast<py::ssize_t>(pilots.size()), "values of shape (",
            pilots.size(), ", num_tx) expected; shape ", Shape{values}, " given");
-    expect(values.shape(1) >= 1 && values.shape(1) <= max_antennas, "1 to ", max_antennas, " streams expected; ",
-           values.shape(1), " given");
+    expect(values.shape(1) >= 1 && values.shape(1) <= max_frame_antennas, "1 to ", max_frame_antennas,
+           " streams expected; ", values.shape(1), " given");
     return {num_symbols, num_active, static_cast<int>(values.shape(1)), symbols, pilots, data, copy(values)};
 }
 
 void check_frame(const kaq::CarrierMap &map, const Array<Complex> &grid, const Array<Complex> &h) {
     expect(grid.ndim() == 3 && grid.shape(0) == map.num_symbols && grid.shape(2) == map.num_active, "grid of shape (",
            map.num_symbols, ", num_rx, ", map.num_active, ") expected; shape ", Shape{grid}, " given");
-    expect(grid.shape(1) >= 1 && grid.shape(1) <= max_antennas, "1 to ", max_antennas, " antennas expected; ",
-           grid.shape(1), " given");
+    expect(grid.shape(1) >= 1 && grid.shape(1) <= max_frame_antennas, "1 to ", max_frame_antennas,
+           " antennas expected; ", grid.shape(1), " given");
     expect(h.ndim() == 4 && h.shape(0) == map.num_symbols && h.shape(1) == map.num_active &&
                h.shape(2) == grid.shape(1) && h.shape(3) == map.num_tx,
            "h of shape (", map.num_symbols, ", ", map.num_active, ", ", grid.shape(1), ", ", map.num_tx,
@@ -114,8 +114,8 @@ void bind_frame_carriers(py::module_ &module) {
     module.def("common_phases", &common_phases, py::arg("correlation"), py::arg("energy"), py::arg("total"),
                py::arg("count"));
     py::class_<kaq::CarrierMap>(module, "CarrierMap")
-        .def(py::init(&make_map), py::kw_only(), py::arg("num_symbols"), py::arg("num_active"), py::arg("symbols"),
-             py::arg("pilots"), py::arg("data"), py::arg("values"))
+        .def(py::init(&make_carrier_map), py::kw_only(), py::arg("num_symbols"), py::arg("num_active"),
+             py::arg("symbols"), py::arg("pilots"), py::arg("data"), py::arg("values"))
         .def("track_phases", &track_phases, py::kw_only(), py::arg("grid"), py::arg("slope"), py::arg("noise_var"),
              py::arg("snr"), py::arg("error"), py::arg("h").noconvert(), py::arg("phase").noconvert())
         .def("take_data", &take_data, py::kw_only(), py::arg("grid"), py::arg("h"), py::arg("phase"),

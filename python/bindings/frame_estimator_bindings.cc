@@ -25,8 +25,8 @@ namespace {
 
 using kaq::expect;
 
-std::shared_ptr<kaq::WienerFilter> make_filter(const Array<Complex> &analysis, const Array<float> &time,
-                                               const Array<Complex> &frequency, const Array<double> &error) {
+std::shared_ptr<kaq::WienerFilter> make_wiener_filter(const Array<Complex> &analysis, const Array<float> &time,
+                                                      const Array<Complex> &frequency, const Array<double> &error) {
     expect(time.ndim() == 2, "time of shape (symbols, modes) expected; shape ", Shape{time}, " given");
     expect(frequency.ndim() == 2, "frequency of shape (carriers, modes) expected; shape ", Shape{frequency}, " given");
     const py::ssize_t coefficients = time.shape(1) * frequency.shape(1);
@@ -48,7 +48,7 @@ std::shared_ptr<kaq::WienerFilter> make_filter(const Array<Complex> &analysis, c
 }
 
 // training: (symbols, num_tx, places, num_rx)
-Array<Complex> interpolate(const kaq::WienerFilter &filter, const Array<Complex> &training) {
+Array<Complex> interpolate_training(const kaq::WienerFilter &filter, const Array<Complex> &training) {
     expect(training.ndim() == 4 && training.shape(1) == filter.num_tx &&
                training.shape(0) * training.shape(2) == filter.num_values,
            "training of shape (symbols, ", filter.num_tx, ", places, num_rx) with ", filter.num_values,
@@ -59,9 +59,9 @@ Array<Complex> interpolate(const kaq::WienerFilter &filter, const Array<Complex>
     return h;
 }
 
-using MakeFilter = std::function<std::shared_ptr<kaq::WienerFilter>(int snr_step, int delay_model, int doppler)>;
+using MakeWienerFilter = std::function<std::shared_ptr<kaq::WienerFilter>(int snr_step, int delay_model, int doppler)>;
 
-std::shared_ptr<kaq::WienerFilters> make_filters(MakeFilter make, std::size_t capacity) {
+std::shared_ptr<kaq::WienerFilters> make_filters(MakeWienerFilter make, std::size_t capacity) {
     return std::make_shared<kaq::WienerFilters>(
         [make = std::move(make)](const kaq::WienerFilters::Key &key) -> std::shared_ptr<const kaq::WienerFilter> {
             std::shared_ptr<kaq::WienerFilter> filter = make(key[0], key[1], key[2]);
@@ -228,9 +228,9 @@ py::list estimate_frames(FrameEstimator &self, const std::vector<Array<Complex>>
 
 void bind_frame_estimator(py::module_ &module) {
     py::class_<kaq::WienerFilter, std::shared_ptr<kaq::WienerFilter>>(module, "WienerFilter")
-        .def(py::init(&make_filter), py::kw_only(), py::arg("analysis"), py::arg("time"), py::arg("frequency"),
+        .def(py::init(&make_wiener_filter), py::kw_only(), py::arg("analysis"), py::arg("time"), py::arg("frequency"),
              py::arg("error"))
-        .def("interpolate", &interpolate, py::arg("training"))
+        .def("interpolate", &interpolate_training, py::arg("training"))
         .def_property_readonly(
             "num_modes", [](const kaq::WienerFilter &self) { return std::pair(self.time_modes, self.carrier_modes); })
         .def_property_readonly("error", [](const kaq::WienerFilter &self) {

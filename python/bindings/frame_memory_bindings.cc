@@ -23,8 +23,6 @@ namespace {
 using kaq::expect;
 using ComplexDouble = std::complex<double>;
 
-constexpr py::ssize_t max_antennas = 256;
-
 kaq::DelayProfile make_profile(const Array<double> &powers, const Array<Complex> &frequency, const Array<Complex> &seen,
                                const Array<Complex> &analysis, const Array<double> &noise,
                                const Array<double> &energies) {
@@ -87,9 +85,9 @@ std::shared_ptr<kaq::FrameMemory> make_memory(const kaq::FrameObserver &observer
 }
 
 // training: (symbols, num_tx, places, num_rx). (channel, error variance of each symbol)
-py::tuple interpolate(kaq::FrameMemory &memory, const Array<Complex> &training, const Array<double> &noise_var,
-                      double delay, double carrier_offset, int delay_model, int doppler, double snr,
-                      const std::optional<std::pair<double, double>> &arrival) {
+py::tuple interpolate_frame(kaq::FrameMemory &memory, const Array<Complex> &training, const Array<double> &noise_var,
+                            double delay, double carrier_offset, int delay_model, int doppler, double snr,
+                            const std::optional<std::pair<double, double>> &arrival) {
     const kaq::TrackedFormat &format = memory.format();
     const kaq::TrainingMap &map = format.training;
     expect(training.ndim() == 4 && training.shape(0) == kaq::training_symbols && training.shape(1) == map.num_tx &&
@@ -97,7 +95,8 @@ py::tuple interpolate(kaq::FrameMemory &memory, const Array<Complex> &training, 
            "training of shape (", kaq::training_symbols, ", ", map.num_tx, ", ", map.num_places,
            ", num_rx) expected; shape ", Shape{training}, " given");
     const py::ssize_t num_rx = training.shape(3);
-    expect(num_rx >= 1 && num_rx <= max_antennas, "1 to ", max_antennas, " antennas expected; ", num_rx, " given");
+    expect(num_rx >= 1 && num_rx <= max_frame_antennas, "1 to ", max_frame_antennas, " antennas expected; ", num_rx,
+           " given");
     expect(noise_var.size() == num_rx, "noise_var of ", num_rx, " antennas expected; ", noise_var.size(), " given");
     expect(doppler >= 0 && std::size_t(doppler) < format.dopplers.size(), "doppler below ", format.dopplers.size(),
            " expected; ", doppler, " given");
@@ -145,8 +144,9 @@ void bind_frame_memory(py::module_ &module) {
         .def(py::init(&make_memory), py::kw_only(), py::arg("observer"), py::arg("carriers"), py::arg("fft_size"),
              py::arg("symbol_length"), py::arg("lead"), py::arg("sets"), py::arg("dopplers"), py::arg("frames"),
              py::arg("fit"))
-        .def("interpolate", &interpolate, py::kw_only(), py::arg("training"), py::arg("noise_var"), py::arg("delay"),
-             py::arg("carrier_offset"), py::arg("delay_model"), py::arg("doppler"), py::arg("snr"), py::arg("arrival"))
+        .def("interpolate", &interpolate_frame, py::kw_only(), py::arg("training"), py::arg("noise_var"),
+             py::arg("delay"), py::arg("carrier_offset"), py::arg("delay_model"), py::arg("doppler"), py::arg("snr"),
+             py::arg("arrival"))
         .def_property_readonly("track", &track)
         .def_property_readonly("lost", &kaq::FrameMemory::lost);
 }

@@ -21,10 +21,9 @@ namespace {
 using kaq::expect;
 using ComplexDouble = std::complex<double>;
 
-constexpr py::ssize_t max_antennas = 256;
-
-kaq::TrainingMap make_map(int num_symbols, int num_active, int comb, const std::vector<int> &symbols,
-                          const Array<int> &indices, const Array<int> &carriers, const Array<ComplexDouble> &inverse) {
+kaq::TrainingMap make_training_map(int num_symbols, int num_active, int comb, const std::vector<int> &symbols,
+                                   const Array<int> &indices, const Array<int> &carriers,
+                                   const Array<ComplexDouble> &inverse) {
     expect(symbols.size() == kaq::training_symbols, kaq::training_symbols, " symbols with training expected; ",
            symbols.size(), " given");
     expect(indices.ndim() == 3 && indices.shape(0) == kaq::training_symbols && indices.size() > 0, "indices of shape (",
@@ -73,8 +72,9 @@ kaq::OffsetModels make_offsets(const Array<double> &turns, const Array<double> &
     return {static_cast<int>(scores.size()), copy(turns), copy(scores)};
 }
 
-std::shared_ptr<kaq::DopplerFilter> make_filter(const Array<ComplexDouble> &analysis, const Array<double> &diagonals,
-                                                const Array<double> &pairs, const Array<double> &constant) {
+std::shared_ptr<kaq::DopplerFilter> make_doppler_filter(const Array<ComplexDouble> &analysis,
+                                                        const Array<double> &diagonals, const Array<double> &pairs,
+                                                        const Array<double> &constant) {
     expect(analysis.ndim() == 4 && analysis.shape(0) == kaq::training_symbols, "an analysis of shape (",
            kaq::training_symbols, ", num_tx, modes, places) expected; shape ", Shape{analysis}, " given");
     const py::ssize_t num_modes = analysis.shape(2), num_dopplers = constant.size();
@@ -87,15 +87,15 @@ std::shared_ptr<kaq::DopplerFilter> make_filter(const Array<ComplexDouble> &anal
         kaq::DopplerFilter{static_cast<int>(num_modes), copy(analysis), copy(diagonals), copy(pairs), copy(constant)});
 }
 
-using MakeFilter = std::function<std::shared_ptr<kaq::DopplerFilter>(int delay_model, int snr_step)>;
+using MakeDopplerFilter = std::function<std::shared_ptr<kaq::DopplerFilter>(int delay_model, int snr_step)>;
 
 std::shared_ptr<kaq::FrameObserver>
 make_observer(int num_symbols, int num_active, int comb, const std::vector<int> &symbols, const Array<int> &indices,
               const Array<int> &carriers, const Array<ComplexDouble> &inverse, const Array<ComplexDouble> &noise_modes,
               const Array<ComplexDouble> &delay_modes, const Array<double> &delay_energies,
               const Array<double> &delay_scores, int per_share, const Array<double> &offset_turns,
-              const Array<double> &offset_scores, const std::vector<double> &offsets, MakeFilter make) {
-    kaq::TrainingMap map = make_map(num_symbols, num_active, comb, symbols, indices, carriers, inverse);
+              const Array<double> &offset_scores, const std::vector<double> &offsets, MakeDopplerFilter make) {
+    kaq::TrainingMap map = make_training_map(num_symbols, num_active, comb, symbols, indices, carriers, inverse);
     check_modes(map, noise_modes, "noise_modes");
     check_modes(map, delay_modes, "delay_modes");
     expect(delay_modes.shape(2) == map.num_places, "as many delay_modes as places expected; ", delay_modes.shape(2),
@@ -134,7 +134,8 @@ py::tuple observe(const std::shared_ptr<kaq::FrameObserver> &observer, const Arr
     expect(grid.ndim() == 3 && grid.shape(0) == map.num_symbols && grid.shape(2) == map.num_active, "grid of shape (",
            map.num_symbols, ", num_rx, ", map.num_active, ") expected; shape ", Shape{grid}, " given");
     const py::ssize_t num_rx = grid.shape(1);
-    expect(num_rx >= 1 && num_rx <= max_antennas, "1 to ", max_antennas, " antennas expected; ", num_rx, " given");
+    expect(num_rx >= 1 && num_rx <= max_frame_antennas, "1 to ", max_frame_antennas, " antennas expected; ", num_rx,
+           " given");
     expect(guards.ndim() == 2 && guards.shape(0) == num_rx && guards.shape(1) == num_rx, "guards of shape (", num_rx,
            ", ", num_rx, ") expected; shape ", Shape{guards}, " given");
     expect(!track || track->observer == observer, "a noise track of this observer expected");
@@ -159,7 +160,7 @@ py::tuple observe(const std::shared_ptr<kaq::FrameObserver> &observer, const Arr
 
 void bind_frame_training(py::module_ &module) {
     py::class_<kaq::DopplerFilter, std::shared_ptr<kaq::DopplerFilter>>(module, "DopplerFilter")
-        .def(py::init(&make_filter), py::kw_only(), py::arg("analysis"), py::arg("diagonals"), py::arg("pairs"),
+        .def(py::init(&make_doppler_filter), py::kw_only(), py::arg("analysis"), py::arg("diagonals"), py::arg("pairs"),
              py::arg("constant"));
     py::class_<kaq::FrameObserver, std::shared_ptr<kaq::FrameObserver>>(module, "FrameObserver")
         .def(py::init(&make_observer), py::kw_only(), py::arg("num_symbols"), py::arg("num_active"), py::arg("comb"),

@@ -19,7 +19,7 @@ struct LinearPlan : BoundPlan<kaq::LinearPlan> {
     using BoundPlan::BoundPlan;
 };
 
-kaq::LinearNetwork make_network(const std::string &type, int bits_per_dimension, float half_distance) {
+kaq::LinearNetwork make_linear_network(const std::string &type, int bits_per_dimension, float half_distance) {
     kaq::expect(type == "lmmse" || type == "zf", "type is '", type, "'; lmmse or zf expected");
     kaq::LinearNetwork network;
     network.type = type == "zf" ? kaq::LinearNetwork::Type::zero_forcing : kaq::LinearNetwork::Type::lmmse;
@@ -33,7 +33,7 @@ kaq::LinearNetwork make_network(const std::string &type, int bits_per_dimension,
 
 void bind_linear(py::module_ &module) {
     py::class_<kaq::LinearNetwork>(module, "LinearNetwork")
-        .def(py::init(&make_network), py::kw_only(), py::arg("type"), py::arg("bits_per_dimension"),
+        .def(py::init(&make_linear_network), py::kw_only(), py::arg("type"), py::arg("bits_per_dimension"),
              py::arg("half_distance"));
     py::class_<LinearPlan>(module, "LinearPlan")
         .def(py::init<const kaq::LinearNetwork &, const std::string &, int, int, int, int>(), py::arg("network"),

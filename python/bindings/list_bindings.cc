@@ -25,9 +25,10 @@ using Curves = std::vector<std::vector<float>>; // by bit and knot
 // The largest number of streams, and the curves list_narrow, list_wide, propagation_narrow and propagation_wide.
 using Fusion = std::tuple<int, Curves, Curves, Curves, Curves>;
 
-kaq::ListNetwork make_network(int bits_per_dimension, float half_distance, int survivors, int largest_entry,
-                              float step_alpha, float step_gamma, const std::vector<std::pair<float, float>> &layers,
-                              const std::vector<float> &knots, const std::vector<Fusion> &fusion) {
+kaq::ListNetwork make_list_network(int bits_per_dimension, float half_distance, int survivors, int largest_entry,
+                                   float step_alpha, float step_gamma,
+                                   const std::vector<std::pair<float, float>> &layers, const std::vector<float> &knots,
+                                   const std::vector<Fusion> &fusion) {
     kaq::ListNetwork network;
     network.bits_per_dimension = bits_per_dimension;
     network.half_distance = half_distance;
@@ -48,7 +49,7 @@ kaq::ListNetwork make_network(int bits_per_dimension, float half_distance, int s
 
 void bind_list(py::module_ &module) {
     py::class_<kaq::ListNetwork>(module, "ListNetwork")
-        .def(py::init(&make_network), py::kw_only(), py::arg("bits_per_dimension"), py::arg("half_distance"),
+        .def(py::init(&make_list_network), py::kw_only(), py::arg("bits_per_dimension"), py::arg("half_distance"),
              py::arg("survivors"), py::arg("largest_entry"), py::arg("step_alpha"), py::arg("step_gamma"),
              py::arg("layers"), py::arg("knots"), py::arg("fusion"));
     py::class_<ListPlan>(module, "ListPlan")

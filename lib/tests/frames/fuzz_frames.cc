@@ -175,7 +175,7 @@ void fuzz_search(Choices &choices, Random &random) {
     }
     if (layout.frame_length() > 20000) // what takes long finds no more
         return;
-    const int num_tx = choices.between(1, kaq::max_streams), num_rx = choices.between(1, 5);
+    const int num_tx = choices.between(1, kaq::max_frame_streams), num_rx = choices.between(1, 5);
     const auto streams = random_streams(choices, random, layout, num_tx);
     std::vector<Complex> known;
     for (int t = 0; t < num_tx; ++t) {
