@@ -11,12 +11,24 @@ from typing import Any, TypeVar
 import numpy as np
 import pmt
 
-__all__ = ["FORGED", "Choices"]
+__all__ = ["FORGED", "NULL", "Choices"]
 
 T = TypeVar("T")
 
 FORGED = "FORGED: all is well"
 """No line of the log may begin so: a name with a newline would have written it."""
+
+
+def _null() -> Any:
+    try:
+        pmt.cons(None, pmt.PMT_NIL)
+    except TypeError:  # GNU Radio 3.10.12 in Debian 13
+        return pmt.PMT_NIL
+    return None
+
+
+NULL = _null()
+"""A PMT that points nowhere, where GNU Radio's Python can make one."""
 
 TEXTS = (
     "",
@@ -95,7 +107,7 @@ class Choices(random.Random):
     def pmt(self, depth: int = 0) -> Any:
         """Anything that there is, with nulls in it."""
         leaves = (
-            lambda: None,
+            lambda: NULL,
             lambda: self.choice((pmt.PMT_NIL, pmt.PMT_T, pmt.PMT_F, pmt.PMT_EOF, pmt.make_dict())),
             self.text,
             self.number,

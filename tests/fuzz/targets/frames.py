@@ -32,7 +32,7 @@ from gr_kaq.signals.constellation import CONSTELLATIONS
 from tests.fuzz.plumbing import connect_silence
 from tests.fuzz.target import Tag, Target, Verdict, verdicts, within
 from tests.fuzz.targets.symbols import MODELS, estimate, hostile_paths, name_message
-from tests.fuzz.values import Choices
+from tests.fuzz.values import NULL, Choices
 
 __all__ = [
     "DataAidedDecoder",
@@ -91,8 +91,8 @@ def time_tags(choices: Choices, count: int, num_rx: int) -> list[Tag]:
         elif key == "rx_rate":
             value = choices.choice((pmt.from_double(2e6), choices.number()))
         else:
-            whole = choices.choice((pmt.from_uint64(choices.randrange(9)), choices.number(), None))
-            value = pmt.make_tuple(whole, choices.choice((pmt.from_double(choices.random()), choices.number(), None)))
+            whole = choices.choice((pmt.from_uint64(choices.randrange(9)), choices.number(), NULL))
+            value = pmt.make_tuple(whole, choices.choice((pmt.from_double(choices.random()), choices.number(), NULL)))
         return choices.randrange(num_rx), choices.randrange(count), pmt.intern(key), value, None
 
     return choices.some(draw, 8)
