@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from gnuradio import blocks, gr
 import gr_kaq
 from gr_kaq import radios
 from gr_kaq.blocks.receiver_status import trouble
+from gr_kaq.detection.detectors import fitting_detectors
+from gr_kaq.estimation.estimator import INTERPOLATORS
+from gr_kaq.estimation.learned import list_estimators
 
 NO_LIMIT = 1e6  # seconds
 FRAMES_PER_BLOCK = 33 / 32  # of a file: announcements are between them
@@ -50,8 +54,16 @@ class receiver_flowgraph(gr.top_block):
             self.connect((self.radio, antenna), (self.receiver, antenna))
         shown = {}  # ports of the receiver -> of what publishes them
         if options.publish:
-            publisher = gr_kaq.receiver_publisher(num_rx, options.num_tx, options.fft_size, address=options.publish)
+            fitting = [each.name for each in fitting_detectors(options.constellation, num_rx, options.num_tx)]
+            publisher = gr_kaq.receiver_publisher(
+                *(num_rx, options.num_tx, options.fft_size),
+                address=options.publish,
+                detectors=["auto", "auto-fast", *fitting],
+                estimators=[*INTERPOLATORS, *(list_estimators() if find_spec("onnxruntime") else [])],
+            )
             self.msg_connect(self.receiver, "stats", publisher, "stats")
+            self.msg_connect(publisher, "model", self.receiver, "model")
+            self.msg_connect(publisher, "estimator", self.receiver, "estimator")
             shown = {0: 0, options.num_tx: 1, options.num_tx + num_rx: 2}
         for port in range(options.num_tx + (num_rx + 1 if options.publish else 0)):
             size = self.receiver.output_signature().sizeof_stream_item(port)

@@ -42,10 +42,18 @@ class Link:
         frames = gr_kaq.frame_transmitter(2, gap_length=256, idle="zeros")
         channel = gr_kaq.channel_simulator(2, 2, channel="tdl-a", snr_db=25.0, seed=1)
         self.receiver = gr_kaq.mimo_receiver(2, 2, monitor=True)
-        self.publisher = gr_kaq.receiver_publisher(2, 2, address="tcp://127.0.0.1:*", interval_s=0.05)
+        self.publisher = gr_kaq.receiver_publisher(
+            *(2, 2),
+            address="tcp://127.0.0.1:*",
+            interval_s=0.05,
+            detectors=["auto", "lmmse", "list8-16qam"],
+            estimators=["lmmse", "ls"],
+        )
         self.tb.msg_connect(frames, "ready", source, "ready")
         self.tb.msg_connect(source, "pdus", frames, "pdus")
         self.tb.msg_connect(self.receiver, "stats", self.publisher, "stats")
+        self.tb.msg_connect(self.publisher, "model", self.receiver, "model")
+        self.tb.msg_connect(self.publisher, "estimator", self.receiver, "estimator")
         for port in range(2):
             self.tb.connect((frames, port), (channel, port), (self.receiver, port))
         for port in range(5):
@@ -86,9 +94,20 @@ def get(url, path="", host=None):
         return answer.read()
 
 
+def choose(server, content, **headers):
+    """The status of the answer."""
+    base, _, query = server.url.partition("?")
+    request = urllib.request.Request(f"{base}choose?{query}", json.dumps(content).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 @contextlib.contextmanager
-def serving(state, **arguments):
-    with MonitorServer(state, port=0, **arguments) as server:
+def serving(state, choose=None, **arguments):
+    with MonitorServer(state, choose, port=0, **arguments) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield server
@@ -100,7 +119,7 @@ def serving(state, **arguments):
 def watched(link):
     feed = Feed(link.publisher.address())
     try:
-        with serving(feed.state) as server:
+        with serving(feed.state, feed.choose) as server:
             yield feed, server
     finally:
         feed.close()
@@ -132,11 +151,21 @@ def test_a_receiver_in_the_browser(tmp_path):
         assert len(shown["channel_db"]) == 4 * link.receiver.frame_format.num_active
 
 
+CHOOSING = b"""<script>
+  setInterval(() => {
+    const select = document.getElementById("model");
+    if (!Array.from(select.options).some(option => option.value === "list8-16qam") || window.chosen) return;
+    window.chosen = true; select.value = "list8-16qam"; select.dispatchEvent(new Event("change"));
+  }, 100);
+</script>"""
+
+
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
 def test_the_page_in_chromium(tmp_path):
-    """Its program runs, and shows numbers."""
+    """Its program runs, shows numbers, and chooses another detector as a hand would."""
     with Link(tmp_path) as link, watched(link) as (feed, server):
         wait_until(lambda: len(feed.state()["history"]) >= 2)
+        server.page += CHOOSING
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
         dom = subprocess.run(
             [*command, "--virtual-time-budget=4000", "--dump-dom", server.url],
@@ -146,6 +175,46 @@ def test_the_page_in_chromium(tmp_path):
             check=True,
         ).stdout
         assert '<span id="status">live</span>' in dom and "<td>block_errors</td>" in dom
+        assert "<option>ls</option>" in dom and "<td>updates dropped</td><td>" in dom
+        wait_until(lambda: link.receiver.detector.model_name() == "list8-16qam")
+
+
+def test_detector_and_estimator_are_chosen(tmp_path):
+    with Link(tmp_path) as link, watched(link) as (feed, server):
+        wait_until(lambda: feed.state()["offered"])
+        assert feed.state()["offered"] == {"model": ["auto", "lmmse", "list8-16qam"], "estimator": ["lmmse", "ls"]}
+        assert choose(server, ["model", "lmmse"], X_KAQ="1") == 403  # another name of the header
+        assert choose(server, ["model", "lmmse"]) == 403
+        assert choose(server, ["model", "lmmse"], **{"X-KAQ": "1", "Host": "evil.example"}) == 403
+        for content in (["model", "zf"], ["model", "/etc/passwd"], ["pdus", "lmmse"], ["model"], 3, "x" * 5000):
+            assert choose(server, content, **{"X-KAQ": "1"}) in (400, 413)
+        assert choose(server, ["model", "lmmse"], **{"X-KAQ": "1"}) == 200
+        assert choose(server, ["estimator", "ls"], **{"X-KAQ": "1"}) == 200
+        wait_until(lambda: link.receiver.detector.model_name() == "lmmse" and link.receiver.estimator.method() == "ls")
+        assert link.publisher.choices() == 2 and link.publisher.rejected_choices() == 0
+
+
+def test_who_chooses_what_is_not_offered_is_counted(tmp_path):
+    with Link(tmp_path) as link, zmq.Context() as context, context.socket(zmq.XSUB) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(link.publisher.address())
+        socket.send(b"\1")
+        socket.recv()  # connected
+        for message in (b"model=zf", b"pdus=lmmse", b"\xff\xff", b"model", b"=", b"model=/etc/passwd"):
+            socket.send(message)
+        wait_until(lambda: link.publisher.rejected_choices() == 6)
+        assert link.receiver.detector.model_name() == "auto" and link.publisher.internal_errors() == 0
+
+
+def test_updates_that_were_dropped_are_counted(published):
+    socket, address = published
+    feed = Feed(address)
+    send(socket, feed, {"block_errors": 0, "frames": 1}, lambda state: "decoder" in state["parts"])
+    for number in (7, 8, 12, 1, 2):  # 9 to 11 are missing; then the receiver began anew
+        socket.send(encode_pmt({"block_errors": 0, "frames": number, "number": number}))
+    wait_until(lambda: feed.state()["parts"]["decoder"]["frames"] == 2)
+    assert feed.state()["dropped"] == 3 and "number" not in feed.state()["parts"]["decoder"]
+    feed.close()
 
 
 def test_who_does_not_read_slows_nobody(tmp_path):

@@ -41,6 +41,7 @@ class mimo_receiver(gr.hier_block2):
         lost (out): dict of each frame whose CRC is wrong, for a `frame_explainer`.
         frames (out): dict of each frame, with a right CRC or not, see `channel_estimator`.
         model (in): name of a detector, replaces the one in use.
+        estimator (in): the same of a method of channel estimation.
         stats (out): counters of the synchronizer, the estimator, the detector and the decoder, each its own dict.
 
     Args:
@@ -131,6 +132,7 @@ class mimo_receiver(gr.hier_block2):
             self.connect((self.detector, num_tx + stream), (self.decoder, stream))
 
         self.message_port_register_hier_in("model")
+        self.message_port_register_hier_in("estimator")
         self.message_port_register_hier_out("pdus")
         self.message_port_register_hier_out("lost")
         self.message_port_register_hier_out("frames")
@@ -138,15 +140,18 @@ class mimo_receiver(gr.hier_block2):
         self._detecting: list[Any] = [self.detector, self.decoder] if data_aided_passes else [self.detector]
         for part in self._detecting:
             self._connect_own_port("model", part, is_input=True)
+        self._connect_own_port("estimator", self.estimator, "method", is_input=True)
         self._connect_own_port("pdus", self.decoder)
         self._connect_own_port("lost", self.decoder)
         self._connect_own_port("frames", self.estimator)
         for part in (self.synchronizer, self.estimator, self.detector, self.decoder):
             self._connect_own_port("stats", part)
 
-    def _connect_own_port(self, port: str, part: Any, is_input: bool = False) -> None:
-        """Connect a message port with the one of the same name of a part. See `workarounds`, "message ports"."""
-        _gnuradio.connect_own_message_port(self.to_basic_block(), port, part.to_basic_block(), port, is_input=is_input)
+    def _connect_own_port(self, port: str, part: Any, part_port: str = "", *, is_input: bool = False) -> None:
+        """Connect a message port with one of a part, by default of that name. See `workarounds`, "message ports"."""
+        _gnuradio.connect_own_message_port(
+            self.to_basic_block(), port, part.to_basic_block(), part_port or port, is_input=is_input
+        )
 
     def set_model(self, model: str | Path) -> None:
         """Replace the detector, also while the flowgraph runs, see `gr_kaq.detector.set_model`."""
@@ -163,7 +168,7 @@ class mimo_receiver(gr.hier_block2):
         self.estimator.set_method(method)
 
     def handle_estimator(self, message: Any) -> None:
-        """The same, given a message with the name; one that is none is logged, and the old method stays."""
+        """As a message on port `estimator`: the same, but a name that is none is logged, and the old method stays."""
         self.estimator.handle_method(message)
 
     def set_condition(self, condition: object) -> None:

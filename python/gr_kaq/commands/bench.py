@@ -16,8 +16,7 @@ from .. import native
 from ..channels.flat import RayleighChannels, complex_normal
 from ..detection.choice import choose
 from ..detection.detector import Detector
-from ..detection.detectors import list_detectors, load_detector, load_model
-from ..detection.linear_detector import LINEAR_DETECTORS
+from ..detection.detectors import fitting_detectors
 from ..signals.constellation import CONSTELLATIONS
 from .arguments import number, parse_size, whole_number
 
@@ -55,7 +54,7 @@ def add_parser(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     num_rx, num_tx = options.size
-    fitting = _detectors(options.constellation, num_rx, num_tx)
+    fitting = fitting_detectors(options.constellation, num_rx, num_tx)
     speeds = {
         detector.name: _vectors_per_second(detector, options.size, options.vectors_per_estimate, options.seconds)
         for detector in fitting
@@ -75,25 +74,6 @@ def _run(options: argparse.Namespace) -> int:
         print(f"  {name:<{width}}  {speed:12,.0f} vectors/s")
     print(advice)
     return 0
-
-
-def _detectors(constellation: str, num_rx: int, num_tx: int) -> list[Detector]:
-    """LMMSE, and the quantized detectors of this constellation that take this size."""
-    names = ["lmmse"]
-    for name in list_detectors():
-        if name not in LINEAR_DETECTORS and not name.startswith("auto"):
-            model = load_model(name)
-            if model.quantized and model.constellation.name == constellation:
-                names.append(name)
-    detectors = []
-    for name in names:
-        detector = load_detector(name, constellation=constellation)
-        try:
-            detector.check_size(num_rx, num_tx)
-        except ValueError:
-            continue
-        detectors.append(detector)
-    return detectors
 
 
 def _vectors_per_second(detector: Detector, size: tuple[int, int], vectors: int, seconds: float) -> float:

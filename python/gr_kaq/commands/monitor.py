@@ -22,9 +22,9 @@ def add_parser(commands: Any) -> None:
         "monitor",
         help="show a running receiver in the browser",
         description="Show what a running receiver publishes, in the browser: constellations before and after the "
-        "detection, the channel, SNR, block errors, all counters. The receivers in examples/ publish with --publish. "
-        "Neither GNU Radio nor a display is needed here, and nothing slows the receiver. docs/guide/monitor.md says "
-        "more.",
+        "detection, the channel, SNR, block errors, all counters; choose detector and estimator. The receivers in "
+        "examples/ publish with --publish. Neither GNU Radio nor a display is needed here, and nothing slows the "
+        "receiver. docs/guide/monitor.md says more.",
     )
     add = command.add_argument
     add("address", nargs="?", default=DEFAULT_ADDRESS, help="of the receiver (default %(default)s)")
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.replay}: no such file")
     feed = Feed(options.address, options.record)
     try:
-        with MonitorServer(feed.state, options.host, options.port) as server:
+        with MonitorServer(feed.state, feed.choose, options.host, options.port) as server:
             print(server.url, flush=True)
             if not options.replay:
                 server.serve_forever()

@@ -22,7 +22,7 @@ from .list_model import ListModel
 from .model_file import Model
 from .unfolded_detector import UnfoldedDetector
 
-__all__ = ["list_detectors", "load_detector", "load_model"]
+__all__ = ["fitting_detectors", "list_detectors", "load_detector", "load_model"]
 
 BACKENDS = ("auto", "native", "reference")
 PRECISIONS = ("auto", "int8", "fp32")
@@ -32,6 +32,26 @@ def list_detectors() -> list[str]:
     """Names of the detectors that choose by size, of those that ship with the package, and of the linear baselines."""
     names = sorted(p.name.removesuffix(model_file.SUFFIX) for p in _models())
     return [*AUTO_DETECTORS, *names, *LINEAR_DETECTORS]
+
+
+def fitting_detectors(constellation: str, num_rx: int, num_tx: int) -> list[Detector]:
+    """LMMSE, and the quantized detectors that ship for this constellation and take this size."""
+    detectors = [load_detector("lmmse", constellation=constellation)]
+    for name in list_detectors():
+        if name in AUTO_DETECTORS or name in LINEAR_DETECTORS:
+            continue
+        model = load_model(name)
+        if model.quantized and model.constellation.name == constellation:
+            detectors.append(load_detector(name))
+    return [detector for detector in detectors if _takes(detector, num_rx, num_tx)]
+
+
+def _takes(detector: Detector, num_rx: int, num_tx: int) -> bool:
+    try:
+        detector.check_size(num_rx, num_tx)
+    except ValueError:
+        return False
+    return True
 
 
 def load_detector(

@@ -2,7 +2,8 @@
 """What `receiver_publisher` publishes over ZMQ, as one state: counters, their history, and what displays show.
 
 A message is a PMT dict: the counters of one part of a receiver, as its port `stats` has them; or what displays show,
-with the keys `num_rx`, `num_tx`, `symbols`, `received` (c32vectors) and `channel_db` (f32vector).
+with the keys `num_rx`, `num_tx`, `symbols`, `received` (c32vectors), `channel_db` (f32vector), and `offered_model` and
+`offered_estimator`, names in lines that may be chosen. Each has its `number`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import collections
 import json
 import math
+import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -26,6 +28,7 @@ __all__ = ["Feed", "replay"]
 MAX_MESSAGE_BYTES = 8 << 20
 MOST_POINTS = 1500
 MOST_HISTORY = 600
+MOST_NAMES = 100
 PARTS = {  # of a receiver, each known by a counter that only it has
     "overlapping_frames": "synchronizer",
     "interfered_frames": "estimator",
@@ -33,6 +36,7 @@ PARTS = {  # of a receiver, each known by a counter that only it has
     "block_errors": "decoder",
 }
 DISPLAYS = ("symbols", "received", "channel_db")
+CHOICES = ("model", "estimator")
 
 
 class Feed:
@@ -49,13 +53,13 @@ class Feed:
         self._displays: dict[str, Any] = {}
         self._history: collections.deque[dict[str, Any]] = collections.deque(maxlen=MOST_HISTORY)
         self._counted = (0, 0)  # frames and block errors at the last point of the history
-        self._rejected = 0
+        self._offered: dict[str, list[str]] = {}
+        self._rejected = self._dropped = self._number = 0
         self._last = 0.0
         self._file = record.open("w", encoding="utf-8") if record else None
         self._ended = threading.Event()
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.SUBSCRIBE, b"")
+        self._socket = self._context.socket(zmq.XSUB)  # a SUB socket that may speak: choices
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self._socket.setsockopt(zmq.LINGER, 0)
         try:
@@ -63,6 +67,8 @@ class Feed:
         except zmq.ZMQError as error:
             self._context.destroy(linger=0)
             raise ValueError(f"{address!r}: {error}; an address such as tcp://127.0.0.1:5580 expected") from None
+        self._waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # for the thread that has the socket
+        self._waiting.put(b"\1")  # subscribes to everything
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -80,10 +86,24 @@ class Feed:
             return {
                 "age": time.time() - self._last if self._last else None,
                 "rejected": self._rejected,
+                "dropped": self._dropped,
+                "offered": dict(self._offered),
                 "parts": {name: dict(part) for name, part in self._parts.items()},
                 "history": list(self._history),
                 "displays": dict(self._displays),
             }
+
+    def choose(self, what: str, name: str) -> None:
+        """Ask the receiver for another detector (``"model"``) or estimator (``"estimator"``).
+
+        Raises:
+            ValueError: it does not offer that.
+        """
+        with self._lock:
+            offered = self._offered.get(what, [])
+        if name not in offered:
+            raise ValueError(f"{name!r} is none of those that are offered: {', '.join(offered) or 'none'}")
+        self._waiting.put(f"{what}={name}".encode())
 
     def take_stats(self, values: dict[str, Any], when: float) -> None:
         """Counters of one part of the receiver."""
@@ -106,6 +126,8 @@ class Feed:
 
     def _run(self) -> None:
         while not self._ended.is_set():
+            while not self._waiting.empty():
+                self._socket.send(self._waiting.get())
             if not self._socket.poll(200):
                 continue
             try:
@@ -117,17 +139,29 @@ class Feed:
     def _take(self, values: Any) -> None:
         if not isinstance(values, dict):
             raise ValueError("no dict")
+        self._count(values.pop("number", None))
         if "symbols" in values:
             shown: dict[str, Any] = {name: _points(values.get(name)) for name in DISPLAYS}
             shown |= {name: _plain(values.get(name)) for name in ("num_rx", "num_tx")}
+            offered = {what: str(values.get(f"offered_{what}", "")).split("\n")[:MOST_NAMES] for what in CHOICES}
             with self._lock:
                 self._displays = shown
+                self._offered = {what: names for what, names in offered.items() if names != [""]}
             return
         when = time.time()
         self.take_stats(values, when)
         if self._file:
             self._file.write(json.dumps({"time": when, "stats": {str(k): _plain(v) for k, v in values.items()}}) + "\n")
             self._file.flush()
+
+    def _count(self, number: Any) -> None:
+        """What is missing before a message, unless the publisher began anew."""
+        if not isinstance(number, int):
+            return
+        with self._lock:
+            if 0 < self._number < number:
+                self._dropped += number - self._number - 1
+            self._number = number
 
 
 def replay(path: Path, feed: Any) -> Iterator[None]:

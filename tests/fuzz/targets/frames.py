@@ -381,6 +381,7 @@ class Explainer(Target):
 class Publisher(Target):
     name = "receiver_publisher"
     message_inputs = ("stats",)
+    message_outputs = ("model", "estimator")
 
     def __init__(self, choices: Choices, folder: Path):
         super().__init__(choices, folder)
