@@ -14,10 +14,12 @@ from gr_kaq.channels.fading import TappedDelayLine
 from gr_kaq.channels.flat import complex_normal
 from gr_kaq.estimation.estimator import (
     INTERPOLATORS,
+    SATURATION,
     ChannelEstimator,
     LinearInterpolator,
     WienerInterpolator,
     observe,
+    without_errors,
 )
 from gr_kaq.estimation.observation import DELAY_SPREADS, DOPPLERS, Arrival, j0
 from gr_kaq.frames.frame_format import DATA_SYMBOLS, NUM_SYMBOLS, FrameFormat
@@ -427,6 +429,22 @@ def test_a_broken_antenna_leaves_the_others_alone(method, broken):
     assert error < 0.3 * 2e-2
     if broken == "zeros":
         assert not data.received[1].any() and not data.h[:, :, 1].any()
+
+
+@pytest.mark.parametrize("value", [2 * SATURATION, 2j * SATURATION, -1e30, np.inf, complex(0, np.nan)])
+def test_samples_that_are_absurd_count_as_zero(value):
+    samples = np.full((2, 50), SATURATION / 2, np.complex64)
+    np.testing.assert_array_equal(without_errors(samples), samples)
+    samples[1, 7] = value
+    expected = samples.copy()
+    expected[1, 7] = 0
+    np.testing.assert_array_equal(without_errors(samples), expected)
+
+
+def test_one_absurd_sample_among_zeros_counts_as_zero():
+    samples = np.zeros((2, 50), np.complex64)
+    samples[0, 3] = 2 * SATURATION
+    assert not without_errors(samples).any()
 
 
 @pytest.mark.parametrize("num_tx", [1, 4])
