@@ -209,6 +209,18 @@ def test_the_picture_has_every_room():
         assert f">{name}</text>" in picture or name == "lib/tests", "run docs/internals/draw_rooms.py"
 
 
+def test_what_tests_are_skipped_for_is_on_the_page():
+    page = (ROOT / "docs" / "internals" / "testing.md").read_text()
+    section = page.split("## What is left out, and why")[1].split("\n## ")[0]
+    found = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        found |= set(re.findall(r'importorskip\("([\w.]+)"|which\("(\w+)"\), reason', path.read_text()))
+    missing = {a or b for a, b in found}
+    assert len(missing) > 10
+    named = set(re.findall(r"`([\w.]+)`", section))
+    assert not {name for name in missing if not any(name == each or name.startswith(f"{each}.") for each in named)}
+
+
 def test_every_source_has_a_licence_line():
     files = tracked()
     sources = [
