@@ -54,6 +54,12 @@ def test_programs_of_the_readme_run(index, tmp_path):
     assert ("errors)" if index == 0 else "(64, 14, 16) (64, 14, 16, 4)") in done.stdout
 
 
+def test_the_program_of_the_page_on_forecasting_runs(capsys):
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guide/forecasting.md").read_text(), re.DOTALL)
+    exec(program, {})
+    assert capsys.readouterr().out.startswith("(8, 2) [0.0")
+
+
 def anchors(document):
     """What links can point to: headings, as GitHub writes them."""
     headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL), re.MULTILINE)

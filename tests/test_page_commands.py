@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands that pages print: the programs are there, and take these arguments. What they do, other tests see."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from gr_kaq.commands.kaq import make_parser
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in ("examples", "training"))]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+PROMPT = r"^    (?:\$ )?(?:[A-Z_]+=\S+ )*"
+RADIO = "--radio usrp --args type=b200 --antennas 2 --freq 2.4e9 --rate 1e6"  # $R of docs/guide/hardware.md
+
+
+def commands():
+    """Each one that begins with a program of ours, as words."""
+    found = {}
+    for page in PAGES:
+        text = re.sub(r"\\\n +", "", page.read_text("utf-8"))
+        for line in re.findall(rf"{PROMPT}((?:kaq|make|\S*python3?) .*)$", text, re.MULTILINE):
+            if re.match(r"\S*python3? (-c|-m (venv|pip|pytest|timeit)) ", line):
+                continue
+            words = shlex.split(line.replace("$R", RADIO), comments=True)
+            words = words[: words.index(">")] if ">" in words else words
+            program = words[0].rpartition("/")[2]
+            if program.startswith("python"):
+                words = words[2:] if words[1] == "-m" else words[1:]
+            found[" ".join(words)] = words
+    return list(found.values())
+
+
+class Accepted(BaseException):
+    """All arguments were."""
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_the_command_is_accepted(words, monkeypatch, capsys):
+    program, *arguments = words
+    if program == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert arguments[0] in targets
+        return
+    if program in ("kaq", "gr_kaq"):
+        make_parser().parse_args(arguments)
+        return
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_only(*given, **named):
+        parse(*given, **named)
+        raise Accepted
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
+    monkeypatch.setattr(sys, "path", [str(ROOT / "examples"), str(ROOT), *sys.path])
+    monkeypatch.chdir(ROOT)
+    try:
+        if program.endswith(".py"):
+            assert (ROOT / program).is_file()
+            if "argparse" not in (ROOT / program).read_text() and "main(" not in (ROOT / program).read_text():
+                return
+            runpy.run_path(str(ROOT / program), run_name="__main__")
+        else:
+            runpy.run_module(program, run_name="__main__")
+    except Accepted:
+        return
+    except ModuleNotFoundError as error:
+        pytest.skip(f"{error.name} is missing")
+    except SystemExit:
+        pytest.fail(capsys.readouterr().err)
