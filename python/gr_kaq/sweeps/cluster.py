@@ -8,6 +8,7 @@ becomes one line that names the worker.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import logging
@@ -28,7 +29,8 @@ __all__ = ["Cluster"]
 
 MAX_BYTES = 2**20
 """Of a configuration file."""
-CONNECT_S = 10.0
+CONNECT_S = 30.0
+"""How long to wait for a scheduler, which a script may have begun just now."""
 LOOK_AGAIN_S = 1.0
 """How often to see which workers there are."""
 UNFIT, FAILED = "unfit", "failed"
@@ -66,8 +68,9 @@ class Cluster(Workers):
 
     def __init__(self, where: str, jobs: int = 1):
         self._distributed = _imported("distributed", "distributed")
-        for name in ("distributed", "asyncio", "tornado"):  # what they would say in many lines is said here in one
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        for name in ("asyncio", "tornado", *logging.root.manager.loggerDict):
+            if name.partition(".")[0] in ("asyncio", "tornado", "distributed"):  # here it is said in one line
+                logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._jobqueue = None if "://" in where else _begin_jobs(Path(where), jobs)
         address = where if self._jobqueue is None else self._jobqueue.scheduler_address
         self._name = f"the scheduler {address}"
@@ -174,7 +177,7 @@ class Cluster(Workers):
         self._look()
         for key, allowed in list(self._allowed.items()):
             if not allowed & self._threads.keys() and self._threads.keys() - self._bad:
-                self._futures[key].cancel()
+                self._futures[key].release()
                 self._send_again(key)
 
     def _explained(self, error: BaseException) -> str:
@@ -204,9 +207,8 @@ class Cluster(Workers):
             warnings.warn(text, stacklevel=2)
 
     def close(self) -> None:
-        for future in self._futures.values():
-            future.cancel()
-        self._client.close(timeout=2)
+        with contextlib.suppress(OSError):  # a scheduler that is lost
+            self._client.close(timeout=2)  # and Dask forgets what nobody waits for
         self._close_jobqueue()
 
     def _close_jobqueue(self) -> None:
@@ -218,7 +220,7 @@ async def _check_scheduler(address: str) -> None:
     """Raise ConnectionError where something else answers."""
     security = _imported("distributed", "distributed").Security()
     connect = importlib.import_module("distributed.comm").connect
-    comm = await connect(address, timeout=CONNECT_S / 2, **security.get_connection_args("client"))
+    comm = await connect(address, timeout=0.8 * CONNECT_S, **security.get_connection_args("client"))
     try:
         await comm.write({"op": "identity", "reply": True})
         answer = await comm.read()
@@ -244,7 +246,8 @@ def _begin_jobs(path: Path, jobs: int) -> Any:
     ((system, own),) = settings.items()
     jobqueue = _imported("dask_jobqueue" if system != "local" else "dask_jobqueue.local", "dask-jobqueue")
     try:
-        cluster = getattr(jobqueue, JOBQUEUES[system])(**own)
+        dashboard = {"scheduler_options": {"dashboard_address": ":0"}}  # any port: the usual one may be another user's
+        cluster = getattr(jobqueue, JOBQUEUES[system])(**{**dashboard, **own})
         cluster.scale(jobs)
     except (TypeError, ValueError, OSError, RuntimeError) as error:
         raise ValueError(f"{path}: {error}") from None
