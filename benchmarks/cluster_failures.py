@@ -91,6 +91,7 @@ def namespaces() -> Iterator[list[str]]:
         yield names
     finally:
         for name in names:
+            ip("link", "delete", f"{name}v", check=False)  # a worker that still ends would keep it
             ip("netns", "delete", name, check=False)
         ip("link", "delete", bridge, check=False)
 

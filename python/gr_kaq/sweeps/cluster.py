@@ -16,6 +16,7 @@ import queue
 import time
 import uuid
 import warnings
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Cluster(Workers):
     """
 
     def __init__(self, where: str, jobs: int = 1):
-        self._distributed = _imported("distributed", "distributed")
+        distributed = _imported("distributed", "distributed")
         for name in ("asyncio", "tornado", *logging.root.manager.loggerDict):
             if name.partition(".")[0] in ("asyncio", "tornado", "distributed"):  # here it is said in one line
                 logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -78,7 +79,7 @@ class Cluster(Workers):
             warnings.simplefilter("ignore")  # a table of versions; those that count are compared for each unit
             try:
                 asyncio.run(asyncio.wait_for(_check_scheduler(address), CONNECT_S))
-                self._client = self._distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+                self._client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
             except (OSError, ValueError, TypeError) as error:
                 self._close_jobqueue()
                 reason = str(error) or f"no answer in Dask's language after {CONNECT_S:g} s"
@@ -136,11 +137,12 @@ class Cluster(Workers):
         key = future.key
         if key not in self._futures:  # it was sent again
             return None
-        if future.cancelled():
-            raise ConnectionError(f"{self._name} was lost; the same command goes on where it stopped")
         if future.status == "error":
             raise ChildProcessError(self._explained(future.exception()))
-        kind, worker, text = future.result()
+        try:
+            kind, worker, text = future.result()
+        except (OSError, CancelledError):  # what Dask says where it has lost its scheduler
+            raise ConnectionError(f"{self._name} was lost; the same command goes on where it stopped") from None
         if kind in (UNFIT, FAILED):
             self._exclude(key, kind, worker, text)
             return None
