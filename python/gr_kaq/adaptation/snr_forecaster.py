@@ -2,8 +2,9 @@
 """Effective SNRs of frames that are to come, from the channels of those before.
 
 What a sender hears of a frame is old when it is used. A receiver knows how its channel moves, and can say what it will
-be by then: the channel is forecast (`gr_kaq.forecasting`), and rehearsed as one that is there. Later, when that frame
-comes, the receiver sees what its guess was worth, and from then on reports as much of it as is to be believed.
+be by then: the channel is forecast (`gr_kaq.forecasting`), what is not known of it is drawn, as otherwise there were
+less power in it, and it is rehearsed as one that is there. Later, when that frame comes, the receiver sees what its
+guess was worth, and from then on reports as much of it as is to be believed.
 
 Frames are found at whole samples, and turn by as much from one to the next as the carrier offset has them turn. Both
 are taken away: a delay of whole samples between a frame and the one before, and the mean turn of the newest frames.
@@ -57,6 +58,8 @@ class SnrForecaster:
         self._even = np.flatnonzero(steps == steps.min())
         places = frame.active_carriers[frame.data_indices.reshape(-1)]
         self._nearest = np.rint(np.interp(places, self._carriers, np.arange(len(chosen)))).astype(np.intp)
+        parts = np.random.default_rng(1).standard_normal((2, len(chosen), receiver.num_rx, frame.num_tx))
+        self._unknown = ((parts[0] + 1j * parts[1]) / 2**0.5).astype(np.complex64)
         self._worth = Regression(frame.num_tx)
         self._begin()
 
@@ -95,7 +98,8 @@ class SnrForecaster:
         forecast = self._follower.take(self._frame, self._aligned(h[self._seen], steps), least)
         if forecast is None:
             return snrs_db
-        guess = self._receiver.report(forecast.h[0][self._nearest], noise_var).effective_snrs_db
+        coming = forecast.h[0] + np.float32(forecast.error_var[0] ** 0.5) * self._unknown
+        guess = self._receiver.report(coming[self._nearest], noise_var).effective_snrs_db
         self._guesses.append((self._frame + self.horizon, guess))
         return self._worth.predict(guess)
 
