@@ -22,6 +22,7 @@ from typing import Any
 
 import pmt
 from gnuradio import blocks, fft, gr
+from zmq_virtual_radio import gone
 
 import gr_kaq
 from gr_kaq import radios
@@ -168,15 +169,7 @@ def send(options: argparse.Namespace) -> int:
     source = gr_kaq.pdu_file_source(options.file, options.num_tx, options.fft_size)
     node.msg_connect(node.sender, "ready", source, "ready")
     node.msg_connect(source, "pdus", node.sender, "pdus")
-    heard, heard_at = 0, time.monotonic()
-
-    def gone() -> bool:
-        nonlocal heard, heard_at
-        if node.acks.count != heard:
-            heard, heard_at = node.acks.count, time.monotonic()
-        return heard > 0 and time.monotonic() - heard_at > PEER_GONE_S
-
-    node.run_until(gone, lambda: sending(node))
+    node.run_until(gone(lambda: node.acks.count, PEER_GONE_S), lambda: sending(node))
     return 0
 
 

@@ -35,6 +35,20 @@ class Radio:
             tb.connect(transform, (self.estimator, port), (self.decoder, port))
 
 
+def connect_link(tb, radio, sender, receiver, adapter):
+    """All but the way of the acknowledgements, and of PDUs."""
+    for message in [
+        (sender, "blocks", radio.transmitter, "pdus"),
+        (radio.transmitter, "ready", sender, "ready"),
+        (radio.decoder, "pdus", receiver, "blocks"),
+        (radio.decoder, "report", receiver, "report"),
+        (sender, "report", adapter, "report"),
+        (sender, "outcomes", adapter, "outcomes"),
+        (adapter, "mcs", sender, "mcs"),
+    ]:
+        tb.msg_connect(*message)
+
+
 SIZE = transport_block_bytes(FRAME, 1, 1)
 NO_MCS = pmt.dict_add(header_to_pmt(FrameHeader(1, 1)), pmt.intern("mcs"), pmt.from_long(99))
 
@@ -75,17 +89,11 @@ def test_a_file_arrives_over_a_link_that_adapts(tmp_path):
     source = gr_kaq.pdu_file_source(tmp_path / "sent", 2, repeats=1)
     sender, receiver, adapter = gr_kaq.arq_sender(2), gr_kaq.arq_receiver(), gr_kaq.link_adapter(2)
     sink = gr_kaq.pdu_file_sink(tmp_path / "received")
+    connect_link(tb, radio, sender, receiver, adapter)
     for message in [
         (sender, "ready", source, "ready"),
         (source, "pdus", sender, "pdus"),
-        (sender, "blocks", radio.transmitter, "pdus"),
-        (radio.transmitter, "ready", sender, "ready"),
-        (radio.decoder, "pdus", receiver, "blocks"),
-        (radio.decoder, "report", receiver, "report"),
         (receiver, "acks", sender, "acks"),
-        (sender, "report", adapter, "report"),
-        (sender, "outcomes", adapter, "outcomes"),
-        (adapter, "mcs", sender, "mcs"),
         (receiver, "pdus", sink, "pdus"),
     ]:
         tb.msg_connect(*message)
@@ -169,19 +177,10 @@ def test_the_urgent_class_overtakes_over_the_air_in_both_directions(urgent_class
     tb = gr.top_block()
     there, back = Radio(tb, snr_db=15.0, doppler=10.0), Radio(tb, snr_db=15.0, doppler=10.0, seed=4)
     sender, receiver, adapter, pdus = gr_kaq.arq_sender(2), gr_kaq.arq_receiver(), gr_kaq.link_adapter(2), Tap()
-    for message in [
-        (sender, "blocks", there.transmitter, "pdus"),
-        (there.transmitter, "ready", sender, "ready"),
-        (there.decoder, "pdus", receiver, "blocks"),
-        (there.decoder, "report", receiver, "report"),
-        (receiver, "acks", back.transmitter, "acks"),
-        (back.decoder, "acks", sender, "acks"),
-        (sender, "report", adapter, "report"),
-        (sender, "outcomes", adapter, "outcomes"),
-        (adapter, "mcs", sender, "mcs"),
-        (receiver, "pdus", pdus, "in"),
-    ]:
-        tb.msg_connect(*message)
+    connect_link(tb, there, sender, receiver, adapter)
+    tb.msg_connect(receiver, "acks", back.transmitter, "acks")
+    tb.msg_connect(back.decoder, "acks", sender, "acks")
+    tb.msg_connect(receiver, "pdus", pdus, "in")
     rng = np.random.default_rng(1)
     bulk, urgent = [rng.bytes(600) for _ in range(150)], [rng.bytes(60) for _ in range(10)]
     for data, traffic_class in [*((data, 3) for data in bulk), *((data, urgent_class) for data in urgent)]:

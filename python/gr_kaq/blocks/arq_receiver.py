@@ -17,7 +17,7 @@ from ..transport.arq_receiver import ArqReceiver, DeliveredPdu, ReceiverCounts
 from .base import KaqBlock, check_integer, python_to_pmt
 from .counters import Counters, counter, reading
 from .header_pmt import header_from_pmt
-from .pdu import InvalidPdu, make_pdu, pdu_bytes, pdu_entries
+from .pdu import make_pdu, pdu_bytes, pdu_entries
 from .ticker import Ticker
 
 __all__ = ["arq_receiver"]
@@ -108,13 +108,12 @@ class arq_receiver(KaqBlock[ArqReceiverCounters]):
 
     def handle_report(self, message: Any) -> None:
         """A message on port `report`."""
-        try:
+
+        def take() -> None:
             self._report = pdu_bytes(message, MAX_REPORT_BYTES)
-        except InvalidPdu as error:
+
+        if self.refused("report", "the one before", take):
             self.counters.bad_pdus += 1
-            self.warn_once("report", f"a report is ignored: {error}")
-        except Exception as error:
-            self.failed(error)
 
     def _tick(self) -> None:
         try:
