@@ -52,9 +52,10 @@ def progress_bar(*arguments: Any, **settings: Any) -> Any:
 @contextmanager
 def units_progress(title: str) -> Iterator[Callable[[Progress], None]]:
     """A bar of `sweeps.units.run_series`: units that are finished, of those that will be needed; and the time left."""
-    with progress_bar(desc=title, unit="unit", total=0, mininterval=0.5) as bar:
+    with progress_bar(unit="unit", total=0, mininterval=0.5) as bar:
 
         def show(progress: Progress) -> None:
+            bar.set_description_str(title, refresh=False)
             bar.total = progress.planned
             workers = f"{progress.workers} worker{'s' if progress.workers > 1 else ''}"
             bar.set_postfix_str(workers, refresh=False)
