@@ -34,6 +34,13 @@ constexpr double least_leak = 1e-12;
 constexpr int fit_rounds = 3;
 constexpr double least_even = 0.05, most_share = 3; // of the noise's level; of what is expected to leak
 
+// Two levels of noise are by so much more likely than one, in nats: energies of neighbours are not independent, and
+// there are many bands.
+constexpr double likely = 15;
+// And no further apart, nor do energies spread by more, as a share of what they do at two levels: predictions smear a
+// few jammed carriers over many.
+constexpr double most_apart = 100, most_spread = 2;
+
 // In standard deviations of a normal variable with the same probability: chance alone reaches `appears` on one carrier
 // in 300 000. Beside a carrier with interference, or where there was some in the frame before, less is needed.
 constexpr double appears = 4.5, spreads = 2.5, remains = 1.5;
@@ -266,6 +273,90 @@ void fit_noise(const TrainingMap &map, const CarrierState &state, CarrierScratch
         scratch.noise[c] = even + share * leaked[c];
 }
 
+// Too many carriers for their values to be replaced by what neighbours say.
+bool is_wide(std::ptrdiff_t carriers, const TrainingMap &map) { return 3 * carriers > map.num_active; }
+
+// Two levels of noise, one on a band of carriers from `first` to before `stop`, one on the others.
+struct Band {
+    int first = 0, stop = 0;
+    double inside = 0, outside = 0;
+    double gain = 0; // in nats, by which that is more likely than one level
+};
+
+// Where what is above a threshold sums up to most; below it, if `sign` is -1.
+Band band_above(const TrainingMap &map, const CarrierScratch &scratch, double threshold, double sign) {
+    Band band;
+    double sum = 0, most = 0;
+    for (int c = 0, first = 0; c < map.num_active; ++c) {
+        sum += sign * scratch.count[c] * (scratch.score[c] - threshold);
+        if (sum > most) {
+            most = sum;
+            band.first = first;
+            band.stop = c + 1;
+        } else if (sum < 0) {
+            sum = 0;
+            first = c + 1;
+        }
+    }
+    double energy[2] = {}, count[2] = {}; // outside, inside
+    for (int c = 0; c < map.num_active; ++c) {
+        const bool is_inside = c >= band.first && c < band.stop;
+        energy[is_inside] += scratch.count[c] * scratch.score[c];
+        count[is_inside] += scratch.count[c];
+    }
+    band.outside = energy[0] / count[0];
+    band.inside = energy[1] / count[1];
+    const double all = count[0] + count[1];
+    band.gain = all * std::log((energy[0] + energy[1]) / all) - count[0] * std::log(band.outside) -
+                count[1] * std::log(band.inside);
+    return band;
+}
+
+// Whether the noise has another level on a band of carriers than on the others, and the louder ones are too many to be
+// replaced. What a carrier says by itself is nearly chance; both levels are means over many.
+bool find_band(const TrainingMap &map, CarrierScratch &scratch) {
+    double energy = 0, count = 0;
+    for (int c = 0; c < map.num_active; ++c) {
+        energy += scratch.count[c] * scratch.score[c];
+        count += scratch.count[c];
+    }
+    Band best;
+    for (const double sign : {1.0, -1.0}) {
+        double threshold = energy / count;
+        for (int round = 0; round < fit_rounds; ++round) {
+            const Band band = band_above(map, scratch, threshold, sign);
+            if (!(band.gain > best.gain) || !std::isfinite(band.gain))
+                break;
+            best = band;
+            // where both levels are as likely
+            threshold = std::log(band.inside / band.outside) / (1 / band.outside - 1 / band.inside);
+        }
+    }
+    const bool is_loud = best.inside > best.outside; // within the band
+    double signal = 0;                               // over the level that scores count from
+    for (const CarrierScratch::Level &of : scratch.levels)
+        signal += of.signal / static_cast<double>(scratch.levels.size());
+    // from one direction, antennas say the same
+    const double alike = 1 / std::max(static_cast<double>(scratch.levels.size()), 1.0);
+    const int carriers = best.stop - best.first;
+    if (!is_wide(is_loud ? carriers : map.num_active - carriers, map) || !(alike * best.gain > likely) ||
+        std::abs(best.inside - best.outside) * (1 + harmless * signal) < harmless * signal ||
+        std::max(best.inside, best.outside) > most_apart * std::min(best.inside, best.outside))
+        return false;
+    double spread = 0;
+    for (int c = 0; c < map.num_active; ++c) {
+        scratch.noise[c] = c >= best.first && c < best.stop ? best.inside : best.outside;
+        const double apart = scratch.score[c] / scratch.noise[c] - 1;
+        spread += alike * scratch.count[c] * apart * apart / map.num_active;
+    }
+    if (spread > most_spread)
+        return false;
+    scratch.is_uneven = true;
+    scratch.loud_first = is_loud ? best.first : best.first > 0 ? 0 : best.stop;
+    scratch.loud_last = (is_loud ? best.stop : best.stop < map.num_active ? map.num_active : best.first) - 1;
+    return true;
+}
+
 // Carriers whose interference has ended.
 bool find_ended(const TrainingMap &map, const CarrierState &state, CarrierScratch &scratch) {
     bool any = false;
@@ -317,13 +408,19 @@ bool CarrierSearch::find(const TrainingMap &map, ArrayView<Complex, 4> ls, std::
         any = state.any();
         look();
     };
+    scratch.is_uneven = false;
     look();
+    if (!any && find_band(map, scratch))
+        return false;
     if (any && find_ended(map, state, scratch))
         change();
     while (find_new(map, state, scratch)) {
         change();
-        if (3 * std::count(state.interfered.begin(), state.interfered.end(), 1) > map.num_active) {
+        if (is_wide(std::count(state.interfered.begin(), state.interfered.end(), 1), map)) {
             state = clean_;
+            any = false;
+            look();
+            find_band(map, scratch);
             return false;
         }
     }

@@ -51,6 +51,8 @@ struct CarrierScratch {
     std::vector<double> score;
     std::vector<double> excess; // [num_active], by which a replaced value would be better; a sum
     std::vector<double> noise;  // [num_active], over the median
+    bool is_uneven = false;     // no carrier is to be replaced, but `noise` is louder on `loud_first` to `loud_last`
+    int loud_first = 0, loud_last = 0;
     std::vector<double> spread; // [num_active], the noise of other values in the residual
     std::vector<double> leaked; // [num_active], from carriers with interference
     std::vector<int> count;
@@ -70,7 +72,7 @@ public:
     // power: [num_rx], the mean of |ls|^2
     // delay: that was taken out, in cycles per carrier. It, ls and power become those without the interference
     // state: of the frame before, and then of this one. Interference on more than a third of the carriers is none:
-    //        it is what the noise is, and neighbours would be too far away.
+    //        neighbours would be too far away. Then the noise may have two levels (scratch.is_uneven).
     //
     // Returns whether there is any; scratch.residual then says what it is, and scratch.noise what other carriers hold.
     bool find(const TrainingMap &map, ArrayView<std::complex<double>, 4> ls, std::span<double> power, double &delay,

@@ -171,11 +171,15 @@ void NoiseTrack::factor_antennas(std::span<const double> noise_var, double signa
     }
     const auto begin = carriers.interfered.begin(), end = carriers.interfered.end();
     const auto first = std::find(begin, end, 1);
-    whitening.is_needed = is_known || first != end;
+    whitening.is_needed = is_known || first != end || search.is_uneven;
     whitening.first = is_known ? 0 : static_cast<int>(first - begin);
     whitening.last = static_cast<int>(end - begin) - 1;
     while (!is_known && whitening.last > whitening.first && !carriers.interfered[whitening.last])
         --whitening.last;
+    if (!is_known && search.is_uneven) {
+        whitening.first = search.loud_first;
+        whitening.last = search.loud_last;
+    }
     whitening.noise_var = mean;
     whitening.interference = is_known ? common / signal : 0;
     whitening.antennas.resize(n * n);
@@ -246,10 +250,11 @@ void NoiseTrack::find_whitening(const NoiseSum &noise, std::span<const double> n
         return;
     const double scale = std::sqrt(whitening.noise_var);
     whitening.carrier.resize(map.num_active * n * n);
-    const bool any = carriers.any();
+    const bool any = carriers.any(), is_even = !any && !search.is_uneven;
     double mean = 0; // of the others, which noise_var is
-    if (any) {
+    if (any)
         take_carriers(map, whitening.antennas);
+    if (!is_even) {
         int count = 0;
         for (int c = 0; c < map.num_active; ++c)
             if (!carriers.interfered[c]) {
@@ -265,13 +270,18 @@ void NoiseTrack::find_whitening(const NoiseSum &noise, std::span<const double> n
             for (std::size_t j = 0; j < n; ++j) {
                 Complex sum = 0;
                 if (!is_known) {
-                    sum = whitening.antennas[i * n + j] * (any ? std::sqrt(mean / search.noise[c]) : 1.0);
+                    sum = whitening.antennas[i * n + j] * (is_even ? 1.0 : std::sqrt(mean / search.noise[c]));
                 } else {
                     for (std::size_t k = j; k <= i; ++k)
                         sum += product(around_.sum[i * n + k], whitening.antennas[k * n + j]);
                 }
                 to[i * n + j] = std::complex<float>(scale * sum);
             }
+        if (search.is_uneven) {
+            const double quiet = *std::min_element(search.noise.begin(), search.noise.end());
+            whitening.interference +=
+                whitening.noise_var * (search.noise[c] - quiet) / (mean * map.num_active * signal);
+        }
         if (!is_known)
             continue;
         const double energy = carriers_[c].energy() / carriers_[c].count / static_cast<double>(n);

@@ -150,6 +150,7 @@ BOOST_AUTO_TEST_CASE(white_noise_holds_no_interference) {
                     Training training(num_tx, num_rx, noise, random);
                     const std::vector<Complex> before = training.ls;
                     BOOST_TEST(!training.find(search, state, scratch));
+                    BOOST_TEST(!scratch.is_uneven);
                     BOOST_TEST((training.ls == before));
                     BOOST_TEST(training.delay == 0);
                 }
@@ -183,6 +184,40 @@ BOOST_AUTO_TEST_CASE(interference_is_found_and_replaced_by_what_its_neighbours_s
                     BOOST_TEST((power < 1 || found > 3)); // what is weak and from one direction may miss an antenna
                     BOOST_TEST(wrong < 1);
                 }
+}
+
+BOOST_AUTO_TEST_CASE(interference_on_many_carriers_is_a_second_level_of_noise) {
+    Generator random(4);
+    for (const int num_tx : {1, 2, 4})
+        for (const int num_rx : {2, 4})
+            for (const auto &[first, last] : {std::pair{0, 25}, {26, 51}, {12, 39}}) {
+                constexpr double noise = 1e-2, power = 0.1;
+                const kaq::CarrierSearch search(make_map(num_tx));
+                int found = 0;
+                double ratio = 0, amiss = 0;
+                constexpr int frames = 20;
+                for (int i = 0; i < frames; ++i) {
+                    Training training(num_tx, num_rx, noise, random);
+                    training.jam(first, last, power, random);
+                    const std::vector<Complex> before = training.ls;
+                    kaq::CarrierState state;
+                    kaq::CarrierScratch scratch;
+                    if (training.find(search, state, scratch) || !scratch.is_uneven)
+                        continue;
+                    BOOST_TEST((training.ls == before));
+                    ++found;
+                    const double loud = scratch.noise[(first + last) / 2], quiet = scratch.noise[first > 0 ? 0 : 51];
+                    ratio += loud / quiet;
+                    amiss += std::abs(scratch.loud_first - first) + std::abs(scratch.loud_last - last);
+                    BOOST_TEST(scratch.noise[scratch.loud_first] == loud);
+                }
+                BOOST_TEST(found >= 0.9 * frames,
+                           num_tx << " streams, " << num_rx << " antennas: " << found << " of " << frames);
+                BOOST_TEST(amiss < 3 * found);
+                const double expected = 1 + power / noise;
+                BOOST_TEST(ratio > expected * found / 3); // antennas differ, from one direction
+                BOOST_TEST(ratio < 1.5 * expected * found);
+            }
 }
 
 BOOST_AUTO_TEST_CASE(interference_that_ends_is_forgotten_at_once) {

@@ -90,7 +90,8 @@ class FoundFrame(NamedTuple):
 class Synchronizer:
     """Finds the frames of a stream that arrives in pieces. What it finds does not depend on how the stream is cut.
 
-    It goes on searching inside a frame, so that one whose preamble lies in another is found as well.
+    It goes on searching inside a frame, so that one whose preamble lies in another is found as well, unless it is more
+    than some 4 dB weaker.
 
     Args:
         frame_format: the frames; their constellation does not matter.
