@@ -35,6 +35,7 @@ RADIO = ["args", "freq", "rate", "gain", "connector"]
 FLOWGRAPHS = {
     "usrp_mimo_transmitter": [*RADIO, "reference", "file"],
     "usrp_mimo_receiver": [*RADIO, "reference", "output", "detector", "estimator"],
+    "usrp_jammer": [*RADIO, "low", "high", "power", "kind", "period", "duty"],
     "soapy_mimo_receiver": [*RADIO, "driver", "output", "detector", "estimator"],
     "zmq_virtual_radio_transmitter": ["address", "file", "snr", "profile", "carrier-offset", "clock-offset-ppm"],
     "zmq_virtual_radio_receiver": ["address", "output", "detector", "estimator"],
@@ -153,6 +154,24 @@ def test_usrps_without_hardware(compiled, kind, message, tmp_path):
     with programs([*receiver, *USRP], [*transmitter, *USRP], environment=environment) as (_, sending):
         wait_for(received, message.read_bytes(), sending)
         end(sending)
+
+
+def test_jammer_without_hardware(compiled, tmp_path):
+    """What it sends lies in its band."""
+    air, jammer = tmp_path / "air", [compiled["usrp_jammer"], *USRP, "--low", "50e3", "--high", "100e3"]
+    environment = ENVIRONMENT | {"LD_PRELOAD": str(virtual_device("usrp")), "KAQ_VIRTUAL_AIR": str(air)}
+    sent, deadline = np.zeros(0, np.complex64), time.monotonic() + TIMEOUT
+    with programs([*jammer], environment=environment) as (sending,):
+        while len(sent) < 1 << 15:
+            assert time.monotonic() < deadline and sending.poll() is None, "nothing is sent"
+            time.sleep(0.1)
+            if air.exists():
+                sent = np.fromfile(air, np.complex64, 1 << 17)
+                sent = sent[sent != 0]
+        end(sending)
+    power = np.abs(np.fft.fft(sent[: 1 << 15] * np.hanning(1 << 15))) ** 2
+    frequencies = np.fft.fftfreq(1 << 15, 1 / 4e5)
+    assert power[(frequencies > 45e3) & (frequencies < 105e3)].sum() > 0.99 * power.sum()
 
 
 def test_recording(compiled, message, tmp_path):
