@@ -135,6 +135,25 @@ def correlation(rows: list[dict[str, Any]], width: str, robustness: str) -> tupl
     return float(spearmanr(values, levels)[0]), *(float(v) for v in np.percentile(drawn, [2.5, 97.5]))
 
 
+def draw_directions(rows: list[dict[str, Any]], path: Path) -> None:
+    """A picture of the sensitivity of each detector over the left singular vectors, with 95 % intervals."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  # only who wants a picture
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for row in rows:
+        levels, errors = np.array(row["space"], np.float64).T
+        axes.errorbar(range(1, 5), -levels, 1.96 * errors, fmt="o-", capsize=2, markersize=3, label=row["name"])
+    axes.set(
+        xlabel="left singular vector, the strongest first",
+        ylabel="sensitivity: - power that is tolerated [dB]",
+        xticks=range(1, 5),
+    )
+    axes.grid(True, alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
 def interval(values: list[float] | tuple[float, ...]) -> str:
     """A value and its 95 % interval."""
     value, low, high = (f"{v:.1f}" if math.isfinite(v) else "flat" for v in values)
@@ -166,6 +185,7 @@ def main() -> int:
     parser.add_argument("--max-error", type=float, default=0.3, help="standard error of a threshold, in dB")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, help="where to write the figures (JSON)")
+    parser.add_argument("--plot", type=Path, help="where to draw what detectors stand in each direction")
     options = parser.parse_args()
     with progress_bar(total=len(options.estimators) + len(options.detectors)) as bar:
         try:
@@ -190,6 +210,8 @@ def main() -> int:
     if options.output:
         content = {"seed": options.seed, "estimators": estimators, "detectors": detectors, "correlation": found}
         options.output.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    if options.plot:
+        draw_directions(detectors, options.plot)
     return 0
 
 

@@ -27,13 +27,15 @@ def test_correlations_that_are_known():
 
 
 def test_tables(tmp_path, capsys, monkeypatch):
-    path = tmp_path / "band.json"
+    pytest.importorskip("matplotlib")
+    path, picture = tmp_path / "band.json", tmp_path / "directions.png"
     arguments = ["--estimators", "ls", "lmmse", "--detectors", "lmmse", "auto", "--frames", "40", "--max-error", "9"]
-    monkeypatch.setattr(sys, "argv", ["band_robustness", *arguments, "--output", str(path)])
+    monkeypatch.setattr(sys, "argv", ["band_robustness", *arguments, "--output", str(path), "--plot", str(picture)])
     assert main() == 0
     shown = capsys.readouterr().out
     assert shown.count("\n| ls |") == 1 and shown.count("\n| lmmse |") == 2 and shown.count("\n| auto |") == 1
     assert "rank correlation of width and robustness, detectors, jammed frame" in shown
+    assert picture.read_bytes().startswith(b"\x89PNG")
     content = json.loads(path.read_text())
     ls, lmmse = content["estimators"]
     assert ls["width"][0] > 4 * lmmse["width"][0] and ls["alone"][0] < lmmse["alone"][0]
