@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from gr_kaq.testbed.zmq_frames import Tag, encode_frame
+from tests.blocks.flowgraphs import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "examples" / "zmq_testbed.py"
@@ -137,8 +138,15 @@ def test_flowgraph_stops_while_nobody_takes_what_it_sends(flowgraph, addresses):
     with process(flowgraph, "--source-address", source, "--sink-address", sink) as running:
         result = run(*PRODUCE, "--address", source, "--estimates", 100)
         assert result.returncode == 0, result.stderr
+        wait_until(lambda: catches(running.pid, signal.SIGTERM))  # ZMQ takes what is sent before that
         running.send_signal(signal.SIGTERM)
         assert running.wait(timeout=TIMEOUT) == 0
+
+
+def catches(pid, number):
+    """Whether a process has a handler for a signal."""
+    (mask,) = re.findall(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(mask, 16) >> (number - 1) & 1
 
 
 def test_nobody_there(addresses):
