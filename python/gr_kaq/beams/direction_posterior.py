@@ -18,7 +18,7 @@ OVERSAMPLING = 2  # directions per beam on each axis; even, so that none lies ha
 SNRS = 10 ** np.array([0.0, 0.5, 1.0, 1.5, 2.0])  # of a narrow beam at alignment
 HIGH = 3  # index of 15 dB
 NOISE_AMPLITUDE = math.sqrt(math.pi) / 2  # mean of |n|, n ~ CN(0, 1)
-VARIANCE = 0.3  # of an amplitude |sqrt(u) c + n|: 0.21 without signal, 0.5 with a strong one
+VARIANCE = 0.4  # of an amplitude |sqrt(u) c + n|: 0.21 without signal, 0.5 with a strong one
 EXPONENTS = (0.5, 0.75, 1.0)
 
 
@@ -45,10 +45,12 @@ class DirectionPosterior:
     def __init__(self, array: PlanarArray, *, coherent: bool = False):
         self._array, self._coherent = array, coherent
         self._pilots = PilotStatistics(array, coherent=coherent)
+        self._known: NDArray[np.floating] | None = None
 
     def add(self, beams: NDArray[np.integer], rewards: NDArray) -> None:
         """Take the rewards (n,) of beams (n, 4)."""
         self._pilots.add(beams, rewards if self._coherent else np.sqrt(np.maximum(rewards + 1, 0)))
+        self._known = None
 
     def of_high_snr(self) -> float:
         """Probability of 15 dB and more."""
@@ -66,6 +68,11 @@ class DirectionPosterior:
 
     def _joint(self) -> NDArray[np.floating]:
         """Probabilities, (5, 2 num_first, 2 num_second)."""
+        if self._known is None:
+            self._known = self._from_pilots()
+        return self._known
+
+    def _from_pilots(self) -> NDArray[np.floating]:
         shape = tuple(count * OVERSAMPLING for count in self._array.shape)
         product: NDArray = np.zeros((1 if self._coherent else len(EXPONENTS), *shape))
         energy: NDArray = np.zeros(shape)

@@ -30,7 +30,7 @@ SHARE = 0.75  # of a budget that a phase, or a round of one, takes
 FINALISTS = 4
 ROUND = 0.2  # of the pilots left
 SECOND_LINE = 1 / 3  # of the pilots left, at most
-UNLIKELY = 0.1  # probability of a high SNR; at first it is 0.13
+UNLIKELY = 0.05  # probability of a high SNR; at first it is 0.13
 COVERED = 0.8  # probability of the beams of a round
 
 
@@ -272,7 +272,8 @@ def parametric(array: PlanarArray, budget: int, rng: np.random.Generator) -> Sea
        or the SNR seems low.
     2. All narrow beams, if the pilots left are enough.
     3. Rounds of a fifth of the pilots left, in the most likely beams: four at least, at most those that hold 80 %
-       between them. In the end a round has one pilot.
+       between them. Of those that are hardly possible, the ones with the greatest expected gain come first: neighbours
+       of the likely ones tell them apart. In the end a round has one pilot.
 
     So with few pilots and a low SNR, some of the beams are looked at closely instead of all of them in vain. Where
     cells look alike, to probe the most likely one is best: Castanon, "Optimal search strategies in dynamic hypothesis
@@ -298,8 +299,9 @@ def _parametric(array: PlanarArray, budget: int, *, coherent: bool) -> Search:
         posterior.add(beams, (yield beams))
         left -= len(beams)
     while left > 0:
-        probabilities = posterior.of_beams().ravel().round(9)  # equal ones stay neighbours, which share a user
-        order = np.argsort(-probabilities, kind="stable")
+        probabilities, gains = posterior.of_beams().ravel(), posterior.expected_gains().ravel()
+        relative = (probabilities / probabilities.max()).round(3)
+        order = np.lexsort((-gains.round(9), -relative))  # equal ones stay neighbours, which share a user
         enough = int(np.searchsorted(np.cumsum(probabilities[order]), COVERED)) + 1
         pilots = max(int(left * ROUND), 1)
         chosen = order[: min(max(enough, FINALISTS), pilots)]
