@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pmt
 import pytest
-from gnuradio import blocks, gr
+from gnuradio import blocks, gr, zeromq
 
 import gr_kaq
 from gr_kaq.beams.planar_array import Beam, PlanarArray
@@ -247,6 +247,16 @@ def test_frames_from_before_the_switch_and_while_it_settles_do_not_count():
         assert alone.search.pilots() == 1
 
 
+def test_a_frame_that_comes_after_its_time_does_not_count():
+    with Alone(confirmed=False, patience=1000) as alone:
+        alone.samples(1500)  # the first beam's time is over
+        wait_for(lambda: len(alone.beams.received) == 2)
+        alone.frames.send(frame(900, 50.0))
+        wait_for(lambda: alone.search.ignored_frames() == 1)
+        assert alone.search.missing_frames() == 1 and alone.search.pilots() == 0
+        assert len(alone.beams.received) == 2 and alone.search.internal_errors() == 0
+
+
 def test_frames_that_do_not_come_count_as_no_power():
     with Alone(confirmed=False, patience=1000) as alone:
         while alone.search.searching():
@@ -441,3 +451,29 @@ def test_a_driver_gets_the_beams_and_may_fail():
     tb.stop()
     tb.wait()
     assert array.beams == [Beam(1, 2), Beam(3, 3)] and driver.internal_errors() == 0
+
+
+@pytest.mark.parametrize("over_zmq", [False, True])
+def test_a_search_goes_on_while_its_array_does_not_answer(over_zmq):
+    array, alone = Array(), Alone(confirmed=False, patience=10**6)
+    driver = beam_driver(array)
+    if over_zmq:
+        sink = zeromq.pub_msg_sink("tcp://127.0.0.1:*", 100)
+        source, pings = zeromq.sub_msg_source(sink.last_endpoint(), 100), Messages()
+        alone.tb.msg_connect(pings, "out", sink, "in")
+        alone.tb.msg_connect(alone.search, "beam", sink, "in")
+        alone.tb.msg_connect(source, "out", driver, "beam")
+    else:
+        alone.tb.msg_connect(alone.search, "beam", driver, "beam")
+    with alone:
+        if over_zmq:  # a subscriber hears only what is sent once it is connected
+            wait_for(lambda: pings.send(pmt.PMT_T) or driver.rejected_messages())
+        for number in range(16):
+            array.connected = not 4 <= number < 8
+            told = driver.beams() + driver.failures()
+            beam = sent_beam(alone.beams.received[-1])
+            alone.frames.send(frame(0, 20.0 if beam[:2] == (2, 3) else 0.0))
+            wait_for(lambda told=told: driver.beams() + driver.failures() > told)
+    assert not alone.search.searching() and driver.failures() == 4
+    assert len(set(array.beams)) == len(array.beams) - 1 and array.beams[-1] == Beam(2, 3)
+    assert alone.search.internal_errors() == driver.internal_errors() == 0
