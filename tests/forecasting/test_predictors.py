@@ -77,9 +77,10 @@ def test_none_is_below_the_bound_and_estimated_doppler_is_near_it(name, doppler)
         np.testing.assert_allclose(db(expected), db(found), atol=1.0)
 
 
-def test_estimated_doppler_is_within_half_a_decibel_of_the_known_one_on_delay_lines():
+@pytest.mark.parametrize("doppler", [100.0, 193.0])  # the second one is far from all on the grid
+def test_estimated_doppler_is_within_half_a_decibel_of_the_known_one_on_delay_lines(doppler):
     ahead = np.array([1, 2, 4, 8])
-    scene = Scene(2, [User(100.0)] * 2, history=48)
+    scene = Scene(2, [User(doppler)] * 2, history=48)
     evaluation = Evaluation({"wiener": PREDICTORS["wiener"]})
     for seed in range(12):
         evaluation.add(scene.draw(seed, ahead))

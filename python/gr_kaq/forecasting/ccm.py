@@ -17,7 +17,7 @@ from .series import Forecast, Series
 __all__ = ["FADINGS", "FEATURES", "HISTORY", "HORIZONS", "LAGS", "LEAST_LIKELY", "ClusteringNetwork", "features"]
 
 HISTORY, HORIZONS, LAGS = 32, 20, 16
-SCATTERED = (0.0, *np.geomspace(1e-3, 0.02, 12), *np.linspace(0.0255, 0.46, 60))
+SCATTERED = (0.0, *np.geomspace(1e-3, 0.02, 12), *np.linspace(0.0255, 0.46, 120))
 LINE_DOPPLERS, LINE, SHIFT_STEP = (0.03, 0.1, 0.25, 0.45), 0.9, 1 / 64
 FADINGS = tuple(
     [Fading(float(doppler)) for doppler in SCATTERED]

@@ -96,8 +96,8 @@ def pooled_doppler(series: Series) -> float:
     usable = fitting(series)
     if usable is None:
         return 0.0
-    grid = FadingGrid.scattered(usable)
-    return float(grid.dopplers[np.argmax(grid.values.sum(axis=0))])
+    grid, weights = FadingGrid.scattered(usable), np.ones(len(usable.values))
+    return refined(usable, grid.fading(int(np.argmax(weights @ grid.values))), weights).doppler
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,13 @@ def likely_noise(series: Series) -> Series:
 
 
 def refined(series: Series, fading: Fading, weights: NDArray[np.float64]) -> Fading:
-    """A `Fading` with a line, made more likely for the weighted series than the grid has it."""
-    if not fading.line:
-        return fading
+    """A `Fading`, made more likely for the weighted series than the grid has it."""
     grid = DOPPLERS / np.median(np.diff(series.times))
+    if not fading.line:
+        place = int(np.argmin(np.abs(grid - fading.doppler)))
+        dopplers = np.linspace(grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)], 9)
+        found = [weights @ Likelihood(series, float(doppler)).of(0.0)[:, 0] for doppler in dopplers]
+        return Fading(float(dopplers[np.argmax(found)]))
     reach = 0.5 / (series.times[-1] - series.times[0])
     for _ in range(2):
         for zoom in (1, 4, 16):
