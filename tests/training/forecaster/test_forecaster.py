@@ -72,6 +72,13 @@ def test_training_brings_filters_nearer_to_the_bound(trained):
     assert after < before
 
 
+@pytest.mark.long
+def test_training_on_many_series_stays_finite():
+    """With 96 of them some fit to no cluster, and what is divided by there was too small for gradients."""
+    for network in train(Config("test", steps=20, size=(4, 4))):
+        assert all(torch.isfinite(each).all() for each in network.parameters())
+
+
 def test_heads_are_rounded_where_series_have_no_power():
     network = ForecasterNet()
     heads = network.heads.detach()
