@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,7 +58,7 @@ def parameters(model: ListModel) -> Iterator[str]:
             ("propagation", weights.propagation_narrow, weights.propagation_wide),
         ):
             for bit, rows in enumerate(zip(narrow, wide, strict=True)):
-                first, second = ([sum(row[i:]) + 0.0 for i in range(len(row))] for row in rows)
+                first, second = ([math.fsum(row[i:]) + 0.0 for i in range(len(row))] for row in rows)
                 slopes = " | ".join(f"{a:.2f} -> {b:.2f}" for a, b in zip(first, second, strict=True))
                 yield f"| up to {weights.max_num_tx} | {bit}, {source} | {slopes} |"
 
