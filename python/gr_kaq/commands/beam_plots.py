@@ -76,7 +76,7 @@ def plot_all(points: Sequence[Point], tracked: Mapping[float, Tracked], title: s
         axes.plot(10 * np.log10(best), "k--", label="best beam")
         axes.set(title=f"{title}: tracking", xlabel="frame", ylabel="mean gain of the beam [dB]")
         axes.grid(True, alpha=0.3)
-        axes.legend()
+        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
         figure.savefig(folder / "tracking.png", dpi=90)
 
 
