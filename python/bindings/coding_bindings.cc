@@ -147,6 +147,7 @@ private:
 
 PYBIND11_MODULE(_coding, module) {
     module.doc() = "gr-fec's convolutional code for the payloads of frames.";
+    expect_known_numpy();
     py::class_<Coder>(module, "Coder")
         .def(py::init<int, const py::bytes &, std::vector<int>, int, float>(), py::kw_only(), py::arg("num_bits"),
              py::arg("scrambler"), py::arg("places"), py::arg("num_streams"), py::arg("median_level"))

@@ -30,6 +30,8 @@
 #include <utility>
 #include <vector>
 
+#include "arrays.h"
+
 namespace py = pybind11;
 
 namespace {
@@ -460,6 +462,7 @@ BlockNumbers reading_blocks(const gr::block &block, const BlockNumbers &ours) {
 
 PYBIND11_MODULE(_gnuradio, module) {
     module.doc() = "PMT vectors and port buffers as NumPy arrays, and PMT dicts.";
+    expect_known_numpy();
     py::module_::import("pmt");         // registers pmt_t
     py::module_::import("gnuradio.gr"); // and the blocks
     module.def("plain", &plain, "A PMT number, c32vector or short tuple of integers as such; any other PMT itself.");

@@ -34,6 +34,7 @@ double squared_norm(const Array<Complex> &h) {
 
 PYBIND11_MODULE(_kernel, module) {
     module.doc() = "The integer detection kernel, which gr_kaq.native wraps, and the search for frames.";
+    expect_known_numpy();
     module.attr("version") = KAQ_VERSION;
     bind_network(module);
     bind_plan(module);

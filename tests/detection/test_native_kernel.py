@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -302,3 +303,14 @@ def test_the_kernel_releases_the_gil():
     while thread.is_alive():
         progress += 1
     assert progress > 100
+
+
+def test_a_numpy_that_pybind11_does_not_know_is_refused():
+    """pybind11 of Debian 12 reads the arrays of NumPy 2 at wrong places: all that was encoded was zeros."""
+    if b"which needs a NumPy below 2" not in Path(native.extension().__file__).read_bytes():
+        pytest.skip("the pybind11 of this build knows NumPy 2")
+    program = "import numpy; numpy.__version__ = '2.0.0'; from gr_kaq import native; native.extension()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    assert "ImportError: gr-kaq's kernels cannot be loaded (built with pybind11 2." in done.stderr
+    assert "needs a NumPy below 2; this is NumPy 2.0.0)" in done.stderr
