@@ -188,6 +188,8 @@ std::optional<FrameSearch::Detection> FrameSearch::compare(std::int64_t place, d
         return std::nullopt;
     const int start = earliest + found->lag;
     const double here = carrier_offset_of_white(parts(white, start, length), layout_.period);
+    if (!std::isfinite(here)) // squares of samples that are absurdly large
+        return std::nullopt;
     // of what a period cannot tell apart, the one that was found
     const double turns = std::round((found->carrier_offset - here) * layout_.period);
     return Detection{first + start, here + turns / layout_.period, 0, false};
