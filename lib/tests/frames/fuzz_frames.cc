@@ -140,15 +140,9 @@ Found find(kaq::FrameSearch &&search, const std::vector<std::vector<Complex>> &r
     return found;
 }
 
-class Unwilling : public Collector {
-public:
-    using Collector::Collector;
-    void take(const kaq::FoundFrame &) override { throw std::runtime_error("not now"); }
-};
-
 void check_frames(const kaq::FrameLayout &layout, const std::vector<Kept> &frames, int length, bool moderate) {
-    // what one period and several tell, a turn per period more, and as far from there as the start that was found is
-    // off
+    // what one period and several tell; a turn per period more; and half of one, as the place that was compared and the
+    // start that was found may differ
     const double greatest = (0.5 + 0.5 / kaq::lag_periods + 1 + 0.5) / layout.period + 1e-9;
     for (std::size_t i = 0; i < frames.size(); ++i) {
         const Kept &frame = frames[i];

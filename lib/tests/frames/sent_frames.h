@@ -6,6 +6,7 @@
 #include <array>
 #include <numbers>
 #include <span>
+#include <stdexcept>
 
 #include "frames/frame_search.h"
 #include "tests/frames/random_values.h"
@@ -126,6 +127,13 @@ public:
 
 private:
     std::vector<Complex> next_;
+};
+
+// Takes no frame.
+class Unwilling : public Collector {
+public:
+    using Collector::Collector;
+    void take(const kaq::FoundFrame &) override { throw std::runtime_error("not now"); }
 };
 
 // Samples [num_rx][any number], without an allocation.

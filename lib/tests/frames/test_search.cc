@@ -283,12 +283,6 @@ BOOST_AUTO_TEST_CASE(no_frame_reaches_across_an_interruption_and_those_behind_ar
     BOOST_TEST(search.position() == cut.length + next.length);
 }
 
-class Unwilling : public Collector {
-public:
-    using Collector::Collector;
-    void take(const kaq::FoundFrame &) override { throw std::runtime_error("not now"); }
-};
-
 BOOST_AUTO_TEST_CASE(what_a_sink_throws_passes_through_and_frames_behind_are_found) {
     Generator random(11);
     const Sent sent(64, 2, random);
