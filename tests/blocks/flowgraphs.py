@@ -72,6 +72,20 @@ class TaggedSource(gr.sync_block):
         return count
 
 
+class Gate(gr.sync_block):
+    """Takes nothing before `open`: a radio that is slower than whatever comes."""
+
+    def __init__(self, width=1):
+        gr.sync_block.__init__(self, "gate", [(np.complex64, width)], [(np.complex64, width)])
+        self.open = threading.Event()
+
+    def work(self, input_items, output_items):
+        if not self.open.wait(0.001):
+            return 0
+        output_items[0][:] = input_items[0]
+        return len(output_items[0])
+
+
 class Flowgraph:
     """A source, the block under test, a sink per output. Fails the test where it would hang."""
 

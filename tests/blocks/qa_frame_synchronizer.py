@@ -11,7 +11,7 @@ from gnuradio import blocks, gr
 import gr_kaq
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.synchronization import Synchronizer
-from tests.blocks.flowgraphs import NONE, TIMEOUT_S, Flowgraph, TaggedSource, run, run_to_end, wait_until
+from tests.blocks.flowgraphs import NONE, TIMEOUT_S, Flowgraph, Gate, TaggedSource, run, run_to_end, wait_until
 from tests.frames.test_synchronization import complex_normal, send
 
 FRAME = FrameFormat(2)
@@ -107,7 +107,8 @@ def test_frames_that_wait_are_given_out_after_unlock():
     source.limit = 0
     tb.lock()
     tb.unlock()
-    gate.open, source.limit = True, source.nitems_written(0) + 100  # without samples no block is called
+    gate.open.set()
+    source.limit = source.nitems_written(0) + 100  # without samples no block is called
     wait_until_still(lambda: len(sink.data()))
     tb.stop()
     tb.wait()
@@ -126,21 +127,6 @@ def wait_until_still(count):
         return 0 < count() == before
 
     wait_until(still)
-
-
-class Gate(gr.sync_block):
-    """Takes nothing until it is open."""
-
-    def __init__(self, width):
-        gr.sync_block.__init__(self, "gate", [(np.complex64, width)], [(np.complex64, width)])
-        self.open = False
-
-    def work(self, input_items, output_items):
-        if not self.open:
-            time.sleep(0.001)
-            return 0
-        output_items[0][:] = input_items[0]
-        return len(output_items[0])
 
 
 @pytest.mark.parametrize("ports", [(0, 1, 2), (1,)])

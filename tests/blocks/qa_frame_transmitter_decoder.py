@@ -18,18 +18,11 @@ from gr_kaq.blocks.pdu_file_source import pdu_file_source
 from gr_kaq.frames import payload
 from gr_kaq.frames.file_transfer import FileSender
 from gr_kaq.frames.frame_format import DATA_SYMBOLS, FrameFormat
-from tests.blocks.flowgraphs import TIMEOUT_S, run_to_end
+from tests.blocks.flowgraphs import TIMEOUT_S, Gate, run_to_end, wait_until
 
 GAP = 100
 PORT = pmt.intern("pdus")
 FRAME = FrameFormat(2, 64, "qpsk")
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, "the flowgraph hangs"
-        time.sleep(0.001)
 
 
 def post(block, *messages):
@@ -267,41 +260,27 @@ def file(tmp_path):
     return path
 
 
-class GatedSink(gr.sync_block):
-    """Takes nothing before `open`: a radio that is slower than whatever sends messages."""
-
-    def __init__(self):
-        gr.sync_block.__init__(self, "gated sink", [np.complex64], [])
-        self.open, self.items = threading.Event(), 0
-
-    def work(self, input_items, output_items):
-        if not self.open.wait(0.001):
-            return 0
-        self.items += len(input_items[0])
-        return len(input_items[0])
-
-
 def test_a_slow_radio_loses_nothing_of_a_file(file):
     """Nothing throttles messages: the source sends only what the transmitter asks for."""
     frame = FrameFormat(1, 64, "qpsk")
     source = pdu_file_source(file, 1, 64, "qpsk", repeats=1)
-    block, sink = frame_transmitter(1, 64, "qpsk", gap_length=0), GatedSink()
+    block, gate, sink = frame_transmitter(1, 64, "qpsk", gap_length=0), Gate(), blocks.vector_sink_c()
     tb = gr.top_block()
-    tb.connect(block, sink)
+    tb.connect(block, gate, sink)
     tb.msg_connect(block, "ready", source, "ready")
     tb.msg_connect(source, "pdus", block, "pdus")
     tb.start()
     wait_until(lambda: block.frames() > 3 and block.queued_pdus() == WANTED)
     time.sleep(0.02)
     assert block.queued_pdus() == WANTED and source.pdus() < source.num_blocks() / 4
-    sink.open.set()
+    gate.open.set()
     thread = threading.Thread(target=tb.wait, daemon=True)
     thread.start()
     thread.join(TIMEOUT_S)
     assert not thread.is_alive(), "the flowgraph hangs"
     expected = list(FileSender(file, payload.max_payload(frame), repeats=1))
     assert source.pdus() == block.frames() == len(expected)
-    assert block.dropped_pdus() == 0 and sink.items == len(expected) * frame.frame_length
+    assert block.dropped_pdus() == 0 and len(sink.data()) == len(expected) * frame.frame_length
 
 
 def test_a_file_over_the_air(file, tmp_path):

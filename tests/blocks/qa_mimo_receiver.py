@@ -18,7 +18,7 @@ from gr_kaq.blocks.pdu import make_pdu, pdu_bytes
 from gr_kaq.detection.choice import choose
 from gr_kaq.frames.frame_format import DATA_SYMBOLS, FrameFormat
 from gr_kaq.frames.payload import max_payload
-from tests.blocks.flowgraphs import TIMEOUT_S, run_to_end
+from tests.blocks.flowgraphs import TIMEOUT_S, run_to_end, wait_until
 
 PARTS = ("synchronizer", "estimator", "detector", "decoder")
 CHANNEL = {"channel": "tdl-a", "snr_db": 35.0, "delay_spread": 50e-9, "doppler": 5.0, "carrier_offset": 3e3, "seed": 3}
@@ -94,13 +94,6 @@ class Link:
     def output(self, port):
         """(frames, 11, num_data)"""
         return np.array(self.sinks[port].data()).reshape(-1, len(DATA_SYMBOLS), self.frame.num_data)
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, "the flowgraph hangs"
-        time.sleep(0.002)
 
 
 @pytest.mark.parametrize(
