@@ -36,6 +36,7 @@ PYBIND11_MODULE(_kernel, module) {
     module.doc() = "The integer detection kernel, which gr_kaq.native wraps, and the search for frames.";
     expect_known_numpy();
     module.attr("version") = KAQ_VERSION;
+    module.attr("pybind11") = py::make_tuple(PYBIND11_VERSION_MAJOR, PYBIND11_VERSION_MINOR);
     bind_network(module);
     bind_plan(module);
     bind_list(module);

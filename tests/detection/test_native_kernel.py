@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -307,7 +306,7 @@ def test_the_kernel_releases_the_gil():
 
 def test_a_numpy_that_pybind11_does_not_know_is_refused():
     """pybind11 of Debian 12 reads the arrays of NumPy 2 at wrong places: all that was encoded was zeros."""
-    if b"which needs a NumPy below 2" not in Path(native.extension().__file__).read_bytes():
+    if native.extension().pybind11 >= (2, 12):
         pytest.skip("the pybind11 of this build knows NumPy 2")
     program = "import numpy; numpy.__version__ = '2.0.0'; from gr_kaq import native; native.extension()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
