@@ -76,7 +76,8 @@ class Gate(gr.sync_block):
     """Takes nothing before `open`: a radio that is slower than whatever comes."""
 
     def __init__(self, width=1):
-        gr.sync_block.__init__(self, "gate", [(np.complex64, width)], [(np.complex64, width)])
+        kind = np.complex64 if width == 1 else (np.complex64, width)
+        gr.sync_block.__init__(self, "gate", [kind], [kind])
         self.open = threading.Event()
 
     def work(self, input_items, output_items):
