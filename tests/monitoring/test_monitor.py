@@ -97,7 +97,8 @@ def get(url, path="", host=None):
 def choose(server, content, **headers):
     """The status of the answer."""
     base, _, query = server.url.partition("?")
-    request = urllib.request.Request(f"{base}choose?{query}", json.dumps(content).encode(), headers)
+    sent = content if isinstance(content, bytes) else json.dumps(content).encode()
+    request = urllib.request.Request(f"{base}choose?{query}", sent, headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status
@@ -186,7 +187,8 @@ def test_detector_and_estimator_are_chosen(tmp_path):
         assert choose(server, ["model", "lmmse"], X_KAQ="1") == 403  # another name of the header
         assert choose(server, ["model", "lmmse"]) == 403
         assert choose(server, ["model", "lmmse"], **{"X-KAQ": "1", "Host": "evil.example"}) == 403
-        for content in (["model", "zf"], ["model", "/etc/passwd"], ["pdus", "lmmse"], ["model"], 3, "x" * 5000):
+        deep = b"[" * 4000
+        for content in (["model", "zf"], ["model", "/etc/passwd"], ["pdus", "lmmse"], ["model"], 3, deep, "x" * 5000):
             assert choose(server, content, **{"X-KAQ": "1"}) in (400, 413)
         assert choose(server, ["model", "lmmse"], **{"X-KAQ": "1"}) == 200
         assert choose(server, ["estimator", "ls"], **{"X-KAQ": "1"}) == 200

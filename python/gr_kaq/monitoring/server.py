@@ -18,6 +18,8 @@ from importlib import resources
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from ..files import parse_json
+
 __all__ = ["MonitorServer"]
 
 MAX_CHOICE_BYTES = 4096
@@ -90,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _choose(self, content: bytes) -> None:
         try:
-            what, name = json.loads(content)
+            what, name = parse_json(content)
             self.server.choose(str(what), str(name))
         except (ValueError, TypeError) as error:
             self._answer(400, str(error).encode(), "text/plain; charset=utf-8")
