@@ -23,7 +23,6 @@ __all__ = ["receiver_publisher"]
 MAX_ENTRIES = 256  # of a dict, or of one of its vectors
 WAITING_MESSAGES = 20  # in the socket, for a slow view, before it drops
 MAX_CHOICE_BYTES = 4096
-CHOICES = ("model", "estimator")  # ports, and what views choose
 
 
 @dataclass
@@ -99,7 +98,7 @@ class receiver_publisher(KaqBlock[PublisherCounters]):
         self._address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.message_port_register_in(pmt.intern("stats"))
         self.set_msg_handler(pmt.intern("stats"), self.handle_stats)
-        for port in CHOICES:
+        for port in self._offered:
             self.message_port_register_out(pmt.intern(port))
 
     def address(self) -> str:
