@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.dask_processes import DaskProcesses
-from gr_kaq.links.ber_units import count_unit, units_needed
+from gr_kaq.links.ber_units import count_unit, point_units
 from gr_kaq.sweeps.cluster import Cluster
 from gr_kaq.sweeps.results import Result, Results
 from gr_kaq.sweeps.units import Series, run_series
@@ -32,6 +32,7 @@ from gr_kaq.sweeps.workers import Here
 WORKERS = 8
 NETWORK = "10.199.24"
 UNIT_S = 0.5
+UNIT_BITS = 32_000
 SLOW = "KAQ_SLOW_UNITS"
 MIN_ERRORS = 6000
 SNRS = (16.0, 18.0, 20.0, 22.0, 24.0)
@@ -47,25 +48,8 @@ def unit(job: dict[str, Any]) -> dict[str, Any]:
 
 def points() -> list[Series]:
     """The sweep: some 80 units count."""
-
-    def series(snr_db: float) -> Series:
-        job = {
-            "detectors": ["lmmse", "admm5-16qam"],
-            "constellation": "16qam",
-            "files": {},
-            "num_rx": 4,
-            "num_tx": 4,
-            "channel": "iid",
-            "correlation": None,
-            "snr_db": snr_db,
-            "csi_error": {},
-            "seed": 1,
-            "bits": 32_000,
-            "min_errors": MIN_ERRORS,
-        }
-        return Series(lambda k: {**job, "unit": k}, UNITS, lambda results: units_needed(results, MIN_ERRORS))
-
-    return [series(snr_db) for snr_db in SNRS]
+    most = {"min_errors": MIN_ERRORS, "max_bits": UNITS * UNIT_BITS, "bits_per_unit": UNIT_BITS}
+    return [point_units(["lmmse", "admm5-16qam"], "16qam", 4, 4, snr_db, seed=1, **most) for snr_db in SNRS]
 
 
 @contextlib.contextmanager

@@ -27,10 +27,10 @@ PICTURE = ROOT / "docs" / "images" / "rooms.svg"
 WIDTH, BOX, HEIGHT, FLOOR, TOP, LEFT = 1220, 218, 62, 104, 16, 60
 NUM_COLUMNS, MIDDLE = 5, 3
 COLUMNS = {
-    "adaptation": 1,
-    "testbed": 0,
-    "monitoring": 0,
-    "links": 1,
+    "adaptation": 0,
+    "testbed": 1,
+    "monitoring": 1,
+    "links": 0,
     "beams": 1,
     "channels": 2,
     "estimation": 4,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gr_kaq
-from gr_kaq.links.ber_units import count_unit, counts_of, digest_of, units_of
+from gr_kaq.links.ber_units import count_unit, counts_of, digest_of, point_units
 from tests.sweeps.work import point
 
 
@@ -35,7 +35,10 @@ def test_another_file_of_the_same_name_is_refused(model):
 
 @pytest.mark.parametrize(("max_bits", "units"), [(1, 1), (10, 1), (11, 2), (10**12, 10**11)])
 def test_units_of_a_point(max_bits, units):
-    assert units_of(max_bits, 10) == units
+    series = point_units(["zf"], "qpsk", 2, 2, 10.0, min_errors=1, max_bits=max_bits, seed=1, bits_per_unit=10)
+    assert series.count == units
+    assert series.job(0)["bits"] == min(10, max_bits)
+    assert 10 * (units - 1) + series.job(units - 1)["bits"] == max_bits
 
 
 @pytest.mark.parametrize(

@@ -6,34 +6,32 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gr_kaq.links.ber_units import count_unit, units_needed
+from gr_kaq.links.ber_units import count_unit, point_units
 from gr_kaq.sweeps.units import Series
 
 MIN_ERRORS = 3000
 UNITS = 12
+UNIT_BITS = 32_000
 
 
 def point(snr_db: float, **more: Any) -> Series:
-    """A BER point in units of 32 000 bits, which is one draw."""
-    job = {
-        "detectors": ["lmmse", "admm5-16qam"],
-        "constellation": "16qam",
-        "files": {},
-        "num_rx": 4,
-        "num_tx": 4,
-        "channel": "iid",
-        "correlation": None,
-        "snr_db": snr_db,
-        "csi_error": {},
-        "seed": 3,
-        "bits": 32_000,
-        "min_errors": MIN_ERRORS,
-        **more,
-    }
-    return Series(lambda unit: {**job, "unit": unit}, UNITS, lambda results: units_needed(results, MIN_ERRORS))
+    """A BER point in units of 32 000 bits, which is one draw; `more` is in the jobs, too."""
+    series = point_units(
+        ["lmmse", "admm5-16qam"],
+        "16qam",
+        4,
+        4,
+        snr_db,
+        min_errors=MIN_ERRORS,
+        max_bits=UNITS * UNIT_BITS,
+        seed=3,
+        bits_per_unit=UNIT_BITS,
+    )
+    return replace(series, job=lambda unit: {**series.job(unit), **more})
 
 
 def points(**more: Any) -> list[Series]:

@@ -7,14 +7,12 @@ import argparse
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..channels.named import KRONECKER_CORRELATION, channels_named
 from ..detection.auto_detector import AUTO_DETECTORS, AutoDetector
 from ..detection.detector import Detector
@@ -23,11 +21,12 @@ from ..detection.linear_detector import LINEAR_DETECTORS
 from ..detection.list_detector import ListDetector
 from ..detection.model_file import Model
 from ..detection.unfolded_detector import UnfoldedDetector
-from ..links.ber_units import digest_of
+from ..links.ber_units import digest_of, point_units
 from ..links.simulated_link import CsiError
 from ..signals.constellation import CONSTELLATIONS
 from ..signals.signal_model import from_db
 from ..sweeps.results import Results
+from ..sweeps.units import Series
 from ..sweeps.workers import open_workers
 from .arguments import add_snr_list, add_workers, antenna_count, number, parse_seed, whole_number
 from .ber_curve import Curve, Point
@@ -150,12 +149,12 @@ def _run(options: argparse.Namespace) -> int:
         if options.csv and (final or _is_file(options.csv)):
             _write_csv(points, options.csv)
 
-    common = _common_job(options, detectors, num_rx, num_tx)
+    units = _units(options, detectors[0].constellation.name, num_rx, num_tx)
     curve = Curve([detector.name for detector in detectors], snrs, options.target_errors, options.max_bits, write)
     interrupted, failure = False, None
     try:
         with Results(options.keep) as kept, open_workers(options.jobs, options.cluster) as workers:
-            curve.count(lambda snr_db: {**common, "csi_error": asdict(_csi_error(options, snr_db))}, workers, kept)
+            curve.count(units, workers, kept)
     except KeyboardInterrupt:
         interrupted = True
     except OSError as error:  # what was measured before is shown all the same
@@ -175,26 +174,28 @@ def _is_file(path: Path) -> bool:
     return path.is_file() or not path.exists()
 
 
-def _common_job(options: argparse.Namespace, detectors: Sequence[Detector], num_rx: int, num_tx: int) -> dict[str, Any]:
-    """What all units of the command have in common; files by their whole path, and what is in them."""
+def _units(options: argparse.Namespace, constellation: str, num_rx: int, num_tx: int) -> Callable[[float], Series]:
+    """The units at an SNR; files by their whole path, and what is in them."""
     names = [
         name if name in list_detectors() or not Path(name).is_file() else str(Path(name).resolve())
         for name in _names(options.detectors)
     ]
     channel = str(Path(options.channel).resolve()) if options.channel.endswith(".npz") else options.channel
     files = {path: digest_of(path) for path in (*names, channel) if path.startswith("/")}
-    return {
-        "gr_kaq": __version__,
-        "detectors": names,
-        "constellation": detectors[0].constellation.name,
-        "files": files,
-        "num_rx": num_rx,
-        "num_tx": num_tx,
-        "channel": channel,
-        "correlation": options.correlation,
-        "seed": options.seed,
-        "min_errors": options.target_errors,
-    }
+    return lambda snr_db: point_units(
+        names,
+        constellation,
+        num_rx,
+        num_tx,
+        snr_db,
+        min_errors=options.target_errors,
+        max_bits=options.max_bits,
+        seed=options.seed,
+        channel=channel,
+        correlation=options.correlation,
+        csi_error=_csi_error(options, snr_db),
+        files=files,
+    )
 
 
 def _csi_error(options: argparse.Namespace, snr_db: float) -> CsiError:

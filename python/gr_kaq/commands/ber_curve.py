@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..links.ber_units import BITS_PER_UNIT, count_unit, counts_of, units_needed, units_of
+from ..links.ber_units import count_unit, counts_of
 from ..signals.bit_errors import BitErrorRate
 from ..sweeps.results import Results
 from ..sweeps.units import Series, run_series
@@ -60,9 +60,9 @@ class Curve:
             if count.bits
         ]
 
-    def count(self, common: Callable[[float], dict[str, Any]], workers: Workers, kept: Results) -> None:
-        """Measure all points, from what the jobs at an SNR have in common."""
-        series = [self._series(snr_db, common(snr_db)) for snr_db in self._snrs]
+    def count(self, units: Callable[[float], Series], workers: Workers, kept: Results) -> None:
+        """Measure all points; `units` gives those at an SNR."""
+        series = [units(snr_db) for snr_db in self._snrs]
         if isinstance(workers, Here):
             with PointsProgress(len(self._snrs), self._min_errors, self._max_bits) as bar:
                 shown = _Shown(bar, [f"{snr_db:g} dB" for snr_db in self._snrs])
@@ -85,13 +85,6 @@ class Curve:
             return
         with units_progress("BER") as progress:
             run_series(series, count_unit, workers, kept, progress, lambda i, r: self._take(series[i], i, r))
-
-    def _series(self, snr_db: float, common: dict[str, Any]) -> Series:
-        def job(unit: int) -> dict[str, Any]:
-            bits = min(BITS_PER_UNIT, self._max_bits - unit * BITS_PER_UNIT)
-            return {**common, "snr_db": snr_db, "unit": unit, "bits": bits}
-
-        return Series(job, units_of(self._max_bits), lambda results: units_needed(results, self._min_errors))
 
     def _take(self, series: Series, number: int, results: Sequence[dict[str, Any]]) -> None:
         self._counts[number] = counts_of(results)

@@ -11,19 +11,23 @@ import functools
 import hashlib
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..channels.named import channels_named
 from ..detection.detector import Detector
 from ..detection.detectors import load_detector
 from ..files import read_file
 from ..signals.bit_errors import BitErrorRate
-from .simulated_link import CsiError, Link, count_bit_errors
+from ..sweeps.results import Job
+from ..sweeps.units import Series
+from .simulated_link import PERFECT, CsiError, Link, count_bit_errors
 
-__all__ = ["BITS_PER_UNIT", "count_unit", "counts_of", "digest_of", "units_needed", "units_of"]
+__all__ = ["count_unit", "counts_of", "digest_of", "point_units", "units_needed"]
 
 BITS_PER_UNIT = 200_000_000
 """6 to 12 s of LMMSE and one network on one core; more with more detectors."""
@@ -31,21 +35,64 @@ BITS_PER_UNIT = 200_000_000
 MAX_BYTES = 2**30
 """Of a file that a job names."""
 
-Job = dict[str, Any]
 
+def point_units(
+    detectors: Sequence[str],
+    constellation: str,
+    num_rx: int,
+    num_tx: int,
+    snr_db: float,
+    *,
+    min_errors: int,
+    max_bits: int,
+    seed: int,
+    channel: str = "iid",
+    correlation: float | None = None,
+    csi_error: CsiError = PERFECT,
+    files: Mapping[str, str] | None = None,
+    bits_per_unit: int = BITS_PER_UNIT,
+) -> Series:
+    """A point in units for `count_unit`.
 
-def units_of(max_bits: int, bits_per_unit: int = BITS_PER_UNIT) -> int:
-    """How many units a point of at most so many bits has."""
-    return -(-max_bits // bits_per_unit)
+    Args:
+        detectors: names or paths.
+        constellation: of all of them.
+        num_rx, num_tx: of the link.
+        snr_db: of the point.
+        min_errors: of each detector, at which the point ends.
+        max_bits: at which it ends anyway.
+        seed: of bits, channels, noise and estimation errors.
+        channel, correlation: see `channels_named`.
+        csi_error: of the receiver.
+        files: the files among detectors and channel, {path: `digest_of` it}.
+        bits_per_unit: at most.
+    """
+    common = {
+        "gr_kaq": __version__,
+        "detectors": list(detectors),
+        "constellation": constellation,
+        "files": dict(files or {}),
+        "num_rx": num_rx,
+        "num_tx": num_tx,
+        "channel": channel,
+        "correlation": correlation,
+        "snr_db": snr_db,
+        "csi_error": asdict(csi_error),
+        "seed": seed,
+        "min_errors": min_errors,
+    }
+
+    def job(unit: int) -> Job:
+        return {**common, "unit": unit, "bits": min(bits_per_unit, max_bits - unit * bits_per_unit)}
+
+    return Series(job, -(-max_bits // bits_per_unit), lambda results: units_needed(results, min_errors))
 
 
 def count_unit(job: Job, progress: Callable[[list[BitErrorRate]], object] | None = None) -> dict[str, Any]:
     """Count the errors of one unit.
 
     Args:
-        job: detectors (names or paths), constellation, files ({path: `digest_of` it}), num_rx, num_tx, channel and
-            correlation (see `channels_named`), snr_db, csi_error (arguments of `CsiError`), seed, unit (its number),
-            bits (at most) and min_errors, at which the unit ends early.
+        job: of `point_units`. It ends at its bits or, earlier, at min_errors.
         progress: as in `count_bit_errors`.
 
     Returns:

@@ -19,7 +19,7 @@ from ..signals.bit_errors import BitErrorRate
 from ..signals.constellation import Constellation
 from ..signals.signal_model import from_db
 
-__all__ = ["CsiError", "Link", "Transmission", "count_bit_errors", "detect"]
+__all__ = ["PERFECT", "CsiError", "Link", "Transmission", "count_bit_errors", "detect"]
 
 
 @dataclass(frozen=True)
