@@ -83,11 +83,12 @@ def test_a_lost_scheduler_is_said_and_what_is_finished_is_kept(dask, tmp_path, c
     scheduler.worker()
     path = tmp_path / "units.jsonl"
     jobs = [{"n": n, "seconds": 0.2} for n in range(100)]
-    kill = threading.Timer(2.0, scheduler.process.kill)
-    with Cluster(scheduler.address) as workers, Results(path) as results:
-        kill.start()
-        with pytest.raises(ConnectionError, match=f"{scheduler.address} was lost; the same command goes on"):
-            run_units(jobs, work.square, workers, results)
+    with (
+        Cluster(scheduler.address) as workers,
+        Results(path) as results,
+        pytest.raises(ConnectionError, match=f"{scheduler.address} was lost; the same command goes on"),
+    ):
+        run_units(jobs, work.square, workers, results, done=lambda _: scheduler.process.kill())
     assert capfd.readouterr().err == ""
     assert 1 <= len(keys(path)) < 100
     # and another one finishes it
