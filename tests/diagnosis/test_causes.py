@@ -12,6 +12,7 @@ from gr_kaq.channels.interference import Interferer
 from gr_kaq.channels.radio_channel import RadioChannel
 from gr_kaq.commands.kaq import main
 from gr_kaq.detection.detectors import load_detector
+from gr_kaq.diagnosis.causes import Diagnostician
 from gr_kaq.diagnosis.frame_reading import FrameReader
 from gr_kaq.frames.file_transfer import FileSender
 from gr_kaq.frames.frame_format import FrameFormat
@@ -161,6 +162,16 @@ def test_missing_samples(explain):
     samples = np.delete(transmission(count=1), slice(LEAD + 700, LEAD + 750), axis=1)
     events = explain(samples)[2]
     assert causes(events) == {"missing samples"} and "50 samples are missing before symbol 7" in events[0]["detail"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1j * np.inf])
+def test_samples_that_are_no_numbers(value):
+    samples = transmission(count=1)
+    samples[:, LEAD + 600 : LEAD + 900] = value
+    reader = FrameReader(FRAME, load_detector("auto", constellation="16qam"))
+    diagnosis = Diagnostician(reader, 2).explain(samples, LEAD)
+    assert diagnosis.cause == "missing samples" and "symbol 7 is damaged" in diagnosis.detail
 
 
 def test_two_frames_at_a_time(explain):

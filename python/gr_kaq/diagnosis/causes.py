@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection.detectors import load_detector
-from ..estimation.estimator import DataSymbols
+from ..estimation.estimator import DataSymbols, without_errors
 from ..frames.frame_format import FFT_SIZES, MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
 from ..frames.synchronization import FoundFrame, Synchronizer
 from ..signals.constellation import CONSTELLATIONS
@@ -123,6 +123,7 @@ class Diagnostician:
         """
         if name := _other_constellation(self._format, frame.data):
             return _constellation(name, "decodes")
+        samples = without_errors(samples)
         decoded, likely = self._by_setting(samples, max(SMOOTH, 1.5 * _smoothness(self._format, frame.found)))
         return (
             decoded
