@@ -9,6 +9,8 @@ limits the number of workers.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import multiprocessing
 import statistics
 import tempfile
 import time
@@ -56,23 +58,17 @@ def main() -> None:
     parser.add_argument("--empty", type=int, default=5000, help="units that do nothing (default %(default)s)")
     options = parser.parse_args()
     jobs = [point(number, options.bits) for number in range(options.points)]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         ways: dict[str, Callable[[], tuple[Workers, Sequence[int]]]] = {"here": lambda: (Here(), ())}
         ways |= {f"{n} processes": lambda n=n: (Processes(n), ()) for n in (1, 2)}
-        schedulers = []
         for count in (1, 2):
             own = Path(folder) / str(count)
             own.mkdir()
-            dask = DaskProcesses(own)
+            dask = stack.enter_context(DaskProcesses(own))
             pids = [dask.process.pid, *(dask.worker()[0].pid for _ in range(count))]
             ways[f"{count} Dask workers"] = lambda dask=dask, pids=pids: (Cluster(dask.address), pids)
-            schedulers.append(dask)
-        try:
-            _compare(jobs, ways, options.turns)
-            _scheduler(schedulers[-1], options.empty)
-        finally:
-            for dask in schedulers:
-                dask.__exit__()
+        _compare(jobs, ways, options.turns)
+        _scheduler(dask, options.empty)
 
 
 def _compare(
@@ -86,10 +82,10 @@ def _compare(
             workers, pids = open_way()
             with workers:
                 _run([point(10**6 + k, 1e5) for k in range(4)], workers)  # imports, detectors
-                before = _all_cpu(workers, pids)
+                before = _all_cpu(pids)
                 began = time.monotonic()
                 found = _run(jobs if turn else jobs[:2], workers)
-                seconds, used = time.monotonic() - began, _all_cpu(workers, pids) - before
+                seconds, used = time.monotonic() - began, _all_cpu(pids) - before
             if turn:  # the first one is for caches
                 expected = expected or found
                 assert found == expected
@@ -109,9 +105,9 @@ def _run(jobs: Sequence[dict[str, Any]], workers: Workers) -> list[dict[str, Any
     return run_units(jobs, bit_errors, workers, Results(None))
 
 
-def _all_cpu(workers: Workers, pids: Sequence[int]) -> float:
-    """Of this process, those it began, and the ones named."""
-    children = list(getattr(getattr(workers, "_pool", None), "_processes", None) or ())
+def _all_cpu(pids: Sequence[int]) -> float:
+    """Of this process, those of its pool, and the ones named."""
+    children = [process.pid for process in multiprocessing.active_children() if process.pid]
     return time.process_time() + sum(map(cpu_seconds, [*pids, *children]))
 
 
