@@ -47,7 +47,7 @@ def unit(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def points() -> list[Series]:
-    """The sweep: some 80 units count."""
+    """The sweep: 55 units count."""
     most = {"min_errors": MIN_ERRORS, "max_bits": UNITS * UNIT_BITS, "bits_per_unit": UNIT_BITS}
     return [point_units(["lmmse", "admm5-16qam"], "16qam", 4, 4, snr_db, seed=1, **most) for snr_db in SNRS]
 
