@@ -105,6 +105,18 @@ def test_ber_is_that_of_the_link(capsys):
     assert table(capsys.readouterr().out) == counts
 
 
+def test_ber_of_correlated_antennas_is_that_of_their_link(capsys):
+    size = ["--num-rx", "4", "--num-tx", "4", "--snr", "20", "--seed", "3", *SHORT]
+    assert main(["ber", "zf", "--constellation", "qpsk", "--channel", "kronecker", "--correlation", "0.8", *size]) == 0
+    counts = table(capsys.readouterr().out)
+    detectors = [gr_kaq.load_detector(name, constellation="qpsk") for name in ("lmmse", "zf")]
+    link_seed, channel_seed = (int(x) for x in np.random.SeedSequence(3).generate_state(2))
+    channels = RayleighChannels(4, 4, rx_correlation=0.8, tx_correlation=0.8, seed=channel_seed)
+    link = Link(channels, detectors[0].constellation, 20.0, seed=link_seed)
+    expected = count_bit_errors(detectors, link, min_errors=50, max_bits=20_000)
+    assert [counts[20.0, d.name] for d in detectors] == [(c.errors, c.bits) for c in expected]
+
+
 def test_ber_of_what_auto_chooses(capsys, tmp_path):
     """The same errors as the detector chosen, at SNRs that it was measured at; the choice is said."""
     chosen = choose("auto", "16qam", 4, 4).detector
