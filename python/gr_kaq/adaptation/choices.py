@@ -87,7 +87,8 @@ class Choices:
             target: None: the one that was given.
         """
         rates = self.curves.block_error_rate(snrs_db)
-        return self._greatest(np.where(rates <= (target or self.target), self.block_bytes * (1 - rates), 0))
+        few_fail = rates <= (target or self.target)
+        return self._greatest(np.where(self._allowed & few_fail, self.block_bytes * (1 - rates), 0))
 
     def most_bytes(self, snrs_db: ArrayLike, deviations_db: ArrayLike = 0.0) -> tuple[int, int]:
         """MCS and rank with the most bytes per frame, repeats counted.
@@ -115,6 +116,5 @@ class Choices:
         return count
 
     def _greatest(self, goodputs: NDArray[np.float64]) -> tuple[int, int]:
-        goodputs = np.where(self._allowed, goodputs, 0)
         rank, mcs = np.unravel_index(int(goodputs.argmax()), goodputs.shape)
         return (int(mcs), int(rank) + 1) if goodputs[rank, mcs] > 0 else self.most_robust
