@@ -71,7 +71,7 @@ class _Weights:
         error_var: mean squared errors that are expected of an entry of h, (H,).
         step: the last horizon.
         expected_of: squared error of the next estimate, if it comes then, of each antenna, (num_rx,).
-    expected: the same of all.
+        expected: the same of all.
     """
 
     values: NDArray[np.complex64]
