@@ -111,9 +111,10 @@ def test_a_file_arrives_over_a_link_that_adapts(tmp_path):
 def test_acknowledgements_go_in_frames_of_their_own_the_newest_first():
     """They wait for no queue, hardly delay it, and go where data do not."""
     tb = gr.top_block()
-    radio, pdus, acks = Radio(tb), Tap(), Tap()
-    tb.msg_connect(radio.decoder, "pdus", pdus, "in")
-    tb.msg_connect(radio.decoder, "acks", acks, "in")
+    radio, pdus, acks, both = Radio(tb), Tap(), Tap(), Tap()
+    for port, taps in (("pdus", (pdus, both)), ("acks", (acks, both))):
+        for tap in taps:
+            tb.msg_connect(radio.decoder, port, tap, "in")
     headers = [FrameHeader(3, 2, process=n % 15, sequence=n) for n in range(12)]
     sent = blocks_of(headers)
     for header, block in zip(headers, sent, strict=True):
@@ -126,6 +127,7 @@ def test_acknowledgements_go_in_frames_of_their_own_the_newest_first():
             radio.transmitter._post(pmt.intern("acks"), make_pdu(bytes([number])))
             wait_until(lambda: len(acks.messages) == 2 + number)  # noqa: B023 - waits here
     assert acks.payloads() == [b"newest", b"\0", b"\1", b"\2"] and pdus.payloads() == sent
+    assert both.payloads()[:4] == [*sent[:3], b"newest"], "of four frames that wait, one is an acknowledgement"
     decoder, transmitter = radio.decoder, radio.transmitter
     assert decoder.feedback_frames() == transmitter.feedback_frames() == 4
     assert decoder.frames() == transmitter.frames() == 16
