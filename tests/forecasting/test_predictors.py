@@ -6,11 +6,11 @@ import pytest
 from scipy.special import j0
 
 from gr_kaq.channels.users import User
-from gr_kaq.forecasting.clusters import find_clusters
+from gr_kaq.forecasting.clusters import Clusters, find_clusters
 from gr_kaq.forecasting.evaluation import KNOWN, Evaluation
 from gr_kaq.forecasting.fading import Fading
 from gr_kaq.forecasting.likelihood import likely_noise
-from gr_kaq.forecasting.predictors import PREDICTORS, known_doppler, predictor
+from gr_kaq.forecasting.predictors import PREDICTORS, forecast_with, known_doppler, predictor, weights_with
 from gr_kaq.forecasting.series import Series
 from gr_kaq.forecasting.simulation import Scene
 from gr_kaq.forecasting.wiener import (
@@ -134,6 +134,18 @@ def test_the_fast_filter_and_likelihood_are_the_formula(fading):
     np.testing.assert_allclose(
         Likelihood(series, fading.doppler, shifts).of(fading.line)[:, 0], log_likelihoods(series, fading), rtol=1e-6
     )
+
+
+def test_weights_give_what_clusters_forecast():
+    """Of series that are of one cluster, of two or of three."""
+    memberships = np.array([[1.0, 0.0, 0.0], [0.25, 0.0, 0.75], [0.2, 0.3, 0.5]])
+    clusters = Clusters([Fading(0.02), Fading(0.2), Fading(0.1, 0.8, -0.06)], memberships, memberships.mean(axis=0))
+    estimates, _ = gaussian(np.random.default_rng(4), Fading(0.1), TIMES, 3, 0.1)
+    series = Series(TIMES, estimates, 0.1)
+    weights, error_var = weights_with(clusters, series, HORIZONS)
+    forecast = forecast_with(clusters, series, HORIZONS)
+    np.testing.assert_allclose(np.einsum("shn,sn->sh", weights, estimates), forecast.values, atol=1e-8)
+    np.testing.assert_allclose(error_var, forecast.error_var, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
