@@ -331,6 +331,18 @@ def test_rate_of_a_class():
     assert 100 * len(delivered) / 10 == pytest.approx(10_000, rel=0.1)
 
 
+def test_the_delay_of_a_pdu_has_its_wait_in_the_queue_in_it():
+    sender, receiver = ArqSender(5), ArqReceiver(9)
+    sender.submit(b"a", 0, 0.0)
+    run(sender, receiver, 1, 0.1, lose=0, lose_answers=0)  # they meet
+    sender.submit(b"b", 1, 1.0)
+    sent = sender.next_transmission(3.0, 1, 1, SIZE)
+    receiver.push(sent.header, sent.payload, 3.5)
+    assert sender.delay_s(1) == 0
+    sender.acknowledge(receiver.acknowledgement(), 4.0)
+    assert sender.delay_s(1) == 3 and 0 < sender.delay_s(0) < 0.1 and sender.delay_s(2) == sender.delay_s(3) == 0
+
+
 def test_acknowledgements_that_never_come():
     """Nothing is forgotten, memory stays bounded, and the link is asked less and less often."""
     sender = ArqSender(3)
