@@ -31,10 +31,11 @@ def plot_all(points: Sequence[Point], tracked: Mapping[float, Tracked], title: s
 
     figure = Figure(figsize=(4.4 * len(shown) + 1.6, 6.4), layout="constrained")
     rows = figure.subplots(2, len(shown), squeeze=False, sharex=True, sharey="row")
+    fits = 0
     for column, snr_db in enumerate(shown):
         for color, name in enumerate(names):
             own = [p for p in points if p.policy == name and p.snr_db == snr_db]
-            _errors(rows[0][column], own, f"C{color}", name)
+            fits += _errors(rows[0][column], own, f"C{color}", name)
             rows[1][column].plot([p.budget for p in own], [p.gain_loss_db for p in own], f".-C{color}", label=name)
         rows[0][column].set(title=f"{snr_db:g} dB", yscale="log", xscale="log")
         rows[1][column].set_xlabel("pilots")
@@ -44,7 +45,7 @@ def plot_all(points: Sequence[Point], tracked: Mapping[float, Tracked], title: s
     rows[0][0].set(ylabel="P(more than 3 dB lost)", ylim=(5e-4, 1.2))
     rows[1][0].set(ylabel="gain lost [dB]")
     rows[1][-1].legend(*rows[1][0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.02, 0.5))
-    figure.suptitle(f"{title}; dashed: exponential fit")
+    figure.suptitle(f"{title}; dashed: exponential fit" if fits else title)
     figure.savefig(folder / "errors.png", dpi=90)
 
     budgets = sorted({point.budget for point in points})
@@ -80,15 +81,18 @@ def plot_all(points: Sequence[Point], tracked: Mapping[float, Tracked], title: s
         figure.savefig(folder / "tracking.png", dpi=90)
 
 
-def _errors(axes: Any, points: Sequence[Point], color: str, name: str) -> None:
+def _errors(axes: Any, points: Sequence[Point], color: str, name: str) -> bool:
+    """Draw the errors of one policy; whether there is a fit among them."""
     own = [p for p in points if p.far_off.errors]  # no logarithm of 0
     rates = np.array([p.far_off.rate for p in own])
     intervals = np.array([p.far_off.confidence_interval() for p in own]).reshape(-1, 2)
     spread = np.abs(intervals.T - rates)
     axes.errorbar([p.budget for p in own], rates, spread, fmt=f".-{color}", capsize=2, label=name)
-    if (fitted := decay(points)) is not None:
+    fitted = decay(points)
+    if fitted is not None:
         budgets = np.geomspace(min(p.budget for p in points), max(p.budget for p in points), 60)
         axes.plot(budgets, np.minimum(np.exp(-fitted[0] * (budgets - fitted[1])), 1), f"--{color}", linewidth=0.8)
+    return fitted is not None
 
 
 def animate_probes(users: SimulatedUsers, policies: Sequence[str], budget: int, path: Path) -> None:
