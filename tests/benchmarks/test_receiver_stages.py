@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-kaq_speed = pytest.importorskip("kaq_speed", reason="built by make bench only")
+kaq_speed = pytest.importorskip("kaq_speed", reason="built by make test and make bench")
 
 
 def run(tmp_path, *arguments):
