@@ -12,7 +12,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 APT_PACKAGES := gnuradio gnuradio-dev pybind11-dev g++ cmake make libboost-test-dev \
     python3-numpy python3-zmq python3-jsonschema python3-yaml python3-tqdm python3-threadpoolctl python3-matplotlib \
-    gir1.2-gtk-3.0 python3-scipy python3-pytest python3-hypothesis python3-venv clang-format
+    gir1.2-gtk-3.0 python3-markdown-it python3-scipy python3-pytest python3-hypothesis python3-venv clang-format
 
 # For tests of the kernels alone: sanitizers, the fuzzer and a second compiler; another processor, and emulators of processors.
 CLANG_PACKAGES := clang libclang-rt-dev llvm cmake make libboost-test-dev

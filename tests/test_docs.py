@@ -170,6 +170,12 @@ def test_the_block_of_the_csi_page_feeds_the_detector():
     np.testing.assert_allclose(found, x, atol=0.05)
 
 
+def test_the_reference_has_every_block():
+    page = (ROOT / "docs" / "reference" / "blocks.md").read_text()
+    blocks = {path.name.removesuffix(".block.yml").removeprefix("kaq_") for path in (ROOT / "grc").glob("*.yml")}
+    assert blocks == set(re.findall(r"autoclass:: (\w+)", page))
+
+
 def test_the_table_of_detectors_is_up_to_date():
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "detector_table.py"],
