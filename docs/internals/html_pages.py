@@ -49,7 +49,7 @@ def heading_id(heading: str) -> str:
 
 
 class Pages:
-    """Writes pages to a folder, which is as docs/ is: docs/guide/x.md becomes guide/x.html."""
+    """Writes pages to a folder, which is as docs/ is: docs/guide/onnx.md becomes guide/onnx.html."""
 
     def __init__(self, folder: Path):
         self._folder = folder
