@@ -22,42 +22,11 @@ from gr_kaq.files import MAX_DIGITS, MAX_QUOTED
 from gr_kaq.frames import file_transfer
 from gr_kaq.radios import options, sigmf
 from gr_kaq.testbed import zmq_frames
-
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "training" / "README.md",
-    ROOT / "examples" / "README.md",
-    *sorted((ROOT / "docs").rglob("*.md")),
-]
+from tests.pages import PAGES, ROOT
 
 
 def environment():
     return {"PYTHONPATH": ":".join(p for p in sys.path if p), "PATH": "/usr/bin:/bin"}
-
-
-@pytest.mark.parametrize("index", range(2))
-def test_programs_of_the_readme_run(index, tmp_path):
-    programs = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(programs) == 2
-    done = subprocess.run(
-        [sys.executable, "-c", programs[index]],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        cwd=tmp_path,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert ("errors)" if index == 0 else "(64, 14, 16) (64, 14, 16, 4)") in done.stdout
-
-
-def test_the_program_of_the_page_on_forecasting_runs(capsys):
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guide/forecasting.md").read_text(), re.DOTALL)
-    exec(program, {})
-    assert capsys.readouterr().out.startswith("(8, 2) [0.0")
 
 
 def anchors(document):
@@ -66,7 +35,7 @@ def anchors(document):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document):
     for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", document.read_text()):
         if not target.startswith("http"):
@@ -117,57 +86,12 @@ def test_pages_that_sources_name_exist():
 def test_prose_is_easy_to_edit():
     """No source line above 120 characters, but in tables, in commands, and in what programs write."""
     by_programs = {"performance", "model-cards.md"}
-    for document in DOCUMENTS:
+    for document in PAGES:
         if {document.name, document.parent.name} & (by_programs):
             continue
         text = re.sub(r"<!-- (section|begin): .*?<!-- end", "", document.read_text(), flags=re.DOTALL)
         lines = [line for line in text.splitlines() if len(line) > 120 and not line.lstrip().startswith("|")]
         assert not [line for line in lines if not line.startswith("    ")], document
-
-
-def test_the_flowgraph_of_the_receiver_page_runs(tmp_path):
-    page = (ROOT / "docs" / "guide" / "receiver.md").read_text()
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "LICENSE").write_bytes((ROOT / "LICENSE").read_bytes())
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        env=environment() | {"OPENBLAS_NUM_THREADS": "1"},
-        cwd=tmp_path,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(" complete\n") and "not complete" not in done.stdout
-    assert (tmp_path / "received").read_bytes() == (ROOT / "LICENSE").read_bytes()
-
-
-def test_the_block_of_the_csi_page_feeds_the_detector():
-    """Through channels that it knows: what comes out is what was sent."""
-    gr = pytest.importorskip("gnuradio.gr")
-    from gnuradio import blocks
-
-    page = (ROOT / "docs" / "guide" / "csi-contract.md").read_text()
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    names = {}
-    exec(program, names)
-    rng = np.random.default_rng(1)
-    h = rng.standard_normal((3, 8, 2, 2)) + 1j * rng.standard_normal((3, 8, 2, 2))
-    x = rng.choice(gr_kaq.CONSTELLATIONS["qpsk"].points, (40, 8, 2))
-    y = np.einsum("iktr,ikr->ikt", h[np.arange(40) // 14], x).astype(np.complex64)
-    top = gr.top_block()
-    detector = gr_kaq.detector("lmmse", 2, 2, 8, "qpsk")
-    estimates = names["own_estimates"](8, lambda item: (h[item // 14], 1e-6))
-    sources = [blocks.vector_source_c(y[..., antenna].ravel().tolist(), False, 8) for antenna in range(2)]
-    sinks = [blocks.vector_sink_c(8) for _ in range(2)]
-    top.connect(sources[0], estimates, (detector, 0))
-    top.connect(sources[1], (detector, 1))
-    for stream, sink in enumerate(sinks):
-        top.connect((detector, stream), sink)
-    top.run()
-    found = np.stack([np.reshape(sink.data(), (-1, 8)) for sink in sinks], axis=-1)
-    np.testing.assert_allclose(found, x, atol=0.05)
 
 
 def test_the_reference_has_every_block():

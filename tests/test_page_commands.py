@@ -8,15 +8,12 @@ import re
 import runpy
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
 
 from gr_kaq.commands.kaq import make_parser
+from tests.pages import PAGES, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in ("examples", "training"))]
-PAGES += sorted((ROOT / "docs").rglob("*.md"))
 PROMPT = r"^    (?:\$ )?(?:[A-Z_]+=\S+ )*"
 RADIO = "--radio usrp --args type=b200 --antennas 2 --freq 2.4e9 --rate 1e6"  # $R of docs/guide/hardware.md
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from benchmarks.report import level_search, references
 from benchmarks.report.level_search import BatchedErrors, bracket
 from benchmarks.report.simulate import iid
+from tests.pages import programs
 
 
 @pytest.mark.parametrize("step", [-24, -13, -1, 0, 1, 3, 4, 5, 50, 79])
@@ -98,3 +100,16 @@ def test_lmmse_is_behind_exact_max_log():
     if references.missing("exact-ml") is None:
         same = BatchedErrors.read(level_search.errors_at_level(job(detector="exact-ml", bits_per_batch=20_000)))
         assert (same.errors == best.errors).all()
+
+
+def test_the_programs_of_the_page_on_detectors(capsys):
+    """With fewer streams and bits than on the page, whose figure takes a quarter of an hour."""
+    if references.missing("exact-ml") is not None:
+        pytest.skip("no IT++")
+    choice, distance = programs("docs/guide/detectors.md")
+    for long, short in (("iid(16, 16)", "iid(2, 2)"), ('"batches": 40', '"batches": 4'), ("100_000", "10_000")):
+        assert distance.count(long) == 1
+        distance = distance.replace(long, short)
+    for program in (choice, distance):
+        exec(program, {})
+    assert re.fullmatch(r"[-+]0\.\d\d \[[-+]\d\.\d\d, [-+]\d\.\d\d\]\n", capsys.readouterr().out)

@@ -2,8 +2,6 @@
 """The radio channel does to samples what its parameters say, however the stream is cut."""
 
 import math
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -262,11 +260,3 @@ def test_wrong_input():
     for shape in ((3, 10), (10,), (2, 10, 1)):
         with pytest.raises(ValueError, match=r"\(2, n\)"):
             channel().process(np.zeros(shape, np.complex64))
-
-
-def test_the_example_of_the_documentation():
-    page = (Path(__file__).parents[2] / "docs" / "guide" / "channel-simulator.md").read_text()
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    names: dict = {}
-    exec(program, names)
-    assert names["noise_var"] == pytest.approx(2 / 100, rel=0.1)

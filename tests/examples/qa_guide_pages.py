@@ -6,14 +6,15 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("gnuradio.gr")
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "examples"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 import alignment_check
 
 from gr_kaq.commands.kaq import main
+from tests.pages import ROOT, programs
 
 GUIDE = ROOT / "docs" / "guide"
 COMMANDS = {"python3 examples/alignment_check.py": alignment_check.main, "kaq": main}
@@ -23,13 +24,17 @@ def numbers(text):
     return [float(number) for number in re.findall(r"(?<![\w.])[-+]?\d+(?:\.\d+)?", text)]
 
 
-@pytest.mark.parametrize(("name", "count"), [("hardware.md", 2), ("lost-frames.md", 1)])
-def test_the_page_shows_what_the_commands_show(name, count, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("page", "count"),
+    [("docs/guide/csi-recordings.md", 1), ("docs/guide/hardware.md", 2), ("docs/guide/lost-frames.md", 1)],
+)
+def test_the_page_shows_what_the_commands_show(page, count, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    page = (GUIDE / name).read_text()
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    exec(program, {})
-    sessions = re.findall(r"^    \$ (.*)\n((?:    [^$].*\n)+)", page, re.MULTILINE)
+    scipy = pytest.importorskip("scipy")
+    scipy.io.savemat("csi.mat", {"csi": np.ones((3, 2, 30, 5)) + 1j})  # rx x tx x carriers x packets
+    for program in programs(page):
+        exec(program, {})
+    sessions = re.findall(r"^    \$ (.*)\n((?:    [^$].*\n)+)", (ROOT / page).read_text(), re.MULTILINE)
     assert len(sessions) == count
     for words, shown in sessions:
         name = next(name for name in COMMANDS if words.startswith(name))

@@ -16,6 +16,7 @@ import pytest
 
 from gr_kaq.testbed.zmq_frames import Tag, encode_frame
 from tests.blocks.flowgraphs import wait_until
+from tests.pages import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "examples" / "zmq_testbed.py"
@@ -158,7 +159,7 @@ def test_nobody_there(addresses):
 
 def test_the_program_in_the_docs(flowgraph, addresses):
     """At addresses that are free, in place of the default ones."""
-    (program,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    (program,) = programs("docs/guide/zmq-testbed.md")
     for end, address in zip(("Producer(num_rx=8, num_tx=8", "Consumer(num_streams=8"), addresses, strict=True):
         assert program.count(f"{end})") == 1
         program = program.replace(end, f"{end}, address={address!r}")

@@ -24,13 +24,13 @@ from gr_kaq.frames.file_transfer import FileSender
 from gr_kaq.frames.payload import max_payload
 from gr_kaq.frames.synchronization import Synchronizer
 from tests.examples.radio_link import bursts, fade
+from tests.pages import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "examples" / "zmq_virtual_radio.py"
 sys.path.insert(0, str(SCRIPT.parent))
 import zmq_virtual_radio
 
-DOCS = (ROOT / "docs" / "guide" / "virtual-radio.md").read_text()
 TIMEOUT = 300
 LENGTH = 20000  # samples to look at
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
@@ -235,7 +235,7 @@ def test_plain_zmq_peer_asks_as_srsran_does(message, address, ports):
 
 def test_the_program_in_the_docs(message, ports, address):
     """At ports that are free, in place of the default ones. The channel stands still, so that its powers do."""
-    (program,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    (program,) = programs("docs/guide/virtual-radio.md")
     assert zmq_virtual_radio.ADDRESSES["srsran"].endswith(":2000") and program.count("2000") == 1
     program = program.replace("2000", str(ports))
     transmitter = [SCRIPT, "transmit", message, "--protocol", "srsran", "--address", address, "--doppler", 0]

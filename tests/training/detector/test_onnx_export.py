@@ -3,8 +3,6 @@
 
 import dataclasses
 import json
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +18,7 @@ from gr_kaq.detection.model_file import Law, save
 from gr_kaq.detection.preparation import output_error, prepare
 from gr_kaq.signals.signal_model import noise_var_from_snr
 from tests.detection.models import admm_model
+from tests.pages import programs
 from training.__main__ import main
 from training.detector import onnx_export
 from training.detector.onnx_export import INTEGER_PRODUCT, compare, export, operators, session
@@ -187,8 +186,7 @@ def test_what_cannot_be_exported(arguments, message, tmp_path, capsys):
 
 
 def test_the_program_of_the_page_runs_as_printed(tmp_path, monkeypatch, capsys):
-    page = (Path(__file__).parents[3] / "docs" / "guide" / "onnx.md").read_text()
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (program,) = programs("docs/guide/onnx.md")
     export("admm5-16qam", [15.0], tmp_path / "out" / "onnx")
     capsys.readouterr()
     monkeypatch.chdir(tmp_path)
