@@ -8,11 +8,13 @@ with NumPy 1.24. The detectors are used as they ship (`sionna.phy.mimo`), with t
 - K-best runs in its complex form; `use_real_rep=True` scales 16-QAM points by sqrt(3/4) in Sionna 2.2.
 - K-best detects the stream with the weakest column first. `sionna-kbest64-reversed` is the same with the strongest one
   first, which comes close to maximum likelihood.
-- A peer that has only LLRs to say is given the hard decisions as its symbols.
+- A peer that has only LLRs to say is given the hard decisions as its symbols. K-best's LLRs take most of its time;
+  where nobody looks at them, it decides itself, which is the same (`hard`).
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,8 +54,13 @@ def sionna_module(name: str) -> Any:
         ) from None
 
 
-def load_peer(name: str, constellation: str) -> Detector:
+def load_peer(name: str, constellation: str, hard: bool = False) -> Detector:
     """One of `PEERS` for a constellation.
+
+    Args:
+        name: of the peer.
+        constellation: "qpsk", "16qam", ...
+        hard: LLRs may be 1 or -1, the decisions, where that takes less time.
 
     Raises:
         ValueError: no such peer or constellation.
@@ -61,7 +68,7 @@ def load_peer(name: str, constellation: str) -> Detector:
     """
     if name not in PEERS:
         raise ValueError(f"no peer {name!r}; one of {', '.join(PEERS)} expected")
-    return SionnaDetector(name, constellation_named(constellation), sionna_module("mimo"))
+    return SionnaDetector(name, constellation_named(constellation), sionna_module("mimo"), hard)
 
 
 class SionnaDetector(Detector):
@@ -71,11 +78,12 @@ class SionnaDetector(Detector):
         name: one of `PEERS`.
         constellation: what every stream carries.
         mimo: the module `sionna.phy.mimo`.
+        hard: see `load_peer`.
     """
 
-    def __init__(self, name: str, constellation: Constellation, mimo: Any):
+    def __init__(self, name: str, constellation: Constellation, mimo: Any, hard: bool):
         self.name, self.constellation = name, constellation
-        self._peer, self._mimo = PEERS[name], mimo
+        self._peer, self._mimo, self._hard = PEERS[name], mimo, hard
         self._made: dict[int, Any] = {}  # by num_tx, which K-best has to know
 
     def check_size(self, num_rx: int, num_tx: int) -> None:
@@ -85,7 +93,7 @@ class SionnaDetector(Detector):
     def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
         num_tx = shape[-1]
         if num_tx not in self._made:
-            self._made[num_tx] = self._peer.make(self._mimo, self.constellation.bits_per_symbol, num_tx)
+            self._made[num_tx] = self._peer.make(self._mimo, self.constellation.bits_per_symbol, num_tx, self._hard)
         return _SionnaPlan(self.constellation, self._made[num_tx], shape, self._peer.prior)
 
 
@@ -152,17 +160,23 @@ class Peer:
     """How one of Sionna's detectors is made.
 
     Args:
-        make: of the module, the bits per symbol and num_tx.
+        make: of the module, the bits per symbol, num_tx, and whether decisions are enough.
         prior: whether it takes LLRs that are known before.
     """
 
-    make: Callable[[Any, int, int], Any]
+    make: Callable[[Any, int, int, bool], Any]
     prior: bool = False
 
 
-def _k_best(mimo: Any, bits_per_symbol: int, num_tx: int, k: int, reverse: bool = False) -> Any:
+def _k_best(k: int, reverse: bool = False) -> Peer:
+    return Peer(functools.partial(_make_k_best, k, reverse))
+
+
+def _make_k_best(k: int, reverse: bool, mimo: Any, bits_per_symbol: int, num_tx: int, hard: bool) -> Any:
     kind = _reversed_k_best(mimo) if reverse else mimo.KBestDetector
-    return kind("bit", num_tx, k, constellation_type="qam", num_bits_per_symbol=bits_per_symbol, device="cpu")
+    options = {"constellation_type": "qam", "num_bits_per_symbol": bits_per_symbol, "device": "cpu"}
+    detector = kind("bit", num_tx, k, hard_out=hard, **options)
+    return (lambda *arguments: 2 * detector(*arguments) - 1) if hard else detector
 
 
 def _reversed_k_best(mimo: Any) -> Any:
@@ -182,15 +196,15 @@ def _reversed_k_best(mimo: Any) -> Any:
 
 
 PEERS = {
-    "sionna-ep10": Peer(lambda mimo, bits, num_tx: mimo.EPDetector("bit", bits, l=10, device="cpu")),
+    "sionna-ep10": Peer(lambda mimo, bits, num_tx, _: mimo.EPDetector("bit", bits, l=10, device="cpu")),
     "sionna-mmse-pic3": Peer(
-        lambda mimo, bits, num_tx: mimo.MMSEPICDetector(
+        lambda mimo, bits, num_tx, _: mimo.MMSEPICDetector(
             "bit", num_iter=3, constellation_type="qam", num_bits_per_symbol=bits, device="cpu"
         ),
         prior=True,
     ),
-    "sionna-kbest16": Peer(lambda mimo, bits, num_tx: _k_best(mimo, bits, num_tx, 16)),
-    "sionna-kbest64": Peer(lambda mimo, bits, num_tx: _k_best(mimo, bits, num_tx, 64)),
-    "sionna-kbest64-reversed": Peer(lambda mimo, bits, num_tx: _k_best(mimo, bits, num_tx, 64, reverse=True)),
+    "sionna-kbest16": _k_best(16),
+    "sionna-kbest64": _k_best(64),
+    "sionna-kbest64-reversed": _k_best(64, reverse=True),
 }
 """Peers by name, quickest first but for K-best 16."""

@@ -11,11 +11,11 @@ from typing import Any
 
 from gr_kaq.commands.long_run import units_progress
 from gr_kaq.sweeps.results import Job, Result, Results
-from gr_kaq.sweeps.units import run_units
+from gr_kaq.sweeps.units import Series, run_series, run_units
 
 from .settings import Settings
 
-__all__ = ["keep_points", "partial_path", "run_points", "write_json"]
+__all__ = ["keep_points", "partial_path", "run_points", "run_series_of_points", "write_json"]
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -51,3 +51,11 @@ def run_points(
     """
     with Results(partial_path(settings, section)) as kept, units_progress(section) as progress:
         return run_units(jobs, function, settings.workers, kept, progress)
+
+
+def run_series_of_points(
+    settings: Settings, section: str, function: Callable[[Job], Result], series: Sequence[Series]
+) -> list[list[Result]]:
+    """The same for points of several units; see `gr_kaq.sweeps.units.run_series`."""
+    with Results(partial_path(settings, section)) as kept, units_progress(section) as progress:
+        return run_series(series, function, settings.workers, kept, progress)

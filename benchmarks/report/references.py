@@ -22,15 +22,17 @@ def is_slow(name: str) -> bool:
     return is_reference(name) or (name.startswith("list") and name.endswith("-fp"))
 
 
-def load(name: str, constellation: str) -> Detector:
+def load(name: str, constellation: str, hard: bool = False) -> Detector:
     """A detector of this package, or a reference, for a constellation ("qpsk", "16qam", ...).
+
+    `hard`: its LLRs are not looked at, see `load_peer`.
 
     Raises:
         ValueError: no such detector, or not for this constellation.
         PeersUnavailableError: what it needs is not installed.
     """
     if name in PEERS:
-        return load_peer(name, constellation)
+        return load_peer(name, constellation, hard)
     if name in EXACT:
         return load_exact(name, constellation)
     return gr_kaq.load_detector(name, constellation=constellation)

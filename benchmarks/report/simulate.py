@@ -94,8 +94,8 @@ def make_channels(document: dict[str, Any], seed: np.random.SeedSequence) -> Cha
 
 @cache
 def load(name: str, constellation: str) -> Detector:
-    """`references.load`, once for each name and constellation."""
-    return references.load(name, constellation)
+    """`references.load` for its symbols, once for each name and constellation."""
+    return references.load(name, constellation, hard=True)
 
 
 def missing_peers() -> str | None:
@@ -111,20 +111,23 @@ def bit_errors(job: dict[str, Any]) -> dict[str, Any]:
     """Count until every detector has made enough errors or seen enough bits.
 
     Every detector sees the first so many of the same transmissions: a slow one (a peer) may stop earlier. The seed of
-    channels, bits and noise depends on the size, the SNR and the job's seed only, so that curves that differ in
-    something else have their random numbers in common.
+    channels, bits and noise depends on the size, the SNR, the job's seed and its piece only, so that curves that differ
+    in something else have their random numbers in common.
 
     Args:
         job: channel, csi, constellation, snr_db, num_vectors, detectors, min_errors, max_bits, peer_max_bits, seed;
             and, where they differ from all streams and from "bit", streams, the first and the one after the last that
-            count, and unit: "symbol" counts wrong symbols, "pam" wrong in-phase and quadrature parts, "bit" wrong bits.
+            count, unit: "symbol" counts wrong symbols, "pam" wrong in-phase and quadrature parts, "bit" wrong bits, and
+            piece, from 1 on: other random numbers, for more of the same point.
 
     Returns:
         `rates`, a `Rate` for each detector, and `pairs`: of a quantized detector and its full-precision twin, and of
         the first detector and each other one; by the name of the second.
     """
     size = job["channel"]["num_rx"], job["channel"]["num_tx"]
-    sequence = np.random.SeedSequence([job["seed"], *size, round(1000 * (100 + job["snr_db"]))])
+    piece = job.get("piece", 0)
+    entropy = [job["seed"], *size, round(1000 * (100 + job["snr_db"]))]
+    sequence = np.random.SeedSequence(entropy, spawn_key=(piece,) if piece else ())
     channel_seed, link_seed = sequence.spawn(2)
     channels = make_channels(job["channel"], channel_seed)
     constellation = constellation_named(job["constellation"])

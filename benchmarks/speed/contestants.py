@@ -263,7 +263,7 @@ def sionna_detector(name: str, link: Link) -> Variants:
     mimo = sionna_module("mimo")
 
     def make(of: Link) -> Timed:
-        detector = PEERS[name].make(mimo, BITS, of.num_tx)
+        detector = PEERS[name].make(mimo, BITS, of.num_tx, False)
         h, y, s = _sionna_arguments(of)
         return calls(_without_gradients(lambda: detector(y, h, s)), of.vectors, f"{of.vectors} vectors per call")
 

@@ -74,6 +74,14 @@ def test_llrs_and_symbols_agree_with_what_was_sent(mimo, name, constellation):
     np.testing.assert_array_equal(own.decide(out.symbols), decided)
 
 
+@pytest.mark.parametrize("name", ["sionna-kbest64", "sionna-kbest64-reversed"])
+def test_hard_decisions_are_those_of_the_llrs(mimo, name):
+    sent = link(18.0).draw(50)
+    soft, hard = (detect(peers.load_peer(name, "16qam", hard), sent) for hard in (False, True))
+    np.testing.assert_array_equal(hard.symbols, soft.symbols)
+    np.testing.assert_array_equal(hard.llrs, np.where(soft.llrs > 0, 1, -1))
+
+
 def test_invalid_vectors_say_nothing(mimo):
     sent = link(20.0, num_rx=4, num_tx=4).draw(1)
     prepared = peers.load_peer("sionna-ep10", "16qam").prepare(sent.h[:, 0], noise_var=sent.noise_var)

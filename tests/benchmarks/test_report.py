@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import asdict
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from benchmarks.report import __main__ as driver
-from benchmarks.report import comparisons, markdown, names, points, simulate
+from benchmarks.report import comparisons, deep_points, markdown, names, points, simulate
 from benchmarks.report.peers import PeersUnavailableError
 from benchmarks.report.sections import (
     SECTIONS,
@@ -236,6 +237,75 @@ def test_points_in_processes(settings):
     alone = points.run_points(settings, "s", simulate.bit_errors, jobs)
     other = Settings(settings.output / "other", quick=True, jobs=2)
     assert points.run_points(other, "s", simulate.bit_errors, jobs) == alone
+
+
+def deep_job() -> dict[str, Any]:
+    """LMMSE has enough errors in the first unit, the first detector has not, exact ML neither."""
+    return bit_error_job(
+        channel=simulate.iid(4, 4),
+        snr_db=22.0,
+        detectors=["list8-16qam", "lmmse", "admm5-16qam-fp", "exact-max-log"],
+        min_errors=1000,
+        max_bits=20_000,
+        peer_max_bits=4_000,
+    )
+
+
+@pytest.fixture
+def small_units(monkeypatch):
+    monkeypatch.setattr(deep_points, "FAST", deep_points.Budget(100_000, 4, 2))
+    monkeypatch.setattr(deep_points, "REFERENCES", deep_points.Budget(16_000, 12, 4))
+
+
+def test_deep_points_go_on_where_there_are_few_errors(tmp_path, small_units):
+    settings = Settings(tmp_path, jobs=1)
+    (result,) = deep_points.run_deep_points(settings, "s", [deep_job()])
+    first = simulate.bit_errors(deep_job())
+    rates = {name: Rate.read(rate) for name, rate in result["rates"].items()}
+    before = {name: Rate.read(rate) for name, rate in first["rates"].items()}
+    assert before["list8-16qam"].errors < 100 <= before["lmmse"].errors
+    assert all(rates[name].errors >= 100 for name in ("list8-16qam", "lmmse", "exact-max-log"))
+    assert rates["list8-16qam"].trials == rates["lmmse"].trials > before["lmmse"].trials
+    assert rates["admm5-16qam-fp"] == before["admm5-16qam-fp"]
+    pairs = {name: Pair.read(pair) for name, pair in result["pairs"].items()}
+    assert pairs["lmmse"].first == rates["list8-16qam"]
+    assert all(pairs[name].second == rates[name] for name in ("lmmse", "exact-max-log"))
+    assert pairs["exact-max-log"].first.trials == rates["exact-max-log"].trials
+    # every unit has random numbers of its own, and those of the same number the same ones
+    lines = [json.loads(line) for line in points.partial_path(settings, "s").read_text().splitlines()]
+    counts = {(tuple(u["job"]["detectors"]), u["job"].get("piece", 0)): u["result"]["rates"] for u in lines}
+    assert len({json.dumps(rates) for rates in counts.values()}) == len(lines) >= 4
+    assert [u["job"].get("piece", 0) for u in lines].count(0) == 1
+
+
+def test_deep_points_are_the_same_whatever_runs_them(tmp_path, small_units):
+    jobs = [deep_job(), {**deep_job(), "snr_db": 25.0}]
+    settings = Settings(tmp_path / "one", jobs=1)
+    alone = deep_points.run_deep_points(settings, "s", jobs)
+    other = Settings(tmp_path / "two", jobs=2)
+    try:
+        assert deep_points.run_deep_points(other, "s", jobs) == alone
+    finally:
+        other.close()
+
+
+def needed(units: list[tuple[int, int]]) -> int:
+    """Of a detector with these errors and bits in its units so far."""
+    series = deep_points.point_series(bit_error_job(detectors=["admm5-16qam"]))["admm5-16qam"]
+    return series.needed([{"rates": {"admm5-16qam": asdict(Rate(e, bits, 1, e * e))}} for e, bits in units])
+
+
+def test_units_of_a_deep_point_are_planned_by_its_errors():
+    first, further = 4_000_000, deep_points.FAST.bits
+    assert needed([]) == 1
+    assert needed([(100, first)]) == 1
+    assert needed([(1, first)]) == 1 + 4  # 4e8 bits, less the first 4e6
+    assert needed([(0, first)]) == 2
+    within_reach = [(0, first)] + [(6, further)] * deep_points.FAST.trial
+    assert needed(within_reach) == 1 + 17
+    out_of_reach = [(0, first)] + [(1, further)] * deep_points.FAST.trial
+    assert needed(out_of_reach[:-1]) == 1 + deep_points.FAST.trial
+    assert needed(out_of_reach) == len(out_of_reach)
 
 
 # -- the simulation

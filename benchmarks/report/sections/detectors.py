@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import markdown as md
 from .. import plots, references
+from ..deep_points import ENOUGH_ERRORS, FAST, REFERENCES, run_deep_points
 from ..exact import EXACT_ML
 from ..names import (
     EP,
@@ -22,9 +23,8 @@ from ..names import (
     installed,
     label,
 )
-from ..points import run_points
 from ..settings import Settings
-from ..simulate import bit_errors, iid, missing_peers, pair_of, rate_of
+from ..simulate import iid, missing_peers, pair_of, rate_of
 from ..statistics import Interval, paired_distance
 
 TITLE = "Detectors side by side"
@@ -63,7 +63,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "csi": {},
     }
-    jobs = []
+    cases, jobs = [], []
     for name, (num_rx, num_tx, constellation, snrs) in CASES.items():
         detectors = installed(*GENERAL[constellation])
         if num_rx >= 2 * num_tx and constellation == "16qam":
@@ -72,9 +72,9 @@ def measure(settings: Settings) -> dict[str, Any]:
         for snr_db in settings.pick(snrs, snrs[::2]):
             feasible = no_exact_ml is None and snr_db >= EXACT_ML_FROM_DB.get(name, -math.inf)
             exact = [EXACT_ML] if feasible else []
+            cases.append(name)
             jobs.append(
                 {
-                    "case": name,
                     "channel": iid(num_rx, num_tx),
                     "constellation": constellation,
                     "snr_db": float(snr_db),
@@ -84,9 +84,9 @@ def measure(settings: Settings) -> dict[str, Any]:
             )
     for num_rx, num_tx, snrs in SIZES:
         for snr_db in settings.pick(snrs, snrs[:1]):
+            cases.append("sizes")
             jobs.append(
                 {
-                    "case": "sizes",
                     "channel": iid(num_rx, num_tx),
                     "constellation": "16qam",
                     "snr_db": float(snr_db),
@@ -94,11 +94,11 @@ def measure(settings: Settings) -> dict[str, Any]:
                     **budget,
                 }
             )
-    results = run_points(settings, "detectors", bit_errors, jobs)
+    results = run_deep_points(settings, "detectors", jobs)
     return {
         "missing": "; ".join(filter(None, (reason, no_exact_ml))) or None,
         "left_out": [n for names in GENERAL.values() for n in names if n not in installed(n)],
-        "points": [{**job, **result} for job, result in zip(jobs, results, strict=True)],
+        "points": [{"case": name, **job, **result} for name, job, result in zip(cases, jobs, results, strict=True)],
     }
 
 
@@ -144,6 +144,12 @@ def int8_losses(data: dict[str, Any], which: str, level: float) -> dict[str, Int
     return losses
 
 
+def _bits(data: dict[str, Any]) -> str:
+    """Of the first unit."""
+    first = data["points"][0]
+    return f"{first['max_bits']:.0e} (Sionna's and exact ML {first['peer_max_bits']:.0e})"
+
+
 def markdown(data: dict[str, Any]) -> str:
     """Plots, tables and what the first detector gains."""
     parts = [
@@ -151,6 +157,10 @@ def markdown(data: dict[str, Any]) -> str:
         "SNR is num_tx / noise_var. Intervals are 95 %, from the errors of each channel, as errors cluster in bad "
         "channels. Detectors run through the native kernel (W8A8). Dashed curves in a detector's colour are its "
         "full-precision twin.",
+        f"A detector that has made fewer than {ENOUGH_ERRORS} errors after {_bits(data)} bits goes on: up to "
+        f"{FAST.units} more units of {FAST.bits:.0e} bits, Sionna's and exact ML up to {REFERENCES.units} of "
+        f"{REFERENCES.bits:.0e}. It stops after {FAST.trial} of them where these say that all would not be enough. So "
+        "a rate with fewer errors was out of reach. Full-precision twins have the first unit only.",
         f"Left out: {data['missing']}." if data["missing"] else "",
         f"Not among the installed detectors: {', '.join(data['left_out'])}." if data["left_out"] else "",
         md.figure("detectors-16qam", "BER versus SNR, 16-QAM, at 16x16, 32x16 and 4x4"),
