@@ -217,11 +217,13 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
         metavar="DIRECTORY",
         help=f"of comparisons; this one goes into a folder of its name (default out/compare; estimators {STUDIES})",
     )
-    of_detectors = command.add_argument_group("options of a comparison of detectors")
-    of_detectors.add_argument("--jobs", type=int, help=f"processes (default: one per core, here {os.cpu_count()})")
-    of_detectors.add_argument(
-        "--cluster", metavar="WHERE", help="of kaq ber (docs/guide/cluster.md); a shared --output"
+    command.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one per core, here %(default)s)"
     )
+    command.add_argument(
+        "--cluster", metavar="WHERE", help="of kaq ber (docs/guide/cluster.md); of detectors, with a shared --output"
+    )
+    of_detectors = command.add_argument_group("options of a comparison of detectors")
     _add_fresh(of_detectors)
     _add_overrides(of_detectors, "base.quantized.iterations=100")
     of_run = command.add_argument_group("options of an estimator")
@@ -406,15 +408,12 @@ def _compare(options: argparse.Namespace) -> None:
             "the file of a comparison",
             options.what,
         )
-        jobs = os.cpu_count() or 1 if options.jobs is None else options.jobs
         output = options.output or Path("out/compare")
-        detector.compare_methods(path, options.overrides, output, jobs, options.cluster, fresh=options.fresh)
+        detector.compare_methods(path, options.overrides, output, options.jobs, options.cluster, fresh=options.fresh)
         return
     if path.is_dir() and (kind := _kind_of_run(path)) != "estimator":
         raise ConfigError(f"{path}: a {kind}'s run; the file of a comparison, or an estimator's run expected")
-    _refuse(
-        options, ("jobs", "cluster", "fresh", "overrides"), "a comparison of detectors", "an estimator", options.what
-    )
+    _refuse(options, ("fresh", "overrides"), "a comparison of detectors", "an estimator", options.what)
     quantize_commands.compare_methods(
         options.what,
         500 if options.iterations is None else options.iterations,
@@ -423,6 +422,8 @@ def _compare(options: argparse.Namespace) -> None:
         FRAMES if options.frames is None else options.frames,
         options.output or STUDIES,
         options.page,
+        options.jobs,
+        options.cluster,
     )
 
 

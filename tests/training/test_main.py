@@ -63,9 +63,9 @@ def test_the_run_decides_who_exports(config, rooms, tmp_path):
 
 def test_a_comparison_is_of_detectors_and_a_run_of_an_estimator(rooms, tmp_path):
     EstimatorConfig.load("estimator").save(tmp_path)
-    assert main(["compare", str(tmp_path), "--seeds", "2", "--bits", "4"]) == 0
-    ((_, (source, iterations, seeds, bits, *_), _),) = rooms["quantize_commands"].asked
-    assert (source, iterations, seeds, bits) == (str(tmp_path), 500, 2, [4])
+    assert main(["compare", str(tmp_path), "--seeds", "2", "--bits", "4", "--jobs", "3"]) == 0
+    ((_, (source, iterations, seeds, bits, *_, jobs, cluster), _),) = rooms["quantize_commands"].asked
+    assert (source, iterations, seeds, bits, jobs, cluster) == (str(tmp_path), 500, 2, [4], 3, None)
     comparison = tmp_path / "some.yaml"
     comparison.touch()
     assert main(["compare", str(comparison), "--jobs", "3", "--fresh"]) == 0
@@ -75,7 +75,7 @@ def test_a_comparison_is_of_detectors_and_a_run_of_an_estimator(rooms, tmp_path)
 
 def test_options_of_the_other_kind_are_refused(rooms, tmp_path, capsys):
     EstimatorConfig.load("estimator").save(tmp_path)
-    for option in (["--jobs", "2"], ["--fresh"], ["--set", "seeds=[1]"]):
+    for option in (["--fresh"], ["--set", "seeds=[1]"]):
         assert main(["compare", str(tmp_path), *option]) == 2
         assert f"{option[0]} is an option of a comparison of detectors" in capsys.readouterr().err
     comparison = tmp_path / "some.yaml"

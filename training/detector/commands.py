@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from gr_kaq.detection import model_file
-from gr_kaq.sweeps.workers import open_workers
 
 from ..config import SAVED, ConfigError, find, read_document
 from ..page import add_picture, replace_blocks
@@ -25,6 +24,7 @@ from ..quantization.allocation import (
     total,
 )
 from ..quantization.allocation_plot import plot_allocations
+from ..workers import opened
 from . import compare, evaluate, summary
 from .allocate import SCORES, Problem, Score, load_twin
 from .comparison import load as load_comparison
@@ -119,30 +119,25 @@ def compare_methods(
     Args:
         source, overrides: see `comparison.load`.
         output: of comparisons; this one is in a folder named after its file.
-        jobs, cluster: see `gr_kaq.sweeps.workers.open_workers`.
+        jobs, cluster: see `training.workers.opened`.
         fresh: start over.
 
     Raises:
         ConfigError: the comparison cannot be used, or its folder holds another's results.
-        KeyboardInterrupt: interrupted, by SIGTERM too; checkpoints were written.
+        KeyboardInterrupt: interrupted, by SIGTERM too; checkpoints were written, and what is finished was printed.
     """
     if _is_list_comparison(source, overrides):
         results = list_comparison.compare(source, overrides, output / source.name.removesuffix(".yaml"))
         print(list_detector.table(results))
         return
     comparison = load_comparison(source, overrides)
-    if jobs < 1:
-        raise ConfigError(f"--jobs is {jobs}; at least 1 expected")
     directory = output / source.name.removesuffix(".yaml")
-    jobs = jobs if cluster else min(jobs, len(comparison.cells))
     try:
-        opened = open_workers(jobs, cluster)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    try:
-        with opened as workers:
+        with opened(jobs, cluster, len(comparison.cells)) as workers:
             compare.run(comparison, directory, workers, fresh=fresh)
     except KeyboardInterrupt:
+        if found := compare.results(directory):
+            print(table(found))
         raise KeyboardInterrupt(f"the same command goes on from what is in {directory}") from None
     print(table(compare.results(directory)))
     print(f"wrote {directory}/{compare.CELLS}/*/{compare.RESULT}")

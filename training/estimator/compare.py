@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Quantization methods side by side, from the same twin, on the same batches, measured alike.
 
-A cell is a method at one width from one seed; it has a file of its own, and what is finished is not done again.
+A cell is a method at one width from one seed; it has a file of its own. Cells are units that any process can run.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,9 @@ from statistics import mean
 from typing import Any
 
 from gr_kaq.commands.long_run import progress_bar
+from gr_kaq.sweeps.results import Job, Result, Results
+from gr_kaq.sweeps.units import run_units
+from gr_kaq.sweeps.workers import Workers
 
 from ..quantization.mmd import Mmd
 from ..quantization.recipes import Method
@@ -23,9 +27,11 @@ from .config import Config, Quantizer
 from .export import held_out_windows
 from .losses import Reference
 from .network import EstimatorNet
-from .train import quantize, training_windows
+from .sources import load_twin
+from .train import DEVICE, quantize, training_windows
+from .windows import Windows
 
-__all__ = ["METHODS", "Cell", "Compared", "cells", "run", "table"]
+__all__ = ["METHODS", "Cell", "Compared", "cells", "measure", "results", "run", "table"]
 
 BITS = (8, 6, 4, 3)
 PARTS = (8, 4)
@@ -107,42 +113,86 @@ def cells(bits: Sequence[int], seeds: Sequence[int], *, trained: bool) -> Iterat
                 yield from (Cell(name, width, seed) for seed in (seeds if method.trains else seeds[:1]))
 
 
-def run(config: Config, twin: EstimatorNet, wanted: Sequence[Cell], iterations: int, directory: Path) -> None:
-    """Do the cells that are not done, each into its file in `directory`."""
-    missing = [cell for cell in wanted if not (directory / cell.file).exists()]
-    if not missing:
-        return
+def run(source: str, frames: int, wanted: Sequence[Cell], iterations: int, directory: Path, workers: Workers) -> None:
+    """Do cells, each into its file in `directory` as soon as it is there.
+
+    Args:
+        source: see `sources.load_twin`; workers on other machines have a run's directory under the same name.
+        frames: to calibrate and train on.
+        wanted: the cells.
+        iterations: of trained methods.
+        directory: of the files.
+        workers: what does the cells.
+    """
+    source = str(Path(source).resolve()) if Path(source).is_dir() else source
+    jobs = [
+        {"source": source, "frames": frames, "iterations": iterations, **dataclasses.asdict(cell)} for cell in wanted
+    ]
     directory.mkdir(parents=True, exist_ok=True)
-    data, reference = training_windows(config), Reference(twin, held_out_windows(config))
-    for cell in progress_bar(missing, desc=config.name, mininterval=0.5):
-        method = METHODS[cell.method]
-        own = dataclasses.replace(
-            config,
-            name=f"{cell.method}, {cell.bits} bits, seed {cell.seed}",
-            quantizer=dataclasses.replace(method.quantizer, bits=cell.bits),
-            mmd=Mmd(epsilon=method.epsilon),
-            quantized=dataclasses.replace(config.quantized, iterations=iterations if method.trains else 0),
-            seed=cell.seed,
-        )
-        network, _ = quantize(own, data, twin, progress=False)
-        laws = {
-            key: {"alpha": float(product.step.alpha), "gamma": float(product.step.gamma)}
-            for key, product in network.products().items()
-            if product.step is not None
-        }
-        loss = reference.loss(network)
-        result = {
-            **dataclasses.asdict(cell),
-            "db": loss.db,
-            "interval": loss.interval,
-            "laws": laws,
-            "twin_db": reference.db,
-            "iterations": own.quantized.iterations,
-            "frames": config.frames,
-        }
-        temporary = directory / f"{cell.file}.{os.getpid()}"
-        temporary.write_text(json.dumps(result, indent=1), "utf-8")
-        temporary.replace(directory / cell.file)
+    with progress_bar(total=len(jobs), desc=directory.name, mininterval=0.5) as bar:
+
+        def done(result: Result) -> None:
+            cell = Cell(result["method"], result["bits"], result["seed"])
+            temporary = directory / f"{cell.file}.{os.getpid()}"
+            temporary.write_text(json.dumps(result, indent=1), "utf-8")
+            temporary.replace(directory / cell.file)
+            bar.write(f"{cell.method}, {cell.bits} bits, seed {cell.seed}: {result['db']:+.3f} dB")
+            bar.update()
+
+        run_units(jobs, measure, workers, Results(None), done=done)
+
+
+def results(directory: Path) -> list[Result]:
+    """The cells that are done, in the order of `METHODS`."""
+    found = [json.loads(path.read_text("utf-8")) for path in sorted(directory.glob("*bit-seed*.json"))]
+    return sorted(found, key=lambda cell: list(METHODS).index(cell["method"]))
+
+
+def measure(job: Job) -> Result:
+    """Quantize by a method, and measure what that costs.
+
+    Args:
+        job: source, frames and iterations of `run`; method, bits and seed of the cell.
+
+    Returns:
+        method, bits, seed; db and interval, what is lost; laws, of each product; twin_db, iterations, frames.
+    """
+    config, twin, data, reference = _prepared(job["source"], job["frames"])
+    method = METHODS[job["method"]]
+    own = dataclasses.replace(
+        config,
+        name=f"{job['method']}, {job['bits']} bits, seed {job['seed']}",
+        quantizer=dataclasses.replace(method.quantizer, bits=job["bits"]),
+        mmd=Mmd(epsilon=method.epsilon),
+        quantized=dataclasses.replace(config.quantized, iterations=job["iterations"] if method.trains else 0),
+        seed=job["seed"],
+    )
+    network, _ = quantize(own, data, twin, progress=False)
+    laws = {
+        key: {"alpha": float(product.step.alpha), "gamma": float(product.step.gamma)}
+        for key, product in network.products().items()
+        if product.step is not None
+    }
+    loss = reference.loss(network)
+    return {
+        "method": job["method"],
+        "bits": job["bits"],
+        "seed": job["seed"],
+        "db": loss.db,
+        "interval": loss.interval,
+        "laws": laws,
+        "twin_db": reference.db,
+        "iterations": own.quantized.iterations,
+        "frames": config.frames,
+    }
+
+
+@functools.cache
+def _prepared(source: str, frames: int) -> tuple[Config, EstimatorNet, Windows, Reference]:
+    """What all cells have in common, once in each process."""
+    config, twin = load_twin(source)
+    config, twin = dataclasses.replace(config, frames=frames), twin.to(DEVICE)
+    return config, twin, training_windows(config, progress=False), Reference(twin, held_out_windows(config))
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:

@@ -25,6 +25,7 @@ from ..quantization.allocation import allocate as choose
 from ..quantization.allocation_plot import plot_allocations
 from ..quantization.mmd import Mmd
 from ..quantization.recipes import Method
+from ..workers import opened
 from . import compare
 from .allocate import SCORES, Problem, Score
 from .commands import begin_run
@@ -100,6 +101,8 @@ def compare_methods(
     frames: int,
     output: Path,
     page: Path | None,
+    jobs: int,
+    cluster: str | None,
 ) -> None:
     """Quantize a network by several methods, those that are missing; write a table and a plot of all.
 
@@ -111,19 +114,28 @@ def compare_methods(
         frames: to calibrate and train on.
         output: directory; the results go into a folder named after the network.
         page: Markdown file that gets the table, see `page.replace_blocks`.
+        jobs, cluster: see `training.workers.opened`.
 
     Raises:
         ConfigError: there is no such network, or the page has no place for the table.
+        KeyboardInterrupt: interrupted; what is finished was printed.
     """
-    config, twin = _source(source, frames)
+    config, _ = _source(source, frames)
     unknown = sorted(set(bits) - set(compare.BITS))
     if unknown or not bits:
         raise ConfigError(f"--bits {' '.join(map(str, bits))}: some of {', '.join(map(str, compare.BITS))} expected")
     directory = output / config.name
     own_seeds = range(config.seed, config.seed + seeds)
-    compare.run(config, twin, list(compare.cells(bits, own_seeds, trained=iterations > 0)), iterations, directory)
-    results = [json.loads(path.read_text("utf-8")) for path in sorted(directory.glob("*bit-seed*.json"))]
-    results.sort(key=lambda cell: list(compare.METHODS).index(cell["method"]))
+    wanted = compare.cells(bits, own_seeds, trained=iterations > 0)
+    missing = [cell for cell in wanted if not (directory / cell.file).exists()]
+    try:
+        with opened(jobs, cluster, max(1, len(missing))) as workers:
+            compare.run(source, frames, missing, iterations, directory, workers)
+    except KeyboardInterrupt:
+        if found := compare.results(directory):
+            print(compare.table(found))
+        raise KeyboardInterrupt(f"the same command goes on from what is in {directory}") from None
+    results = compare.results(directory)
     text = compare.table(results)
     print(text)
     plot_losses(results, directory / "losses.png")

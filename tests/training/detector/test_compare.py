@@ -128,6 +128,24 @@ def test_an_interrupt_leaves_what_the_same_command_goes_on_from(tmp_path):
     assert not list(tmp_path.glob("small/cells/*/result.json"))
 
 
+def test_an_interrupt_shows_what_is_finished(tmp_path, capsys, monkeypatch):
+    real, calls = compare.evaluate.measure_again, []
+
+    def interrupted(*given):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(given)
+        return real(*given)
+
+    monkeypatch.setattr(compare.evaluate, "measure_again", interrupted)
+    path = small_comparison(tmp_path, seeds=[1])
+    assert command(path, tmp_path) == 130
+    said = capsys.readouterr()
+    (finished,) = compare.results(tmp_path / "small")
+    assert f"{finished['bits']} bits: BER at SNR" in said.out and f"  {finished['method']} " in said.out
+    assert "the same command goes on from what is in" in said.err
+
+
 def test_a_cluster_gives_the_same(tmp_path):
     """Workers of a scheduler, in a folder that they share."""
     pytest.importorskip("distributed", reason="Dask is not installed (requirements-dev.txt)")

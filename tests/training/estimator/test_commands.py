@@ -15,7 +15,7 @@ import torch
 from gr_kaq.commands.kaq import main as kaq
 from gr_kaq.estimation.learned import LearnedEstimator
 from training.__main__ import main
-from training.estimator import evaluate
+from training.estimator import compare, evaluate
 from training.estimator.allocate import SCORES
 from training.estimator.compare import METHODS
 from training.estimator.config import Config, Data, Network
@@ -86,7 +86,7 @@ SMALL = ["--frames", "80"]
 def test_compare_does_what_is_missing(run, tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- begin: methods small -->\nold\n<!-- end: methods small -->\nafter\n")
-    command = ["compare", run, "--output", str(tmp_path), "--seeds", "1", *SMALL]
+    command = ["compare", run, "--output", str(tmp_path), "--seeds", "1", "--jobs", "1", *SMALL]
     assert main([*command, "--bits", "4", "--iterations", "1", "--page", str(page)]) == 0
     beside = json.loads((tmp_path / "page" / "methods.json").read_text())
     assert [cell["method"] for cell in beside["small"]] == list(METHODS)
@@ -104,6 +104,36 @@ def test_compare_does_what_is_missing(run, tmp_path, capsys):
     capsys.readouterr()
     assert main([*command, "--bits", "5"]) == 2
     assert "--bits 5: some of 8, 6, 4, 3 expected" in capsys.readouterr().err
+
+
+def test_compare_gives_the_same_in_other_processes(run, tmp_path):
+    command = ["compare", run, "--bits", "4", "--seeds", "2", "--iterations", "1", *SMALL]
+    found = []
+    for jobs in ("1", "2"):
+        assert main([*command, "--jobs", jobs, "--output", str(tmp_path / jobs)]) == 0
+        found.append({path.name: path.read_text() for path in (tmp_path / jobs / "small").glob("*.json")})
+    assert found[0] == found[1] and len(found[0]) > len(METHODS)
+
+
+def test_an_interrupted_comparison_shows_what_is_finished(run, tmp_path, capsys, monkeypatch):
+    real, calls = compare.quantize, []
+
+    def interrupted(*given, **named):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(given)
+        return real(*given, **named)
+
+    monkeypatch.setattr(compare, "quantize", interrupted)
+    command = ["compare", run, "--bits", "4", "--iterations", "0", "--jobs", "1", "--output", str(tmp_path), *SMALL]
+    assert main(command) == 130
+    said = capsys.readouterr()
+    done = list(METHODS)[:2]
+    assert [name for name in METHODS if f"| {name} | " in said.out] == done
+    assert f"the same command goes on from what is in {tmp_path}" in said.err
+    monkeypatch.undo()
+    assert main(command) == 0
+    assert len(calls) == len(done)
 
 
 @pytest.mark.parametrize("method", ["mse", "repq", "repq-all", "mergequant"])
