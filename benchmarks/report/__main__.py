@@ -3,7 +3,7 @@
 
 Every section writes data/SECTION.json and its plots; README.md is made of all of them. A section whose JSON is there is
 not measured again; --missing measures the points that it lacks, say of a channel that is new. An interrupted section
-goes on where it stopped.
+goes on where it stopped; while it runs, data/SECTION.partial.txt has a table of what is there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gr_kaq import native
 from gr_kaq.commands.arguments import add_workers
 
 from . import markdown as md
-from .points import keep_points, partial_path, write_json
+from .points import forget_partial, keep_points, write_json
 from .sections import SECTIONS
 from .settings import ROOT, Settings
 
@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(settings, SECTIONS, options.only or list(SECTIONS), options.fresh, options.missing)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        said = "".join(f"; what is finished: {path}" for path in sorted(settings.data.glob("*.partial.txt")))
+        print(f"interrupted{said}; the same command goes on where it stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
     except (OSError, ValueError, ImportError) as error:
         if options.cluster is None:
@@ -100,7 +101,7 @@ def run(
                 raise SystemExit(f"{name}: some points of {path} could not be measured here, and would be lost")
             keep_points(settings, name, finished)
         if fresh:
-            partial_path(settings, name).unlink(missing_ok=True)
+            forget_partial(settings, name)
         began = time.monotonic()
         data = section.measure(settings)
         seconds = round(time.monotonic() - began, 1)
@@ -109,7 +110,7 @@ def run(
             made_with |= {"kept_points": kept, "kept_from": earlier["made_with"]}
         if earlier is None or len(data["points"]) > kept:
             write_json(path, {"section": name, "made_with": made_with, **data})
-        partial_path(settings, name).unlink(missing_ok=True)
+        forget_partial(settings, name)
     _write(settings, sections)
 
 

@@ -9,14 +9,15 @@ whatever others lack. Full-precision twins have the first unit only.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from gr_kaq.sweeps.results import Job, Result
+from gr_kaq.sweeps.results import Job, Result, Results
 from gr_kaq.sweeps.units import Series
 
-from .points import run_series_of_points
+from .points import rate_cells, run_series_of_points
 from .references import is_reference, is_slow
 from .settings import Settings
 from .simulate import bit_errors
@@ -57,8 +58,22 @@ def run_deep_points(settings: Settings, section: str, jobs: Sequence[Job]) -> li
         jobs: of `bit_errors`. The first detector of each is a fast one.
     """
     series = [point_series(job, 1 if settings.quick else None) for job in jobs]
-    found = iter(run_series_of_points(settings, section, bit_errors, [s for one in series for s in one.values()]))
+
+    def so_far(kept: Results) -> Iterator[tuple[Job, Result]]:
+        for job, one in zip(jobs, series, strict=True):
+            units = {name: _in_order(kept, units) for name, units in one.items()}
+            if all(units.values()):
+                yield job, _added(job, units)
+
+    every = [units for one in series for units in one.values()]
+    found = iter(run_series_of_points(settings, section, bit_errors, every, so_far, rate_cells))
     return [_added(job, {name: next(found) for name in one}) for job, one in zip(jobs, series, strict=True)]
+
+
+def _in_order(kept: Results, series: Series) -> list[Result]:
+    """The first units of a series, as far as they are finished."""
+    units = (kept.get(series.job(number)) for number in range(series.count))
+    return list(itertools.takewhile(lambda result: result is not None, units))  # type: ignore[arg-type]
 
 
 def point_series(job: Job, most_units: int | None = None) -> dict[str, Series]:

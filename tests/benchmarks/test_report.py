@@ -239,6 +239,22 @@ def test_points_in_processes(settings):
     assert points.run_points(other, "s", simulate.bit_errors, jobs) == alone
 
 
+def test_a_table_shows_what_is_there_of_an_unfinished_section(settings):
+    def work(job):
+        if job["snr_db"] == 14.0:
+            raise KeyboardInterrupt
+        return simulate.bit_errors(job)
+
+    jobs = [bit_error_job(snr_db=snr, detectors=["lmmse"]) for snr in (10.0, 12.0, 14.0)]
+    with pytest.raises(KeyboardInterrupt):
+        points.run_points(settings, "s", work, jobs, points.rate_cells)
+    rates = [markdown.rate(Rate.read(simulate.bit_errors(job)["rates"]["lmmse"])) for job in jobs[:2]]
+    table = points.partial_table_path(settings, "s")
+    assert table.read_text() == markdown.table(["snr_db", "LMMSE"], zip(("10.0", "12.0"), rates, strict=True)) + "\n"
+    points.forget_partial(settings, "s")
+    assert not table.exists()
+
+
 def deep_job() -> dict[str, Any]:
     """LMMSE has enough errors in the first unit, the first detector has not, exact ML neither."""
     return bit_error_job(
@@ -276,6 +292,8 @@ def test_deep_points_go_on_where_there_are_few_errors(tmp_path, small_units):
     counts = {(tuple(u["job"]["detectors"]), u["job"].get("piece", 0)): u["result"]["rates"] for u in lines}
     assert len({json.dumps(rates) for rates in counts.values()}) == len(lines) >= 4
     assert [u["job"].get("piece", 0) for u in lines].count(0) == 1
+    table = points.partial_table_path(settings, "s").read_text()
+    assert all(markdown.rate(rate) in table for rate in rates.values())
 
 
 def test_deep_points_are_the_same_whatever_runs_them(tmp_path, small_units):

@@ -71,8 +71,12 @@ def measure(settings: Settings) -> dict[str, Any]:
                     "seed": settings.seed,
                 }
             )
-    results = run_points(settings, "coded", block_errors, jobs)
+    results = run_points(settings, "coded", block_errors, jobs, _cells)
     return {"missing": reason, "points": [{**job, **result} for job, result in zip(jobs, results, strict=True)]}
+
+
+def _cells(point: dict[str, Any]) -> dict[str, str]:
+    return {label(row["detector"]): md.rate(Rate(row["block_errors"], row["blocks"])) for row in point["rows"]}
 
 
 def links(data: dict[str, Any]) -> list[str]:

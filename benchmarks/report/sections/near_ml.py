@@ -128,7 +128,7 @@ def finished(settings: Settings, data: dict[str, Any]) -> list[tuple[dict[str, A
 def measure(settings: Settings) -> dict[str, Any]:
     """Errors of every detector on both sides of the level; each detector of a case is a point of its own."""
     jobs = _jobs(settings)
-    results = run_points(settings, "near_ml", errors_at_level, jobs)
+    results = run_points(settings, "near_ml", errors_at_level, jobs, _cells)
     return {
         "missing": [reason for name in (EXACT_ML, *PEERS[:1]) if (reason := references.missing(name)) is not None],
         "left_out": [name for names in NEAR_ML.values() for name in names if not installed(name)],
@@ -136,6 +136,13 @@ def measure(settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "points": [{**job, **result} for job, result in zip(jobs, results, strict=True)],
     }
+
+
+def _cells(point: dict[str, Any]) -> dict[str, str]:
+    if point["snr_db"] is None:
+        return {"errors": "the level is not reached"}
+    low, high = point["snr_db"]
+    return {"SNR (dB)": f"{low:g} and {high:g}", "errors": ", ".join(str(sum(batches)) for batches in point["errors"])}
 
 
 def cases(data: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from .. import markdown as md
 from .. import plots, references
 from ..exact import EXACT_ML
 from ..names import GENERAL_16QAM, LMMSE, TALL_16QAM, installed, label
-from ..points import run_points
+from ..points import rate_cells, run_points
 from ..published import SOURCES, PublishedRate, published
 from ..settings import Settings
 from ..simulate import bit_errors, iid, rate_of
@@ -60,7 +60,7 @@ def measure(settings: Settings) -> dict[str, Any]:
                         "seed": settings.seed,
                     }
                 )
-    results = run_points(settings, "published_points", bit_errors, jobs)
+    results = run_points(settings, "published_points", bit_errors, jobs, rate_cells)
     return {
         "missing": references.missing(EXACT_ML),
         "points": [{**job, **result} for job, result in zip(jobs, results, strict=True)],

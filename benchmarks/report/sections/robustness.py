@@ -12,7 +12,7 @@ from .. import markdown as md
 from .. import plots
 from ..names import LMMSE, MEASURED_16QAM, ROBUST_16QAM, installed, label
 from ..perturbations import PERFECT, rows
-from ..points import run_points
+from ..points import rate_cells, run_points
 from ..settings import Settings
 from ..simulate import bit_errors, level_snrs, levels_reached, pair_of, rate_of
 from ..statistics import Crossing, Interval, crossing, distance
@@ -61,7 +61,7 @@ def measure(settings: Settings) -> dict[str, Any]:
                     "peer_max_bits": 0,
                 }
             )
-    results = run_points(settings, "robustness", bit_errors, jobs)
+    results = run_points(settings, "robustness", bit_errors, jobs, rate_cells)
     return {
         "levels": list(levels),
         "points": [{**job, **result} for job, result in zip(jobs, results, strict=True)],
