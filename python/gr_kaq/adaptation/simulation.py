@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..channels.profiles import delay_line
 from ..estimation.estimator import ChannelEstimator
 from ..frames.frame_format import FrameFormat
-from ..frames.frame_header import NUM_REDUNDANCY_VERSIONS, FrameHeader, InvalidHeader
+from ..frames.frame_header import NUM_PROCESSES, NUM_REDUNDANCY_VERSIONS, FrameHeader, InvalidHeader
 from ..frames.modulation_coding import MCS_TABLE, transport_block_bytes
 from ..frames.transport_coding import transport_coder
 from .choices import MAX_TRANSMISSIONS, Choices
@@ -212,7 +212,7 @@ class SimulatedFrame:
     @cached_property
     def header_arrives(self) -> bool:
         """Whether its header is decoded."""
-        link, header = self.link, FrameHeader(sequence=self.number % 4096, process=self.number % 16)
+        link, header = self.link, FrameHeader(sequence=self.number % 4096, process=self.number % NUM_PROCESSES)
         received = self._data_symbols(link.receiver.frame.data_symbols(header, link.code_word(0, 1)[1]))
         try:
             return link.receiver.frame.decode_header(received, self.h, self.noise_var) == header

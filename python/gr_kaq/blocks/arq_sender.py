@@ -14,10 +14,10 @@ from typing import Any
 import pmt
 
 from ..frames.frame_format import MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
-from ..frames.frame_header import NUM_CLASSES, NUM_PROCESSES, FrameHeader
+from ..frames.frame_header import NUM_CLASSES, NUM_PROCESSES, NUM_REDUNDANCY_VERSIONS, FrameHeader
 from ..frames.modulation_coding import transport_block_bytes
 from ..frames.payload import max_payload
-from ..transport.arq_sender import VERSION_ORDER, ArqSender, SenderCounts
+from ..transport.arq_sender import ArqSender, SenderCounts
 from ..transport.scheduler import TrafficClass
 from ..transport.transport_block import MAX_PDU_BYTES
 from .base import KaqBlock, check_integer, dict_of
@@ -113,7 +113,7 @@ class arq_sender(KaqBlock[ArqSenderCounters]):
             session,
             classes,
             num_processes=check_integer("num_processes", num_processes, 1, NUM_PROCESSES),
-            versions=(0,) if constellation else VERSION_ORDER,
+            versions=(0,) if constellation else range(NUM_REDUNDANCY_VERSIONS),
             counts=self.counters,
         )
         self._set_mcs(mcs, rank or num_tx)

@@ -73,7 +73,8 @@ class channel_predictor(KaqBlock[PredictorCounters]):
 
     Messages:
         csi_forecast (out): for each forecast, the value of its `mimo_channel` tag, with `horizon` (items after the
-            estimate) and `error_var` (mean squared error of an entry of h that is expected).
+            estimate) and `error_var` (mean squared error of an entry of h that is expected). No block of this module
+            takes it: `link_decoder` forecasts for a `link_adapter`.
         stats (out): dict with the value of every counter, about every stats_interval_s while items flow, and at the
             end.
 

@@ -17,16 +17,15 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..frames.frame_header import NUM_CLASSES, NUM_PROCESSES, FrameHeader
+from ..frames.frame_header import NUM_CLASSES, NUM_PROCESSES, NUM_REDUNDANCY_VERSIONS, FrameHeader
 from .acknowledgement import BITMAP_BLOCKS, SEQUENCE_MASK, Acknowledgement
 from .counting import MODULUS, count, distance, following
 from .outgoing import OutgoingClass, Piece
 from .scheduler import Scheduler, TrafficClass
 from .transport_block import HEADER_BYTES, MAX_PDU_BYTES, Forward, InvalidBlock, OtherVersion, TransportBlock
 
-__all__ = ["VERSION_ORDER", "ArqSender", "Outcome", "SenderCounts", "Transmission"]
+__all__ = ["ArqSender", "Outcome", "SenderCounts", "Transmission"]
 
-VERSION_ORDER = (0, 2, 3, 1)
 MIN_BLOCK_BYTES = HEADER_BYTES + 4 * 3 + 10  # a forward of each class, and a byte
 MAX_BYTES = 1 << 22  # of each class, in the queue
 MAX_LOG, MAX_OUTCOMES, MAX_RETIRED = 256, 256, 64
@@ -173,7 +172,7 @@ class ArqSender:
         classes: Sequence[TrafficClass] = (TrafficClass(),) * NUM_CLASSES,
         *,
         num_processes: int = NUM_PROCESSES,
-        versions: Sequence[int] = VERSION_ORDER,
+        versions: Sequence[int] = range(NUM_REDUNDANCY_VERSIONS),
         counts: SenderCounts | None = None,
     ):
         if not 0 < session < 1 << 32:
