@@ -201,7 +201,7 @@ def progress(flowgraph: receiver_flowgraph, seconds: float) -> str:
     return ", ".join(parts)
 
 
-USUAL = ("frames", "items", "csi_updates", "csi_age", "duplicates")  # counters of what is no trouble
+USUAL = ("frames", "cut_frames", "items", "csi_updates", "csi_age", "duplicates")  # counters of what is no trouble
 
 
 def summary(flowgraph: receiver_flowgraph) -> str:

@@ -212,7 +212,7 @@ def test_the_end_comes_early():
     block = synchronizer()
     flowgraph = run(block, received([500, 2000], length=3000))
     assert flowgraph.tags() == [(0, "frame")]
-    assert block.frames() == 1 and block.incomplete_frames() == 1
+    assert block.frames() == 1 and block.cut_frames() == 1 and block.incomplete_frames() == 0
 
 
 def test_bad_antennas_and_samples():
@@ -243,7 +243,7 @@ def test_started_again():
         tb.disconnect_all()
     first, second = (pmt.to_python(tag.value) for tag in sink.tags())
     assert (first["seq"], first["sample"]) == (0, 500) and (second["seq"], second["sample"]) == (1, 500)
-    assert block.incomplete_frames() == 2
+    assert block.cut_frames() == 2
 
 
 def test_stats():
@@ -262,6 +262,7 @@ def test_stats():
         "frames",
         "gaps",
         "incomplete_frames",
+        "cut_frames",
         "overlapping_frames",
         "dead_antennas",
         "saturated_antennas",

@@ -201,7 +201,8 @@ def test_early_end(receive):
     samples, starts = on_air()
     received = receive(samples[:, : starts[4] + LENGTH // 2])
     assert received.numbers == [0, 1, 2, 3]
-    assert received.counters["synchronizer"]["incomplete_frames"] == 1
+    assert received.counters["synchronizer"]["cut_frames"] == 1
+    assert received.summary == "nothing went wrong"
 
 
 def test_nan_and_infinity(receive):

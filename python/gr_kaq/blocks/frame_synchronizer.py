@@ -35,8 +35,9 @@ class SynchronizerCounters(Counters):
     frames: int = counter("frames", "Frames given out.")
     gaps: int = counter("places", "Places where samples were lost, as the tags `rx_time` tell.")
     incomplete_frames: int = counter(
-        "frames", "Frames that were found and given up, because a gap or the end of the stream came before theirs."
+        "frames", "Frames that were found and given up, because a gap came before their end."
     )
+    cut_frames: int = counter("frames", "Frames that were found, and that the end of the samples or a stop cut.")
     overlapping_frames: int = counter("frames", "Frames that began before the one in front of them had ended.")
     dead_antennas: list[int] = counters_of_ports(
         "frames, for each antenna", "In how many frames the antenna received nothing."
@@ -154,17 +155,14 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
             if piece_stop < stop:
                 self.counters.gaps += 1
                 self.warn_once("gap", f"samples were lost before item {piece_stop}: the radio's time goes on elsewhere")
-                self._give_up()
+                incomplete = self._synchronizer.interrupt()
+                if incomplete:
+                    self.counters.incomplete_frames += incomplete
+                    self.warn_once("incomplete", "a frame was given up, its end is missing")
         if self._synchronizer.invalid_samples:
             self.counters.invalid_samples += self._synchronizer.invalid_samples
             self._synchronizer.invalid_samples = 0
             self.warn_once("invalid", "samples that are NaN or Inf are taken as 0")
-
-    def _give_up(self) -> None:
-        incomplete = self._synchronizer.interrupt()
-        if incomplete:
-            self.counters.incomplete_frames += incomplete
-            self.warn_once("incomplete", "a frame was given up, its end is missing")
 
     def _count(self, frame: FoundFrame) -> None:
         where = f"in the frame that begins at item {self._origin + frame.start}"
@@ -240,7 +238,7 @@ class frame_synchronizer(KaqGeneralBlock[SynchronizerCounters]):
 
     def end(self) -> None:
         """Called when the flowgraph has ended."""
-        self._give_up()
+        self.counters.cut_frames += self._synchronizer.interrupt()
 
 
 def _parse_time(value: Any) -> tuple[int, float]:

@@ -630,7 +630,9 @@ class Link(Target):
             rest = iter(sent)
             if not all(payload in rest for payload in came):
                 yield "order: payloads came out that were not sent, or in another order"
-            said = sum(part.dropped_items() for part in self.parts()) + self.receiver.synchronizer.incomplete_frames()
+            said = sum(part.dropped_items() for part in self.parts())
+            synchronizer = self.receiver.synchronizer
+            said += synchronizer.incomplete_frames() + synchronizer.cut_frames()
             said += self.receiver.estimator.items_without_frame() + self.receiver.estimator.incomplete_frames()
             said += self.transmitter.cut_bursts()
             if not case.interrupted and not self.transmitter.dropped_pdus() and len(came) < len(sent) and not said:
