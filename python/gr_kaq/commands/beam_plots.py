@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,6 +22,7 @@ from .beams import Point, decay
 __all__ = ["animate_probes", "plot_all"]
 
 STEPS, STEP_MS, END_MS = 16, 350, 2500
+OUTLINE = [withStroke(linewidth=4, foreground="black")]  # so that marks are seen on bright cells, too
 
 
 def plot_all(points: Sequence[Point], tracked: Mapping[float, Tracked], title: str, folder: Path) -> None:
@@ -114,9 +116,11 @@ def animate_probes(users: SimulatedUsers, policies: Sequence[str], budget: int, 
             beams = np.concatenate(rounds)
             shown = beams[: round(len(beams) * step / STEPS)]
             one.imshow(_probed(shown, array).T, origin="lower", cmap="inferno", vmin=0, vmax=3)
-            one.plot(*best, "+w", markersize=9)
+            one.plot(*best, "+w", markersize=13, markeredgewidth=2, path_effects=OUTLINE)
             if step == STEPS:
-                one.plot(*found, "oc", markersize=9, fillstyle="none")
+                one.plot(
+                    *found, "o", color="cyan", markersize=17, markeredgewidth=2, fillstyle="none", path_effects=OUTLINE
+                )
             one.set_title(f"{name}\n{len(shown)} pilots", fontsize=9)
         for one in axes:
             one.set(xticks=[], yticks=[])
