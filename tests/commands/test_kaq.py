@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command kaq, in this process, and as it is installed."""
 
+import argparse
+import contextlib
 import csv
 import json
 import os
@@ -8,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from argparse import ArgumentTypeError
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from gr_kaq.channels.named import channels_named
 from gr_kaq.commands import ber
 from gr_kaq.commands.arguments import parse_snrs
 from gr_kaq.commands.ber_curve import Point
-from gr_kaq.commands.kaq import main
+from gr_kaq.commands.kaq import main, make_parser
 from gr_kaq.detection.choice import RULES, choose
 from gr_kaq.links import ber_units
 from gr_kaq.links.simulated_link import Link, count_bit_errors
@@ -198,11 +199,40 @@ def test_snr_lists(text, snrs):
     assert parse_snrs(text) == pytest.approx(list(snrs))
 
 
+def options_of(parser, command="kaq"):
+    """Each option of a parser and its subcommands, with the command that has it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, sub in action.choices.items():
+                yield from options_of(sub, f"{command} {name}")
+        elif action.option_strings:
+            yield command, action
+
+
+def test_all_options_with_several_numbers_take_them_alike():
+    """With spaces, in quotes or not, or commas: nobody has to know which option wants what."""
+    found = {}
+    for command, action in options_of(make_parser()):
+        if action.type in (None, Path) or action.choices:
+            continue
+        with contextlib.suppress(argparse.ArgumentTypeError, ValueError):
+            several = isinstance(action.type("1"), list)
+            assert several == (action.nargs == "+"), f"{command} {action.option_strings}"
+            if several:
+                found[f"{command} {action.option_strings[0]}"] = action
+    assert {"kaq ber --snr", "kaq beams --budget", "kaq link --delay", "kaq forecast --horizon"} <= set(found)
+    for name, action in found.items():
+        for words in (["1", "1"], ["1,1"], ["1 1"]):
+            namespace = argparse.Namespace()
+            action(make_parser(), namespace, [action.type(word) for word in words], name)
+            assert getattr(namespace, action.dest) == [1, 1], name
+
+
 @pytest.mark.parametrize(
     "text", ["", "x", "10:20", "20:10:5", "10:20:0", "10:20:-1", "nan", "0:inf:1", "0:100:.001", "1e9"]
 )
 def test_bad_snr_lists(text):
-    with pytest.raises(ArgumentTypeError, match="start:stop:step expected"):
+    with pytest.raises(argparse.ArgumentTypeError, match="start:stop:step expected"):
         parse_snrs(text)
 
 

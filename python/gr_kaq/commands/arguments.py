@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
-    "add_snr_list",
+    "add_numbers",
     "add_workers",
     "antenna_count",
     "number",
     "parse_seed",
     "parse_size",
     "parse_snrs",
+    "several",
     "whole_number",
 ]
 
@@ -40,23 +41,48 @@ def parse_snrs(text: str) -> list[float]:
         snrs = []
     if not 1 <= len(snrs) <= MOST_SNRS or not all(abs(snr) <= SNR_LIMIT_DB for snr in snrs):
         raise argparse.ArgumentTypeError(
-            f'{text!r}: "10 15 20" or start:stop:step expected, 1 to {MOST_SNRS} SNRs from -{SNR_LIMIT_DB:g} to '
+            f"{text!r}: 10 15 20 or start:stop:step expected, 1 to {MOST_SNRS} SNRs from -{SNR_LIMIT_DB:g} to "
             f"{SNR_LIMIT_DB:g} dB"
         )
     return snrs
 
 
-def add_snr_list(parser: argparse.ArgumentParser, text: str, default: list[float] | None) -> None:
-    """Add `--snr` with one or more SNRs, each argument being one or a list of `parse_snrs`."""
+def several(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """A parser of one or more values, with spaces or commas between them, each of which `parse` takes."""
+
+    def parse_all(text: str) -> list[Any]:
+        return [parse(part) for part in text.replace(",", " ").split() or [text]]
+
+    return parse_all
+
+
+def add_numbers(
+    parser: argparse.ArgumentParser,
+    option: str,
+    parse: Callable[[str], list[Any]],
+    help: str,
+    metavar: str,
+    default: list[Any] | None = None,
+) -> None:
+    """Add an option with several numbers: ``10 20``, ``10,20`` and ``"10 20"`` are the same.
+
+    Args:
+        parser: of the command.
+        option: such as ``--snr``.
+        parse: the numbers of a word, or of a range where there are such; `several` makes one.
+        help: for `--help`.
+        metavar: what stands for a number there.
+        default: without the option.
+    """
 
     class Join(argparse.Action):
         def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
-            snrs = [snr for part in values for snr in part]
-            if len(snrs) > MOST_SNRS:
-                parser.error(f"argument --snr: {len(snrs)} SNRs; at most {MOST_SNRS} expected")
-            setattr(namespace, self.dest, snrs)
+            found = [value for word in values for value in word]
+            if len(found) > MOST_SNRS:
+                parser.error(f"argument {option}: {len(found)} numbers; at most {MOST_SNRS} expected")
+            setattr(namespace, self.dest, found)
 
-    parser.add_argument("--snr", nargs="+", type=parse_snrs, action=Join, default=default, metavar="DB", help=text)
+    parser.add_argument(option, nargs="+", type=parse, action=Join, default=default, metavar=metavar, help=help)
 
 
 def add_workers(parser: Any, jobs: int = 1) -> None:

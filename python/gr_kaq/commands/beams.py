@@ -18,7 +18,7 @@ from ..beams.planar_array import PlanarArray, rician_channels
 from ..beams.policies import DEFAULT, POLICIES
 from ..beams.trials import Outcome, SimulatedUsers, Tracked, is_unimodal, run_searches, run_tracking
 from ..signals.bit_errors import BitErrorRate
-from .arguments import add_snr_list, number, parse_seed, whole_number
+from .arguments import add_numbers, number, parse_seed, parse_snrs, whole_number
 from .long_run import check_folders, exit_status, import_progress
 from .optional import import_optional
 
@@ -104,7 +104,7 @@ def parse_budgets(text: str) -> list[int]:
     except ValueError:
         budgets = []
     if not budgets or not all(1 <= budget <= MOST_BUDGET for budget in budgets):
-        raise argparse.ArgumentTypeError(f'{text!r}: "64 256" or 32:2048 expected, 1 to {MOST_BUDGET} pilots')
+        raise argparse.ArgumentTypeError(f"{text!r}: 64 256 or 32:2048 expected, 1 to {MOST_BUDGET} pilots")
     return budgets
 
 
@@ -130,14 +130,9 @@ def add_parser(commands: Any) -> None:
     add("--phase-bits", type=int, choices=range(1, 5), help="phase states of an element, 2^BITS (default: any phase)")
     add("--spacing", type=number(0.01, 1.001), default=0.5, help="of neighbours in wavelengths (default 0.5)")
     add("--rice", type=number(-40, 60), metavar="DB", help="Rice factor in dB (default: line of sight only)")
-    add(
-        "--budget",
-        type=parse_budgets,
-        default=parse_budgets("32:2048"),
-        metavar="PILOTS",
-        help='"64 256", or 32:2048, which doubles (default 32:2048)',
-    )
-    add_snr_list(command, "SNRs in dB, 10 20 or 0:20:5 (default 0:20:5)", default=[0, 5, 10, 15, 20])
+    doubling = parse_budgets("32:2048")
+    add_numbers(command, "--budget", parse_budgets, "64 256, or 32:2048, which doubles (default)", "PILOTS", doubling)
+    add_numbers(command, "--snr", parse_snrs, "SNRs in dB, 10 20 or 0:20:5 (default)", "DB", [0, 5, 10, 15, 20])
     add("--policies", nargs="+", choices=POLICIES, default=list(POLICIES), metavar="NAME", help=", ".join(POLICIES))
     add("--trials", type=whole_number, default=1000, help="users of each point (default 1000)")
     add("--track", type=number(0, 90), metavar="DEGREES", help="also follow users who move so far in each frame")

@@ -28,7 +28,7 @@ from ..signals.signal_model import from_db
 from ..sweeps.results import Results
 from ..sweeps.units import Series
 from ..sweeps.workers import open_workers
-from .arguments import add_snr_list, add_workers, antenna_count, number, parse_seed, whole_number
+from .arguments import add_numbers, add_workers, antenna_count, number, parse_seed, parse_snrs, whole_number
 from .ber_curve import Curve, Point
 from .long_run import check_folders, check_picture, exit_status, import_progress
 from .optional import import_optional
@@ -56,9 +56,8 @@ def add_parser(commands: Any) -> None:
         help="receive antennas (default: those of the recording; or 16, or what fits the detectors)",
     )
     add("--num-tx", type=antenna_count, help="transmitted streams (default: the same)")
-    add_snr_list(
-        command, "SNRs in dB, 10 15 20 or 10:20:5 (default: those that the first model was measured at)", default=None
-    )
+    text = "SNRs in dB, 10 15 20 or 10:20:5 (default: those that the first model was measured at)"
+    add_numbers(command, "--snr", parse_snrs, text, "DB")
     add(
         "--channel",
         default="iid",

@@ -24,7 +24,7 @@ from ..forecasting.predictors import PREDICTORS, known_doppler, predictor
 from ..forecasting.recorded import RecordedScene
 from ..forecasting.series import Predictor
 from ..forecasting.simulation import Scene, Trial
-from .arguments import number, parse_seed, parse_size, whole_number
+from .arguments import add_numbers, number, parse_seed, parse_size, several, whole_number
 from .long_run import check_folders, exit_status, import_progress
 from .optional import import_optional
 
@@ -51,29 +51,17 @@ def add_parser(commands: Any) -> None:
     )
     add = command.add_argument
     add("recording", nargs="?", help="a recording (.npz) with times, or the name of one that ships (default: simulate)")
-    add("--horizon", type=_horizons, default="1:20", metavar="FRAMES", help='"1 2 5" or 1:20 (default %(default)s)')
+    add_numbers(command, "--horizon", _horizons, "1 2 5 or 1:20 (default)", "FRAMES", _horizons("1:20"))
     add("--methods", nargs="+", default=list(PREDICTORS), metavar="NAME", help=METHODS_HELP)
     add("--channel", default="tdl-a", help="profile of the delays, without a line of sight (default %(default)s)")
     add("--size", type=parse_size, default=(2, 2), help="receive antennas x streams, simulated (default 2x2)")
     add("--delay-spread", type=number(0, 1e-5), default=100e-9, metavar="S", help="in seconds (default %(default)g)")
     per_stream = "one for all, or one for each stream"
-    add("--doppler", type=number(0, 1e4), nargs="+", default=[100.0], metavar="HZ", help=f"{per_stream} (default 100)")
-    add(
-        "--rice-db",
-        type=_decibels,
-        nargs="+",
-        default=[-math.inf],
-        metavar="DB",
-        help=f"power of a line of sight over the rest of the strongest tap; {per_stream} (default none)",
-    )
-    add(
-        "--static",
-        type=number(0, 1.001),
-        nargs="+",
-        default=[0.0],
-        metavar="SHARE",
-        help=f"of the taps, whose scatterers stand still; {per_stream} (default 0)",
-    )
+    add_numbers(command, "--doppler", several(number(0, 1e4)), f"{per_stream} (default 100)", "HZ", [100.0])
+    line_of_sight = f"power of a line of sight over the rest of the strongest tap; {per_stream} (default none)"
+    add_numbers(command, "--rice-db", several(_decibels), line_of_sight, "DB", [-math.inf])
+    still = f"of the taps, whose scatterers stand still; {per_stream} (default 0)"
+    add_numbers(command, "--static", several(number(0, 1.001)), still, "SHARE", [0.0])
     add(
         "--snr", type=number(-20, 100), default=20.0, metavar="DB", help="of an estimated carrier (default %(default)g)"
     )
@@ -81,7 +69,7 @@ def add_parser(commands: Any) -> None:
     add("--history", type=whole_number, default=64, metavar="FRAMES", help="before a forecast (default %(default)s)")
     add("--trials", type=whole_number, default=20, help="channels, or windows of a recording (default %(default)s)")
     add("--seed", type=parse_seed, default=1, help="of the first channel; the next one has the next (default 1)")
-    add("--over-doppler", type=number(0, 1e4), nargs="+", metavar="HZ", help="then with these for all streams, too")
+    add_numbers(command, "--over-doppler", several(number(0, 1e4)), "then with these for all streams, too", "HZ")
     add("--json", type=Path, metavar="FILE", help="write the figures there, too")
     add("--plot", type=Path, metavar="FILE", help="write a picture (PNG, PDF, SVG) of NMSE over horizon and Doppler")
     add("--map", type=Path, metavar="FILE", help="write a picture of the clusters beside the delay-Doppler spectrum")
@@ -94,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
         figures = import_optional("matplotlib.figure", "--plot and --map", "python3-matplotlib")
     check_folders(options.json, options.plot, options.map)
     methods = {Path(name).name: _method(name) for name in options.methods}
-    ahead = np.array(options.horizon, np.int64)
+    ahead = np.unique(np.array(options.horizon, np.int64))
     if options.recording and options.over_doppler:
         raise ValueError("--over-doppler is for simulated channels; none expected with a recording")
     scene = _recorded(options) if options.recording else _scene(options, options.doppler)
@@ -159,11 +147,11 @@ def _horizons(text: str) -> list[int]:
             first, end = (int(part) for part in text.split(":"))
             found = list(range(first, end + 1)) if end - first < MOST_HORIZON else []
         else:
-            found = sorted({int(part) for part in text.replace(",", " ").split()})
+            found = [int(part) for part in text.replace(",", " ").split()]
     except ValueError:
         found = []
-    if not found or found[0] < 1 or found[-1] > MOST_HORIZON:
-        raise argparse.ArgumentTypeError(f'{text!r}: "1 2 5" or first:last expected, 1 to {MOST_HORIZON} frames ahead')
+    if not found or min(found) < 1 or max(found) > MOST_HORIZON:
+        raise argparse.ArgumentTypeError(f"{text!r}: 1 2 5 or first:last expected, 1 to {MOST_HORIZON} frames ahead")
     return found
 
 

@@ -17,7 +17,7 @@ from ..channels.profiles import PROFILES
 from ..frames.frame_format import FFT_SIZES, SYMBOL_COUNTS, FrameFormat
 from ..frames.modulation_coding import MCS_TABLE
 from ..signals.bit_errors import BitErrorRate
-from .arguments import number, parse_seed, parse_size, parse_snrs, whole_number
+from .arguments import add_numbers, number, parse_seed, parse_size, parse_snrs, several, whole_number
 from .long_run import check_folders, exit_status, import_progress
 from .optional import import_optional
 
@@ -58,9 +58,9 @@ def add_parser(commands: Any) -> None:
         help="fixed (the best in hindsight), arf, olla, illa, both, goodput, salad; oracle, channel and genie see the "
         "frame before, its effective SNR, its channel, or all of it (default: all but salad and channel)",
     )
-    add("--snr", type=parse_range, default=parse_range("5:25"), metavar="DB", help='"10 20" or 5:25:5 (default 5:25)')
-    add("--doppler", type=number(0, 2000), nargs="+", default=[10.0], metavar="HZ", help="in Hz (default 10)")
-    add("--delay", type=whole_number, nargs="+", default=[2], metavar="FRAMES", help="of feedback (default 2)")
+    add_numbers(command, "--snr", parse_range, "in dB, 10 20 or 5:25:5 (default)", "DB", parse_range("5:25"))
+    add_numbers(command, "--doppler", several(number(0, 2000)), "in Hz (default 10)", "HZ", [10.0])
+    add_numbers(command, "--delay", several(whole_number), "of feedback (default 2)", "FRAMES", [2])
     add("--interval", type=number(0), metavar="S", help="from frame to frame (default: frames and gaps of 256 samples)")
     add("--size", type=parse_size, default=(2, 2), help="receive antennas x transmit antennas (default 2x2)")
     add("--rank", type=whole_number, help="the only one that is sent (default: any)")

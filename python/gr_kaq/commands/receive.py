@@ -24,7 +24,7 @@ from ..frames.file_transfer import FileReceiver
 from ..frames.frame_format import FFT_SIZES, MAX_STREAMS, SYMBOL_COUNTS, FrameFormat
 from ..radios.sigmf import Annotation, Collection, Recording, RecordingWriter, open_recording, write_metadata
 from ..signals.constellation import CONSTELLATIONS
-from .arguments import antenna_count
+from .arguments import add_numbers, antenna_count, parse_seed, several
 from .long_run import check_folders, exit_status, import_progress
 from .optional import import_optional
 
@@ -61,7 +61,7 @@ def add_parser(commands: Any) -> None:
         "--failed", type=Path, metavar="PATH", help="write what was lost to another recording (SigMF), with annotations"
     )
     add("--pictures", type=Path, metavar="FOLDER", help=f"write pictures of lost frames, at most {MOST_PICTURES}")
-    add("--frame", type=int, action="append", metavar="N", help="with --pictures: of this frame (may be repeated)")
+    add_numbers(command, "--frame", several(parse_seed), "with --pictures: of these frames", "N")
     command.set_defaults(run=_run)
 
 
