@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How both networks descend: the settings of a stage, the learning rate, and one step of Adam."""
+"""How networks descend: where, the settings of a stage, the learning rate, and one step of Adam."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from .config import at_least
 from .quantization.laws import Law
 
-__all__ = ["Stage", "descend", "learning_rate"]
+__all__ = ["DEVICE", "Stage", "descend", "learning_rate"]
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+"""Where networks compute. Batches are drawn on the CPU, so that they are the same."""
 
 CLIP_NORM = 1.0
 """Largest norm of a step's gradient."""

@@ -25,7 +25,7 @@ from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.signals.constellation import CONSTELLATIONS
 
 from ..config import ConfigError
-from ..optimization import Stage, descend, learning_rate
+from ..optimization import DEVICE, Stage, descend, learning_rate
 from ..quantization.mmd import MmdLoss
 from ..quantization.quantizers import PACT_DECAY
 from .batches import Batch, draw_batch, training_packets
@@ -84,12 +84,11 @@ class Run:
         """A run before its first iteration."""
         packets = training_packets(config.channel, config.sizes[0]) if config.channel.kind == "recorded" else None
         generator = torch.Generator().manual_seed(config.seed)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        twin, network = (build(config, quantized).to(device) for quantized in (False, True))
+        twin, network = (build(config, quantized).to(DEVICE) for quantized in (False, True))
         model = initial_model(config)
         if model is not None:
             start_from(twin, model)
-        run = cls(config, twin, network, generator, packets, device)
+        run = cls(config, twin, network, generator, packets, DEVICE)
         run.begin_stage(0)
         return run
 

@@ -21,6 +21,7 @@ from gr_kaq.sweeps.results import Job, Result, Results
 from gr_kaq.sweeps.units import run_units
 from gr_kaq.sweeps.workers import Workers
 
+from ..optimization import DEVICE
 from ..quantization.mmd import Mmd
 from ..quantization.recipes import Method
 from .config import Config, Quantizer
@@ -28,7 +29,7 @@ from .export import held_out_windows
 from .losses import Reference
 from .network import EstimatorNet
 from .sources import load_twin
-from .train import DEVICE, quantize, training_windows
+from .train import quantize, training_windows
 from .windows import Windows
 
 __all__ = ["METHODS", "Cell", "Compared", "cells", "measure", "results", "run", "table"]

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..config import ConfigError
+from ..optimization import DEVICE
 from ..page import add_picture, add_results, replace_blocks
 from ..quantization.allocation import (
     Budget,
@@ -35,7 +36,7 @@ from .figures import plot_losses, plot_ranges
 from .losses import Reference, attention_losses, channel_ranges, product_losses
 from .network import EstimatorNet
 from .sources import RUN_FILE, load_twin
-from .train import DEVICE, calibration_windows, quantize, training_windows
+from .train import calibration_windows, quantize, training_windows
 
 __all__ = ["allocate", "compare_methods", "losses", "quantize_network"]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gr_kaq.commands.long_run import progress_bar
 
-from ..optimization import Stage, descend, learning_rate
+from ..optimization import DEVICE, Stage, descend, learning_rate
 from ..quantization.mmd import MmdLoss
 from .config import Config
 from .frames import FrameSource
@@ -26,7 +26,6 @@ from .network import EstimatorNet
 from .windows import Windows, windows
 
 __all__ = [
-    "DEVICE",
     "Batch",
     "calibration_operands",
     "calibration_windows",
@@ -35,9 +34,6 @@ __all__ = [
     "train_twin",
     "training_windows",
 ]
-
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-"""Where networks compute. Batches are drawn on the CPU, so that they are the same."""
 
 CALIBRATION_BATCHES = 8
 CALIBRATION_FRAMES = 1000

@@ -73,7 +73,7 @@ class ForecasterNet(nn.Module):
         log_likely = self.own * features[..., :CANDIDATES]
         likely = log_likely.exp()
         c = torch.softmax(self.prototypes, -1).expand(len(features), -1, -1)
-        weights = torch.full((len(features), 1, PROTOTYPES), 1 / PROTOTYPES)
+        weights = features.new_full((len(features), 1, PROTOTYPES), 1 / PROTOTYPES)
         for _ in range(ROUNDS):
             similarity = weights * (likely @ c.transpose(-1, -2))
             p = similarity / similarity.sum(-1, keepdim=True).clamp_min(LEAST)
@@ -86,11 +86,13 @@ class ForecasterNet(nn.Module):
         odds = log_likely + torch.log(((weights / total) @ c).clamp_min(LEAST))
         said = (odds - odds.amax(-1, keepdim=True)).clamp_min(LEAST_LIKELY)
         shown = torch.cat([SHOWN * features[..., :CANDIDATES], features[..., CANDIDATES:], SHOWN * said], -1)
-        root = torch.ones(len(features))
+        root = features.new_ones(len(features))
         hidden = self.embed(shown, root, seen).relu()
         top, which = torch.topk(said + self.choose(hidden, root, seen), MIXED, -1)
         level, share = noise_level(features[..., -1])
-        places = (which[..., None] * len(NOISE_LEVELS) + level[..., None, None] + torch.arange(2)).flatten(-2)
+        places = (
+            which[..., None] * len(NOISE_LEVELS) + level[..., None, None] + torch.arange(2, device=level.device)
+        ).flatten(-2)
         q = torch.softmax(top, -1)[..., None] * torch.stack([1 - share, share], -1)[..., None, :]
         q = q.flatten(-2)[..., None]  # (B, S, 2 MIXED, 1)
         mixed = (q[..., None] * self._heads()[places]).sum(-3)
@@ -101,7 +103,7 @@ class ForecasterNet(nn.Module):
         if self.bits is None:
             return self.heads
         groups = self.heads.unflatten(-1, (-1, GROUP))
-        return fake_quantize_rows(groups, self.bits, torch.ones(())).flatten(-2)
+        return fake_quantize_rows(groups, self.bits, groups.new_ones(())).flatten(-2)
 
     def products(self) -> dict[str, Product]:
         """Every product with weights, by name, in the order of `forward`."""

@@ -7,10 +7,12 @@ targets, and how far it is above the least possible error is known, too. No seed
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gr_kaq.forecasting.ccm import HISTORY, HORIZONS
@@ -36,7 +38,7 @@ class Batch:
         covariance: of the estimates over the power, complex64 (B, S, HISTORY, HISTORY).
         across: between them and what comes, over the power, complex64 (B, S, HISTORY, HORIZONS).
         least: the least possible error over the power, (B, S, HORIZONS).
-        streams: which stream of its scene a series is of, (S,).
+        streams: which stream of its scene a series is of, int64 (S,); it stays on the CPU.
     """
 
     samples: Tensor
@@ -45,7 +47,13 @@ class Batch:
     covariance: Tensor
     across: Tensor
     least: Tensor
-    streams: Tensor
+    streams: NDArray[np.int64]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
 
 def draw(rng: np.random.Generator, scenes: int, num_rx: int = 2, num_tx: int = 2, num_taps: int = 6) -> Batch:
@@ -89,7 +97,6 @@ def draw(rng: np.random.Generator, scenes: int, num_rx: int = 2, num_tx: int = 2
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.astype(np.complex64 if np.iscomplexobj(values) else np.float32))
 
-    streams = torch.arange(num_tx).repeat(num_taps * num_rx)
     return Batch(
         samples=tensor(samples),
         noise=tensor(noise),
@@ -97,7 +104,7 @@ def draw(rng: np.random.Generator, scenes: int, num_rx: int = 2, num_tx: int = 2
         covariance=tensor(covariance),
         across=tensor(across),
         least=tensor(np.maximum(least, 1e-6)),
-        streams=streams,
+        streams=np.tile(np.arange(num_tx), num_taps * num_rx),
     )
 
 

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gr_kaq.forecasting.ccm import FADINGS, FEATURES, HISTORY, HORIZONS, ClusteringNetwork, features
 from gr_kaq.forecasting.predictors import clustered_wiener
@@ -16,8 +19,8 @@ from training.forecaster.config import Config
 from training.forecaster.export import onnx_model
 from training.forecaster.network import NOISE_LEVELS, ForecasterNet, cluster_loss
 from training.forecaster.rounding import GROUP, rounded_heads
-from training.forecaster.series import draw, expected_error
-from training.forecaster.train import excess_db, inputs_of, train
+from training.forecaster.series import Batch, draw, expected_error
+from training.forecaster.train import excess_db, inputs_of, loss_of, train
 from training.quantization.quantizers import fake_quantize_rows
 
 pytestmark = pytest.mark.training
@@ -183,3 +186,28 @@ def test_what_cannot_be_exported_is_said(tmp_path, capsys):
     (tmp_path / "forecaster.pt").touch()
     assert main(["export", str(tmp_path)]) == 2
     assert "4 bits; ONNX has 8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_training_computes_on_one_device(bits):
+    """Fake tensors compute shapes and devices only, and raise where two devices meet: here the CPU and another one."""
+    other = torch.device("meta")
+    batch, network = draw(np.random.default_rng(4), 3), ForecasterNet(bits)
+    inputs = inputs_of(batch)
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+
+        def faked(value):
+            return fake.from_tensor(value.detach()) if isinstance(value, torch.Tensor) else value
+
+        state = {name: faked(value).to(other).requires_grad_() for name, value in network.state_dict().items()}
+        batch = Batch(**{field.name: faked(getattr(batch, field.name)) for field in dataclasses.fields(Batch)})
+
+        def there(x):
+            return torch.func.functional_call(network, state, x)
+
+        loss, excess = loss_of(there, batch.to(other), faked(inputs).to(other))
+        loss.backward()
+        assert loss.device == excess.device == state["heads"].grad.device == other
+        for mixed in ((batch, faked(inputs).to(other)), (batch.to(other), faked(inputs))):
+            with pytest.raises(RuntimeError, match="two devices"):
+                loss_of(there, *mixed)
