@@ -77,6 +77,12 @@ def test_repeats_bring_what_single_frames_cannot():
         assert 0.2 < outcome.delivered_bits / (outcome.frames * 8 * transport_block_bytes(FRAME, 6, 2)) < 0.9
 
 
+def test_a_fade_that_outlasts_three_repeats_costs_no_blocks():
+    """One antenna each; with all four transmissions in a row, four blocks were lost here."""
+    (outcome,) = run_policies(Scenario(FrameFormat(1), 1, 10.0), ["both"], seeds=[1003], num_frames=150)
+    assert outcome.lost == 0 and outcome.first_errors > 15
+
+
 def test_answers_that_are_lost_cost_repeats_but_no_blocks():
     (outcome,) = run_policies(scenario(40.0, feedback_loss=0.3), [], seeds=[1], num_frames=300, fixed=[(3, 2)])
     assert outcome.lost == 0 and 0.2 < outcome.block_error_rate < 0.4

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 TIMEOUT = 300
+SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
@@ -115,9 +117,12 @@ with socket.create_connection(("10.77.0.2", 4000)) as connection:
 """
 
 
+SSH = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-F", "/dev/null"]
+
+
 @pytest.fixture()
 def namespaces():
-    """Two network namespaces that nothing joins."""
+    """Two network namespaces that nothing joins: the commands that begin programs in them."""
     if os.geteuid() or not Path("/dev/net/tun").exists() or not shutil.which("ip"):
         pytest.skip("needs the right to make network namespaces and TUN devices")
     names = [f"kaq{os.getpid()}{side}" for side in "ab"]
@@ -125,29 +130,50 @@ def namespaces():
         for name in names:
             if subprocess.run(["ip", "netns", "add", name], check=False, capture_output=True).returncode:
                 pytest.skip("network namespaces cannot be made here")
-        yield names
+        yield [("ip", "netns", "exec", name) for name in names]
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
-def test_tcp_between_two_namespaces(namespaces, message, tmp_path):
-    """10 kB over TCP, bit for bit, from one namespace to the other; the two have no other way."""
-    message.write_bytes(message.read_bytes()[:10_000])
-    inside = [("ip", "netns", "exec", name) for name in namespaces]
+@pytest.fixture()
+def sides(namespaces, tmp_path):
+    """As `namespaces`, with tun_link.py in each: the two have no other way."""
     link = [sys.executable, EXAMPLES / "tun_link.py"]
-    options = ["--folder", tmp_path]
     with (
-        process(*inside[0], *link, "a", *options) as first,
-        process(*inside[1], *link, "b", *options) as second,
+        process(*namespaces[0], *link, "a", "--folder", tmp_path) as first,
+        process(*namespaces[1], *link, "b", "--folder", tmp_path) as second,
     ):
         for running in (first, second):
             wait_for_line(running, r"packets out")
-        with process(*inside[1], sys.executable, "-c", SERVER) as server:
-            wait_for_line(server, "listening")
-            subprocess.run([*inside[0], sys.executable, "-c", CLIENT, message], check=True, timeout=TIMEOUT)
-            digest = server.communicate(timeout=TIMEOUT)[0].split()[-1]
+        yield namespaces
+
+
+def test_tcp_between_two_namespaces(sides, message):
+    """10 kB over TCP, bit for bit, from one namespace to the other."""
+    message.write_bytes(message.read_bytes()[:10_000])
+    with process(*sides[1], sys.executable, "-c", SERVER) as server:
+        wait_for_line(server, "listening")
+        subprocess.run([*sides[0], sys.executable, "-c", CLIENT, message], check=True, timeout=TIMEOUT)
+        digest = server.communicate(timeout=TIMEOUT)[0].split()[-1]
     assert digest == hashlib.sha256(message.read_bytes()).hexdigest()
+
+
+@pytest.mark.skipif(not (SSHD and shutil.which("scp")), reason="no OpenSSH")
+def test_scp_between_two_namespaces(sides, message, tmp_path):
+    """10 kB by scp, to an sshd with keys of its own."""
+    message.write_bytes(message.read_bytes()[:10_000])
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    settings = [f"AuthorizedKeysFile={tmp_path}/user.pub", "StrictModes=no", "Subsystem=sftp internal-sftp"]
+    options = [word for setting in settings for word in ("-o", setting)]
+    server = shlex.join([SSHD, "-D", "-e", "-f", "/dev/null", "-p", "2222", "-h", f"{tmp_path}/host", *options])
+    own_run = "mount -t tmpfs none /run && mkdir /run/sshd"  # seen in this namespace only
+    with process(*sides[1], "sh", "-c", f"{own_run} && exec {server}") as running:
+        wait_for_line(running, "listening")
+        copy = ["scp", *SSH, "-P", "2222", "-i", tmp_path / "user", message, f"root@10.77.0.2:{tmp_path}/copied"]
+        subprocess.run([*sides[0], *copy], check=True, timeout=TIMEOUT)
+    assert (tmp_path / "copied").read_bytes() == message.read_bytes()
 
 
 @pytest.mark.long

@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gr_kaq.frames.frame_header import NUM_PROCESSES
 from gr_kaq.transport.acknowledgement import Acknowledgement
 from gr_kaq.transport.arq_receiver import MAX_BYTES, ArqReceiver
 from gr_kaq.transport.arq_sender import MAX_LOG, ArqSender
@@ -246,6 +247,43 @@ def test_every_block_is_sent_in_all_versions_and_then_split():
     assert all(one == [0, 1, 2, 3][: len(one)] for one in versions.values())
     assert max(map(len, versions.values())) == 4
     assert sender.counts.abandoned_blocks > 1
+
+
+def fade(frames, pdus):
+    """A sender whose channel fades after the receiver was met: (sequence, version) of so many frames that are lost."""
+    sender, receiver = ArqSender(1), ArqReceiver(2)
+    for _ in range(pdus):
+        sender.submit(bytes(60), 1, 0.0)
+    seen = []
+    for slot in range(frames + 1):
+        sent = sender.next_transmission(slot / 100, 0, 1, 80)
+        receiver.push(sent.header, sent.payload if not slot else None, slot / 100)
+        sender.acknowledge(receiver.acknowledgement(), slot / 100)
+        seen.append((sent.header.sequence, sent.header.redundancy_version))
+    return sender, receiver, seen[1:]
+
+
+def test_the_last_version_waits_in_a_fade_until_another_block_arrives():
+    sender, receiver, seen = fade(7, pdus=50)
+    first = seen[0][0]
+    assert seen == [(first, 0), (first, 1), (first, 2), (first + 1, 0), (first + 1, 1), (first + 1, 2), (first + 2, 0)]
+    following = []
+    for slot in range(8, 12):
+        sent = sender.next_transmission(slot / 100, 0, 1, 80)
+        receiver.push(sent.header, sent.payload, slot / 100)
+        sender.acknowledge(receiver.acknowledgement(), slot / 100)
+        following.append((sent.header.sequence, sent.header.redundancy_version))
+    assert following == [(first + 2, 1), (first, 3), (first + 1, 3), (first + 3, 0)]
+    assert sender.counts.abandoned_blocks == 0
+
+
+def test_the_last_version_does_not_wait_where_nothing_else_can_be_sent():
+    _, _, seen = fade(4, pdus=1)
+    assert [version for _, version in seen] == [0, 1, 2, 3]
+    _, _, seen = fade(60, pdus=50)
+    assert [version for _, version in seen] == [0, 1, 2] * NUM_PROCESSES + [3, 0, 1, 2] * 3 + [3, 0, 1]
+    sequences = [sequence for sequence, version in seen if version == 3]
+    assert sequences == sorted(sequences), "the oldest goes first"
 
 
 def test_new_data_bit_toggles_with_each_block_of_a_process():

@@ -320,7 +320,7 @@ class Outcome:
         return self
 
 
-@dataclass
+@dataclass(eq=False)
 class _Block:
     """A transport block under way."""
 
@@ -329,6 +329,7 @@ class _Block:
     transmissions: int = 0
     llrs: NDArray[np.float64] | None = None
     delivered: bool = False
+    held: bool = False  # until another block has arrived
 
 
 class _Session:
@@ -346,15 +347,23 @@ class _Session:
         scenario, outcome = self._scenario, self.outcome
         if len(self._feedback) == scenario.delay:
             self._hear(*self._feedback.popleft())
-        if self._repeats:
-            block = self._repeats.popleft()
-        else:
+        block = self._repeat()
+        if block is None:
             policy = self.policy
             block = _Block(*(policy.choose(frame.number) if isinstance(policy, Policy) else policy.choose(frame)))
             outcome.used[block.mcs, block.rank] = outcome.used.get((block.mcs, block.rank), 0) + 1
         self._send(block, frame)
         outcome.frames += 1
         outcome.seconds += scenario.period
+
+    def _repeat(self) -> _Block | None:
+        """The block that is sent again now, as an `ArqSender` with data enough has it; None: a new one is sent."""
+        due = next((block for block in self._repeats if not block.held), None)
+        if due is None and len(self._repeats) + len(self._feedback) >= NUM_PROCESSES:
+            due = next(iter(self._repeats), None)
+        if due is not None:
+            self._repeats.remove(due)
+        return due
 
     def _send(self, block: _Block, frame: SimulatedFrame) -> None:
         mcs, rank, version = block.mcs, block.rank, 0 if self._chase else block.transmissions % NUM_REDUNDANCY_VERSIONS
@@ -386,10 +395,13 @@ class _Session:
             outcome.first_errors += not acknowledged
             if isinstance(policy, Policy):
                 policy.observe_ack(block.mcs, block.rank, acknowledged)
+        for other in self._repeats:
+            other.held = other.held and not acknowledged
         if acknowledged or block.transmissions == MAX_TRANSMISSIONS:
             outcome.blocks += 1
             outcome.lost += not block.delivered
         else:
+            block.held = block.transmissions == MAX_TRANSMISSIONS - 1
             self._repeats.append(block)
 
 

@@ -2,8 +2,9 @@
 """The sending side of selective repeat: PDUs in, transmissions out, acknowledgements in.
 
 A block is sent once for each redundancy version, in their order, while it is not acknowledged. After the last one, what
-it carried goes into other blocks, of a size that fits the channel then. There is no count of attempts for a PDU: it is
-sent until it is there, or its deadline has passed.
+it carried goes into other blocks, of a size that fits the channel then. The last version is held until another block
+has arrived, as far as its class has new data to send meanwhile: what has failed three times in a row fails again in the
+same fade. There is no count of attempts for a PDU: it is sent until it is there, or its deadline has passed.
 
 Sessions: a sender and a receiver each have a number of their own from the start of their process. Every block names
 both. A sender that hears from a new receiver gives up those PDUs that the one before may have, and goes on with the
@@ -100,6 +101,7 @@ class _Block:
     attempt: int = 0
     sent_at: float = 0.0
     waiting: bool = False  # to be sent again
+    held: bool = False  # until another block has arrived
     over: bool = False
 
 
@@ -266,11 +268,14 @@ class ArqSender:
         if not (again or fresh):
             return None
         chosen = self._scheduler.choose(fresh | again.keys())
-        if chosen not in again and not self._process_free(chosen):
+        repeats = chosen in again and not (again[chosen].held and chosen in fresh)
+        if not repeats and not self._process_free(chosen):
             if not again:
                 return None
-            chosen = min(again, key=lambda one: distance(self._next, again[one].sequence))
-        if chosen in again:
+            if chosen not in again:
+                chosen = min(again, key=lambda one: distance(self._next, again[one].sequence))
+            repeats = True
+        if repeats:
             self._scheduler.sent(chosen, len(again[chosen].payload), fresh | again.keys())
             return self._send(again[chosen], now)
         block = self._new_block(chosen, now, mcs, rank, size)
@@ -292,15 +297,10 @@ class ArqSender:
         return Transmission(header, block.pack(size))
 
     def _blocks_to_repeat(self) -> dict[int, _Block]:
-        """The oldest one of each class."""
-        oldest: dict[int, _Block] = {}
-        for block in self._processes:
-            if block is None or not block.waiting:
-                continue
-            one = block.header.traffic_class
-            if one not in oldest or distance(block.sequence, oldest[one].sequence) > 0:
-                oldest[one] = block
-        return oldest
+        """The next one of each class: the oldest, of those that are not held if there are some."""
+        waiting = [block for block in self._processes if block is not None and block.waiting]
+        waiting.sort(key=lambda block: (not block.held, distance(block.sequence, self._next)))
+        return {block.header.traffic_class: block for block in waiting}  # of each class, the last one stays
 
     def _with_data(self, now: float) -> list[int]:
         """The classes that have new segments, and may send them."""
@@ -409,6 +409,9 @@ class ArqSender:
         """A block is there."""
         self._outcomes.append(Outcome(self._log_header(block), block.attempt, True, block.sent_at))
         self._release(block)
+        for other in self._processes:
+            if other is not None:
+                other.held = False
         for piece in block.pieces:
             pdu = self._classes[piece.segment.traffic_class].arrived(piece, now)
             if pdu is not None:
@@ -446,7 +449,7 @@ class ArqSender:
         if block.attempt == len(self._versions):
             self._abandon(block)
         else:
-            block.waiting = True
+            block.waiting, block.held = True, block.attempt == len(self._versions) - 1
 
     def _abandon(self, block: _Block) -> None:
         """Send what a block carries in another one."""
