@@ -21,6 +21,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,15 @@ import numpy as np
 from scipy.stats import spearmanr
 
 import gr_kaq
-from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.probes.axes import Carriers, Delay, Space
 from gr_kaq.probes.channel_fit import fit_channel
 from gr_kaq.probes.probe import Probe, TargetUnreachable
 from gr_kaq.probes.probed_link import Link, Receiver
 from gr_kaq.probes.thresholds import Threshold
+from gr_kaq.sweeps.results import Job, Result
+
+from .units import add_unit_options, run_groups
 
 SNR_DB = 25.0
 BANDS, JAMMED = 13, 8  # the jammer is on carriers 6 to 9 above the middle
@@ -42,79 +45,92 @@ RESPONSE_DB = -15.0
 DELAY_BANDS = 32
 
 
-def of_estimators(options: argparse.Namespace, bar: Any) -> list[dict[str, Any]]:
+def of_estimators(options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each estimator."""
-    link = Link(FrameFormat(2), 2, snr_db=SNR_DB, seed=options.seed)
-    settings = {"num_frames": options.frames, "max_error_db": options.max_error}
-    delays = Probe(Delay(link, DELAY_BANDS), **settings)
-    jammed = {on: Probe(Carriers(link, BANDS, on), **settings) for on in ("training", "all")}
-    detector = gr_kaq.load_detector("auto", constellation="16qam")
     rows: list[dict[str, Any]] = []
     if options.estimators:
         print("| estimator | clean | bandwidth, samples | half-power width | peak, dB | alone | training | all, dB |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
-    for name in options.estimators:
-        bar.set_description_str(Path(name).stem)
-        known, own = (Receiver(link, name, detector, statistics) for statistics in (True, False))
-        responses = [delays.response(known, band, RESPONSE_DB) for band in range(DELAY_BANDS)]
-        channel = fit_channel(delays.axis.positions, *np.array(responses).T)
-        clean = jammed["training"].clean(own)
-        thresholds = {on: probe.threshold(own, JAMMED, clean) for on, probe in jammed.items()}
-        thresholds["alone"] = jammed["training"].threshold(known, JAMMED, clean)
-        rows.append(
-            {
-                "name": Path(name).stem,
-                "clean": clean.rate,
-                "width": channel.bandwidth,
-                "half_power_width": channel.half_power_width,
-                "centre": channel.centre,
-                "peak_db": channel.peak_db,
-                **{on: [t.level_db, t.error_db] for on, t in thresholds.items()},
-            }
-        )
-        row = rows[-1]
+
+    def show(_: int, units: list[Result]) -> None:
+        rows.append(row := units[0])
         parts = [interval(row[key]) for key in ("width", "half_power_width", "peak_db")]
         levels = [level(row[key]) for key in ("alone", "training", "all")]
         print(f"| {' | '.join([row['name'], format(row['clean'], '.4f'), *parts, *levels])} |", flush=True)
-        bar.update()
+
+    run_groups(options, "estimators", probe_estimator, _jobs(options, "estimator", options.estimators), show)
     return rows
 
 
-def of_detectors(options: argparse.Namespace, bar: Any) -> list[dict[str, Any]]:
+def _jobs(options: argparse.Namespace, kind: str, names: Sequence[str]) -> list[list[Job]]:
+    settings = {"frames": options.frames, "max_error": options.max_error, "seed": options.seed}
+    return [[{kind: name, **settings}] for name in names]
+
+
+def probe_estimator(job: Job) -> Result:
+    """The row of an estimator."""
+    link = Link(FrameFormat(2), 2, snr_db=SNR_DB, seed=job["seed"])
+    settings = {"num_frames": job["frames"], "max_error_db": job["max_error"]}
+    delays = Probe(Delay(link, DELAY_BANDS), **settings)
+    jammed = {on: Probe(Carriers(link, BANDS, on), **settings) for on in ("training", "all")}
+    detector = gr_kaq.load_detector("auto", constellation="16qam")
+    known, own = (Receiver(link, job["estimator"], detector, statistics) for statistics in (True, False))
+    responses = [delays.response(known, band, RESPONSE_DB) for band in range(DELAY_BANDS)]
+    channel = fit_channel(delays.axis.positions, *np.array(responses).T)
+    clean = jammed["training"].clean(own)
+    thresholds = {on: probe.threshold(own, JAMMED, clean) for on, probe in jammed.items()}
+    thresholds["alone"] = jammed["training"].threshold(known, JAMMED, clean)
+    return {
+        "name": Path(job["estimator"]).stem,
+        "clean": clean.rate,
+        "width": channel.bandwidth,
+        "half_power_width": channel.half_power_width,
+        "centre": channel.centre,
+        "peak_db": channel.peak_db,
+        **{on: [t.level_db, t.error_db] for on, t in thresholds.items()},
+    }
+
+
+def of_detectors(options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each detector."""
-    link = Link(FrameFormat(4), 4, snr_db=SNR_DB, seed=options.seed)
-    settings = {"num_frames": options.frames, "max_error_db": options.max_error}
-    space, jammed = Probe(Space(link), **settings), Probe(Carriers(link, BANDS), **settings)
     rows: list[dict[str, Any]] = []
     if options.detectors:
         print("\n| detector | clean | 1, dB | 2 | 3 | 4 | half-power width | all, dB |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
-    for name in options.detectors:
-        bar.set_description_str(name)
-        receiver = Receiver(link, "lmmse", gr_kaq.load_detector(name, constellation="16qam"))
-        bar.update()
-        try:
-            clean = space.clean(receiver)
-        except TargetUnreachable as error:
-            bar.write(f"left out: {error}", file=sys.stderr)
-            continue
-        found: list[Threshold] = [space.threshold(receiver, band, clean) for band in range(4)]
-        channel = fit_channel(space.axis.positions, [-t.level_db for t in found], [t.error_db for t in found])
-        threshold = jammed.threshold(receiver, JAMMED, clean)
-        rows.append(
-            {
-                "name": name,
-                "clean": clean.rate,
-                "space": [[t.level_db, t.error_db] for t in found],
-                "width": channel.half_power_width,
-                "all": [threshold.level_db, threshold.error_db],
-            }
-        )
-        row = rows[-1]
+
+    def show(_: int, units: list[Result]) -> None:
+        if "left_out" in (row := units[0]):
+            print(f"left out: {row['left_out']}", file=sys.stderr)
+            return
+        rows.append(row)
         levels = [level(values) for values in row["space"]]
         cells = [row["name"], format(row["clean"], ".4f"), *levels, interval(row["width"]), level(row["all"])]
         print(f"| {' | '.join(cells)} |", flush=True)
+
+    run_groups(options, "detectors", probe_detector, _jobs(options, "detector", options.detectors), show)
     return rows
+
+
+def probe_detector(job: Job) -> Result:
+    """The row of a detector, or why it is left out."""
+    link = Link(FrameFormat(4), 4, snr_db=SNR_DB, seed=job["seed"])
+    settings = {"num_frames": job["frames"], "max_error_db": job["max_error"]}
+    space, jammed = Probe(Space(link), **settings), Probe(Carriers(link, BANDS), **settings)
+    receiver = Receiver(link, "lmmse", gr_kaq.load_detector(job["detector"], constellation="16qam"))
+    try:
+        clean = space.clean(receiver)
+    except TargetUnreachable as error:
+        return {"left_out": str(error)}
+    found: list[Threshold] = [space.threshold(receiver, band, clean) for band in range(4)]
+    channel = fit_channel(space.axis.positions, [-t.level_db for t in found], [t.error_db for t in found])
+    threshold = jammed.threshold(receiver, JAMMED, clean)
+    return {
+        "name": job["detector"],
+        "clean": clean.rate,
+        "space": [[t.level_db, t.error_db] for t in found],
+        "width": channel.half_power_width,
+        "all": [threshold.level_db, threshold.error_db],
+    }
 
 
 def correlation(rows: list[dict[str, Any]], width: str, robustness: str) -> tuple[float, float, float]:
@@ -186,15 +202,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, help="where to write the figures (JSON)")
     parser.add_argument("--plot", type=Path, help="where to draw what detectors stand in each direction")
+    add_unit_options(parser)
     options = parser.parse_args()
-    with progress_bar(total=len(options.estimators) + len(options.detectors)) as bar:
-        try:
-            for name in options.detectors:  # what fails, fails now
-                gr_kaq.load_detector(name, constellation="16qam").at_size(4, 4)
-            estimators, detectors = of_estimators(options, bar), of_detectors(options, bar)
-        except (ValueError, ImportError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+    try:
+        for name in options.detectors:  # what fails, fails now
+            gr_kaq.load_detector(name, constellation="16qam").at_size(4, 4)
+        estimators, detectors = of_estimators(options), of_detectors(options)
+    except (ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     found = {
         name: correlation(rows, "width", robustness)
         for name, rows, robustness in (

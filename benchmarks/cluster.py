@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.dask_processes import DaskProcesses, cpu_seconds
 from benchmarks.report.simulate import bit_errors, iid
+from benchmarks.units import importable
 from gr_kaq.sweeps.cluster import Cluster
 from gr_kaq.sweeps.results import Results
 from gr_kaq.sweeps.units import run_units
@@ -112,13 +113,11 @@ def _all_cpu(pids: Sequence[int]) -> float:
 
 
 def _scheduler(dask: DaskProcesses, count: int) -> None:
-    from benchmarks.cluster import nothing  # noqa: PLC0415 - by the name under which a worker can import it
-
     with Cluster(dask.address) as workers:
-        run_units([{"warm": n} for n in range(100)], nothing, workers, Results(None))
+        run_units([{"warm": n} for n in range(100)], importable(nothing), workers, Results(None))
         before, own = cpu_seconds(dask.process.pid), time.process_time()
         began = time.monotonic()
-        run_units([{"n": n} for n in range(count)], nothing, workers, Results(None))
+        run_units([{"n": n} for n in range(count)], importable(nothing), workers, Results(None))
         seconds = time.monotonic() - began
         scheduler = (cpu_seconds(dask.process.pid) - before) / count
         client = (time.process_time() - own) / count

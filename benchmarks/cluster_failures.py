@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.dask_processes import DaskProcesses
+from benchmarks.units import importable
 from gr_kaq.links.ber_units import count_unit, point_units
 from gr_kaq.sweeps.cluster import Cluster
 from gr_kaq.sweeps.results import Result, Results
@@ -127,8 +128,6 @@ def kill_scheduler(case: Case) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.parse_args()
-    from benchmarks.cluster_failures import unit as named_unit  # noqa: PLC0415 - workers import it by this name
-
     expected = run_series(points(), count_unit, Here(), Results(None))
     print(f"{len(SNRS)} points, {sum(map(len, expected))} units of {UNIT_S:g} s, {WORKERS} workers", flush=True)
     wrong = 0
@@ -141,7 +140,7 @@ def main() -> int:
         for number, (title, break_it, slow) in enumerate(cases):
             case = Case(folder / str(number), names, **slow)
             with case.dask:
-                wrong += _try(title, case, break_it, named_unit, expected)
+                wrong += _try(title, case, break_it, importable(unit), expected)
             subprocess.run(["ip", "link", "set", f"{names[1]}v", "up"], check=True)
         for number, (title, options) in enumerate(
             (("The disk is full", "size=16k"), ("The folder is read-only", "ro,size=1m")), len(cases)
@@ -150,7 +149,7 @@ def main() -> int:
             subprocess.run(["mount", "-t", "tmpfs", "-o", options, "kaq", case.folder], check=True)
             try:
                 with case.dask:
-                    wrong += _try(title, case, nothing, named_unit, expected)
+                    wrong += _try(title, case, nothing, importable(unit), expected)
             finally:
                 subprocess.run(["umount", case.folder], check=True)
     return 1 if wrong else 0

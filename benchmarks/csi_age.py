@@ -18,6 +18,8 @@ not found is a block error.
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import sys
 from argparse import Namespace
 from typing import Any
@@ -25,9 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.receiver import GAP, PERFECT, TARGET, Link, snr_at
+from benchmarks.receiver import GAP, PERFECT, TARGET, Link, frame_jobs, snr_at
+from benchmarks.units import add_unit_options, run_groups
 from gr_kaq.channels.radio_channel import RadioChannel
-from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.estimation.estimator import ChannelEstimator, DataSymbols, Estimate
 from gr_kaq.estimation.observation import Arrival
 from gr_kaq.forecasting.carriers import forecast_carriers
@@ -39,6 +41,7 @@ from gr_kaq.frames.synchronization import FoundFrame, Synchronizer
 from gr_kaq.probes.probed_link import frame_near, sent_samples
 from gr_kaq.signals.bit_errors import BitErrorRate
 from gr_kaq.signals.signal_model import snr_from_noise_var
+from gr_kaq.sweeps.results import Job, Result
 
 EVERY, ALONE, HOLD, FORECAST = "every", "alone", "hold", "forecast"
 MIDDLE = 7  # symbol whose channel a frame contributes: a training symbol
@@ -176,6 +179,22 @@ class TrackedLink(AgeingLink):
         return DataSymbols(last, channels[-1], report.data_noise_var, report.data_snr_db)
 
 
+def count_lost(job: Job) -> Result:
+    """How many of the frames of a unit each method loses, see `frame_jobs`."""
+    link = _link(json.dumps(job["settings"]))
+    lost: dict[str, int] = {}
+    for index in range(*job["frames"]):
+        for name, good in link.decoded(job["snr_db"], index).items():
+            lost[name] = lost.get(name, 0) + (not good)
+    return lost
+
+
+@functools.cache
+def _link(settings: str) -> AgeingLink:
+    options = Namespace(**json.loads(settings))
+    return (TrackedLink if options.tracked else AgeingLink)(options)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -193,32 +212,32 @@ def main() -> int:
     add("--carrier-offset", type=float, default=5000.0, help="Hz; with --tracked")
     add("--clock-offset-ppm", type=float, default=20.0, help="with --tracked")
     add("--seed", type=int, default=1)
+    add_unit_options(parser)
     options = parser.parse_args()
     settings = vars(options) if options.tracked else {**vars(options), "carrier_offset": 0.0, "clock_offset_ppm": 0.0}
-    link = (TrackedLink if options.tracked else AgeingLink)(
-        Namespace(
-            **settings,
-            num_rx=options.num_tx,
-            fft_size=64,
-            num_symbols=14,
-            constellation="16qam",
-            estimators=["lmmse"],
-            passes=0,
-            delay_spread=100e-9,
-        )
+    whole = Namespace(
+        **settings,
+        num_rx=options.num_tx,
+        fft_size=64,
+        num_symbols=14,
+        constellation="16qam",
+        estimators=["lmmse"],
+        passes=0,
+        delay_spread=100e-9,
     )
-    results = []
-    for snr_db in options.snr:
-        lost: dict[str, int] = {}
-        for index in progress_bar(range(options.frames), desc=f"{snr_db:g} dB", leave=False):
-            for name, good in link.decoded(snr_db, index).items():
-                lost[name] = lost.get(name, 0) + (not good)
+    results: list[dict[str, Any]] = []
+
+    def show(number: int, units: list[Result]) -> None:
+        snr_db = options.snr[number]
+        lost = {name: sum(unit[name] for unit in units) for name in units[0]}
         print(f"{snr_db:4g} dB")
         for name, count in lost.items():
             rate = BitErrorRate(count, options.frames)
             low, high = rate.confidence_interval()
             print(f"    {name:<20} block error rate {rate.rate:.3f} [{low:.3f}, {high:.3f}]  {count}", flush=True)
         results.append({"snr_db": snr_db, "frames": options.frames, "block_errors": lost})
+
+    run_groups(options, "frames", count_lost, frame_jobs(whole), show)
     reference = snr_at(TARGET, results, EVERY)
     for name in results[0]["block_errors"]:
         needed = snr_at(TARGET, results, name)

@@ -28,18 +28,21 @@ from numpy.typing import NDArray
 
 from gr_kaq.channels.flat import complex_normal
 from gr_kaq.channels.profiles import PROFILES, delay_line
-from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.estimation.estimator import INTERPOLATORS, Interpolator, Observation, observe
 from gr_kaq.estimation.frame_memory import FrameMemory
 from gr_kaq.estimation.observation import Arrival
 from gr_kaq.frames.frame_format import NUM_SYMBOLS, TRAINING_SYMBOLS, FrameFormat
 from gr_kaq.signals.signal_model import from_db
+from gr_kaq.sweeps.results import Job, Result
 
 from .receiver import write_results
+from .units import add_unit_options, run_groups
 
 SPACING_HZ = 31250.0
 CLOCK_OFFSET = 20e-6
 OFFSET_ERROR_HZ = 157.0  # RMS, of the synchronizer at 5 dB and four antennas; falls with the root of both
+MEASURED = ("num_rx", "num_tx", "fft_size", "methods", "gap", "sequences", "frames", "count", "seed")
+"""Options that are the same for all conditions."""
 TRAINING = np.array(TRAINING_SYMBOLS)
 
 
@@ -130,8 +133,13 @@ def interpolator(frame_format: FrameFormat, name: str) -> Interpolator:
     return LearnedInterpolator(frame_format, method)
 
 
-def errors(options: argparse.Namespace, condition: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Squared errors (sequences, methods) and energies (sequences,), each a sum over the frames that count."""
+def errors(job: Job) -> Result:
+    """Squared errors (sequences, methods) and energies (sequences,), each a sum over the frames that count.
+
+    Args:
+        job: settings, the options in `MEASURED`, and the condition.
+    """
+    options, condition = argparse.Namespace(**job["settings"]), job["condition"]
     frame_format = FrameFormat(options.num_tx, options.fft_size)
     found, energies = np.zeros((options.sequences, len(options.methods))), np.zeros(options.sequences)
     for number in range(options.sequences):
@@ -154,7 +162,7 @@ def errors(options: argparse.Namespace, condition: dict[str, Any]) -> tuple[NDAr
             for method, estimate in enumerate(estimates):
                 difference = estimate * _centre(frame_format, observation) - frame.channel
                 found[number, method] += np.sum(np.abs(difference) ** 2)
-    return found, energies
+    return {"errors": found.tolist(), "energies": energies.tolist()}
 
 
 def _centre(frame_format: FrameFormat, observation: Observation) -> NDArray[np.complex128]:
@@ -191,6 +199,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=12, help="of these, the last ones that count")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, help="where to write the sums (JSON)")
+    add_unit_options(parser)
     options = parser.parse_args()
     if not 0 < options.count <= options.frames or options.sequences < 2:
         parser.error("--frames has to be at least --count, and that at least 1; --sequences at least 2")
@@ -202,7 +211,7 @@ def main() -> int:
         return 2
     print(f"| profile | ns | Hz | SNR, dB | {' | '.join(options.methods)} |")
     print("|---" * (4 + len(options.methods)) + "|", flush=True)
-    results = []
+    results: list[dict[str, Any]] = []
     conditions = [
         {"profile": profile, "delay_spread": spread, "doppler": doppler, "snr_db": snr_db}
         for profile in options.profiles
@@ -210,8 +219,10 @@ def main() -> int:
         for doppler in options.doppler
         for snr_db in options.snr
     ]
-    for condition in progress_bar(conditions, leave=False):
-        found, energies = errors(options, condition)
+
+    def show(number: int, units: list[Result]) -> None:
+        condition = conditions[number]
+        found, energies = (np.array(units[0][name]) for name in ("errors", "energies"))
         row = [
             condition["profile"],
             f"{1e9 * condition['delay_spread']:g}",
@@ -226,6 +237,9 @@ def main() -> int:
             row.append(text)
         print(f"| {' | '.join(row)} |", flush=True)
         results.append({**condition, "errors": found.sum(axis=0).tolist(), "energy": float(energies.sum())})
+
+    settings = {name: getattr(options, name) for name in MEASURED}
+    run_groups(options, "conditions", errors, [[{"settings": settings, "condition": c}] for c in conditions], show)
     if options.output:
         write_results(options, results)
     return 0

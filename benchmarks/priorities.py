@@ -19,6 +19,7 @@ means: twice their standard error.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import sys
@@ -28,7 +29,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.lossy_link import LossyLink
-from gr_kaq.commands.long_run import check_folders, check_picture, progress_bar
+from benchmarks.units import add_unit_options, run_groups, settings_of
+from gr_kaq.commands.long_run import check_folders, check_picture
+from gr_kaq.sweeps.results import Job, Result
 from gr_kaq.transport.arq_receiver import ArqReceiver
 from gr_kaq.transport.arq_sender import ArqSender
 from gr_kaq.transport.scheduler import TrafficClass
@@ -82,8 +85,15 @@ class Flows:
         self._number += 1
 
 
-def run(policy: str, load: float, seconds: float, snr_db: float, doppler: float, seed: int) -> dict[str, Any]:
-    """Misses of base layer and enhancement, and how much of the bulk arrived, for one seed."""
+def run(job: Job) -> Result:
+    """Misses of base layer and enhancement, and how much of the bulk arrived, for one seed.
+
+    Args:
+        job: policy, load, seconds, snr_db, doppler and seed.
+    """
+    policy, load, seconds, snr_db, doppler, seed = (
+        job[name] for name in ("policy", "load", "seconds", "snr_db", "doppler", "seed")
+    )
     link = LossyLink(seconds, snr_db, doppler=doppler, seed=seed)
     bulk_share = BULK_SHARE if policy == PRIORITIES else 0.0
     sender = ArqSender(1 + seed, [TrafficClass(), TrafficClass(), TrafficClass(min_share=bulk_share)])
@@ -103,22 +113,17 @@ def run(policy: str, load: float, seconds: float, snr_db: float, doppler: float,
     return results
 
 
-_carried: dict[tuple[float, float, float, int], float] = {}
-
-
+@functools.cache
 def carried(seconds: float, snr_db: float, doppler: float, seed: int) -> float:
     """Bytes per second that arrive when there is always something to send."""
-    key = (seconds, snr_db, doppler, seed)
-    if key not in _carried:
-        sender, receiver = ArqSender(1 + seed), ArqReceiver(1 + seed)
+    sender, receiver = ArqSender(1 + seed), ArqReceiver(1 + seed)
 
-        def submit(now: float) -> None:
-            while sender.queued_bytes()[0] < 100_000:
-                sender.submit(bytes(BULK_PDU), 0, now)
+    def submit(now: float) -> None:
+        while sender.queued_bytes()[0] < 100_000:
+            sender.submit(bytes(BULK_PDU), 0, now)
 
-        link = LossyLink(seconds, snr_db, doppler=doppler, seed=seed)
-        _carried[key] = sum(len(pdu.data) for _, pdus in link.run(sender, receiver, submit) for pdu in pdus) / seconds
-    return _carried[key]
+    link = LossyLink(seconds, snr_db, doppler=doppler, seed=seed)
+    return sum(len(pdu.data) for _, pdus in link.run(sender, receiver, submit) for pdu in pdus) / seconds
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -166,6 +171,7 @@ def parse_options() -> argparse.Namespace:
     add("--doppler", type=float, default=5.0, help="largest Doppler shift in Hz (default: %(default)g)")
     add("--output", type=Path, help="JSON")
     add("--plot", type=Path, help="picture")
+    add_unit_options(parser)
     options = parser.parse_args()
     if options.seeds < 1 or options.seconds <= 1 or min(options.load) <= 0:
         parser.error("--seeds of 1 or more, --seconds above 1 and a --load above 0 expected")
@@ -181,26 +187,25 @@ def main() -> int:
     except (ValueError, ImportError) as error:
         print(f"priorities: {error}", file=sys.stderr)
         return 1
-    channel = (options.seconds, options.snr_db, options.doppler)
+    channel = {"seconds": options.seconds, "snr_db": options.snr_db, "doppler": options.doppler}
+    points = [{"load": load, "policy": policy} for load in options.load for policy in POLICIES]
+    seeds = range(options.seeds)
     results: list[dict[str, Any]] = []
-    with progress_bar(total=len(options.load) * len(POLICIES) * options.seeds) as bar:
-        for load in options.load:
-            for policy in POLICIES:
-                runs = []
-                for seed in range(options.seeds):
-                    runs.append(run(policy, load, *channel, seed))
-                    bar.update()
-                results.append({"load": load, "policy": policy} | summary(runs))
     print("load  policy      base misses of PDUs    share            enhancement      bulk delivered")
-    for point in results:
+
+    def show(number: int, runs: list[Result]) -> None:
+        results.append(point := points[number] | summary(runs))
         base, more, bulk = point[BASE], point[ENHANCEMENT], point[BULK]
         print(
             f"{point['load']:4.2f}  {point['policy']:10}  {base['misses']:6} of {base['pdus']:6}  "
             f"{base['share']:.5f} +- {base['interval']:.5f}  {more['share']:.4f} +- {more['interval']:.4f}  "
-            f"{bulk['delivered'] / bulk['pdus']:.3f}"
+            f"{bulk['delivered'] / bulk['pdus']:.3f}",
+            flush=True,
         )
+
+    run_groups(options, "runs", run, [[{**point, **channel, "seed": seed} for seed in seeds] for point in points], show)
     if options.output:
-        settings = {name: value for name, value in vars(options).items() if name not in ("output", "plot")}
+        settings = settings_of(options)
         options.output.write_text(json.dumps({"settings": settings, "results": results}, indent=1) + "\n")
     if options.plot:
         plot(results, options.plot)

@@ -14,6 +14,7 @@ name: a frame whose CRC is wrong is estimated again with its own data (`gr_kaq.e
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from itertools import pairwise
@@ -25,7 +26,6 @@ from numpy.typing import NDArray
 
 import gr_kaq
 from gr_kaq.channels.radio_channel import RadioChannel
-from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.estimation.data_aided import DataAidedDecoder
 from gr_kaq.estimation.estimator import INTERPOLATORS, ChannelEstimator, DataSymbols, Estimate
 from gr_kaq.estimation.observation import Arrival
@@ -36,10 +36,14 @@ from gr_kaq.probes.probed_link import CARRIER_SPACING, data_channel, frame_near,
 from gr_kaq.signals.bit_errors import BitErrorRate
 from gr_kaq.signals.constellation import constellation_named
 from gr_kaq.signals.signal_model import snr_from_noise_var
+from gr_kaq.sweeps.results import Job, Result
+
+from .units import add_unit_options, run_groups, settings_of
 
 PERFECT, DATA_AIDED = "perfect", "+data"
 TARGET = 0.1
 GAP = 256  # samples of 64 carriers between two frames
+FRAMES = 20  # of a unit
 
 
 class Link:
@@ -158,6 +162,33 @@ def snr_at(target: float, results: list[dict[str, Any]], name: str) -> float:
     return float("nan")
 
 
+def frame_jobs(options: argparse.Namespace) -> list[list[Job]]:
+    """The frames of a command line in units, a group for each --snr."""
+    settings = settings_of(options)
+    for name in ("snr", "frames"):
+        del settings[name]
+    parts = [[first, min(first + FRAMES, options.frames)] for first in range(0, options.frames, FRAMES)]
+    return [[{"settings": settings, "snr_db": snr_db, "frames": part} for part in parts] for snr_db in options.snr]
+
+
+def count_frames(job: Job) -> Result:
+    """What is missed and lost of the frames of a unit, see `frame_jobs`."""
+    link = _link(json.dumps(job["settings"]))
+    lost, missed, lost_above = dict.fromkeys(link.options.estimators, 0), 0, 0
+    for index in range(*job["frames"]):
+        found, snr_here, right = link.frame_results(job["snr_db"], index)
+        missed += not found
+        lost_above += not found and snr_here > 5
+        for name, good in right.items():
+            lost[name] += not good
+    return {"missed": missed, "lost_above": lost_above, "lost": lost}
+
+
+@functools.cache
+def _link(settings: str) -> Link:
+    return Link(argparse.Namespace(**json.loads(settings)))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -182,25 +213,23 @@ def main() -> int:
     parser.add_argument("--clock-offset-ppm", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, help="where to write the counts (JSON)")
+    add_unit_options(parser)
     options = parser.parse_args()
     options.num_rx = options.num_rx or options.num_tx
     if options.frames < 1:
         parser.error("--frames has to be at least 1")
     try:
         constellation_named(options.constellation)
-        link = Link(options)
+        Link(options)
     except (ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    results = []
-    for snr_db in options.snr:
-        lost, missed, lost_above = dict.fromkeys(options.estimators, 0), 0, 0
-        for index in progress_bar(range(options.frames), desc=f"{snr_db:g} dB", leave=False):
-            found, snr_here, right = link.frame_results(snr_db, index)
-            missed += not found
-            lost_above += not found and snr_here > 5
-            for name, good in right.items():
-                lost[name] += not good
+    results: list[dict[str, Any]] = []
+
+    def show(number: int, units: list[Result]) -> None:
+        snr_db = options.snr[number]
+        missed, lost_above = (sum(unit[name] for unit in units) for name in ("missed", "lost_above"))
+        lost = {name: sum(unit["lost"][name] for unit in units) for name in options.estimators}
         print(
             f"{snr_db:4g} dB: {missed} of {options.frames} frames not found, {lost_above} of them above 5 dB",
             flush=True,
@@ -212,6 +241,8 @@ def main() -> int:
                 f"    {name:<16} block error rate {rate.rate:.3f} [{low:.3f}, {high:.3f}]  {count} blocks", flush=True
             )
         results.append({"snr_db": snr_db, "frames": options.frames, "not_found": missed, "block_errors": lost})
+
+    run_groups(options, "frames", count_frames, frame_jobs(options), show)
     needed = {name: snr_at(TARGET, results, name) for name in options.estimators}
     for name, snr_db in needed.items():
         loss = "" if PERFECT not in needed else f", {snr_db - needed[PERFECT]:+.2f} dB to perfect knowledge"
