@@ -55,7 +55,7 @@ def test_an_interrupt_leaves_what_was_shown(tmp_path):
 
 def test_a_program_gives_the_same_on_two_processes():
     """Its functions are those of __main__, which other processes have under another name."""
-    words = "-m benchmarks.priorities --load 1.1 --seeds 2 --seconds 3".split()
+    words = ["-m", "benchmarks.priorities", "--load", "1.1", "--seeds", "2", "--seconds", "3"]
     shown = [
         subprocess.run(
             [sys.executable, *words, "--jobs", jobs],
