@@ -32,10 +32,10 @@ def test_groups_are_shown_in_their_order(jobs, tmp_path):
     log = tmp_path / "log"
     groups = [[{"n": 3 * g + n, "seconds": 0.2 * (g == 0), "log": str(log)} for n in range(3)] for g in range(4)]
     words = ("--jobs", jobs, "--keep", str(tmp_path / "kept.jsonl"))
+    shown = []
     for _ in range(2):  # the second time from the file
-        shown = []
         run_groups(options(*words), "test", work.square, groups, lambda g, results: shown.append((g, results)))
-        assert shown == [(g, [{"square": (3 * g + n) ** 2} for n in range(3)]) for g in range(4)]
+    assert shown == 2 * [(g, [{"square": (3 * g + n) ** 2} for n in range(3)]) for g in range(4)]
     assert len(log.read_text().splitlines()) == 12
 
 
