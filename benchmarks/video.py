@@ -23,9 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
-import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -41,63 +38,22 @@ from gr_kaq.transport.arq_receiver import ArqReceiver
 from gr_kaq.transport.arq_sender import ArqSender
 from gr_kaq.transport.rate_control import RateControl
 
-WIDTH, HEIGHT, RATE, GROUP = 320, 180, 25, 25
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+from layered_video import (
+    GROUP,
+    RATE,
+    Layer,
+    encode,
+    make_pattern,
+    psnr,
+    rgb,
+    shown_pictures,
+)
+
 BASE_KBITS, ENHANCEMENT_KBITS = 200, (400, 700, 1000)
 LIFETIME_S, TARGET_WAIT_S = 0.2, 0.06
 FADE_DB, FADE_S, RAMP_S = 10.0, (4.0, 8.0), 0.3
 POLICIES = ("fifo", "fifo-rate", "priorities", "priorities-rate")
-RAW = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(RATE)]
-PICTURE_BYTES = WIDTH * HEIGHT * 3 // 2
-DELIMITER = re.compile(rb"\x00\x00\x00\x01\x09")
-
-
-def ffmpeg(*arguments: Any) -> str:
-    """Run FFmpeg; what it says."""
-    done = subprocess.run(
-        ["ffmpeg", "-hide_banner", "-nostdin", "-y", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise OSError(f"FFmpeg failed: {done.stderr.strip().splitlines()[-1]}")
-    return done.stderr
-
-
-def encode(pattern: Path, kbits: int) -> list[bytes]:
-    """The coded pictures of a layer."""
-    coded = pattern.with_name(f"{kbits}.264")
-    options = f"scenecut=0:aud=1:repeat-headers=1:keyint={GROUP}"
-    rate = ["-b:v", f"{kbits}k", "-maxrate", f"{kbits}k", "-bufsize", f"{kbits // 4}k"]
-    ffmpeg(
-        *(*RAW, "-i", pattern, "-c:v", "libx264", "-preset", "medium", "-tune", "zerolatency"),
-        *(*rate, "-bf", 0, "-threads", 1, "-x264-params", options, "-f", "h264", coded),
-    )
-    data = coded.read_bytes()
-    begins = [match.start() for match in DELIMITER.finditer(data)]
-    return [data[begin:end] for begin, end in zip(begins, [*begins[1:], len(data)], strict=True)]
-
-
-@dataclass
-class Layer:
-    """One layer: its coded pictures, and which have come in time."""
-
-    kbits: int
-    pictures: list[bytes]
-
-    def decode(self, came: set[int], folder: Path) -> dict[int, bytes]:
-        """The pictures that can be decoded, as raw video."""
-        whole = []
-        for number in range(len(self.pictures)):
-            first = number - number % GROUP
-            if all(earlier in came for earlier in range(first, number + 1)):
-                whole.append(number)
-        if not whole:
-            return {}
-        coded, raw = folder / "came.264", folder / "came.yuv"
-        coded.write_bytes(b"".join(self.pictures[number] for number in whole))
-        ffmpeg("-f", "h264", "-r", RATE, "-i", coded, "-fps_mode", "passthrough", *RAW[:4], raw)
-        data = raw.read_bytes()
-        if len(data) != len(whole) * PICTURE_BYTES:
-            raise OSError(f"FFmpeg has decoded {len(data) // PICTURE_BYTES} of {len(whole)} pictures")
-        return {number: data[PICTURE_BYTES * i : PICTURE_BYTES * (i + 1)] for i, number in enumerate(whole)}
 
 
 def fade(mean_db: float) -> Any:
@@ -161,24 +117,9 @@ def show(policy: str, layers: list[Layer], link: LossyLink, pattern: Path, seed:
             if now <= number / RATE + LIFETIME_S:
                 came[pdu.data[2]].add(number)
 
-    decoded = [layer.decode(one, pattern.parent) for layer, one in zip(layers, came, strict=True)]
-    picture, raw, source = bytes(WIDTH * HEIGHT) + bytes([128]) * (WIDTH * HEIGHT // 2), [], []
-    for number in range(num_pictures):
-        there = [place for place in range(len(layers)) if number in decoded[place]]
-        if there:
-            picture = decoded[there[-1]][number]
-        source.append("frozen" if not there else "enhancement" if there[-1] else "base")
-        raw.append(picture)
-    return Shown(policy, psnr(b"".join(raw), pattern), b"".join(raw), source, kbits)
-
-
-def psnr(raw: bytes, pattern: Path) -> NDArray[np.float64]:
-    """Of each picture, by FFmpeg; that of equal ones counts as 100 dB."""
-    shown, statistics = pattern.with_name("shown.yuv"), pattern.with_name("psnr.txt")
-    shown.write_bytes(raw)
-    ffmpeg(*RAW, "-i", shown, *RAW, "-i", pattern, "-lavfi", f"psnr=stats_file={statistics}", "-f", "null", "-")
-    values = re.findall(r"psnr_avg:(\S+)", statistics.read_text())
-    return np.array([min(100.0, float(value)) for value in values])
+    raw, places = shown_pictures(layers, came, pattern.parent)
+    source = ["frozen" if place is None else "enhancement" if place else "base" for place in places]
+    return Shown(policy, psnr(raw, pattern), raw, source, kbits)
 
 
 def during_fade(values: NDArray[Any]) -> NDArray[Any]:
@@ -235,10 +176,7 @@ def draw_pictures(all_shown: list[Shown], pattern: Path, path: Path) -> None:
     for axes_row, (name, raw) in zip(figure.subplots(len(rows), len(moments)), rows, strict=True):
         for axes, moment in zip(axes_row, moments, strict=True):
             number = round(moment * RATE)
-            one, image = pattern.with_name("one.yuv"), pattern.with_name("one.rgb")
-            one.write_bytes(raw[PICTURE_BYTES * number : PICTURE_BYTES * (number + 1)])
-            ffmpeg(*RAW, "-i", one, "-f", "rawvideo", "-pix_fmt", "rgb24", image)
-            axes.imshow(np.frombuffer(image.read_bytes(), np.uint8).reshape(HEIGHT, WIDTH, 3))
+            axes.imshow(rgb(raw, number, pattern.parent))
             axes.set(xticks=[], yticks=[], title=f"{name}, {moment:g} s")
     figure.savefig(path, dpi=75)
 
@@ -267,8 +205,6 @@ def main() -> int:
         check_folders(options.output)
         check_picture(options.plot)
         check_picture(options.frames)
-        if not shutil.which("ffmpeg"):
-            raise OSError("ffmpeg is not there: install the package of this name")
         results = measure(options)
     except (ValueError, ImportError, OSError) as error:
         print(f"video: {error}", file=sys.stderr)
@@ -291,10 +227,8 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     """All ways of scheduling, over each of the channels."""
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        pattern = Path(folder) / "pattern.yuv"
-        source = f"testsrc2=size={WIDTH}x{HEIGHT}:rate={RATE}:duration={options.seconds}"
-        ffmpeg("-f", "lavfi", "-i", source, "-f", "rawvideo", "-pix_fmt", "yuv420p", pattern)
-        layers = [Layer(kbits, encode(pattern, kbits)) for kbits in (BASE_KBITS, *ENHANCEMENT_KBITS)]
+        pattern = make_pattern(Path(folder), options.seconds)
+        layers = [encode(pattern, kbits) for kbits in (BASE_KBITS, *ENHANCEMENT_KBITS)]
         for seed in range(options.seeds):
             all_shown = []
             for policy in POLICIES:
