@@ -22,6 +22,7 @@ constexpr double changes = 4.5;     // the noise is not that of the frames befor
 constexpr double least_samples = 3; // of each antenna
 constexpr double least_noise = 1e-9;
 constexpr double harmless = 1e-3; // over the signal's power, see carrier_interference.cc
+constexpr double leaks = 0.02;    // share of an interferer's power below its band, or above it, that does not count
 
 bool on_diagonal(std::size_t i, std::size_t n) { return i % (n + 1) == 0; }
 
@@ -169,17 +170,10 @@ void NoiseTrack::factor_antennas(std::span<const double> noise_var, double signa
         for (std::size_t i = 0; i < factor_.size(); ++i)
             factor_[i] = on_diagonal(i, n) ? 1 : 0;
     }
-    const auto begin = carriers.interfered.begin(), end = carriers.interfered.end();
-    const auto first = std::find(begin, end, 1);
-    whitening.is_needed = is_known || first != end || search.is_uneven;
-    whitening.first = is_known ? 0 : static_cast<int>(first - begin);
-    whitening.last = static_cast<int>(end - begin) - 1;
-    while (!is_known && whitening.last > whitening.first && !carriers.interfered[whitening.last])
-        --whitening.last;
-    if (!is_known && search.is_uneven) {
-        whitening.first = search.loud_first;
-        whitening.last = search.loud_last;
-    }
+    whitening.is_needed = is_known || carriers.any() || search.is_uneven;
+    whitening.first = !is_known && search.is_uneven ? search.loud_first : 0;
+    whitening.last =
+        !is_known && search.is_uneven ? search.loud_last : static_cast<int>(carriers.interfered.size()) - 1;
     whitening.noise_var = mean;
     whitening.interference = is_known ? common / signal : 0;
     whitening.antennas.resize(n * n);
@@ -241,6 +235,26 @@ bool NoiseTrack::factor_carrier(int carrier, std::size_t num_rx) {
     return true;
 }
 
+// The carriers that hold the interference, but for what leaks from them into others; and how much it is.
+double NoiseTrack::find_interfered(std::size_t num_rx, int &first, int &last) const {
+    const auto excess = [&](int carrier) {
+        const NoiseSum &of = carriers_[carrier];
+        const double energy = of.energy() / of.count / static_cast<double>(num_rx);
+        return !carriers.interfered[carrier] ? 0 : energy > 1 + least_noise ? energy - 1 : least_noise;
+    };
+    const int num_carriers = static_cast<int>(carriers_.size());
+    double sum = 0;
+    for (int c = 0; c < num_carriers; ++c)
+        sum += excess(c);
+    first = 0;
+    for (double below = excess(0); below <= leaks * sum && first + 1 < num_carriers; below += excess(first))
+        ++first;
+    last = num_carriers - 1;
+    for (double above = excess(last); above <= leaks * sum && last > first; above += excess(last))
+        --last;
+    return sum;
+}
+
 void NoiseTrack::find_whitening(const NoiseSum &noise, std::span<const double> noise_var, double signal,
                                 const TrainingMap &map, Whitening &whitening) {
     const std::size_t n = noise_var.size();
@@ -282,10 +296,15 @@ void NoiseTrack::find_whitening(const NoiseSum &noise, std::span<const double> n
             whitening.interference +=
                 whitening.noise_var * (search.noise[c] - quiet) / (mean * map.num_active * signal);
         }
-        if (!is_known)
-            continue;
-        const double energy = carriers_[c].energy() / carriers_[c].count / static_cast<double>(n);
-        whitening.interference += whitening.noise_var * std::max(energy - 1, 0.0) / (map.num_active * signal);
+    }
+    if (any) {
+        int first = 0, last = 0;
+        const double power = whitening.noise_var * find_interfered(n, first, last) / (map.num_active * signal);
+        if (power > whitening.interference) { // which has been found between antennas, on all carriers
+            whitening.first = first;
+            whitening.last = last;
+        }
+        whitening.interference += power;
     }
 }
 

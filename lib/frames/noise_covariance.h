@@ -34,7 +34,7 @@ struct Whitening {
     double noise_var = 0;                       // of each antenna afterwards
     std::vector<std::complex<float>> carrier;   // [num_active][num_rx][num_rx], lower triangular
     std::vector<std::complex<double>> antennas; // [num_rx][num_rx]: to unit variance, where there is no interference
-    int first = 0, last = 0;                    // carriers with interference
+    int first = 0, last = 0;                    // carriers that hold the interference
     double interference = 0;                    // its power over that of the signal
 };
 
@@ -58,6 +58,7 @@ private:
     void factor_antennas(std::span<const double> noise_var, double signal, Whitening &whitening);
     void take_carriers(const TrainingMap &map, std::span<const std::complex<double>> to_white);
     bool factor_carrier(int carrier, std::size_t num_rx);
+    double find_interfered(std::size_t num_rx, int &first, int &last) const;
 
     NoiseSum antennas_;              // correlations: antennas have unit variance
     std::vector<NoiseSum> carriers_; // [num_active], after antennas_ has been made white

@@ -2,6 +2,7 @@
 """Each cause of docs/guide/lost-frames.md, in a recording that `kaq receive --explain` reads."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -186,6 +187,18 @@ def test_interference(explain):
     events = explain(transmission(count=1, interferer=band, num_rx=4))[2]
     assert "interference" in causes(events)
     assert "carriers" in next(event["detail"] for event in events if event.get("cause") == "interference")
+
+
+def test_frames_that_are_right_beside_interference(explain):
+    """The jammer is named, and nobody is to look for it in vain."""
+    band = Interferer((7.5 * SPACING, 11.5 * SPACING), power_db=0.0)
+    _, output, events = explain(transmission(interferer=band, num_rx=4))
+    assert all(event["decoded"] for event in events) and causes(events) == {None}
+    assert (
+        len(re.findall(r"of 4224, with interference on carriers [78] to 1[12], \d dB (below|over) the signal", output))
+        == 2
+    )
+    assert "2 frames found, 0 of them wrong, 2 beside interference" in output
 
 
 def test_a_low_snr(explain):

@@ -54,6 +54,7 @@ view.set_interference_db(0.0)
 until(lambda: "carriers" in labels[3].text())
 texts.append(labels[3].text())
 view.set_interference_db(-40.0)
+until(lambda: labels[3].text() == "none")
 
 view.set_snr_db(0.0)
 time.sleep(0.3)

@@ -7,6 +7,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -40,7 +41,7 @@ class Link:
         self.tb = gr.top_block()
         source = gr_kaq.pdu_file_source(path, 2)
         frames = gr_kaq.frame_transmitter(2, gap_length=256, idle="zeros")
-        channel = gr_kaq.channel_simulator(2, 2, channel="tdl-a", snr_db=25.0, seed=1)
+        self.channel = gr_kaq.channel_simulator(2, 2, channel="tdl-a", snr_db=25.0, seed=1)
         self.receiver = gr_kaq.mimo_receiver(2, 2, monitor=True)
         self.publisher = gr_kaq.receiver_publisher(
             *(2, 2),
@@ -55,7 +56,7 @@ class Link:
         self.tb.msg_connect(self.publisher, "model", self.receiver, "model")
         self.tb.msg_connect(self.publisher, "estimator", self.receiver, "estimator")
         for port in range(2):
-            self.tb.connect((frames, port), (channel, port), (self.receiver, port))
+            self.tb.connect((frames, port), (self.channel, port), (self.receiver, port))
         for port in range(5):
             size = self.receiver.output_signature().sizeof_stream_item(port)
             inputs = {0: 0, 2: 1, 4: 2}
@@ -152,6 +153,18 @@ def test_a_receiver_in_the_browser(tmp_path):
         assert len(shown["channel_db"]) == 4 * link.receiver.frame_format.num_active
 
 
+def shown_by_chromium(server, tmp_path):
+    """The page, as its program has made it."""
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    return subprocess.run(
+        [*command, "--virtual-time-budget=4000", "--dump-dom", server.url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+
 CHOOSING = b"""<script>
   setInterval(() => {
     const select = document.getElementById("model");
@@ -167,17 +180,28 @@ def test_the_page_in_chromium(tmp_path):
     with Link(tmp_path) as link, watched(link) as (feed, server):
         wait_until(lambda: len(feed.state()["history"]) >= 2)
         server.page += CHOOSING
-        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-        dom = subprocess.run(
-            [*command, "--virtual-time-budget=4000", "--dump-dom", server.url],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        ).stdout
+        dom = shown_by_chromium(server, tmp_path)
         assert '<span id="status">live</span>' in dom and "<td>block_errors</td>" in dom
         assert "<option>ls</option>" in dom and "<td>updates dropped</td><td>" in dom
         wait_until(lambda: link.receiver.detector.model_name() == "list8-16qam")
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+def test_a_jammer_comes_and_goes_on_the_page(tmp_path):
+    """It is named with the carriers that it is on, though it leaks into others."""
+    with Link(tmp_path) as link, watched(link) as (feed, server):
+
+        def seen():
+            return feed.state()["parts"].get("estimator", {}).get("interfered_carriers")
+
+        wait_until(lambda: seen() == [])
+        assert "<td>interference</td><td>none</td>" in shown_by_chromium(server, tmp_path)
+        link.channel.set_interference({"band": (7.5 * 31250, 11.5 * 31250), "power_db": 6.0})  # carriers 8 to 11
+        wait_until(lambda: bool(seen()) and 7 <= seen()[0] <= 8 and 11 <= seen()[1] <= 12)
+        row = re.search(r'<tr class="odd"><td>interference</td><td>([^<]*)<', shown_by_chromium(server, tmp_path))
+        assert re.fullmatch(r"carriers -?\d+ to -?\d+, -?[\d.]+ dB over the signal", row[1])
+        link.channel.set_interference(None)
+        wait_until(lambda: seen() == [])
 
 
 def test_detector_and_estimator_are_chosen(tmp_path):

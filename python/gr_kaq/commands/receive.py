@@ -137,13 +137,17 @@ def _line(event: Event, number: int, sample_rate: float, frame_format: FrameForm
         f"  {reading.delay_spread:6.2f}   {reading.doppler * frame_format.num_symbols:5.2f}"
         f"    {reading.condition_db:4.0f} dB    {corrected}"
     )
-    return f"{line}\n        {event.diagnosis}" if event.diagnosis else line
+    if event.diagnosis:
+        return f"{line}\n        {event.diagnosis}"
+    return f"{line}, with interference {reading.interference}" if reading.interference else line
 
 
 def _print_summary(events: Sequence[Event], file: FileReceiver | None, options: argparse.Namespace) -> None:
     frames = [event for event in events if event.reading]
     wrong = sum(not event.decoded for event in frames)
-    print(f"{len(frames)} frames found, {wrong} of them wrong")
+    interfered = sum(event.reading is not None and event.reading.interference is not None for event in frames)
+    beside = f", {interfered} beside interference" if interfered else ""
+    print(f"{len(frames)} frames found, {wrong} of them wrong{beside}")
     causes = collections.Counter(event.diagnosis.cause for event in events if event.diagnosis)
     for cause, count in causes.most_common():
         example = next(event.diagnosis for event in events if event.diagnosis and event.diagnosis.cause == cause)

@@ -201,11 +201,7 @@ class Diagnostician:
         known = frame.reading.interference
         needed = NEEDED_SINR_DB[self._format.constellation_name]
         if known is not None and known.power_db > -needed - HARMLESS_DB:
-            return Diagnosis(
-                Cause.INTERFERENCE,
-                f"on carriers {known.first} to {known.last}, {known.power_db:+.0f} dB over the signal; "
-                "find its source, or another frequency",
-            )
+            return Diagnosis(Cause.INTERFERENCE, f"{known}; find its source, or another frequency")
         symbols = _jammed_symbols(self._format, frame)
         if len(symbols):
             return Diagnosis(Cause.INTERFERENCE, f"a burst on symbols {symbols[0]} to {symbols[-1]}")

@@ -73,13 +73,18 @@ class Interference(NamedTuple):
     """What is on the air beside a frame and white noise.
 
     Attributes:
-        first, last: the carriers that hold it are between these, numbered as `FrameFormat` does.
+        first, last: the carriers that hold it are between these, numbered as `FrameFormat` does. What little leaks
+            from them into others does not count.
         power_db: its power over that of the signal, means over antennas and active carriers, in dB.
     """
 
     first: int
     last: int
     power_db: float
+
+    def __str__(self) -> str:
+        where = f"carrier {self.first}" if self.first == self.last else f"carriers {self.first} to {self.last}"
+        return f"on {where}, {abs(self.power_db):.0f} dB {'below' if self.power_db < 0 else 'over'} the signal"
 
 
 @dataclass(frozen=True)
