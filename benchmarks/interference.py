@@ -13,7 +13,8 @@ A frame that was not found is a block error of both, and is counted.
 The interference is band noise (`gr_kaq.channels.interference`), independent at each antenna or, with --directional, a
 plane wave whose direction each frame draws. Its power is that over the signal's, means over antennas and all carriers.
 Where the errors pass the target is from a logistic fit over the levels (or over the SNRs, where there is no
-interference), with its standard error.
+interference), with its standard error. The gain has a 95 % interval, from how it changes without some of the frames. In
+white noise, where hardly a frame tells the receivers apart, the interval is from those that do.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from gr_kaq.signals.signal_model import db
 from .receiver import write_results
 
 TARGET = 0.1
+Z = 1.959964  # of 95 % intervals
+GROUPS, T_QUANTILE = 20, 2.093  # of frames; and of Student's t for as many
 WHITENED, WHITE = "whitened", "taken for white"
 Carriers = tuple[NDArray[np.complex128], NDArray[np.complex128]]
 
@@ -114,8 +117,8 @@ class Link:
         )
 
 
-def thresholds(results: list[dict[str, Any]], axis: str) -> dict[str, tuple[float, float]]:
-    """Where each receiver passes the target, on an axis of rising or falling errors, and the standard error of it."""
+def thresholds(results: list[dict[str, Any]], axis: str) -> dict[str, tuple[float, float, float]]:
+    """Where each receiver passes the target, on an axis of rising or falling errors; standard error and slope of it."""
     found = {}
     sign = 1 if axis == "interference_db" else -1
     levels = np.array([sign * result[axis] for result in results], np.float64)
@@ -123,12 +126,59 @@ def thresholds(results: list[dict[str, Any]], axis: str) -> dict[str, tuple[floa
     for name in (WHITENED, WHITE):
         wrong = np.array([result["block_errors"][name] for result in results], np.float64)
         if not wrong.min() / counts[0] < TARGET < wrong.max() / counts[0]:
-            found[name] = (float("nan"), float("nan"))
+            found[name] = (float("nan"),) * 3
             continue
         near = np.abs(wrong / counts - TARGET) < 0.6  # what is all wrong says nothing of where it begins
-        place, error, _ = fit_logistic(levels[near], counts[near], wrong[near], target=TARGET, clean=0.0)
-        found[name] = (sign * place, error)
+        place, error, slope = fit_logistic(levels[near], counts[near], wrong[near], target=TARGET, clean=0.0)
+        found[name] = (sign * place, error, slope)
     return found
+
+
+def gain_interval(
+    results: list[dict[str, Any]], wrong: list[dict[str, NDArray[np.bool_]]], axis: str
+) -> tuple[float, float]:
+    """95 % interval of how much more interference is tolerated with whitening; NaN where the target is not passed.
+
+    By leaving out a twentieth of the frames at a time (jackknife).
+
+    Args:
+        results: of each level.
+        wrong: for each level and receiver, whether each frame was wrong.
+    """
+
+    def gain(kept: NDArray[np.bool_]) -> float:
+        counts = [{name: int(of[kept].sum()) for name, of in each.items()} for each in wrong]
+        found = thresholds(
+            [
+                {axis: result[axis], "frames": int(kept.sum()), "block_errors": of}
+                for result, of in zip(results, counts, strict=True)
+            ],
+            axis,
+        )
+        return found[WHITENED][0] - found[WHITE][0]
+
+    group = np.arange(results[0]["frames"]) % GROUPS
+    gains = np.array([gain(group != left_out) for left_out in range(GROUPS)])
+    middle, spread = gain(group >= 0), T_QUANTILE * np.sqrt((GROUPS - 1) * gains.var())
+    return float(middle - spread), float(middle + spread)
+
+
+def loss_interval(results: list[dict[str, Any]], slope: float) -> tuple[float, float]:
+    """95 % interval of how much more SNR whitening needs in white noise, in dB.
+
+    From the frames that only one receiver has wrong, at the SNR whose errors are nearest to the target (Agresti and
+    Min, "Simple improved confidence intervals for comparing matched proportions", Stat. Med. 24(5), 2005).
+
+    Args:
+        results: of each SNR.
+        slope: of the log-odds of an error, per dB at the target.
+    """
+    result = min(results, key=lambda each: abs(each["block_errors"][WHITE] / each["frames"] - TARGET))
+    more, less, frames = (*(result["only"][name] + 0.5 for name in (WHITENED, WHITE)), result["frames"] + 2)
+    middle = (more - less) / frames
+    spread = Z * np.sqrt(more + less - (more - less) ** 2 / frames) / frames
+    per_db = slope * TARGET * (1 - TARGET)
+    return float(middle - spread) / per_db, float(middle + spread) / per_db
 
 
 def main() -> int:
@@ -161,24 +211,27 @@ def main() -> int:
     except (ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    results = []
+    results: list[dict[str, Any]] = []
+    all_wrong = []
     for snr_db, power_db in [(s, p) for s in options.snr for p in options.interference_db or [None]]:
-        wrong, missed = dict.fromkeys((WHITENED, WHITE), 0), 0
-        differs = {WHITENED: 0, WHITE: 0}  # frames that only this one has wrong
+        is_wrong, missed = {name: np.zeros(options.frames, bool) for name in (WHITENED, WHITE)}, 0
         level = f"SNR {snr_db:g} dB" + ("" if power_db is None else f", interference {power_db:g} dB")
         for number in progress_bar(range(options.frames), desc=level, leave=False):
             found, errors = link.errors(snr_db, power_db, number)
             missed += not found
-            for name, is_wrong in errors.items():
-                wrong[name] += is_wrong
-                differs[name] += is_wrong and sum(errors.values()) == 1
+            for name, each in errors.items():
+                is_wrong[name][number] = each
+        all_wrong.append(is_wrong)
+        wrong = {name: int(of.sum()) for name, of in is_wrong.items()}
+        both = is_wrong[WHITENED] & is_wrong[WHITE]
+        only = {name: int((of & ~both).sum()) for name, of in is_wrong.items()}
         print(f"{level}: {missed} of {options.frames} frames not found", flush=True)
         for name, count in wrong.items():
             rate = BitErrorRate(count, options.frames)
             low, high = rate.confidence_interval()
             print(
                 f"    {name:<16} block error rate {rate.rate:.3f} [{low:.3f}, {high:.3f}]  {count} blocks, "
-                f"{differs[name]} of them not by the other",
+                f"{only[name]} of them not by the other",
                 flush=True,
             )
         results.append(
@@ -188,15 +241,20 @@ def main() -> int:
                 "frames": options.frames,
                 "not_found": missed,
                 "block_errors": wrong,
-                "only": differs,
+                "only": only,
             }
         )
     axis = "interference_db" if options.interference_db else "snr_db"
     found_at = thresholds(results, axis)
-    for name, (place, error) in found_at.items():
+    for name, (place, error, _) in found_at.items():
         print(f"{name}: block error rate {TARGET:g} at {place:.2f} dB, standard error {error:.2f} dB")
     gain = found_at[WHITENED][0] - found_at[WHITE][0]
-    print(f"whitening: {gain:+.2f} dB of {'interference' if options.interference_db else 'SNR needed'}")
+    if options.interference_db:
+        low, high = gain_interval(results, all_wrong, axis)
+    else:
+        low, high = loss_interval(results, found_at[WHITE][2])
+    of = "interference" if options.interference_db else "SNR needed"
+    print(f"whitening: {gain:+.2f} dB [{low:+.2f}, {high:+.2f}] of {of}")
     if options.output:
         write_results(options, results)
     return 0
