@@ -22,7 +22,7 @@ constexpr double changes = 4.5;     // the noise is not that of the frames befor
 constexpr double least_samples = 3; // of each antenna
 constexpr double least_noise = 1e-9;
 constexpr double harmless = 1e-3; // over the signal's power, see carrier_interference.cc
-constexpr double leaks = 0.02;    // share of an interferer's power below its band, or above it, that does not count
+constexpr double leaks = 0.04;    // share of an interferer's power below its band, or above it, that does not count
 
 bool on_diagonal(std::size_t i, std::size_t n) { return i % (n + 1) == 0; }
 
