@@ -75,6 +75,14 @@ def test_modules_that_sources_run_exist():
             assert can_be_run(module.rstrip(".")), f"{file}: {module}"
 
 
+def test_git_ignores_what_grc_writes_beside_the_examples():
+    tracked()
+    for flowgraph in (ROOT / "examples").glob("*.grc"):
+        name = re.search(r"^options:\n.*?^    id: (\w+)$", flowgraph.read_text(), re.DOTALL | re.MULTILINE)[1]
+        command = ["git", "check-ignore", "-q", f"examples/{name}.py"]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0, name
+
+
 def test_pages_that_sources_name_exist():
     files = tracked()
     suffixes = (".py", ".cc", ".h", ".yml", ".yaml", ".grc", ".md", ".json")

@@ -7,10 +7,14 @@ import argparse
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import gr_kaq
 from gr_kaq.commands.kaq import make_parser
 from tests.pages import PAGES, ROOT
 
@@ -33,6 +37,29 @@ def commands():
                 words = words[2:] if words[1] == "-m" else words[1:]
             found[" ".join(words)] = words
     return list(found.values())
+
+
+def companions():
+    """Each way in which pages start GNU Radio Companion, with the flowgraph."""
+    lines = "\n".join(page.read_text("utf-8") for page in PAGES)
+    return sorted(set(re.findall(r"((?:[A-Z_]+=\S+ )+gnuradio-companion) (\S+\.grc)", lines)))
+
+
+@pytest.mark.parametrize(("start", "flowgraph"), companions())
+def test_a_flowgraph_finds_the_package_where_grc_runs_it(start, flowgraph, tmp_path):
+    """Which is in its own folder: a relative path in PYTHONPATH leads nowhere there."""
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "test_modules").symlink_to(Path(gr_kaq.__file__).parents[1])
+    shutil.copytree(ROOT / "grc", tmp_path / "grc")
+    (tmp_path / "examples").mkdir()
+    assert (ROOT / flowgraph).exists()
+    program = f"cd {Path(flowgraph).parent} && {sys.executable} -c 'import gr_kaq; print(gr_kaq.__file__)'"
+    command = start.replace("gnuradio-companion", f'sh -c "{program}"')
+    environment = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout.startswith(str(tmp_path)), done.stderr
 
 
 class Accepted(BaseException):
