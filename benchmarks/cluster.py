@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import multiprocessing
+import signal
 import statistics
 import tempfile
 import time
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--empty", type=int, default=5000, help="units that do nothing (default %(default)s)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is ended
     jobs = [point(number, options.bits) for number in range(options.points)]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         ways: dict[str, Callable[[], tuple[Workers, Sequence[int]]]] = {"here": lambda: (Here(), ())}

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -128,6 +129,7 @@ def kill_scheduler(case: Case) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is ended
     expected = run_series(points(), count_unit, Here(), Results(None))
     print(f"{len(SNRS)} points, {sum(map(len, expected))} units of {UNIT_S:g} s, {WORKERS} workers", flush=True)
     wrong = 0

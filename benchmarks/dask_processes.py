@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import signal
@@ -35,6 +36,7 @@ class DaskProcesses:
     def __init__(self, folder: Path, host: str = "127.0.0.1", port: int = 0, inside: Sequence[str] = ()):
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
+        atexit.register(self.__exit__)  # where something fails before the context is entered
         options = ("--host", host, "--port", str(port), "--no-dashboard")
         self.process, log = self._begin(inside, "dask_scheduler", options, {"PYTHONPATH": None})
         self.address = _said(log, r"Scheduler at: +(tcp://\S+)")
