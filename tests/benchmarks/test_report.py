@@ -326,6 +326,15 @@ def test_units_of_a_deep_point_are_planned_by_its_errors():
     assert needed(out_of_reach) == len(out_of_reach)
 
 
+def test_few_errors_are_named():
+    point = simulate.bit_errors(bit_error_job(min_errors=1, max_bits=100, detectors=["admm5-16qam", "lmmse"]))
+    point = {"snr_db": 12.0, **point}
+    errors = point["rates"]["lmmse"]["errors"]
+    assert f"LMMSE at 12 dB ({errors} in " in detectors.few_errors([point], ["lmmse"])
+    point["rates"]["lmmse"]["errors"] = 100
+    assert detectors.few_errors([point], ["lmmse"]) == ""
+
+
 # -- the simulation
 
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .. import markdown as md
 from .. import plots, references
-from ..deep_points import ENOUGH_ERRORS, FAST, REFERENCES, run_deep_points
+from ..deep_points import ENOUGH_ERRORS, FAST, REFERENCES, Budget, run_deep_points
 from ..exact import EXACT_ML
 from ..names import (
     EP,
@@ -96,6 +97,7 @@ def measure(settings: Settings) -> dict[str, Any]:
             )
     results = run_deep_points(settings, "detectors", jobs)
     return {
+        "further": {"fast": asdict(FAST), "references": asdict(REFERENCES)},
         "missing": "; ".join(filter(None, (reason, no_exact_ml))) or None,
         "left_out": [n for names in GENERAL.values() for n in names if n not in installed(n)],
         "points": [{"case": name, **job, **result} for name, job, result in zip(cases, jobs, results, strict=True)],
@@ -144,10 +146,29 @@ def int8_losses(data: dict[str, Any], which: str, level: float) -> dict[str, Int
     return losses
 
 
-def _bits(data: dict[str, Any]) -> str:
-    """Of the first unit."""
+def _further(data: dict[str, Any]) -> str:
+    """Which detectors went on after the first unit; nothing of data from before there were further ones."""
+    if "further" not in data:
+        return ""
     first = data["points"][0]
-    return f"{first['max_bits']:.0e} (Sionna's and exact ML {first['peer_max_bits']:.0e})"
+    fast, references = (Budget(**data["further"][kind]) for kind in ("fast", "references"))
+    return (
+        f"A detector that has made fewer than {ENOUGH_ERRORS} errors after {first['max_bits']:.0e} bits (Sionna's and "
+        f"exact ML {first['peer_max_bits']:.0e}) goes on: up to {fast.units} more units of {fast.bits:.0e} bits, "
+        f"Sionna's and exact ML up to {references.units} of {references.bits:.0e}. It stops after {fast.trial} of them "
+        "where these say that all would not be enough. Full-precision twins have the first unit only."
+    )
+
+
+def few_errors(points: list[dict[str, Any]], names: list[str]) -> str:
+    """Where detectors have made fewer than `ENOUGH_ERRORS` errors, and in how many bits."""
+    found = [
+        f"{label(name)} at {point['snr_db']:g} dB ({rate.errors} in {rate.trials:.1e} bits)"
+        for name in names
+        for point in points
+        if (rate := rate_of(point, name)) is not None and rate.errors < ENOUGH_ERRORS
+    ]
+    return f"Fewer than {ENOUGH_ERRORS} errors: {', '.join(found)}." if found else ""
 
 
 def markdown(data: dict[str, Any]) -> str:
@@ -157,10 +178,7 @@ def markdown(data: dict[str, Any]) -> str:
         "SNR is num_tx / noise_var. Intervals are 95 %, from the errors of each channel, as errors cluster in bad "
         "channels. Detectors run through the native kernel (W8A8). Dashed curves in a detector's colour are its "
         "full-precision twin.",
-        f"A detector that has made fewer than {ENOUGH_ERRORS} errors after {_bits(data)} bits goes on: up to "
-        f"{FAST.units} more units of {FAST.bits:.0e} bits, Sionna's and exact ML up to {REFERENCES.units} of "
-        f"{REFERENCES.bits:.0e}. It stops after {FAST.trial} of them where these say that all would not be enough. So "
-        "a rate with fewer errors was out of reach. Full-precision twins have the first unit only.",
+        _further(data),
         f"Left out: {data['missing']}." if data["missing"] else "",
         f"Not among the installed detectors: {', '.join(data['left_out'])}." if data["left_out"] else "",
         md.figure("detectors-16qam", "BER versus SNR, 16-QAM, at 16x16, 32x16 and 4x4"),
@@ -182,7 +200,8 @@ def markdown(data: dict[str, Any]) -> str:
             for detector, loss in int8_losses(data, name, level).items()
             if loss is not None
         ]
-        parts += [f"### {name.replace('-', ', ')}", md.table(head, rows), "; ".join(losses) + "." if losses else ""]
+        parts += [f"### {name.replace('-', ', ')}", md.table(head, rows), few_errors(points, columns)]
+        parts += ["; ".join(losses) + "." if losses else ""]
     points = case(data, "sizes")
     columns = points[0]["detectors"]
     rows = [
