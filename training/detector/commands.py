@@ -127,6 +127,8 @@ def compare_methods(
         KeyboardInterrupt: interrupted, by SIGTERM too; checkpoints were written, and what is finished was printed.
     """
     if _is_list_comparison(source, overrides):
+        if cluster:
+            raise ConfigError(f"--cluster: {source} compares list detectors, which takes minutes of this process")
         results = list_comparison.compare(source, overrides, output / source.name.removesuffix(".yaml"))
         print(list_detector.table(results))
         return

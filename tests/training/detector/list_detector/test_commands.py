@@ -85,6 +85,8 @@ def test_a_comparison(tmp_path, capsys):
     assert "kaq-4bit: step" in said and "full-precision" in said
     results = json.loads((tmp_path / "steps" / "results.json").read_text())
     assert {r["detector"] for r in results} >= {"lmmse", "full-precision", "ptq-8bit", "kaq-4bit"}
+    assert main(["compare", str(path), "--output", str(tmp_path), "--cluster", "tcp://nowhere:1"]) == 2
+    assert "compares list detectors, which takes minutes of this process" in capsys.readouterr().err
     document["methods"]["kaq"] = {"survivors": 16}
     path.write_text(yaml.safe_dump(document))
     with pytest.raises(ConfigError, match=r"key methods.kaq.survivors: one of mmd, quantized, step expected"):
