@@ -8,6 +8,7 @@ a `receiver_flowgraph`, and calls `run`.
 """
 
 import argparse
+import math
 import signal
 import sys
 import time
@@ -49,6 +50,7 @@ class receiver_flowgraph(gr.top_block):
         self.file = gr_kaq.pdu_file_sink(options.output) if options.output else None
         self.last = last_payload()
         self._frames_before = 0  # the file was announced
+        self._best_snr_db = -math.inf
         self.msg_connect(self.receiver, "pdus", self.last, "pdus")
         for antenna in range(num_rx):
             self.connect((self.radio, antenna), (self.receiver, antenna))
@@ -80,13 +82,14 @@ class receiver_flowgraph(gr.top_block):
         """What keeps it from receiving, and what to check; empty if nothing does."""
         stats = self.receiver.stats()
         decoder, estimator = stats["decoder"], stats["estimator"]
+        self._best_snr_db = max(self._best_snr_db, estimator["snr_db"])
         return trouble(
             self.receiver.frame_format,
             self.samples(),
             decoder["frames"],
             decoder["block_errors"],
             estimator["interfered_frames"],
-            estimator["snr_db"],
+            self._best_snr_db,
         )
 
     def passes(self) -> float:
@@ -146,7 +149,8 @@ def run(
 
     def report(_: int) -> None:
         print(progress(flowgraph, time.monotonic() - start), flush=True)
-        if time.monotonic() > start + 3 and (hint := flowgraph.trouble()) and hint not in said:
+        hint = flowgraph.trouble()
+        if hint and time.monotonic() > start + 3 and hint not in said:
             said.add(hint)
             print(hint, flush=True)
 

@@ -70,6 +70,18 @@ def test_too_little_snr(tmp_path, capfd):
     Link(tmp_path, {}, snr_db=0.0).said(capfd, "is too low for 16qam")
 
 
+def test_a_fade_is_no_lack_of_snr():
+    """Frames were wrong at an SNR at which some would be right: that says more than those that came in a fade."""
+    status = gr_kaq.receiver_status(2)
+    said = []
+    for seconds, snr_db in enumerate((24.0, 8.0, 9.0)):
+        for message in ({"interfered_frames": 0, "snr_db": snr_db}, {"block_errors": 50, "frames": 50}):
+            status.handle_stats(python_to_pmt(message))
+        said += status.status(4.0 + seconds)
+    assert sum("is 16qam the transmitter's constellation" in line for line in said) == 1
+    assert not any("too low" in line for line in said)
+
+
 def test_nothing_is_wrong(tmp_path, capfd):
     text = Link(tmp_path, {}).said(capfd, "5 s: ")
     assert "SNR 2" in text and "wrong" not in text and "no " not in text

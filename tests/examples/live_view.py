@@ -44,6 +44,15 @@ def until(condition):
         time.sleep(0.01)
 """
 
+AFTER = r"""
+sys.modules["{name}"].snippets_main_after_init(view)  # as main() does: makes the window larger
+view.show()
+for _ in range(20):
+    app.processEvents()
+buttons = [bar.findChild(Qt.QToolButton, "qt_toolbar_ext_button") for bar in view.findChildren(Qt.QToolBar)]
+assert not any(button and button.isVisible() for button in buttons), "a text is too long for its place, and hidden"
+"""
+
 
 def use_view(name: str, script: str, directory: Path, patience_s: float) -> Any:
     """What the last line that a script prints says, as JSON.
@@ -70,5 +79,5 @@ def use_view(name: str, script: str, directory: Path, patience_s: float) -> Any:
         return done.stdout
 
     run("grcc", "-o", directory, EXAMPLES / f"{name}.grc")
-    whole = BEFORE.format(name=name, patience_s=patience_s) + script
+    whole = BEFORE.format(name=name, patience_s=patience_s) + script + AFTER.format(name=name)
     return json.loads(run(sys.executable, "-c", whole, directory).splitlines()[-1])

@@ -46,7 +46,7 @@ class StatusCounters(Counters):
 
 
 def trouble(
-    frame: FrameFormat, samples: int | None, frames: int, block_errors: int, interfered_frames: int, snr_db: float
+    frame: FrameFormat, samples: int | None, frames: int, block_errors: int, interfered_frames: int, best_snr_db: float
 ) -> str:
     """What keeps a receiver from receiving, and what to check, without figures that change; empty if nothing does.
 
@@ -54,7 +54,8 @@ def trouble(
         frame: that the receiver expects.
         samples: of each antenna, so far; None if how many is not known.
         frames, block_errors: of the decoder.
-        interfered_frames, snr_db: of the channel estimator.
+        interfered_frames: of the channel estimator.
+        best_snr_db: the highest that it has said, as fading makes one alone look bad.
     """
     if samples == 0:
         return "no samples: does the transmitter run, and is its address or device the one given here?"
@@ -72,7 +73,7 @@ def trouble(
             f"every CRC is wrong, and the training symbols do not fit {frame.num_tx} streams: how many does the "
             "transmitter send? If as many, something else is on the air"
         )
-    if snr_db > CLEAR_SNR_DB[frame.constellation_name]:
+    if best_snr_db > CLEAR_SNR_DB[frame.constellation_name]:
         return (
             f"every CRC is wrong, though the SNR is good: is {frame.constellation_name} the transmitter's "
             f"constellation, and {frame.num_tx} the number of its streams?"
@@ -130,6 +131,9 @@ class receiver_status(KaqBlock[StatusCounters]):
                 if part in values:
                     self._known["samples"] = None  # there are some
                     self._known |= {name: values[name] for name in own if name in values}
+            if "snr_db" in self._known:
+                best = self._known.get("best_snr_db", -math.inf)
+                self._known["best_snr_db"] = max(best, self._known["snr_db"])
 
     def status(self, seconds: float) -> list[str]:
         """What is said now: the line, and a hint if there is a new one.
@@ -153,7 +157,7 @@ class receiver_status(KaqBlock[StatusCounters]):
         if known and not known.get("frames") and seconds < SILENCE_S:
             return ""
         samples = known["samples"] if known else 0
-        names = ("frames", "block_errors", "interfered_frames", "snr_db")
+        names = ("frames", "block_errors", "interfered_frames", "best_snr_db")
         frames, errors, interfered, snr_db = (known.get(name, 0) for name in names)
         return trouble(self._frame, samples, int(frames), int(errors), int(interfered), float(snr_db))
 
