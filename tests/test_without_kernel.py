@@ -95,6 +95,11 @@ def test_a_kernel_that_does_not_fit_is_named(package, name, text, message):
     assert message in printed and "build gr-kaq again" in printed
 
 
+def test_a_source_tree_names_the_build_that_it_wants():
+    printed = run(SOURCES.parent, "from gr_kaq import native; native.extension()", code=1)
+    assert "source tree" in printed and "PYTHONPATH=build/test_modules" in printed
+
+
 def test_the_command_needs_numpy_only_until_it_does_more(package):
     hidden = f"import sys; sys.modules.update(dict.fromkeys({(*OTHERS, 'zmq')}))"
     printed = run(package, f"{hidden}; from gr_kaq.commands.kaq import main; main(['doctor'])")

@@ -49,6 +49,11 @@ def _load() -> tuple[Any, str]:
     except ImportError as error:
         there = sorted(path.name for path in Path(__file__).parent.glob("_kernel.*") if path.suffix in (".so", ".pyd"))
         ours = f"_kernel{sysconfig.get_config_var('EXT_SUFFIX')}"
+        if not there and (Path(__file__).parents[2] / "CMakeLists.txt").exists():
+            return None, (
+                "this is gr-kaq's source tree, which has no compiled kernels: make build, then "
+                "PYTHONPATH=build/test_modules; or use backend='reference'"
+            )
         if not there:
             return None, (
                 "gr-kaq is installed without its compiled kernels: no C++20 compiler was there when it was built. "

@@ -165,3 +165,18 @@ def test_what_padding_costs_who_does_not_look(tmp_path, capsys, padded, share):
 def test_ranges():
     assert ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
     assert ranges(range(0, 60, 2), limit=3) == "0, 2, 4, ... (30 of them)"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"MATLAB 5.0 MAT-file" + bytes(500), "a file of MATLAB; docs/guide/csi-recordings.md"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(500), "save it with -v7"),
+        (b"\x93NUMPY\x01\x00" + bytes(500), "np.savez(..., h=array)"),
+        (bytes(500), "no archive, or one that is cut off"),
+    ],
+)
+def test_a_file_of_another_format_is_recognised(tmp_path, capsys, content, what):
+    (tmp_path / "csi").write_bytes(content)
+    assert main(["csi", "check", str(tmp_path / "csi")]) == 2
+    assert what in capsys.readouterr().err

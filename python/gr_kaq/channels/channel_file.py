@@ -38,6 +38,11 @@ END_BYTES = 22
 LARGE_DIRECTORY = b"PK\x06\x07"  # before the end, where there is a directory for more than 4 GiB
 LARGE_BYTES = 20
 
+OTHER_FORMATS = {
+    b"MATLAB": "a file of MATLAB; docs/guide/csi-recordings.md shows how to read it and save `h`",
+    b"\x89HDF": "a file of HDF5, as MATLAB writes with -v7.3; save it with -v7, then docs/guide/csi-recordings.md",
+    b"\x93NUMPY": "one array (.npy); save it by np.savez(..., h=array)",
+}
 EXPECTED = "a NumPy archive (.npz) with `h` (packets, subcarriers, rx, tx), complex or with a last axis of 2, expected"
 
 
@@ -129,7 +134,10 @@ def _check_directory(file: BinaryIO, size: int) -> None:
     tail = file.read(tail_bytes)
     end = tail[-END_BYTES:]
     if len(end) < END_BYTES or not end.startswith(END_OF_DIRECTORY):
-        raise ValueError("no archive, or one that is cut off")
+        file.seek(0)
+        start = file.read(8)
+        what = next((what for magic, what in OTHER_FORMATS.items() if start.startswith(magic)), None)
+        raise ValueError(what or "no archive, or one that is cut off")
     directory_bytes = int.from_bytes(end[12:16], "little")
     if directory_bytes > MAX_DIRECTORY_BYTES or tail.startswith(LARGE_DIRECTORY):
         raise ValueError(f"the archive's directory has more than {MAX_DIRECTORY_BYTES} bytes")
