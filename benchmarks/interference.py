@@ -20,6 +20,8 @@ white noise, where hardly a frame tells the receivers apart, the interval is fro
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,6 @@ from numpy.typing import NDArray
 import gr_kaq
 from gr_kaq.channels.interference import Interferer
 from gr_kaq.channels.radio_channel import RadioChannel
-from gr_kaq.commands.long_run import progress_bar
 from gr_kaq.estimation.estimator import ChannelEstimator
 from gr_kaq.frames.frame_format import FrameFormat
 from gr_kaq.frames.payload import PayloadCoder, max_payload
@@ -39,8 +40,10 @@ from gr_kaq.probes.probed_link import CARRIER_SPACING, frame_near, sent_samples
 from gr_kaq.probes.thresholds import fit_logistic
 from gr_kaq.signals.bit_errors import BitErrorRate
 from gr_kaq.signals.signal_model import db
+from gr_kaq.sweeps.results import Job, Result
 
 from .receiver import write_results
+from .units import add_unit_options, frame_ranges, run_groups, settings_of
 
 TARGET = 0.1
 Z = 1.959964  # of 95 % intervals
@@ -115,6 +118,23 @@ class Link:
             power_db=power_db + signal_db,
             direction=direction if self.options.directional else None,
         )
+
+
+def frame_errors(job: Job) -> Result:
+    """Which frames of a unit are wrong for each receiver, and how many were not found.
+
+    Args:
+        job: settings, those of the command line; level, SNR and power of the interference; and the range of frames.
+    """
+    link = _link(json.dumps(job["settings"]))
+    frames = [link.errors(*job["level"], number) for number in range(*job["frames"])]
+    wrong = {name: [bool(errors[name]) for _, errors in frames] for name in (WHITENED, WHITE)}
+    return {"missed": sum(not found for found, _ in frames), **wrong}
+
+
+@functools.cache
+def _link(settings: str) -> Link:
+    return Link(argparse.Namespace(**json.loads(settings)))
 
 
 def thresholds(results: list[dict[str, Any]], axis: str) -> dict[str, tuple[float, float, float]]:
@@ -201,26 +221,26 @@ def main() -> int:
     parser.add_argument("--doppler", type=float, default=200.0, help="Hz")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, help="where to write the counts (JSON)")
+    add_unit_options(parser)
     options = parser.parse_args()
     if options.frames < 1:
         parser.error("--frames has to be at least 1")
     if options.interference_db and len(options.snr) > 1:
         parser.error("one --snr expected where there are several --interference-db")
     try:
-        link = Link(options)
+        Link(options)
     except (ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     results: list[dict[str, Any]] = []
     all_wrong = []
-    for snr_db, power_db in [(s, p) for s in options.snr for p in options.interference_db or [None]]:
-        is_wrong, missed = {name: np.zeros(options.frames, bool) for name in (WHITENED, WHITE)}, 0
+    levels = [(snr_db, power_db) for snr_db in options.snr for power_db in options.interference_db or [None]]
+
+    def show(number: int, units: list[Result]) -> None:
+        snr_db, power_db = levels[number]
         level = f"SNR {snr_db:g} dB" + ("" if power_db is None else f", interference {power_db:g} dB")
-        for number in progress_bar(range(options.frames), desc=level, leave=False):
-            found, errors = link.errors(snr_db, power_db, number)
-            missed += not found
-            for name, each in errors.items():
-                is_wrong[name][number] = each
+        missed = sum(unit["missed"] for unit in units)
+        is_wrong = {name: np.concatenate([unit[name] for unit in units]) for name in (WHITENED, WHITE)}
         all_wrong.append(is_wrong)
         wrong = {name: int(of.sum()) for name, of in is_wrong.items()}
         both = is_wrong[WHITENED] & is_wrong[WHITE]
@@ -244,6 +264,13 @@ def main() -> int:
                 "only": only,
             }
         )
+
+    settings = {k: v for k, v in settings_of(options).items() if k not in ("snr", "interference_db", "frames")}
+    groups = [
+        [{"settings": settings, "level": level, "frames": part} for part in frame_ranges(options.frames)]
+        for level in levels
+    ]
+    run_groups(options, "frames", frame_errors, groups, show)
     axis = "interference_db" if options.interference_db else "snr_db"
     found_at = thresholds(results, axis)
     for name, (place, error, _) in found_at.items():

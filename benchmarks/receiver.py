@@ -38,12 +38,11 @@ from gr_kaq.signals.constellation import constellation_named
 from gr_kaq.signals.signal_model import snr_from_noise_var
 from gr_kaq.sweeps.results import Job, Result
 
-from .units import add_unit_options, run_groups, settings_of
+from .units import add_unit_options, frame_ranges, run_groups, settings_of
 
 PERFECT, DATA_AIDED = "perfect", "+data"
 TARGET = 0.1
 GAP = 256  # samples of 64 carriers between two frames
-FRAMES = 20  # of a unit
 
 
 class Link:
@@ -167,7 +166,7 @@ def frame_jobs(options: argparse.Namespace) -> list[list[Job]]:
     settings = settings_of(options)
     for name in ("snr", "frames"):
         del settings[name]
-    parts = [[first, min(first + FRAMES, options.frames)] for first in range(0, options.frames, FRAMES)]
+    parts = frame_ranges(options.frames)
     return [[{"settings": settings, "snr_db": snr_db, "frames": part} for part in parts] for snr_db in options.snr]
 
 

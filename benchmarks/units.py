@@ -16,8 +16,10 @@ from gr_kaq.sweeps.results import Job, Result, Results
 from gr_kaq.sweeps.units import Series, run_series
 from gr_kaq.sweeps.workers import Function, open_workers
 
-__all__ = ["add_unit_options", "importable", "run_groups", "settings_of"]
+__all__ = ["add_unit_options", "frame_ranges", "importable", "run_groups", "settings_of"]
 
+FRAMES = 20
+"""Of a unit: some seconds."""
 ELSEWHERE = ("jobs", "cluster", "keep", "output", "plot")
 """Options that say where something runs or goes, and not what is measured."""
 
@@ -26,6 +28,11 @@ def add_unit_options(parser: argparse.ArgumentParser) -> None:
     """Add --jobs, --cluster and --keep."""
     add_workers(parser)
     parser.add_argument("--keep", type=Path, metavar="FILE", help="finished units; the same command goes on from there")
+
+
+def frame_ranges(frames: int) -> list[tuple[int, int]]:
+    """So many frames in parts for a unit each: the first one, and the one after the last."""
+    return [(first, min(first + FRAMES, frames)) for first in range(0, frames, FRAMES)]
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
