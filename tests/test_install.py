@@ -83,6 +83,11 @@ def test_every_block_links_to_its_page(prefix):
             assert not anchor or f'id="{anchor}"' in texts[found], f"{page.name}: {target}#{anchor}"
 
 
+def test_the_doctor_says_where_the_guide_is(prefix, tmp_path):
+    pytest.importorskip("markdown_it")
+    assert f"{prefix}/share/doc/gr-kaq/index.html" in in_prefix(prefix, f"{prefix}/bin/kaq doctor || true", tmp_path)
+
+
 def test_installed_examples_run(prefix, tmp_path):
     command = f"{sys.executable} {prefix}/share/gr-kaq/examples/measured_channel.py --snr 15 --target-errors 50"
     assert "lmmse" in in_prefix(prefix, command, tmp_path)

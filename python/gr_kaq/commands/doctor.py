@@ -92,6 +92,9 @@ def _package() -> Iterator[Finding]:
     ]
     if others:
         yield Finding("note", f"another gr-kaq lies in {', '.join(others)}", "uninstall one: make uninstall, pip, apt")
+    for parent in Path(__file__).parents:
+        if (guide := parent / "share/doc/gr-kaq/index.html").exists():
+            yield Finding("ok", f"the guide, docs/ in texts: {guide}")
 
 
 def _kernels() -> Iterator[Finding]:
