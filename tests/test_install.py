@@ -68,7 +68,7 @@ def test_every_block_links_to_its_page(prefix):
     linked = [path for path in blocks if "doc_url:" in path.read_text()]
     if tuple(map(int, gr.version().split(".")[:3])) < (3, 10, 9):
         assert not linked
-        link = ["cmake", f"-DCMAKE_INSTALL_PREFIX={prefix}", "-P", ROOT / "grc" / "link_pages.cmake"]
+        link = ["cmake", f"-DCMAKE_INSTALL_PREFIX={prefix}", "-P", ROOT / "cmake" / "link_pages.cmake"]
         subprocess.run(link, check=True, timeout=300)
     pages = set((prefix / "share/doc/gr-kaq").rglob("*.html"))
     for path in blocks:

@@ -3,7 +3,8 @@
 # known last.
 get_filename_component(prefix "${CMAKE_INSTALL_PREFIX}" ABSOLUTE)
 string(REPLACE " " "%20" pages "file://${prefix}/share/doc/gr-kaq/blocks")
-file(GLOB names RELATIVE ${CMAKE_CURRENT_LIST_DIR} ${CMAKE_CURRENT_LIST_DIR}/*.block.yml)
+set(sources ${CMAKE_CURRENT_LIST_DIR}/../grc)
+file(GLOB names RELATIVE ${sources} ${sources}/*.block.yml)
 foreach(name ${names})
     get_filename_component(block ${name} NAME_WE)
     file(APPEND "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/share/gnuradio/grc/blocks/${name}"
