@@ -165,6 +165,14 @@ def test_missing_samples(explain):
     assert causes(events) == {"missing samples"} and "50 samples are missing before symbol 7" in events[0]["detail"]
 
 
+def test_the_next_frame_explains_nothing(explain):
+    """Which another setting would find, right behind the one that is lost."""
+    lost = np.delete(transmission(count=1), slice(LEAD + 700, LEAD + 750), axis=1)
+    other = transmission(count=1, carrier_offset=9 * SPACING)
+    events = explain(np.concatenate([lost, other], axis=1))[2]
+    assert [event["cause"] for event in events if event["first"] < lost.shape[1]] == ["missing samples"]
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1j * np.inf])
 def test_samples_that_are_no_numbers(value):

@@ -124,7 +124,11 @@ class Diagnostician:
         if name := _other_constellation(self._format, frame.data):
             return _constellation(name, "decodes")
         samples = without_errors(samples)
-        decoded, likely = self._by_setting(samples, max(SMOOTH, 1.5 * _smoothness(self._format, frame.found)))
+        decoded, likely = self._by_setting(
+            samples,
+            max(SMOOTH, 1.5 * _smoothness(self._format, frame.found)),
+            range(start, start + self._format.frame_length),
+        )
         return (
             decoded
             or self._by_gain(samples, start)
@@ -145,7 +149,7 @@ class Diagnostician:
         Args:
             samples: (num_rx, n), of the burst and a preamble's length around it.
         """
-        decoded, likely = self._by_setting(samples, SMOOTH)
+        decoded, likely = self._by_setting(samples, SMOOTH, range(samples.shape[1]))
         return (
             decoded
             or likely
@@ -162,13 +166,15 @@ class Diagnostician:
         return None
 
     def _by_setting(
-        self, samples: NDArray[np.complex64], least_smoothness: float
+        self, samples: NDArray[np.complex64], least_smoothness: float, place: range
     ) -> tuple[Diagnosis | None, Diagnosis | None]:
         """Receivers with one setting changed: one that decodes a frame; and one that finds one with a smoother channel
-        than this."""
+        than this. Frames beside `place`, which is the frame's, are others."""
         smoothest, likely = least_smoothness, None
         for index, (diagnosis, frame_format, change) in enumerate(self._settings):
             for found in Synchronizer(frame_format, self._num_rx).push(change(samples)):
+                if found.start >= place.stop or found.start + frame_format.frame_length <= place.start:
+                    continue
                 if self._decodes(frame_format, found):
                     self._settings.insert(0, self._settings.pop(index))
                     return diagnosis, None
