@@ -89,7 +89,7 @@ test-wheel: setup  ## Build wheels with pip, with a compiler and without, and tr
 	PYTHONPATH=. $(PYTHON) -B -m pytest -q -p no:cacheprovider -m long tests/test_wheel.py
 
 SUITE ?= trixie
-test-debian:  ## Run `make demo` and `make test` in a bare Debian, SUITE (trixie) or bookworm, which debootstrap makes in build
+test-debian:  ## Run `make demo` and `make test` in a bare system, SUITE (trixie, bookworm, or Ubuntu's noble), which debootstrap makes in build
 	@mkdir -p $(BUILD)
 	$(SUDO) .ci/bare_debian $(SUITE) $(BUILD)/$(SUITE) 'make demo && make test TORCH=$(TORCH)'
 
