@@ -146,7 +146,7 @@ def test_redundancy_versions_and_outcomes():
         loop.meet()
         headers = [loop.pass_block(data)[0] for data in (False, False, True)]
         wait_until(lambda: len(loop.outcomes.messages) == 3)
-        assert loop.delivered.payloads() == [b"payload"]
+        wait_until(lambda: loop.delivered.payloads() == [b"payload"])
         assert pmt.to_python(pmt.car(loop.delivered.messages[0])) == {"class": 1}
     assert [header.redundancy_version for header in headers] == [0, 1, 2]
     assert {(header.mcs, header.rank, header.traffic_class) for header in headers} == {(2, 1, 1)}
