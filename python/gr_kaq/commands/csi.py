@@ -69,8 +69,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _size(h: NDArray) -> str:
-    packets, carriers, rx, tx = h.shape
-    return f"{packets} packets, {carriers} carriers, {rx} receive antennas, {tx} streams"
+    names = ("packet", "carrier", "receive antenna", "stream")
+    return ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in zip(h.shape, names, strict=True))
 
 
 def _list(numbers: NDArray[np.int64]) -> str:
