@@ -34,10 +34,12 @@ __all__ = [
     "ratio",
     "run",
     "snrs",
+    "thinned",
 ]
 
 Cell = dict[str, Any]
 DETECTORS = ("quantized", "full_precision", "lmmse")
+MOST_ROWS = 100
 
 
 def command(settings: Settings, comparison: str, overrides: Sequence[str] = (), folder: str = "") -> list[str]:
@@ -86,7 +88,16 @@ def _compact(result: dict[str, Any]) -> Cell:
         ber[detector] = [[snr_db, *sums[snr_db]] for snr_db in sorted(sums)]
     keys = ("method", "bits", "seed", "steps", "seconds")
     history = [[entry["iteration"], entry["mse"], entry["mmd"]] for entry in result["history"]]
-    return {**{key: result[key] for key in keys}, "ber": ber, "history": history}
+    return {**{key: result[key] for key in keys}, "ber": ber, "history": thinned(history)}
+
+
+def thinned(history: list[list[float]]) -> list[list[float]]:
+    """Means over as many rows each as leave `MOST_ROWS`; the iteration is the last one of them."""
+    count = -(-len(history) // MOST_ROWS)
+    groups = [history[start : start + count] for start in range(0, len(history), max(1, count))]
+    return [
+        [rows[-1][0], *(sum(column) / len(rows) for column in list(zip(*rows, strict=True))[1:])] for rows in groups
+    ]
 
 
 def of(cells: Sequence[Cell], method: str, bits: int) -> list[Cell]:

@@ -554,6 +554,14 @@ def test_losses_over_seeds_are_paired():
     assert difference.high - difference.low < 0.01
 
 
+def test_long_histories_become_means():
+    history = [[float(i), 2.0 * i, 1.0] for i in range(1, 251)]
+    assert comparisons.thinned(history[:100]) == history[:100]
+    assert comparisons.thinned(history)[:2] == [[3.0, 4.0, 1.0], [6.0, 10.0, 1.0]]
+    assert comparisons.thinned(history)[-1] == [250.0, 500.0, 1.0]
+    assert comparisons.thinned([]) == []
+
+
 def test_missing_sionna_is_explained(monkeypatch):
     def missing(name):
         raise PeersUnavailableError("pip install sionna")
