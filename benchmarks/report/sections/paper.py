@@ -75,10 +75,10 @@ def markdown(data: dict[str, Any]) -> str:
         "Intervals are Student's t over the seeds.",
         md.figure("paper-figure4", "BER versus SNR of the published network, and its training error"),
         md.table(["width", "SNR (dB)", "LMMSE", "full precision", "QAT", "KAQ, no MMD", "KAQ", "KAQ / QAT"], rows),
-        "**With all 50 epochs, a step that follows the SNR loses to a static one.** The MMD makes no difference. After "
-        "6 epochs KAQ had been ahead (0.92 times QAT's BER at 20 dB): QAT is what gains from more of them. It is better "
-        "than the network in full precision, probably as the range of a quantizer limits what the soft threshold lets "
-        "grow. The network in full precision has converged: 200 epochs of it have 0.169 at 20 dB, in place of 0.170 "
-        "(seed 1; `python -m training train paper --set full_precision.iterations=78200 --set "
-        "full_precision.halve_every=15640`).",
+        "**With all 50 epochs, a step that follows the SNR loses to a static one.** The MMD makes no difference. "
+        "After 6 epochs KAQ had been ahead (0.92 times QAT's BER at 20 dB): QAT is what gains from more of them. "
+        "It is better than the network in full precision, probably as the range of a quantizer limits what the "
+        "soft threshold lets grow. The network in full precision has converged: 200 epochs of it have 0.169 at 20 "
+        "dB, in place of 0.170 (seed 1; `python -m training train paper --set full_precision.iterations=78200 "
+        "--set full_precision.halve_every=15640`).",
     )
