@@ -45,7 +45,7 @@ class Budget:
 
 FAST = Budget(100_000_000, 20, 5)
 """Some 20 s of one core for a unit of five detectors at 16x16."""
-REFERENCES = Budget(4_000_000, 25, 5)
+REFERENCES = Budget(4_000_000, 25, 2)
 """10 to 60 s of one core for a unit."""
 
 
@@ -115,7 +115,7 @@ def _units_needed(results: Sequence[Result], names: Sequence[str], budget: Budge
         rate = _rate(results, name)
         if rate.errors >= ENOUGH_ERRORS:
             continue
-        more = math.ceil((ENOUGH_ERRORS / rate.value - rate.trials) / budget.bits) if rate.errors else needed
+        more = math.ceil((ENOUGH_ERRORS / rate.value - rate.trials) / budget.bits) if rate.errors else 1 + budget.units
         total = len(results) + max(1, more)
         if len(results) <= budget.trial:
             needed = max(needed, min(total, 1 + budget.trial))

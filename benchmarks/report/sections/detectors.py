@@ -155,8 +155,9 @@ def _further(data: dict[str, Any]) -> str:
     return (
         f"A detector that has made fewer than {ENOUGH_ERRORS} errors after {first['max_bits']:.0e} bits (Sionna's and "
         f"exact ML {first['peer_max_bits']:.0e}) goes on: up to {fast.units} more units of {fast.bits:.0e} bits, "
-        f"Sionna's and exact ML up to {references.units} of {references.bits:.0e}. It stops after {fast.trial} of them "
-        "where these say that all would not be enough. Full-precision twins have the first unit only."
+        f"Sionna's and exact ML up to {references.units} of {references.bits:.0e}. It stops after {fast.trial} "
+        f"({references.trial}) of them where these say that all would not be enough. Full-precision twins have the "
+        "first unit only."
     )
 
 
