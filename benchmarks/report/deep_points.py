@@ -113,9 +113,9 @@ def _units_needed(results: Sequence[Result], names: Sequence[str], budget: Budge
     needed = len(results)
     for name in names:
         rate = _rate(results, name)
-        if rate.errors >= ENOUGH_ERRORS:
+        if rate.errors >= ENOUGH_ERRORS or (not rate.errors and len(results) > budget.trial):
             continue
-        more = math.ceil((ENOUGH_ERRORS / rate.value - rate.trials) / budget.bits) if rate.errors else 1 + budget.units
+        more = math.ceil((ENOUGH_ERRORS / rate.value - rate.trials) / budget.bits) if rate.errors else needed
         total = len(results) + max(1, more)
         if len(results) <= budget.trial:
             needed = max(needed, min(total, 1 + budget.trial))

@@ -324,6 +324,8 @@ def test_units_of_a_deep_point_are_planned_by_its_errors():
     out_of_reach = [(0, first)] + [(1, further)] * deep_points.FAST.trial
     assert needed(out_of_reach[:-1]) == 1 + deep_points.FAST.trial
     assert needed(out_of_reach) == len(out_of_reach)
+    without_errors = [(0, first)] + [(0, further)] * deep_points.FAST.trial
+    assert needed(without_errors) == len(without_errors)
 
 
 def test_few_errors_are_named():
