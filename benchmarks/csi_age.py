@@ -18,8 +18,6 @@ not found is a block error.
 from __future__ import annotations
 
 import argparse
-import functools
-import json
 import sys
 from argparse import Namespace
 from typing import Any
@@ -27,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.receiver import GAP, PERFECT, TARGET, Link, frame_jobs, snr_at
-from benchmarks.units import add_unit_options, run_groups
+from benchmarks.receiver import GAP, PERFECT, TARGET, Link, snr_at
+from benchmarks.units import add_unit_options, frame_groups, once_for_settings, run_groups
 from gr_kaq.channels.radio_channel import RadioChannel
 from gr_kaq.estimation.estimator import ChannelEstimator, DataSymbols, Estimate
 from gr_kaq.estimation.observation import Arrival
@@ -179,20 +177,17 @@ class TrackedLink(AgeingLink):
         return DataSymbols(last, channels[-1], report.data_noise_var, report.data_snr_db)
 
 
+_link = once_for_settings(lambda options: (TrackedLink if options.tracked else AgeingLink)(options))
+
+
 def count_lost(job: Job) -> Result:
-    """How many of the frames of a unit each method loses, see `frame_jobs`."""
-    link = _link(json.dumps(job["settings"]))
+    """How many of the frames of a unit each method loses, see `units.frame_groups`; of each, snr_db."""
+    link = _link(job)
     lost: dict[str, int] = {}
     for index in range(*job["frames"]):
         for name, good in link.decoded(job["snr_db"], index).items():
             lost[name] = lost.get(name, 0) + (not good)
     return lost
-
-
-@functools.cache
-def _link(settings: str) -> AgeingLink:
-    options = Namespace(**json.loads(settings))
-    return (TrackedLink if options.tracked else AgeingLink)(options)
 
 
 def main() -> int:
@@ -237,7 +232,8 @@ def main() -> int:
             print(f"    {name:<20} block error rate {rate.rate:.3f} [{low:.3f}, {high:.3f}]  {count}", flush=True)
         results.append({"snr_db": snr_db, "frames": options.frames, "block_errors": lost})
 
-    run_groups(options, "frames", count_lost, frame_jobs(whole), show)
+    groups = frame_groups(whole, [{"snr_db": snr_db} for snr_db in options.snr], "snr")
+    run_groups(options, "frames", count_lost, groups, show)
     reference = snr_at(TARGET, results, EVERY)
     for name in results[0]["block_errors"]:
         needed = snr_at(TARGET, results, name)

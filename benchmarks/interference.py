@@ -20,8 +20,6 @@ white noise, where hardly a frame tells the receivers apart, the interval is fro
 from __future__ import annotations
 
 import argparse
-import functools
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,7 +41,7 @@ from gr_kaq.signals.signal_model import db
 from gr_kaq.sweeps.results import Job, Result
 
 from .receiver import write_results
-from .units import add_unit_options, frame_ranges, run_groups, settings_of
+from .units import add_unit_options, frame_groups, once_for_settings, run_groups
 
 TARGET = 0.1
 Z = 1.959964  # of 95 % intervals
@@ -120,21 +118,19 @@ class Link:
         )
 
 
+_link = once_for_settings(Link)
+
+
 def frame_errors(job: Job) -> Result:
     """Which frames of a unit are wrong for each receiver, and how many were not found.
 
     Args:
-        job: settings, those of the command line; level, SNR and power of the interference; and the range of frames.
+        job: see `units.frame_groups`; of each, level: SNR and power of the interference.
     """
-    link = _link(json.dumps(job["settings"]))
+    link = _link(job)
     frames = [link.errors(*job["level"], number) for number in range(*job["frames"])]
     wrong = {name: [bool(errors[name]) for _, errors in frames] for name in (WHITENED, WHITE)}
     return {"missed": sum(not found for found, _ in frames), **wrong}
-
-
-@functools.cache
-def _link(settings: str) -> Link:
-    return Link(argparse.Namespace(**json.loads(settings)))
 
 
 def thresholds(results: list[dict[str, Any]], axis: str) -> dict[str, tuple[float, float, float]]:
@@ -265,11 +261,7 @@ def main() -> int:
             }
         )
 
-    settings = {k: v for k, v in settings_of(options).items() if k not in ("snr", "interference_db", "frames")}
-    groups = [
-        [{"settings": settings, "level": level, "frames": part} for part in frame_ranges(options.frames)]
-        for level in levels
-    ]
+    groups = frame_groups(options, [{"level": level} for level in levels], "snr", "interference_db")
     run_groups(options, "frames", frame_errors, groups, show)
     axis = "interference_db" if options.interference_db else "snr_db"
     found_at = thresholds(results, axis)

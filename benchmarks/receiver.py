@@ -14,7 +14,6 @@ name: a frame whose CRC is wrong is estimated again with its own data (`gr_kaq.e
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import sys
 from itertools import pairwise
@@ -38,7 +37,7 @@ from gr_kaq.signals.constellation import constellation_named
 from gr_kaq.signals.signal_model import snr_from_noise_var
 from gr_kaq.sweeps.results import Job, Result
 
-from .units import add_unit_options, frame_ranges, run_groups, settings_of
+from .units import add_unit_options, frame_groups, once_for_settings, run_groups
 
 PERFECT, DATA_AIDED = "perfect", "+data"
 TARGET = 0.1
@@ -161,18 +160,12 @@ def snr_at(target: float, results: list[dict[str, Any]], name: str) -> float:
     return float("nan")
 
 
-def frame_jobs(options: argparse.Namespace) -> list[list[Job]]:
-    """The frames of a command line in units, a group for each --snr."""
-    settings = settings_of(options)
-    for name in ("snr", "frames"):
-        del settings[name]
-    parts = frame_ranges(options.frames)
-    return [[{"settings": settings, "snr_db": snr_db, "frames": part} for part in parts] for snr_db in options.snr]
+_link = once_for_settings(Link)
 
 
 def count_frames(job: Job) -> Result:
-    """What is missed and lost of the frames of a unit, see `frame_jobs`."""
-    link = _link(json.dumps(job["settings"]))
+    """What is missed and lost of the frames of a unit, see `units.frame_groups`; of each, snr_db."""
+    link = _link(job)
     lost, missed, lost_above = dict.fromkeys(link.options.estimators, 0), 0, 0
     for index in range(*job["frames"]):
         found, snr_here, right = link.frame_results(job["snr_db"], index)
@@ -181,11 +174,6 @@ def count_frames(job: Job) -> Result:
         for name, good in right.items():
             lost[name] += not good
     return {"missed": missed, "lost_above": lost_above, "lost": lost}
-
-
-@functools.cache
-def _link(settings: str) -> Link:
-    return Link(argparse.Namespace(**json.loads(settings)))
 
 
 def main() -> int:
@@ -241,7 +229,8 @@ def main() -> int:
             )
         results.append({"snr_db": snr_db, "frames": options.frames, "not_found": missed, "block_errors": lost})
 
-    run_groups(options, "frames", count_frames, frame_jobs(options), show)
+    groups = frame_groups(options, [{"snr_db": snr_db} for snr_db in options.snr], "snr")
+    run_groups(options, "frames", count_frames, groups, show)
     needed = {name: snr_at(TARGET, results, name) for name in options.estimators}
     for name, snr_db in needed.items():
         loss = "" if PERFECT not in needed else f", {snr_db - needed[PERFECT]:+.2f} dB to perfect knowledge"

@@ -4,19 +4,23 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gr_kaq.commands.arguments import add_workers
 from gr_kaq.commands.long_run import units_progress
 from gr_kaq.sweeps.results import Job, Result, Results
-from gr_kaq.sweeps.units import Series, run_series
+from gr_kaq.sweeps.units import one_unit, run_series
 from gr_kaq.sweeps.workers import Function, open_workers
 
-__all__ = ["add_unit_options", "frame_ranges", "importable", "run_groups", "settings_of"]
+__all__ = ["add_unit_options", "frame_groups", "importable", "once_for_settings", "run_groups", "settings_of"]
+
+T = TypeVar("T")
 
 FRAMES = 20
 """Of a unit: some seconds."""
@@ -30,14 +34,33 @@ def add_unit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", type=Path, metavar="FILE", help="finished units; the same command goes on from there")
 
 
-def frame_ranges(frames: int) -> list[tuple[int, int]]:
-    """So many frames in parts for a unit each: the first one, and the one after the last."""
-    return [(first, min(first + FRAMES, frames)) for first in range(0, frames, FRAMES)]
-
-
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """What is measured, of the options of a command line: for jobs."""
     return {name: value for name, value in vars(options).items() if name not in ELSEWHERE}
+
+
+def frame_groups(options: argparse.Namespace, points: Sequence[Job], *varied: str) -> list[list[Job]]:
+    """Jobs for `run_groups`, a group for each point: the settings, the point, and frames, the first and the one after
+    the last.
+
+    Args:
+        options: of a command line; `frames` of them are counted at each point.
+        points: what the jobs of each have beside the settings.
+        varied: the options that the points are made of, which are no settings.
+    """
+    settings = {name: value for name, value in settings_of(options).items() if name not in ("frames", *varied)}
+    parts = [(first, min(first + FRAMES, options.frames)) for first in range(0, options.frames, FRAMES)]
+    return [[{"settings": settings, **point, "frames": part} for part in parts] for point in points]
+
+
+def once_for_settings(make: Callable[[argparse.Namespace], T]) -> Callable[[Job], T]:
+    """What `make` makes of the settings of a job, once in a process for all jobs that have the same."""
+
+    @functools.cache
+    def made(settings: str) -> T:
+        return make(argparse.Namespace(**json.loads(settings)))
+
+    return lambda job: made(json.dumps(job["settings"]))
 
 
 def run_groups(
@@ -68,7 +91,7 @@ def run_groups(
             show(shown, [result for result in found[shown] if result is not None])
             shown += 1
 
-    series = [Series(lambda _, job=job: job, 1, lambda _: 1) for jobs in groups for job in jobs]  # type: ignore[misc]
+    series = [one_unit(job) for jobs in groups for job in jobs]
     with (
         Results(options.keep) as kept,
         open_workers(options.jobs, options.cluster) as workers,

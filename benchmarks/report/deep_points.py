@@ -130,10 +130,9 @@ def _rate(results: Sequence[Result], name: str) -> Rate:
 
 def _added(job: Job, found: dict[str, list[Result]]) -> Result:
     """The rates and pairs of all units, as `bit_errors` has them."""
-    first = job["detectors"][0]
+    of_fast = found[job["detectors"][0]]
     units = {}
     for name in job["detectors"]:
-        of_fast = found[first]
         units[name] = found.get(name, of_fast if name in of_fast[-1]["rates"] else of_fast[:1])
     pairs = {
         name: sum((Pair.read(result["pairs"][name]) for result in units[name]), Pair()) for name in job["detectors"][1:]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from .results import Job, Result, Results, key_of
 from .workers import Function, Workers
 
-__all__ = ["Progress", "Series", "run_series", "run_units"]
+__all__ = ["Progress", "Series", "one_unit", "run_series", "run_units"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class Series:
     job: Callable[[int], Job]
     count: int
     needed: Callable[[Sequence[Result]], int]
+
+
+def one_unit(job: Job) -> Series:
+    """A series of this unit alone."""
+    return Series(lambda _: job, 1, lambda _: 1)
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,8 @@ def run_units(
     done: Callable[[Result], object] | None = None,
 ) -> list[Result]:
     """The results of all jobs, in their order; see `run_series`. `done` is called with each as soon as it is there."""
-    series = [Series(lambda _, job=job: job, 1, lambda _: 1) for job in jobs]  # type: ignore[misc]
     counted = None if done is None else lambda _, results: done(results[0])
-    return [only for (only,) in run_series(series, function, workers, results, progress, counted)]
+    return [only for (only,) in run_series(list(map(one_unit, jobs)), function, workers, results, progress, counted)]
 
 
 def run_series(
