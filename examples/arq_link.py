@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,30 @@ class lossy_messages(gr.basic_block):
         self.count += 1
         if self._rng.random() >= self._loss:
             self.message_port_pub(pmt.intern("out"), message)
+
+
+class threaded_block(gr.basic_block):
+    """A block without streams, with a thread of its own while the flowgraph runs; `run` has to look at `ended`."""
+
+    def __init__(self, name: str):
+        gr.basic_block.__init__(self, name, [], [])
+        self.ended = threading.Event()
+        self._thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self) -> None:
+        """What the thread does."""
+        raise NotImplementedError
+
+    def start(self) -> bool:
+        """Called by GNU Radio."""
+        self._thread.start()
+        return True
+
+    def stop(self) -> bool:
+        """Called by GNU Radio."""
+        self.ended.set()
+        self._thread.join()
+        return True
 
 
 class Node(gr.top_block):

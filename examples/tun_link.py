@@ -21,8 +21,7 @@ import threading
 from typing import Any
 
 import pmt
-from arq_link import Node, add_link_arguments, receiving, sending
-from gnuradio import gr
+from arq_link import Node, add_link_arguments, receiving, sending, threaded_block
 
 from gr_kaq.blocks.base import python_to_pmt
 from gr_kaq.blocks.pdu import make_pdu, pdu_bytes
@@ -33,11 +32,11 @@ SMALL, SMALL_CLASS, OTHER_CLASS = 128, 0, 2
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
 
 
-class tun_device(gr.basic_block):
+class tun_device(threaded_block):
     """Packets of a TUN interface as PDUs, as many as are wanted, and the other way round."""
 
     def __init__(self, name: str, address: str, peer: str, lifetime_s: float):
-        gr.basic_block.__init__(self, "TUN device", [], [])
+        threaded_block.__init__(self, "TUN device")
         self._device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         fcntl.ioctl(self._device, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
         for command in (
@@ -48,23 +47,10 @@ class tun_device(gr.basic_block):
         self._lifetime_s = lifetime_s
         self.sent = self.received = self.refused = 0
         self._wanted = threading.Semaphore(0)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
         for port, handler in (("ready", self.handle_ready), ("pdus", self.handle_pdu)):
             self.message_port_register_in(pmt.intern(port))
             self.set_msg_handler(pmt.intern(port), handler)
         self.message_port_register_out(pmt.intern("pdus"))
-
-    def start(self) -> bool:
-        """Called by GNU Radio."""
-        self._thread.start()
-        return True
-
-    def stop(self) -> bool:
-        """Called by GNU Radio."""
-        self._ended.set()
-        self._thread.join()
-        return True
 
     def handle_ready(self, message: Any) -> None:
         """A message on port `ready`: how many packets are wanted."""
@@ -78,13 +64,14 @@ class tun_device(gr.basic_block):
         except OSError:  # the system has no room, or knows no such packet
             self.refused += 1
 
-    def _read(self) -> None:
-        while not self._ended.is_set():
+    def run(self) -> None:
+        """Read packets while they are wanted."""
+        while not self.ended.is_set():
             if not self._wanted.acquire(timeout=0.1):
                 continue
-            while not self._ended.is_set() and not select.select([self._device], [], [], 0.1)[0]:
+            while not self.ended.is_set() and not select.select([self._device], [], [], 0.1)[0]:
                 pass
-            if self._ended.is_set():
+            if self.ended.is_set():
                 return
             packet = os.read(self._device, 1 << 16)
             traffic_class = SMALL_CLASS if len(packet) <= SMALL else OTHER_CLASS

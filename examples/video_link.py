@@ -17,7 +17,6 @@ slow, pictures and lifetimes included. docs/guide/link.md says more.
 import argparse
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import pmt
-from arq_link import Node, add_link_arguments, sending
+from arq_link import Node, add_link_arguments, sending, threaded_block
 from gnuradio import gr
 from layered_video import RATE, Layer, encode, make_pattern, psnr, rgb, shown_pictures
 
@@ -39,37 +38,25 @@ LAYERS = ("base", "enhancement")
 SHOWN = {"of the enhancement": 1, "of the base": 0, "stood still": None}
 
 
-class camera(gr.basic_block):
+class camera(threaded_block):
     """Sends the coded pictures of all layers when they are due, once the sides have met."""
 
     def __init__(self, layers: list[Layer], slow: float, met: Callable[[], bool]):
-        gr.basic_block.__init__(self, "camera", [], [])
+        threaded_block.__init__(self, "camera")
         self._layers, self._slow, self._met = layers, slow, met
         self.due: list[float] = []  # when each picture was
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._film, daemon=True)
         self.message_port_register_out(pmt.intern("pdus"))
 
-    def start(self) -> bool:
-        """Called by GNU Radio."""
-        self._thread.start()
-        return True
-
-    def stop(self) -> bool:
-        """Called by GNU Radio."""
-        self._ended.set()
-        self._thread.join()
-        return True
-
-    def _film(self) -> None:
+    def run(self) -> None:
+        """Meet, then film."""
         self.message_port_pub(pmt.intern("pdus"), make_pdu(HELLO))
         while not self._met():
-            if self._ended.wait(0.01):
+            if self.ended.wait(0.01):
                 return
         began = time.monotonic()
         for number in range(len(self._layers[0].pictures)):
             due = began + number * self._slow / RATE
-            if self._ended.wait(max(0.0, due - time.monotonic())):
+            if self.ended.wait(max(0.0, due - time.monotonic())):
                 return
             self.due.append(due)
             for place, layer in enumerate(self._layers):
