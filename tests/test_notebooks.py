@@ -6,18 +6,18 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.pages import ROOT, run_program
+
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.md"))
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook(notebook, tmp_path):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "MPLBACKEND": "Agg"}
+    environment = {"MPLBACKEND": "Agg"}
     if notebook.stem == "train":
         training = Path(os.environ.get("KAQ_TRAINING_PYTHON", ROOT / ".venv" / "bin" / "python"))
         if not training.exists():
@@ -29,15 +29,7 @@ def test_notebook(notebook, tmp_path):
         pytest.importorskip("gnuradio")
     cells = re.findall(r"```\{code-cell\} python3\n(.*?)```", notebook.read_text(), re.DOTALL)
     assert cells
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(cells)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_program("\n".join(cells), tmp_path, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

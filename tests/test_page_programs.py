@@ -7,15 +7,12 @@ A program that needs somebody to talk to, or takes long, is run by another test:
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 
-from tests.pages import PAGES, ROOT, programs
+from tests.pages import PAGES, ROOT, programs, run_program
 
 RUN_BY = {
     "docs/guide/csi-contract.md": "tests/blocks/qa_csi_page.py",
@@ -43,18 +40,9 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 @pytest.mark.parametrize("page", [name for name in NAMES if programs(name) and name not in RUN_BY])
 def test_the_programs_of_the_page_run(page, tmp_path):
     shutil.copy(ROOT / "LICENSE", tmp_path)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OPENBLAS_NUM_THREADS": "1"}
     printed = ""
     for program in programs(page):
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = run_program(program, tmp_path, OPENBLAS_NUM_THREADS="1")
         missing = re.search(r"No module named '(?:gnuradio|pmt)|pip install onnxruntime", done.stderr)
         if missing:
             pytest.skip(missing[0])
