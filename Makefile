@@ -207,7 +207,7 @@ onnx: $(VENV)/.complete build  ## Export a detector to ONNX: make onnx NAME=admm
 
 .PHONY: docs
 docs: .venv-docs/.complete $(VENV)/.complete build  ## Make the documentation as a site, notebooks run, warnings are errors: out/site
-	PYTHONPATH=$(BUILD)/test_modules KAQ_TRAINING_PYTHON=$(abspath $(VENV))/bin/python \
+	PYTHONPATH=$(abspath $(BUILD))/test_modules KAQ_TRAINING_PYTHON=$(abspath $(VENV))/bin/python \
 	    .venv-docs/bin/python -m sphinx -q -W --keep-going -c docs . out/site
 	@echo "out/site/docs/index.html"
 

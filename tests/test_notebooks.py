@@ -33,5 +33,12 @@ def test_notebook(notebook, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_make_docs_gives_notebooks_a_path_that_is_right_where_they_run():
+    """Jupyter runs each in its own folder: a relative path in PYTHONPATH leads nowhere there."""
+    said = subprocess.run(["make", "-n", "docs"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    (path,) = re.findall(r"PYTHONPATH=(\S+) KAQ_TRAINING_PYTHON=", said.stdout)
+    assert Path(path).is_absolute()
+
+
 def test_there_are_all_five():
     assert len(NOTEBOOKS) == 5
