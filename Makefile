@@ -66,10 +66,10 @@ $(VENV)/.complete: training/requirements.txt requirements-dev.txt | $(VENV)/bin/
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r training/requirements.txt -r requirements-dev.txt
 	@touch $@
 
-# only what the blocks need: neither tests nor fuzzers
+# only what is installed: neither tests nor fuzzers
 demo: setup  ## Run the flowgraphs with the shipped detectors: a BER table, and a picture in out/demo.png
 	$(configure)
-	@cmake --build $(BUILD) -j $(JOBS) --target _kernel _coding _gnuradio -- --no-print-directory
+	@cmake --build $(BUILD) -j $(JOBS) --target _kernel _coding _gnuradio pages -- --no-print-directory
 	$(RUN) examples/demo.py --output out
 
 # TORCH=no leaves out torch, and the training tests with it; auto asks before a download of gigabytes
