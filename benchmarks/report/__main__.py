@@ -9,6 +9,7 @@ goes on where it stopped; while it runs, data/SECTION.partial.txt has a table of
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import platform
 import sys
@@ -24,6 +25,7 @@ from gr_kaq import native
 from gr_kaq.commands.arguments import add_workers
 
 from . import markdown as md
+from . import peers
 from .points import forget_partial, keep_points, write_json
 from .sections import SECTIONS
 from .settings import ROOT, Settings
@@ -159,7 +161,7 @@ def _made_with(settings: Settings, section: str, how: str, seconds: float) -> di
         "command": f"{COMMAND}{' --quick' if settings.quick else ''} --only {section} {how}",
         "seed": settings.seed,
         "seconds": seconds,
-        "machine": f"{_processor()}, {native.selected_instruction_set()}",
+        "machine": f"{_processor()}, {native.selected_instruction_set()}{_gpu()}",
         "versions": {"gr_kaq": gr_kaq.__version__, "python": platform.python_version(), **_versions()},
         "models": _models(),
     }
@@ -178,6 +180,15 @@ def _versions() -> dict[str, str]:
 
 def _models() -> list[str]:
     return [name for name in gr_kaq.list_detectors() if not name.endswith("-fp")]
+
+
+def _gpu() -> str:
+    """Which one computes what Sionna's detectors say; nothing where the CPU does."""
+    try:
+        where = peers.device()
+    except ImportError:
+        return ""
+    return "" if where == peers.CPU else f", Sionna on {importlib.import_module('torch').cuda.get_device_name(where)}"
 
 
 def _processor() -> str:

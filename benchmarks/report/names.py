@@ -30,9 +30,11 @@ NEAR_ML = {name: (*LISTS[name], f"admm5-{name}", LMMSE) for name in GENERAL}
 """What the near-ML section compares with exact maximum likelihood, by constellation."""
 ROBUST_16QAM = GENERAL_16QAM
 """What every row of the robustness table has, beside LMMSE."""
+SIONNA_LMMSE = "sionna-lmmse"
 EP, PIC, KBEST = "sionna-ep10", "sionna-mmse-pic3", "sionna-kbest64"
 KBEST_REVERSED = "sionna-kbest64-reversed"
 PEERS = {
+    SIONNA_LMMSE: "Sionna LMMSE",
     EP: "Sionna EP x10",
     PIC: "Sionna MMSE-PIC x3",
     KBEST: "Sionna K-best 64",

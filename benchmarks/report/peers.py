@@ -10,6 +10,9 @@ with NumPy 1.24. The detectors are used as they ship (`sionna.phy.mimo`), with t
   first, which comes close to maximum likelihood.
 - A peer that has only LLRs to say is given the hard decisions as its symbols. K-best's LLRs take most of its time;
   where nobody looks at them, it decides itself, which is the same (`hard`).
+
+They compute on the first GPU where torch sees one. Its sums are rounded differently: the decision of a vector that is
+close to a border may differ from that of a CPU.
 """
 
 from __future__ import annotations
@@ -29,10 +32,12 @@ from gr_kaq.detection.result import Detection, PreparedChannels
 from gr_kaq.signals.constellation import Constellation, constellation_named
 from gr_kaq.signals.signal_model import Noise
 
-__all__ = ["PEERS", "SIONNA_VERSION", "PeersUnavailableError", "load_peer", "sionna_module"]
+__all__ = ["CPU", "PEERS", "SIONNA_VERSION", "PeersUnavailableError", "device", "load_peer", "sionna_module"]
 
 SIONNA_VERSION = "2.2.0"
-VECTORS_PER_CALL = 2048  # EP's matrices of so many vectors fit the processor's caches and little memory
+CPU = "cpu"
+VECTORS_ON_CPU = 2048  # EP's matrices of so many vectors fit the processor's caches and little memory
+VECTORS_ON_GPU = 32768  # 2 GiB at most, by K-best 64 at 16x16
 
 
 class PeersUnavailableError(RuntimeError):
@@ -54,8 +59,13 @@ def sionna_module(name: str) -> Any:
         ) from None
 
 
+def device() -> str:
+    """Where the peers compute, in torch's words: the first GPU that it sees, or else the CPU."""
+    return "cuda:0" if importlib.import_module("torch").cuda.is_available() else CPU
+
+
 def load_peer(name: str, constellation: str, hard: bool = False) -> Detector:
-    """One of `PEERS` for a constellation.
+    """One of `PEERS` for a constellation, on `device`.
 
     Args:
         name: of the peer.
@@ -68,43 +78,74 @@ def load_peer(name: str, constellation: str, hard: bool = False) -> Detector:
     """
     if name not in PEERS:
         raise ValueError(f"no peer {name!r}; one of {', '.join(PEERS)} expected")
-    return SionnaDetector(name, constellation_named(constellation), sionna_module("mimo"), hard)
+    return SionnaDetector(name, constellation_named(constellation), sionna_module("mimo"), hard, device())
 
 
 class SionnaDetector(Detector):
-    """A detector of `sionna.phy.mimo` in single precision on the CPU.
+    """A detector of `sionna.phy.mimo` in single precision.
 
     Args:
         name: one of `PEERS`.
         constellation: what every stream carries.
         mimo: the module `sionna.phy.mimo`.
         hard: see `load_peer`.
+        device: where it computes.
     """
 
-    def __init__(self, name: str, constellation: Constellation, mimo: Any, hard: bool):
+    def __init__(self, name: str, constellation: Constellation, mimo: Any, hard: bool, device: str):
         self.name, self.constellation = name, constellation
-        self._peer, self._mimo, self._hard = PEERS[name], mimo, hard
-        self._made: dict[int, Any] = {}  # by num_tx, which K-best has to know
+        self._peer, self._mimo, self._hard, self._device = PEERS[name], mimo, hard, device
+        self._made: dict[int, OnDevice] = {}  # by num_tx, which K-best has to know
 
     def check_size(self, num_rx: int, num_tx: int) -> None:
         if not num_rx >= num_tx >= 1:
             raise ValueError(f"detector {self.name} needs num_rx >= num_tx >= 1; got num_rx={num_rx}, num_tx={num_tx}")
 
-    def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
-        num_tx = shape[-1]
+    def on_device(self, num_tx: int) -> OnDevice:
+        """Sionna's detector itself, made once for each number of streams."""
         if num_tx not in self._made:
-            self._made[num_tx] = self._peer.make(self._mimo, self.constellation.bits_per_symbol, num_tx, self._hard)
-        return _SionnaPlan(self.constellation, self._made[num_tx], shape, self._peer.prior)
+            options = {"num_bits_per_symbol": self.constellation.bits_per_symbol, "device": self._device}
+            detector = self._peer.make(self._mimo, num_tx, self._hard, options)
+            self._made[num_tx] = OnDevice(detector, self._device, self._peer.prior)
+        return self._made[num_tx]
+
+    def _plan(self, shape: tuple[int, int, int], num_threads: int) -> Plan:
+        return _SionnaPlan(self.constellation, self.on_device(shape[-1]), shape)
+
+
+class OnDevice:
+    """One of Sionna's detectors: from NumPy to where it computes.
+
+    Args:
+        detector: of y, h, the covariance, and `prior`'s LLRs.
+        device: where it was made.
+        prior: whether it takes LLRs that are known before.
+    """
+
+    def __init__(self, detector: Any, device: str, prior: bool):
+        self._detector, self._device, self._prior = detector, device, prior
+        self.vectors_per_call = VECTORS_ON_CPU if device == CPU else VECTORS_ON_GPU
+
+    def __call__(self, y: NDArray[np.complex64], h: NDArray[np.complex64], bits_per_symbol: int) -> Any:
+        """LLRs (vectors, num_tx, bits_per_symbol), there, of y (vectors, num_tx) and h (vectors, num_tx, num_tx)."""
+        torch = importlib.import_module("torch")
+        covariance = torch.eye(y.shape[1], dtype=torch.complex64, device=self._device).expand(len(y), -1, -1)
+        arguments = [torch.from_numpy(y).to(self._device), torch.from_numpy(h).to(self._device), covariance]
+        if self._prior:
+            arguments.append(torch.zeros((*y.shape, bits_per_symbol), device=self._device))
+        # K-best's LLRs would be compiled otherwise, which takes longer than a short run
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            return self._detector(*arguments)
 
 
 class _SionnaPlan(Plan):
-    def __init__(self, constellation: Constellation, detector: Any, shape: tuple[int, int, int], prior: bool):
+    def __init__(self, constellation: Constellation, detector: OnDevice, shape: tuple[int, int, int]):
         super().__init__(shape)
-        self._constellation, self._detector, self._prior = constellation, detector, prior
+        self._constellation, self._detector = constellation, detector
 
     def _prepare(self, h: NDArray[np.complex64], noise: Noise, vectors_per_estimate: int) -> PreparedChannels:
         _, noise_var = noise.over(h)
-        return _SionnaChannels(self._constellation, self._detector, h, noise_var, self._prior)
+        return _SionnaChannels(self._constellation, self._detector, h, noise_var)
 
 
 class _SionnaChannels(PreparedChannels):
@@ -117,36 +158,27 @@ class _SionnaChannels(PreparedChannels):
     def __init__(
         self,
         constellation: Constellation,
-        detector: Any,
+        detector: OnDevice,
         h: NDArray[np.complex64],
         noise_var: NDArray[np.float64],
-        prior: bool,
     ):
         q, r = np.linalg.qr(h.astype(np.complex128))
         scale = 1 / np.sqrt(np.maximum(noise_var, 1e-12))[:, None, None]
         self._filters = (q.conj() * scale).astype(np.complex64)  # (C, num_rx, num_tx): y @ this is (Q^H y)^T
         self._r = (r * scale).astype(np.complex64)
-        self._constellation, self._detector, self._prior = constellation, detector, prior
+        self._constellation, self._detector = constellation, detector
 
     def detect(self, y: NDArray[np.complex64]) -> Detection:
-        torch = importlib.import_module("torch")
         num_tx = self._r.shape[-1]
         num_vectors = y.shape[1]
         received = (y @ self._filters).reshape(-1, num_tx)
         finite = np.isfinite(received).all(axis=-1)
         received[~finite] = 0
         llrs = np.empty((len(received), num_tx, self._constellation.bits_per_symbol), np.float32)
-        covariance = torch.eye(num_tx, dtype=torch.complex64)
-        # K-best's LLRs would be compiled otherwise, which takes longer than a short run
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            for start in range(0, len(received), VECTORS_PER_CALL):
-                part = slice(start, min(start + VECTORS_PER_CALL, len(received)))
-                channel = np.arange(part.start, part.stop) // num_vectors
-                arguments = [torch.from_numpy(received[part]), torch.from_numpy(self._r[channel])]
-                arguments.append(covariance.expand(len(channel), -1, -1))
-                if self._prior:
-                    arguments.append(torch.zeros(llrs[part].shape))
-                llrs[part] = self._detector(*arguments).numpy()
+        for start in range(0, len(received), self._detector.vectors_per_call):
+            part = slice(start, min(start + self._detector.vectors_per_call, len(received)))
+            channel = np.arange(part.start, part.stop) // num_vectors
+            llrs[part] = self._detector(received[part], self._r[channel], llrs.shape[-1]).cpu().numpy()
         llrs[~finite] = 0
         bits = (llrs > 0).astype(np.uint8)
         symbols = self._constellation.modulate(bits.reshape(len(bits), -1))
@@ -160,11 +192,11 @@ class Peer:
     """How one of Sionna's detectors is made.
 
     Args:
-        make: of the module, the bits per symbol, num_tx, and whether decisions are enough.
+        make: of the module, num_tx, whether decisions are enough, and num_bits_per_symbol and device by name.
         prior: whether it takes LLRs that are known before.
     """
 
-    make: Callable[[Any, int, int, bool], Any]
+    make: Callable[[Any, int, bool, dict[str, Any]], Any]
     prior: bool = False
 
 
@@ -172,10 +204,9 @@ def _k_best(k: int, reverse: bool = False) -> Peer:
     return Peer(functools.partial(_make_k_best, k, reverse))
 
 
-def _make_k_best(k: int, reverse: bool, mimo: Any, bits_per_symbol: int, num_tx: int, hard: bool) -> Any:
+def _make_k_best(k: int, reverse: bool, mimo: Any, num_tx: int, hard: bool, options: dict[str, Any]) -> Any:
     kind = _reversed_k_best(mimo) if reverse else mimo.KBestDetector
-    options = {"constellation_type": "qam", "num_bits_per_symbol": bits_per_symbol, "device": "cpu"}
-    detector = kind("bit", num_tx, k, hard_out=hard, **options)
+    detector = kind("bit", num_tx, k, hard_out=hard, constellation_type="qam", **options)
     return (lambda *arguments: 2 * detector(*arguments) - 1) if hard else detector
 
 
@@ -196,10 +227,15 @@ def _reversed_k_best(mimo: Any) -> Any:
 
 
 PEERS = {
-    "sionna-ep10": Peer(lambda mimo, bits, num_tx, _: mimo.EPDetector("bit", bits, l=10, device="cpu")),
+    "sionna-lmmse": Peer(
+        lambda mimo, num_tx, hard, options: mimo.LinearDetector(
+            "lmmse", "bit", "maxlog", constellation_type="qam", **options
+        )
+    ),
+    "sionna-ep10": Peer(lambda mimo, num_tx, hard, options: mimo.EPDetector("bit", l=10, **options)),
     "sionna-mmse-pic3": Peer(
-        lambda mimo, bits, num_tx, _: mimo.MMSEPICDetector(
-            "bit", num_iter=3, constellation_type="qam", num_bits_per_symbol=bits, device="cpu"
+        lambda mimo, num_tx, hard, options: mimo.MMSEPICDetector(
+            "bit", num_iter=3, constellation_type="qam", **options
         ),
         prior=True,
     ),

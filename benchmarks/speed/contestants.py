@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gr_kaq
-from benchmarks.report.peers import PEERS, sionna_module
+from benchmarks.report.peers import CPU, PEERS, sionna_module
 from gr_kaq.detection.list_detector import ListDetector
 from gr_kaq.detection.list_native import NativeListPlan
 from gr_kaq.detection.model_file import DetectorModel
@@ -263,7 +263,8 @@ def sionna_detector(name: str, link: Link) -> Variants:
     mimo = sionna_module("mimo")
 
     def make(of: Link) -> Timed:
-        detector = PEERS[name].make(mimo, BITS, of.num_tx, False)
+        options = {"num_bits_per_symbol": BITS, "device": CPU}
+        detector = PEERS[name].make(mimo, of.num_tx, False, options)
         h, y, s = _sionna_arguments(of)
         return calls(_without_gradients(lambda: detector(y, h, s)), of.vectors, f"{of.vectors} vectors per call")
 

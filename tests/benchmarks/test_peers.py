@@ -37,6 +37,8 @@ def test_sionna_maps_bits_as_we_do(mimo, name):
 @pytest.mark.parametrize(
     ("name", "snr_db", "reference"),
     [
+        ("sionna-lmmse", 20.0, 5.86e-2),
+        ("sionna-lmmse", 20.0, 5.86e-2),
         ("sionna-ep10", 20.0, 3.08e-3),
         ("sionna-ep10", 15.0, 7.22e-2),
         ("sionna-mmse-pic3", 20.0, 2.02e-2),
@@ -82,6 +84,36 @@ def test_hard_decisions_are_those_of_the_llrs(mimo, name):
     np.testing.assert_array_equal(hard.llrs, np.where(soft.llrs > 0, 1, -1))
 
 
+@pytest.mark.parametrize(("num_rx", "num_tx"), [(2, 2), (6, 4)])
+@pytest.mark.parametrize("constellation", ["qpsk", "64qam"])
+def test_lmmse_decides_as_sionnas(mimo, constellation, num_rx, num_tx):
+    """Both in single precision: a symbol on a border may fall to either side."""
+    own = constellation_named(constellation)
+    sent = link(8.0, own, num_rx, num_tx).draw(1000)
+    ours, theirs = (
+        own.decide(detect(detector, sent).symbols)
+        for detector in (load_detector("lmmse", constellation=constellation), peers.load_peer("sionna-lmmse", own.name))
+    )
+    assert np.count_nonzero(ours != sent.bits) > 100
+    assert np.mean(ours != theirs) < 1e-4
+
+
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("name", peers.PEERS)
+def test_peers_compute_on_one_device(mimo, monkeypatch, name, hard):
+    """Fake tensors compute shapes and devices only, and raise where two devices meet: here the CPU and another one."""
+    from sionna.phy import config
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    monkeypatch.setattr(type(config), "available_devices", ["cpu", "meta"])
+    monkeypatch.setattr(peers, "device", lambda: "meta")
+    sent = link(20.0, num_rx=4, num_tx=4).draw(5)
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
+        llrs = peers.load_peer(name, "16qam", hard).on_device(4)(sent.y[:, 0, 0], sent.h[:, 0], 4)
+    assert llrs.device.type == "meta" and llrs.shape == (5, 4, 4)
+
+
 def test_invalid_vectors_say_nothing(mimo):
     sent = link(20.0, num_rx=4, num_tx=4).draw(1)
     prepared = peers.load_peer("sionna-ep10", "16qam").prepare(sent.h[:, 0], noise_var=sent.noise_var)
@@ -99,7 +131,7 @@ def test_fewer_antennas_than_streams_are_refused(mimo):
 
 
 def test_unknown_peer():
-    with pytest.raises(ValueError, match="no peer 'sionna-ep11'; one of sionna-ep10, "):
+    with pytest.raises(ValueError, match="no peer 'sionna-ep11'; one of sionna-lmmse, "):
         peers.load_peer("sionna-ep11", "16qam")
 
 

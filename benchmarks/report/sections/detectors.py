@@ -16,9 +16,9 @@ from ..names import (
     EP,
     GENERAL,
     GENERAL_16QAM,
+    KBEST,
     KBEST_REVERSED,
     LMMSE,
-    PEERS,
     PIC,
     TALL_16QAM,
     installed,
@@ -54,7 +54,7 @@ EXACT_ML_FROM_DB = {"16x16-16qam": 15, "16x16-64qam": 24}
 def measure(settings: Settings) -> dict[str, Any]:
     """BER of every case and size."""
     reason = missing_peers()
-    peers = [] if reason else list(PEERS)
+    peers = [] if reason else [EP, PIC, KBEST, KBEST_REVERSED]
     no_exact_ml = references.missing(EXACT_ML)
     budget = {
         "num_vectors": 4,

@@ -12,7 +12,7 @@ from .. import plots, references
 from ..delay_lines import CARRIER_FREQUENCY, CHANNELS_PER_BLOCK, NUM_SUBCARRIERS, SUBCARRIER_DISTANCE, delay_line
 from ..exact import EXACT_ML
 from ..level_search import GRID_DB, BatchedErrors, bits_of_batch, error_counts, errors_at_level, gap, level_snr
-from ..names import EP, KBEST_REVERSED, LMMSE, NEAR_ML, installed, label
+from ..names import EP, KBEST_REVERSED, LMMSE, NEAR_ML, SIONNA_LMMSE, installed, label
 from ..points import run_points
 from ..settings import Settings
 from ..simulate import iid, kronecker
@@ -21,7 +21,9 @@ from ..statistics import MIN_RATIO_ERRORS, Interval
 TITLE = "Distance to maximum likelihood"
 
 LEVEL = 1e-3
-PEERS = (EP, KBEST_REVERSED)
+SLOW_PEERS = (EP, KBEST_REVERSED)
+PEERS = (SIONNA_LMMSE, *SLOW_PEERS)
+"""Sionna's. Its LMMSE is another implementation of what everything is compared with."""
 DELAY_SPREAD_NS = {"C": 100.0, "D": 50.0}
 """Of the clustered delay lines."""
 
@@ -90,7 +92,7 @@ def _jobs(settings: Settings) -> list[dict[str, Any]]:
         if case.name in left_out:
             continue
         for detector in [*exact, *installed(*NEAR_ML[case.constellation]), *peers]:
-            full = 10 if detector in PEERS else 40
+            full = 10 if detector in SLOW_PEERS else 40
             jobs.append(
                 {
                     "case": case.name,
@@ -172,7 +174,7 @@ def _distances(data: dict[str, Any]) -> dict[tuple[str, str], Interval]:
 
 def plot(data: dict[str, Any], folder: Path) -> list[str]:
     """Distance to maximum likelihood, a row for each case."""
-    distances = _distances(data)
+    distances = {(case, d): value for (case, d), value in _distances(data).items() if d != SIONNA_LMMSE}
     if not distances:
         return []
     names = cases(data)
@@ -224,6 +226,22 @@ def _delay_lines() -> str:
     )
 
 
+def _two_lmmses(data: dict[str, Any]) -> str:
+    """How many errors LMMSE makes, and how many Sionna's, where both counted the same bits; nothing without Sionna."""
+    own = theirs = 0
+    for found in (counts(data, case) for case in cases(data)):
+        pair = found.get(LMMSE), found.get(SIONNA_LMMSE)
+        if pair[0] is not None and pair[1] is not None and pair[0].snr_db == pair[1].snr_db:
+            own += sum(error_counts(pair[0]))
+            theirs += sum(error_counts(pair[1]))
+    if not theirs:
+        return ""
+    return (
+        f"{label(SIONNA_LMMSE)} is a check of the baseline, by code that is not ours: on the same bits, "
+        f"{label(LMMSE)} makes {own} errors and {label(SIONNA_LMMSE)} {theirs}."
+    )
+
+
 def markdown(data: dict[str, Any]) -> str:
     """A table of SNRs and distances, with the errors behind them."""
     rows = []
@@ -248,6 +266,7 @@ def markdown(data: dict[str, Any]) -> str:
         "bootstrap over the batches, which are the same for both detectors of a distance. The BER is measured "
         f"{GRID_DB:g} dB apart on both sides of the level, and its logarithm interpolated. Seed {data['seed']}. "
         f"{label(LMMSE)} and Sionna's detectors are there to compare with.",
+        _two_lmmses(data),
         _delay_lines(),
         f"Left out: {'; '.join(data['missing'])}." if data["missing"] else "",
         f"Not among the installed detectors: {', '.join(data['left_out'])}." if data["left_out"] else "",
