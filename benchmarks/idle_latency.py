@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long a source of ours takes after a pause: from what wakes it to the sample that comes out behind it.
 
-    PYTHONPATH=build/test_modules:. python3 benchmarks/idle_latency.py [--count 1000] [--sources 4] [--json FILE]
+    PYTHONPATH=build/test_modules:. /usr/bin/python3 benchmarks/idle_latency.py [--count 1000] [--sources 4] [--json F]
 
 Pauses are random, 0 to 0.6 s. Each kind of source runs several times side by side. "machine" is what a thread takes to
 wake up, without a flowgraph: on a busy machine, its tail is that of all others.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kills the ends of a link that repeats what is lost, one or the other, and looks at what was delivered in all.
 
-    PYTHONPATH=build/test_modules:. python3 benchmarks/killed_links.py [--seconds 300]
+    PYTHONPATH=build/test_modules:. /usr/bin/python3 benchmarks/killed_links.py [--seconds 300]
 
 The link is that of examples/arq_link.py, between two processes. The sender sends the times at which it was asked for
 PDUs, so that they ascend also across its restarts; all receivers write what they deliver into one file, in the order in

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kills the processes that the ZMQ blocks talk to, one after the other, in the middle of what they are at.
 
-    PYTHONPATH=build/test_modules:. python3 benchmarks/killed_peers.py [--kills 1000] [--kinds push,rep]
+    PYTHONPATH=build/test_modules:. /usr/bin/python3 benchmarks/killed_peers.py [--kills 1000] [--kinds push,rep]
 
 The kind is that of the killed peer's socket: push, pub and rep send to a zmq_sample_source; pull, sub and req receive
 from a zmq_sample_sink. A peer is killed (SIGKILL) some milliseconds after its first message has arrived, and the next

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the time of a received frame goes: each stage alone, what the processor allows, and what a flowgraph adds.
 
-    PYTHONPATH=build/test_modules:. python3 -m benchmarks.receiver_stages --detector lmmse --output out/stages
+    PYTHONPATH=build/test_modules:. /usr/bin/python3 -m benchmarks.receiver_stages --detector lmmse --output out/stages
 
 The stages are what the blocks call, on frames in memory, one thread at a time. All run in turns; the table has medians,
 and the fastest in brackets. A stage's bound is the time of its multiply-adds (and of what else it computes with the

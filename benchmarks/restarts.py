@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Starts and stops a flowgraph whose blocks nobody keeps, again and again, and says what memory that took.
 
-    PYTHONPATH=build/test_modules python3 benchmarks/restarts.py [--restarts 1000] [--flowgraph receiver]
+    PYTHONPATH=build/test_modules /usr/bin/python3 benchmarks/restarts.py [--restarts 1000] [--flowgraph receiver]
 
 It has ten links of four blocks, or a transmitter and a receiver. Every tenth time it is locked and unlocked as well. A
 run in which nothing comes out is an error.

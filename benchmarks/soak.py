@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The receiver at its highest rate for minutes or hours, its peers killed at random: it must neither grow nor lose.
 
-    PYTHONPATH=build/test_modules:. python3 -m benchmarks.soak [--minutes 3] [--limit-mib 4] [--output out/soak]
+    PYTHONPATH=build/test_modules:. /usr/bin/python3 -m benchmarks.soak [--minutes 3] [--limit-mib 4] [--output DIR]
 
 A peer, a process of its own, sends frames over ZMQ as fast as they are taken, one in each message, and now and then a
 message that is damaged. After some seconds it ends, or is killed in the middle of whatever it does, and another takes

@@ -4,7 +4,7 @@
 
 The NumPy reference rounds every saturating sum (x - z, s, s + u, u, v, x) to a coarser unit and a narrower range:
 what x, z, u and v of that width would hold, in a range of +-8, +-16 or +-64 half distances. The same transmissions
-for every width. i.i.d. Rayleigh, 16-QAM: PYTHONPATH=build/test_modules python3 benchmarks/state_width.py
+for every width. i.i.d. Rayleigh, 16-QAM: PYTHONPATH=build/test_modules /usr/bin/python3 benchmarks/state_width.py
 """
 
 from __future__ import annotations

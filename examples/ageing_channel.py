@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What channel_predictor is worth where estimates are rare: symbols of two users, one slow and one fast.
 
-    PYTHONPATH=build/test_modules python3 examples/ageing_channel.py
+    PYTHONPATH=build/test_modules /usr/bin/python3 examples/ageing_channel.py
 
     samples, an estimate of the channel at every 8th item -> [channel_predictor] -> detector -> symbol errors
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How rarely a receiver may look at training: the others' channels are forecast, their phase and timing from pilots.
 
-    PYTHONPATH=build/test_modules python3 examples/rare_estimates.py
+    PYTHONPATH=build/test_modules /usr/bin/python3 examples/rare_estimates.py
 
     file -> frame_transmitter -> channel_simulator -> mimo_receiver, which estimates one frame of so many
 

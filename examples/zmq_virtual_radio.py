@@ -40,6 +40,7 @@ def transmit(options: argparse.Namespace) -> int:
         snr_db=options.snr,
         carrier_offset=options.carrier_offset,
         clock_offset_ppm=options.clock_offset_ppm,
+        interference=jammer(options),
         seed=options.seed,
     )
     endpoints = addresses(options)
@@ -53,6 +54,13 @@ def transmit(options: argparse.Namespace) -> int:
     transmitter_script.run(flowgraph, gone(lambda: sink.nitems_read(0), RECEIVER_GONE_S))
     print(f"{sink.nitems_read(0)} samples of each antenna", flush=True)
     return 0
+
+
+def jammer(options: argparse.Namespace) -> dict[str, object] | None:
+    """Who interferes, for a `channel_simulator`."""
+    if options.interference is None:
+        return None
+    return {"band": tuple(options.interference), "power_db": options.interference_db}
 
 
 def receive(options: argparse.Namespace) -> int:
@@ -111,6 +119,14 @@ def parse_options() -> argparse.Namespace:
     add("--snr", type=float, default=20.0, help="signal over noise power per antenna (default: %(default)g)")
     add("--carrier-offset", type=float, default=5000.0, help="in Hz (default: %(default)g)")
     add("--clock-offset-ppm", type=float, default=20.0, help="of the sampling clocks (default: %(default)g)")
+    band = {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
+    add("--interference", **band, help="noise from LOW to HIGH Hz, as a jammer makes it (default: none)")
+    add(
+        "--interference-db",
+        type=float,
+        default=0.0,
+        help="its power over a carrier's of a stream (default: %(default)g)",
+    )
     add("--seed", type=int, default=0, help="of channel and noise (default: %(default)s)")
     return parser.parse_args()
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """docs/guide/counters.md, out of what the blocks declare (`gr_kaq.blocks.counters`).
 
-PYTHONPATH=build/test_modules python3 docs/internals/counters_page.py > docs/guide/counters.md
+PYTHONPATH=build/test_modules /usr/bin/python3 docs/internals/counters_page.py > docs/guide/counters.md
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ control characters. A block logs at most 16 warnings of a kind, and one kind nev
 
 This page is made from the sources:
 
-    PYTHONPATH=build/test_modules python3 docs/internals/counters_page.py > docs/guide/counters.md
+    PYTHONPATH=build/test_modules /usr/bin/python3 docs/internals/counters_page.py > docs/guide/counters.md
 """
 
 

@@ -6,7 +6,7 @@ inverted is G + rho I, whose condition number kappa the regularization bounds. E
 kappa; how much, the constants below say, which are about 1.5 times the worst that was measured.
 docs/internals/testing.md shows the table of worst errors:
 
-    PYTHONPATH=build/test_modules python3 -m pytest -s tests/detection/test_float_stage.py -k condition
+    PYTHONPATH=build/test_modules /usr/bin/python3 -m pytest -s tests/detection/test_float_stage.py -k condition
 """
 
 from __future__ import annotations

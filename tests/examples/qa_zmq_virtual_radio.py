@@ -169,6 +169,17 @@ def test_what_keeps_it_from_receiving_is_said(message, address, tmp_path):
     assert "SNR is too low" not in output  # nor in a fade
 
 
+def test_a_jammer_does_not_stop_the_file(message, address, tmp_path):
+    """On four of 52 carriers, 6 dB stronger there than a stream."""
+    jammed = ["--interference", 300_000, 425_000, "--interference-db", -6]
+    with (
+        process(SCRIPT, "receive", tmp_path / "received", "--address", address, "--timeout", 60) as receiver,
+        process(SCRIPT, "transmit", message, "--address", address, *jammed),
+    ):
+        output_of(receiver)
+    assert (tmp_path / "received").read_bytes() == message.read_bytes()
+
+
 def test_nobody_sends(address, tmp_path):
     with process(SCRIPT, "receive", tmp_path / "received", "--address", address, "--timeout", 1) as receiver:
         output = output_of(receiver, status=1)
@@ -201,6 +212,7 @@ def test_interrupted(message, ports, address, tmp_path, number):
         (["transmit", SCRIPT, "--num-rx", 0], "num_rx is 0; 1 to "),
         (["transmit", SCRIPT, "--doppler", 1e6], "doppler is 1000000.0; 0 to 2000"),
         (["transmit", SCRIPT, "--clock-offset-ppm", 1e6], "clock_offset_ppm is 1000000.0; "),
+        (["transmit", SCRIPT, "--interference", 5, 9e6], "band is (5.0, 9000000.0); within -1e+06 to 1e+06 Hz"),
         (["transmit", SCRIPT, "--address", "nonsense"], "ZMQ address 'nonsense'"),
         (["transmit", SCRIPT, "--protocol", "srsran", "--address", "ipc:///a"], "--address is 'ipc:///a'"),
         (["receive", "nowhere/file"], "the directory nowhere does not exist"),
