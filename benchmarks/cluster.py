@@ -100,8 +100,8 @@ def _compare(
         seconds, used = statistics.median(wall[name]), statistics.median(cpu[name])
         print(f"{name:<16} {seconds:7.1f} s, processors {used:7.1f} s ({100 * (used / first - 1):+.1f} %)")
     for one, two in (("1 processes", "2 processes"), ("1 Dask workers", "2 Dask workers")):
-        faster = statistics.median(a / b for a, b in zip(wall[one], wall[two], strict=True))
-        print(f"{two}: {faster:.2f} times as fast as one")
+        faster = sorted(a / b for a, b in zip(wall[one], wall[two], strict=True))
+        print(f"{two}: {statistics.median(faster):.2f} times as fast as one ({faster[0]:.2f} to {faster[-1]:.2f})")
 
 
 def _run(jobs: Sequence[dict[str, Any]], workers: Workers) -> list[dict[str, Any]]:
