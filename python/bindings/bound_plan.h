@@ -225,7 +225,7 @@ struct BoundPlan {
         const auto lock = use();
         const Views views = stream_views(received, symbols, llrs);
         pieces.clear();
-        for (const pybind11::handle piece : of_pieces)
+        for (const auto &piece : of_pieces)
             pieces.push_back(piece_of(pybind11::reinterpret_borrow<pybind11::sequence>(piece), views.from.num_vectors));
         const std::size_t num_entries = static_cast<std::size_t>(plan.num_channels()) * plan.num_rx() * plan.num_tx();
         pybind11::gil_scoped_release release;
